@@ -145,7 +145,8 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         case LogInfo():
             return _info(record)
         case Verification():
-            return [("file", str(record.path)), ("events", f"{record.events:,}, all intact")]
+            aside = [("set aside", reason) for reason in record.set_aside]
+            return [("file", str(record.path)), ("events", f"{record.events:,}, all intact"), *aside]
         case Backup():
             return [
                 ("copy", f"{record.path}, {describe_size(record.bytes)}"),

@@ -146,6 +146,8 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
     """Durable events trimmed since the log was opened."""
     disk_bytes: int
     """Size of the log's files in bytes; 0 for a log without files."""
+    set_aside: int
+    """Rows that could not be read or written, and were set aside for a person."""
 
 
 AppendDone = Callable[[int | LogError], None]

@@ -162,8 +162,8 @@ class RetentionSweeper:
         """Return upper limits of the number of durable events per key, for types that keep only the newest few."""
         return self._key_counts.get((channel, type), {})
 
-    def statistics(self, epoch: str, head: int, disk_bytes: int) -> LogStatistics:
-        """Return the log's figures; the sweeper has all but these three."""
+    def statistics(self, epoch: str, head: int, disk_bytes: int, set_aside: int = 0) -> LogStatistics:
+        """Return the log's figures; the sweeper has all but these."""
         counts, newest = self.counts, self._newest
         return LogStatistics(
             epoch=epoch,
@@ -176,7 +176,17 @@ class RetentionSweeper:
             newest_evicted=newest.evicted,
             trimmed_events=counts.trimmed,
             disk_bytes=disk_bytes,
+            set_aside=set_aside,
         )
+
+    def forget(self, offset: int, *, latest: bool, size: int) -> None:
+        """Take an event that was counted and whose row is gone out of the counts."""
+        counts = self.counts
+        if latest and offset > self._newest.latest_floor:
+            counts.latest_events -= 1
+        elif not latest and offset > self._newest.durable_floor:
+            counts.durable_events -= 1
+            counts.durable_bytes -= size
 
     def restore(self, counts: RangeCounts) -> None:
         """Continue from the saved counts of a log."""

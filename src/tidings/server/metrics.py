@@ -161,6 +161,9 @@ def _log(running: RunningHub) -> Iterator[Metric]:
         "tidings_log_latest_events", "Superseded events of class `latest` in the log.", statistics.superseded_events
     )
     yield _gauge("tidings_log_disk_bytes", "Size of the log's files.", statistics.disk_bytes)
+    yield _gauge(
+        "tidings_log_set_aside", "Rows that could not be read or written and were set aside.", statistics.set_aside
+    )
     yield _gauge("tidings_log_newest", "Keys in the snapshot.", statistics.newest)
     yield _counter("tidings_log_newest_evicted", "Keys evicted from the full snapshot.", statistics.newest_evicted)
     yield _counter("tidings_log_trimmed_events", "Durable events removed by retention.", statistics.trimmed_events)

@@ -121,9 +121,6 @@ def test_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: Cal
         "DROP TABLE floors",
         "DELETE FROM meta WHERE name = 'head'",
         "UPDATE meta SET value = 'many' WHERE name = 'durable_floor'",
-        "UPDATE events SET effect = 9 WHERE offset = 7",
-        "UPDATE folds SET offsets = x'01'",
-        "UPDATE folds SET of_key = x'ff'",
         "UPDATE meta SET value = 10000 WHERE name = 'folded_to'",
     ],
 )

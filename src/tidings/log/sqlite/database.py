@@ -89,6 +89,20 @@ _DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
 EFFECTS = {int(effect): effect for effect in SlotEffect}
 
 SqlRow = tuple[Any, ...]
+_ROW_TYPES = {
+    (int, int, int, str, str, key, int, str, str, event_id, bytes)
+    for key in (str, type(None))
+    for event_id in (str, type(None))
+}
+"""The types of the values of `COLUMNS`."""
+
+
+class DamagedRow(ValueError):
+    """A row that no version of tidings writes; `key` is its offset."""
+
+    def __init__(self, key: int, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 def encode_row(offset: int, entry: EventToAppend) -> SqlRow:
@@ -113,10 +127,16 @@ def encode_row(offset: int, entry: EventToAppend) -> SqlRow:
 
 
 def decode_row(row: SqlRow) -> Record:
-    """Return the record of a row of `COLUMNS`."""
-    offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data = row
+    """Return the record of a row of `COLUMNS`.
+
+    Raises:
+        DamagedRow: No version of tidings writes such a row.
+    """
+    if tuple(map(type, row)) not in _ROW_TYPES or row[2] not in EFFECTS:
+        raise DamagedRow(row[0], "a column has another type, or its effect is unknown")
+    offset, latest, effect, channel, event_type, key, received_ns, timestamp, trace_id, event_id, data = row
     event = Event(
-        type=type,
+        type=event_type,
         timestamp=timestamp,
         trace_id=trace_id,
         data=data,
@@ -142,6 +162,7 @@ def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
         "wal_autocheckpoint = 0",
         "cache_size = -65536",
         "temp_store = MEMORY",
+        "trusted_schema = OFF",
         "secure_delete = OFF",  # some distributions build SQLite with it on: each deleted page would be written again
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -222,15 +243,20 @@ def _create(path: Path) -> None:
         left.unlink(missing_ok=True)
     connection = sqlite3.connect(partial, isolation_level=None)
     try:
-        connection.executescript(
-            f"BEGIN; {_TABLES} {_OPERATIONS}"
-            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+        create_tables(connection)
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
     partial.chmod(0o600)
     replace_file(partial, path)
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables of a new log."""
+    connection.executescript(
+        f"BEGIN; {_TABLES} {_OPERATIONS}"
+        f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -306,6 +332,8 @@ def to_log_error(error: Exception, path: Path) -> LogError:
 
 def content_error(error: Exception, path: Path) -> LogError:
     """Return the LogError for an error that came while a log's own tables were read: LogCorrupt for wrong contents."""
+    if isinstance(error, LogError):
+        return error
     # SQLite has no code for missing tables or invalid text; Python raises errors for the rest.
     if isinstance(error, sqlite3.Error) and _primary_code(error) not in (None, sqlite3.SQLITE_ERROR):
         return to_log_error(error, path)

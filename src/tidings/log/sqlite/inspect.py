@@ -4,19 +4,34 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct
 
+from tidings.exceptions import ContractError
 from tidings.log.base import Retention
 from tidings.log.epochs import Epochs
 from tidings.log.newest import Newest
 from tidings.log.sqlite.data_dir import locking_pid, log_bytes
-from tidings.log.sqlite.database import COLUMNS, EFFECTS, FILE, connect_read_only, content_error, decode_row
+from tidings.log.sqlite.database import (
+    COLUMNS,
+    EFFECTS,
+    FILE,
+    DamagedRow,
+    SqlRow,
+    connect_read_only,
+    content_error,
+    decode_row,
+)
+from tidings.log.sqlite.schema_check import foreign_schema
+from tidings.log.sqlite.set_aside import read_reasons, reading_any_text
 from tidings.log.sqlite.state import SqliteState, read_epochs
-from tidings.protocol.envelope import Envelope
+from tidings.protocol.envelope import Envelope, check_event_id, check_trace_id
 from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.paths import check_key
+from tidings.protocol.timestamps import canonicalize
 
 MAX_FAULTS = 100
 READ_ROWS = 2_000
@@ -41,7 +56,7 @@ def read_log(path: Path, *, in_transaction: bool = True) -> Iterator[sqlite3.Con
         if in_transaction:
             connection.execute("BEGIN")
         yield connection
-    except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
+    except (sqlite3.Error, LookupError, TypeError, ValueError, ArithmeticError) as cause:
         raise content_error(cause, path) from cause
     finally:
         connection.close()
@@ -140,6 +155,8 @@ class Verification(Struct, frozen=True, kw_only=True):
     """Number of events that were checked."""
     faults: tuple[str, ...]
     """The faults found, at most 100; empty for a log that is whole."""
+    set_aside: tuple[str, ...] = ()
+    """The reasons of the newest rows in the table `set_aside`, at most 100: a hub found them damaged and left them."""
 
 
 def verify(path: Path) -> Verification:
@@ -156,20 +173,20 @@ def verify(path: Path) -> Verification:
     file = path / FILE if path.is_dir() else path
     faults: list[str] = []
     events = 0
-    with read_log(file) as connection:
+    aside: tuple[str, ...] = ()
+    with read_log(file) as connection, reading_any_text(connection):
         try:
             found = connection.execute(f"PRAGMA integrity_check({MAX_FAULTS})").fetchall()
             faults += [f"SQLite: {fault}" for (fault,) in found if fault != "ok"]
         except sqlite3.DatabaseError as error:  # too damaged to be checked
             faults.append(f"SQLite: {error}")
         if not faults:
+            faults += foreign_schema(connection)
+            aside = tuple(read_reasons(connection, MAX_FAULTS))
             check = _Check(connection)
-            for fault in check.run():
-                faults.append(fault)
-                if len(faults) == MAX_FAULTS:
-                    break
+            faults += islice(check.run(), MAX_FAULTS - len(faults))
             events = check.events
-    return Verification(path=file, events=events, faults=tuple(faults))
+    return Verification(path=file, events=events, faults=tuple(faults), set_aside=aside)
 
 
 class _Check:
@@ -190,7 +207,7 @@ class _Check:
         yield from self._check_marks()
         yield from self._check_rows()
         yield from self._check_counters()
-        yield from self._check_saved_index()
+        yield from self._check_opening()
 
     def _check_marks(self) -> Iterator[str]:
         meta, head = self._meta, self._head
@@ -211,11 +228,12 @@ class _Check:
 
     def _check_rows(self) -> Iterator[str]:
         floors = {0: self._meta["durable_floor"], 1: self._meta["latest_floor"]}
-        for offset, latest, effect, channel, type, key, received_ns, data in self._connection.execute(
-            "SELECT offset, latest, effect, channel, type, key, received_ns, data FROM events ORDER BY offset"
+        for row in self._connection.execute(
+            f"SELECT {COLUMNS}, scope, producer_id, lease_s FROM events ORDER BY offset"
         ):
             self.events += 1
-            fault = _find_fault(offset, latest, effect, channel, type, key, received_ns, data)
+            offset, latest, effect, channel, type, key, received_ns, *_, data, _, _, _ = row
+            fault = _find_fault(row)
             if fault:
                 yield f"event {offset}: {fault}"
                 continue
@@ -235,7 +253,30 @@ class _Check:
             if self._meta["head"] and self._meta[name] != found:
                 yield f"{name} is {self._meta[name]}, but the log holds {found}"
 
-    def _check_saved_index(self) -> Iterator[str]:
+    def _check_opening(self) -> Iterator[str]:
+        """Do what a hub does with the log when it opens and closes it, and compare the saved index."""
+        try:
+            state = self._open()
+        except (sqlite3.Error, LookupError, TypeError, ValueError, ArithmeticError) as error:
+            yield f"a hub cannot open it: {error!r}"
+            return
+        for (table, key), reason in state.set_aside.found.items():
+            if table != "events":
+                yield f"row {key!r} of table {table}: {reason}"
+        if state.saved_index.damage:
+            yield state.saved_index.damage
+        for status in (*state.operations.live, *state.operations.ended):
+            try:
+                msgspec.msgpack.encode(status)
+            except (msgspec.MsgspecError, OverflowError, TypeError, ValueError) as error:
+                yield f"operation {status.operation_id!r} cannot be saved: {error}"
+        for channel, type in state.newest.groups():
+            for key, offset in state.newest.keys(channel, type):
+                newest = self._newest.offset(channel, type, key)
+                if newest != offset:
+                    yield f"the newest {type} of {channel}/{key} is {newest}, but {offset} was saved"
+
+    def _open(self) -> SqliteState:
         # With the types it was saved for, so that the saved index is used instead of a new one; and nothing expires.
         thinned = [type for type in self._meta["thinned"].split(",") if type]
         retention = Retention(
@@ -244,34 +285,33 @@ class _Check:
             finished_s=1e9,
             keep_newest=dict.fromkeys(thinned, _NO_LIMIT),
         )
-        saved = SqliteState(self._connection, retention).newest
-        for channel, type in saved.groups():
-            for key, offset in saved.keys(channel, type):
-                newest = self._newest.offset(channel, type, key)
-                if newest != offset:
-                    yield f"the newest {type} of {channel}/{key} is {newest}, but {offset} was saved"
+        return SqliteState(self._connection, retention)
 
 
-def _find_fault(
-    offset: int,
-    latest: object,
-    effect: object,
-    channel: object,
-    type: object,
-    key: object,
-    received: object,
-    data: object,
-) -> str:
+def _find_fault(row: SqlRow) -> str:
+    """Return what is wrong with a row of `COLUMNS`, the scope, the producer and the lease; "" if nothing is."""
+    offset, latest, effect, channel, type, key, received, timestamp, trace_id, event_id, data, *more = row
     if offset < 1 or latest not in (0, 1) or effect not in SlotEffect.__members__.values():
         return "its offset, class or effect is not one that a log writes"
-    if not (isinstance(channel, str) and isinstance(type, str) and isinstance(key, str | None) and channel and type):
-        return "its channel, type or key is not text"
-    if not (isinstance(received, int) and isinstance(data, bytes)):
-        return "its time or data is not one that a log writes"
+    texts = (channel, type, timestamp, trace_id, *more[:2])
+    if not (all(isinstance(text, str) for text in texts) and isinstance(key, str | None) and channel and type):
+        return "its channel, type, key, timestamp, trace id, scope or producer is not text"
+    if not (isinstance(received, int) and isinstance(data, bytes) and isinstance(more[2], float | int)):
+        return "its lease, time or data is not one that a log writes"
     try:
+        # As events enter the log, apart from the year of the timestamp, which older hubs did not check.
+        if canonicalize(timestamp) != timestamp:
+            return f"its timestamp {timestamp[:64]!r} is not in canonical form"
+        check_trace_id(trace_id)
+        if event_id is not None:
+            check_event_id(event_id)
+        if key is not None:
+            check_key(key)
         _decode(data)
     except msgspec.DecodeError as error:
         return f"its data is not JSON: {error}"
+    except (ContractError, TypeError) as error:
+        return f"it is not a valid event: {error}"
     return ""
 
 
@@ -293,14 +333,18 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
         LogReadOnly: It cannot be read reliably; see `connect_read_only`.
     """
     file = path / FILE if path.is_dir() else path
-    with read_log(file, in_transaction=False) as connection:
+    with read_log(file, in_transaction=False) as connection, reading_any_text(connection):
         after = 0
         while rows := connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE offset > ? ORDER BY offset LIMIT ?", (after, READ_ROWS)
         ).fetchall():
             epochs = Epochs(read_epochs(connection))
             for row in rows:
-                record = decode_row(row)
+                after = row[0]
+                try:
+                    record = decode_row(row)
+                except DamagedRow:
+                    continue  # `verify` reports it, and a hub sets it aside
                 event = record.event
                 yield Envelope(
                     type=event.type,
@@ -311,4 +355,3 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
                     position=str(epochs.position(record.offset)),
                     event_id=event.event_id,
                 )
-                after = record.offset

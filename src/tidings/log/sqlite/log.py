@@ -4,6 +4,7 @@ Events that `AppendDone` reported survive a crash of the process. A crash of the
 Every opening begins a new epoch, so that no position is assigned twice, whatever was lost, copied or put back before.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from tidings.log.sqlite.state import SqliteState, open_log
 from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BALLAST_BYTES = 8 << 20
 RETRY_DELAY_S = 0.001
@@ -254,7 +257,7 @@ class SqliteLog:
         """See `Log.read`."""
         try:
             page: Page | LogError = self._state.read(query)
-        except sqlite3.Error as error:
+        except Exception as error:  # the caller waits for a result
             page = to_log_error(error, self._path)
         done(page)
 
@@ -297,8 +300,8 @@ class SqliteLog:
         self._try_append()  # a waiting batch is tried once more, and its outcome reported
         try:
             self._state.close()
-        except sqlite3.Error:
-            pass  # a full disk: the write-ahead log stays, and the next opening reads it
+        except Exception as error:  # such as a full disk: the write-ahead log stays, and the next opening reads it
+            logger.warning("%s was closed without saving its index: %s", self._path, error)
         finally:
             self._data_dir.close()
 

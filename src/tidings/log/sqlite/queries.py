@@ -8,7 +8,8 @@ from tidings.log.base import Page, Query, Record
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
 from tidings.log.retention import RetainedRow
-from tidings.log.sqlite.database import COLUMNS, KEY_CONDITION, SEGMENT_BITS, SEGMENTS, decode_row
+from tidings.log.sqlite.database import COLUMNS, KEY_CONDITION, SEGMENT_BITS, SEGMENTS, DamagedRow, decode_row
+from tidings.log.sqlite.set_aside import SetAside
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import NO_PATHS, Path, PathSet
 
@@ -22,17 +23,17 @@ _MAX_SQL_PATHS = 8
 """Maximum number of keys that are read through their index, and of paths that SQLite compares for each row."""
 
 
-def read_page(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
-    """Return one page of `query`."""
+def read_page(connection: sqlite3.Connection, newest: Newest, query: Query, set_aside: SetAside) -> Page:
+    """Return one page of `query`, without the rows that cannot be read, which are noted in `set_aside`."""
     if query.newest_only:
         limit = min(query.limit, MAX_READ_OFFSETS)
         offsets = newest.page(query.paths, query.excluded, after=query.after, until=query.until, limit=limit)
         scanned = offsets[-1] if len(offsets) == limit else query.until
-        return take_page(_fetch(connection, newest, query, offsets), query, scanned)
+        return take_page(_fetch(connection, newest, query, offsets, set_aside), query, scanned)
     keys = _single_keys(query)
     if keys is None and query.trace_id is None:
-        return _read_range(connection, newest, query)
-    return _read_by_index(connection, newest, query, keys or ())
+        return _read_range(connection, newest, query, set_aside)
+    return _read_by_index(connection, newest, query, keys or (), set_aside)
 
 
 def _single_keys(query: Query) -> Sequence[Path] | None:
@@ -43,7 +44,7 @@ def _single_keys(query: Query) -> Sequence[Path] | None:
     return keys
 
 
-def _read_range(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
+def _read_range(connection: sqlite3.Connection, newest: Newest, query: Query, set_aside: SetAside) -> Page:
     """Read a range of the log, as far as one read may look."""
     until = query.until
     if until - query.after > MAX_READ_ROWS:  # rows are counted instead of offsets: trimming leaves long holes
@@ -57,10 +58,12 @@ def _read_range(connection: sqlite3.Connection, newest: Newest, query: Query) ->
         f"SELECT {COLUMNS} FROM events WHERE offset > ? AND offset <= ?{conditions} ORDER BY offset",
         (query.after, until, *values),
     )
-    return take_page(_matching(rows, newest, query), query, until)
+    return take_page(_matching(rows, newest, query, set_aside), query, until)
 
 
-def _read_by_index(connection: sqlite3.Connection, newest: Newest, query: Query, keys: Sequence[Path]) -> Page:
+def _read_by_index(
+    connection: sqlite3.Connection, newest: Newest, query: Query, keys: Sequence[Path], set_aside: SetAside
+) -> Page:
     """Read durable events through an index, and the few `latest` events through theirs."""
     until, latest_after = query.until, query.after
     found: set[int] = set()
@@ -102,7 +105,7 @@ def _read_by_index(connection: sqlite3.Connection, newest: Newest, query: Query,
             until = offsets[-1]
         found.update(offsets)
     candidates = sorted(offset for offset in found if query.after < offset <= until)
-    return take_page(_fetch(connection, newest, query, candidates), query, until)
+    return take_page(_fetch(connection, newest, query, candidates, set_aside), query, until)
 
 
 def _conditions(query: Query) -> tuple[str, list[object]]:
@@ -134,22 +137,29 @@ def _condition(path: Path, values: list[object]) -> str:
     return "(channel = ? AND key = ?)"
 
 
-def _fetch(connection: sqlite3.Connection, newest: Newest, query: Query, offsets: Sequence[int]) -> Iterator[Record]:
+def _fetch(
+    connection: sqlite3.Connection, newest: Newest, query: Query, offsets: Sequence[int], set_aside: SetAside
+) -> Iterator[Record]:
     for start in range(0, len(offsets), MAX_READ_OFFSETS):
         some = offsets[start : start + MAX_READ_OFFSETS]
         rows = connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE offset IN ({_placeholders(len(some))}) ORDER BY offset", some
         )
-        yield from _matching(rows, newest, query)
+        yield from _matching(rows, newest, query, set_aside)
 
 
-def _matching(rows: sqlite3.Cursor, newest: Newest, query: Query) -> Iterator[Record]:
+def _matching(rows: sqlite3.Cursor, newest: Newest, query: Query, set_aside: SetAside) -> Iterator[Record]:
     matches = QueryMatcher(query, newest)
     # A statement that is not read to its end would keep the write-ahead log from being restarted.
     with closing(rows):
         for row in rows:
-            if matches(row[0], row[3], row[4], row[5], row[8], row[1]):
-                yield decode_row(row)
+            try:
+                record = decode_row(row) if matches(row[0], row[3], row[4], row[5], row[8], row[1]) else None
+            except (DamagedRow, TypeError) as error:
+                set_aside.note("events", row[0], error)
+                continue
+            if record is not None:
+                yield record
 
 
 def _placeholders(count: int) -> str:
@@ -157,10 +167,11 @@ def _placeholders(count: int) -> str:
 
 
 _RETAINED_COLUMNS = "offset, latest, channel, type, key, length(data), received_ns"
+_RETAINED_TYPES = {(int, int, str, str, key, int, int) for key in (str, type(None))}
 
 
 class SqliteRows:
-    """The `tidings.log.retention.RetainedRows` of a file."""
+    """The `tidings.log.retention.RetainedRows` of a file. Its methods raise DamagedRow for a row that is unreadable."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -203,4 +214,8 @@ class SqliteRows:
         self._connection.executemany("DELETE FROM events WHERE offset = ?", ((offset,) for offset in offsets))
 
     def _select(self, sql: str, *values: object) -> list[RetainedRow]:
-        return list(map(RetainedRow._make, self._connection.execute(sql, values)))
+        rows = list(map(RetainedRow._make, self._connection.execute(sql, values)))
+        for row in rows:
+            if tuple(map(type, row)) not in _RETAINED_TYPES:
+                raise DamagedRow(row.offset, "a column has another type")
+        return rows

@@ -6,6 +6,7 @@ than the log, as after a crash, and the result is right all the same. Nothing is
 newest waits to be deleted: after a restart nothing would show that it must go, and it would stay forever.
 """
 
+import logging
 import sqlite3
 import sys
 from array import array
@@ -17,6 +18,7 @@ from tidings.log.base import Retention
 from tidings.log.newest import Newest
 from tidings.log.retention import RangeCounts, RetentionSweeper
 from tidings.log.sqlite.database import EFFECTS, SqlRow
+from tidings.log.sqlite.set_aside import SetAside
 
 SAVE_INTERVAL_EVENTS = 200_000
 """Number of events after which the index is saved again. Reading as many when the log is opened takes half a second."""
@@ -24,9 +26,11 @@ PIECE_SIZE = 2_500
 """Number of offsets and counts saved in one step: a millisecond or two, as each key misses the CPU cache."""
 _FETCH_SIZE = 500
 _COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
+_ROW_TYPES = {(int, int, int, str, str, key, int, int) for key in (str, type(None))}
 _TEXT_MARKS = ("boot", "thinned")
 """The names in `meta` whose values are text instead of numbers."""
 _DONE = object()
+logger = logging.getLogger(__name__)
 _decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
@@ -39,6 +43,7 @@ class SavedIndex:
         sweeper: Receives the counts.
         retention: Its `keep_newest` lists the types that are thinned.
         save_every: Number of events after which the index is saved again.
+        set_aside: Receives the rows that cannot be read.
     """
 
     def __init__(
@@ -49,12 +54,16 @@ class SavedIndex:
         retention: Retention,
         *,
         save_every: int,
+        set_aside: SetAside,
     ) -> None:
         self._connection = connection
         self._newest = newest
         self._sweeper = sweeper
         self._thinned = ",".join(sorted(retention.keep_newest))
         self._save_every = save_every
+        self._set_aside = set_aside
+        self.damage = ""
+        """Why the saved index could not be used; "" if it could."""
         self._saved_to = 0
         self._saving: Iterator[None] | None = None
 
@@ -77,29 +86,46 @@ class SavedIndex:
         saved_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
         if saved_to > head:
             raise ValueError(f"the index was saved up to {saved_to}, but the newest event is {head}")
-        if saved_to:
+        saved = self._read_saved(meta["generation"]) if saved_to else None
+        if saved is not None:
             sweeper.restore(RangeCounts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
-            self._restore_saved(saved_to, meta["generation"])
+            self._restore_saved(saved_to, *saved)
         else:
-            counted_to = 0
+            counted_to = saved_to = 0
         for row in self._connection.execute(
             f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (saved_to,)
         ):
-            self._apply(row)
-            self._count(row, counted_to)
             head = max(head, row[0])
+            if self._is_readable(row, counted=row[0] <= counted_to):
+                self._apply(row)
+                self._count(row, counted_to)
         newest.evicted = 0
         self._saved_to = saved_to
         return head
 
-    def _restore_saved(self, saved_to: int, generation: int) -> None:
+    def _read_saved(self, generation: int) -> "tuple[array[int], list[tuple[str, str, dict[str, int]]]] | None":
+        """Return the saved offsets and key counts, or None if they are damaged: all events are then read instead."""
+        offsets, counts = array("q"), []
+        try:
+            for channel, type, some, of_key in self._connection.execute(
+                "SELECT channel, type, offsets, of_key FROM folds WHERE generation = ?", (generation,)
+            ):
+                if not (isinstance(channel, str) and isinstance(type, str)):
+                    raise ValueError("its channel or type is not text")
+                offsets += _unpack(some)
+                counts.append((channel, type, _decode_counts(of_key)))
+        except (sqlite3.OperationalError, msgspec.MsgspecError, TypeError, ValueError) as error:
+            self.damage = f"the saved index is damaged: {error}"
+            logger.warning("%s; all events are read instead", self.damage)
+            return None
+        return offsets, counts
+
+    def _restore_saved(
+        self, saved_to: int, offsets: "array[int]", counts: list[tuple[str, str, dict[str, int]]]
+    ) -> None:
         """Apply the rows that were the newest of their keys when the index was saved, in log order."""
-        offsets = array("q")
-        for channel, type, some, counts in self._connection.execute(
-            "SELECT channel, type, offsets, of_key FROM folds WHERE generation = ?", (generation,)
-        ):
-            offsets += _unpack(some)
-            self._sweeper.restore_keys(channel, type, _decode_counts(counts))
+        for of_type in counts:
+            self._sweeper.restore_keys(*of_type)
         wanted = sorted(offset for offset in offsets if offset <= saved_to)
         for start in range(0, len(wanted), _FETCH_SIZE):
             some = wanted[start : start + _FETCH_SIZE]
@@ -107,7 +133,15 @@ class SavedIndex:
             for row in self._connection.execute(
                 f"SELECT {_COLUMNS} FROM events WHERE offset IN ({placeholders}) ORDER BY offset", some
             ):
-                self._apply(row)
+                if self._is_readable(row, counted=True):
+                    self._apply(row)
+
+    def _is_readable(self, row: SqlRow, *, counted: bool) -> bool:
+        if tuple(map(type, row)) in _ROW_TYPES and row[2] in EFFECTS:
+            return True
+        reason = "a column has another type, or its effect is unknown"
+        self._set_aside.note("events", row[0], reason, counted=counted)
+        return False
 
     def _apply(self, row: SqlRow) -> None:
         offset, latest, effect, channel, type, key, received_ns, _ = row

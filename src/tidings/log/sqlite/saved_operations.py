@@ -4,18 +4,22 @@ A row holds the status of its operation after the event at its offset. So rows t
 together, and later events are applied again when the log is opened.
 """
 
+import logging
 import sqlite3
 from itertools import islice
 
 import msgspec
 
 from tidings.log.newest import Newest
-from tidings.log.sqlite.database import COLUMNS, decode_row
+from tidings.log.sqlite.database import COLUMNS, DamagedRow, decode_row
+from tidings.log.sqlite.set_aside import SetAside
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import ChannelType, MessageType
+
+logger = logging.getLogger(__name__)
 
 _PIECE_SIZE = 100
 """Number of operations saved, and of rows of forgotten ones deleted, in one step: a millisecond."""
@@ -31,11 +35,13 @@ class SavedOperations:
     Args:
         connection: To the log's file.
         operations: The table to save, and to fill when the file is opened.
+        set_aside: Receives the rows that cannot be read or written.
     """
 
-    def __init__(self, connection: sqlite3.Connection, operations: OperationTable) -> None:
+    def __init__(self, connection: sqlite3.Connection, operations: OperationTable, set_aside: SetAside) -> None:
         self._connection = connection
         self._operations = operations
+        self._set_aside = set_aside
         self._saved: dict[str, int] = {}
         self._saved_names: list[str] = []
         self._deleted: list[int] = []
@@ -53,10 +59,17 @@ class SavedOperations:
         """
         execute, operations = self._connection.execute, self._operations
         saved_to: int = execute("SELECT value FROM meta WHERE name = 'operations_to'").fetchone()[0]
-        for (history,) in execute("SELECT history FROM names ORDER BY offset"):
-            operations.restore_name(_decode_history(history))
-        for (status,) in execute("SELECT status FROM operations ORDER BY offset"):
-            operations.restore(_decode_status(status))
+        for name, history in execute("SELECT name, history FROM names ORDER BY offset"):
+            try:
+                operations.restore_name(_decode_history(history))
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                self._set_aside.note("names", name, error)
+        for number, status in execute("SELECT number, status FROM operations ORDER BY offset"):
+            try:
+                operations.restore(_decode_status(status))
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                self._set_aside.note("operations", number, error)
+                saved_to = 0  # the operation is folded again from the events that are left
         types = ", ".join(f"'{type}'" for type in TRANSITIONS)
         self._apply_events(f"offset > ? AND type IN ({types})", (saved_to,))
         progress = MessageType.OPERATION_PROGRESS
@@ -74,8 +87,15 @@ class SavedOperations:
         for *row, producer_id, lease_s in self._connection.execute(
             f"SELECT {COLUMNS}, producer_id, lease_s FROM events WHERE {condition} ORDER BY offset", values
         ):
-            record = decode_row(tuple(row))
-            self._operations.apply(record.offset, record.event, record.received_ns, producer_id, lease_s)
+            try:
+                record = decode_row(tuple(row))
+                if not (isinstance(producer_id, str) and isinstance(lease_s, float | int)):
+                    raise DamagedRow(record.offset, "its producer or lease has another type")
+                self._operations.apply(record.offset, record.event, record.received_ns, producer_id, lease_s)
+            except DamagedRow as error:
+                self._set_aside.note("events", error.key, error)
+            except Exception:
+                logger.exception("event %r does not change its operation", row[0])
 
     # Saving.
 
@@ -98,9 +118,14 @@ class SavedOperations:
         self._saved = saved = dict(islice(operations.dirty.items(), piece))
         for operation_id in saved:
             status = operations.get(operation_id)
-            if status is not None:
+            if status is None:
+                continue
+            try:
                 row = (status.number, status.offset, _encode(status))
-                execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", row)
+            except (msgspec.MsgspecError, OverflowError, TypeError, ValueError) as error:
+                self._set_aside.add("operations", status, error)
+                continue
+            execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", row)
         self._save_names()
         self._deleted = list(islice(operations.removed, piece))
         self._connection.executemany("DELETE FROM operations WHERE number = ?", ((number,) for number in self._deleted))

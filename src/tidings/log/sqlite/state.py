@@ -4,19 +4,24 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from tidings.exceptions import LogError
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
-from tidings.log.sqlite.database import INSERT, content_error, encode_row, open_database
+from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
 from tidings.log.sqlite.queries import SqliteRows, read_page
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
+from tidings.log.sqlite.schema_check import foreign_schema
+from tidings.log.sqlite.set_aside import LostEvent, SetAside, is_text_error, reading_any_text
 from tidings.log.trim_marks import TrimMarks
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.paths import PathSet
+
+_T = TypeVar("_T")
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 logger = logging.getLogger(__name__)
@@ -47,13 +52,29 @@ class SqliteState:
         self.operations = retention.new_operations()
         self._trim_marks = TrimMarks()
         self._sweeper = RetentionSweeper(SqliteRows(connection), self.newest, self._trim_marks, retention)
-        self._saved_index = SavedIndex(connection, self.newest, self._sweeper, retention, save_every=save_every)
-        self._trim_marks.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
-        self.head = self._saved_index.restore()
+        self.set_aside = SetAside(connection, self._forget)
+        """The rows that could not be read or written."""
+        self.saved_index = SavedIndex(
+            connection, self.newest, self._sweeper, retention, save_every=save_every, set_aside=self.set_aside
+        )
+        self.head = self.saved_index.restore()
         """Offset of the newest event; 0 in an empty log."""
-        self._saved_operations = SavedOperations(connection, self.operations)
+        self._restore_trim_marks()
+        self._saved_operations = SavedOperations(connection, self.operations, self.set_aside)
         self._saved_operations.restore(self.newest)
         self.epochs = Epochs(read_epochs(connection))
+
+    def _restore_trim_marks(self) -> None:
+        marks = self._connection.execute("SELECT channel, key, trimmed FROM floors").fetchall()
+        good = [mark for mark in marks if tuple(map(type, mark)) == (str, str, int)]
+        self._trim_marks.restore(good)
+        if len(good) < len(marks):  # a reader may then receive a gap that it does not have, but misses none
+            logger.error("%d rows of table floors are damaged and not used", len(marks) - len(good))
+            for channel, _ in self.newest.groups():
+                self._trim_marks.mark_trimmed(channel, self.newest.durable_floor)
+
+    def _forget(self, lost: LostEvent) -> None:
+        self._sweeper.forget(lost.offset, latest=lost.latest, size=lost.size)
 
     def begin(self, new_epoch: Callable[[], str]) -> None:
         """Mark the log as in use, and begin an epoch."""
@@ -66,6 +87,8 @@ class SqliteState:
             add_epoch(self._connection, new_epoch, self.head)
             execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
             execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot_id,))
+            self.set_aside.step()
+        self.set_aside.commit()
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA busy_timeout = 0")  # from here on the event loop never waits for a lock
         self.epochs = Epochs(read_epochs(self._connection))
@@ -109,7 +132,10 @@ class SqliteState:
         row = self._connection.execute(
             "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
         ).fetchone()
-        return None if row is None else KnownEvent(*row)
+        if row is None:
+            return None
+        offset, type, data = row
+        return KnownEvent(offset, type, data if isinstance(data, bytes) else b"")  # b"" in a damaged row
 
     def read(self, query: Query) -> Page:
         """Return one page of `query`.
@@ -117,7 +143,17 @@ class SqliteState:
         Raises:
             sqlite3.Error: The read failed.
         """
-        return read_page(self._connection, self.newest, query)
+        return self._read_any_text(lambda: read_page(self._connection, self.newest, query, self.set_aside))
+
+    def _read_any_text(self, read: Callable[[], _T]) -> _T:
+        """Call `read`; if a text is not UTF-8, once more with such texts as bytes, which make a row a damaged one."""
+        try:
+            return read()
+        except sqlite3.OperationalError as error:
+            if not is_text_error(error):
+                raise
+        with reading_any_text(self._connection):
+            return read()
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
@@ -131,7 +167,9 @@ class SqliteState:
 
     def statistics(self, disk_bytes: int) -> LogStatistics:
         """Return the log's figures, with the size of its files."""
-        return self._sweeper.statistics(self.epochs.current.name, self.head, disk_bytes)
+        return self._sweeper.statistics(
+            self.epochs.current.name, self.head, disk_bytes, self.set_aside.count + len(self.set_aside.found)
+        )
 
     # Retention and saving.
 
@@ -142,7 +180,12 @@ class SqliteState:
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether a step would do anything."""
-        return self._saved_operations.is_due() or self._sweeper.is_due(now_ns) or self._saved_index.is_due(self.head)
+        return (
+            bool(self.set_aside.found)
+            or self._saved_operations.is_due()
+            or self._sweeper.is_due(now_ns)
+            or self.saved_index.is_due(self.head)
+        )
 
     def step(self, now_ns: int) -> bool:
         """Do one small step of retention or of saving; return whether more work is waiting.
@@ -151,22 +194,43 @@ class SqliteState:
             sqlite3.Error: The step failed and was undone.
         """
         try:
+            return self._read_any_text(partial(self._step, now_ns))
+        except DamagedRow as row:  # nothing was deleted; the next step sets it aside
+            self.set_aside.note("events", row.key, row)
+            return True
+
+    def _step(self, now_ns: int) -> bool:
+        if self.set_aside.found:  # by itself, because retention decides by the counts
+            self._set_aside_found()
+            return True
+        try:
             with self._transaction():
                 # First, so that no event is trimmed that an unsaved operation was derived from.
                 self._sweeper.until = self._saved_operations.step(self.head)
                 if self._sweeper.is_due(now_ns):
                     self._sweeper.step(now_ns)
                 else:
-                    self._saved_index.step(self.head)
+                    self.saved_index.step(self.head)
                 self._save_marks()
-        except sqlite3.Error:
+        except Exception:
             self._saved_operations.roll_back()
             self._sweeper.roll_back()
-            self._saved_index.abandon()
+            self.saved_index.abandon()
             raise
         self._saved_operations.commit()
         self._sweeper.commit()
         return self.is_due(now_ns)
+
+    def _set_aside_found(self) -> None:
+        try:
+            with self._transaction():
+                self.set_aside.step()
+        except Exception:
+            self.set_aside.roll_back()
+            raise
+        self.set_aside.commit()
+        with self._transaction():
+            self._save_marks()
 
     def _save_marks(self) -> None:
         counts, newest = self._sweeper.counts, self.newest
@@ -213,9 +277,10 @@ class SqliteState:
                 for _ in range(_MAX_CLOSING_DELETIONS):
                     if self.newest.released:
                         self._sweeper.delete_released()
+                self.set_aside.step()
                 self._saved_operations.save(self.head)
                 self._save_marks()
-                self._saved_index.save(self.head)
+                self.saved_index.save(self.head)
                 self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
@@ -230,15 +295,24 @@ def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, 
     """
     connection = open_database(path)
     try:
-        state = SqliteState(connection, retention, save_every=save_every)
+        state = _open_state(connection, retention, save_every)
         state.begin(new_epoch)
-    except LogError:
-        connection.close()
-        raise
-    except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
+    except Exception as cause:
         connection.close()
         raise content_error(cause, path) from cause
+    for fault in foreign_schema(connection):
+        logger.warning("%s: %s", path, fault)
     return state
+
+
+def _open_state(connection: sqlite3.Connection, retention: Retention, save_every: int) -> SqliteState:
+    try:
+        return SqliteState(connection, retention, save_every=save_every)
+    except sqlite3.OperationalError as error:
+        if not is_text_error(error):
+            raise
+    with reading_any_text(connection):
+        return SqliteState(connection, retention, save_every=save_every)
 
 
 def read_epochs(connection: sqlite3.Connection) -> list[Epoch]:
