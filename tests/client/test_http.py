@@ -1,7 +1,6 @@
 import asyncio
 import base64
 import socket
-import time
 
 import msgspec
 import pytest
@@ -230,15 +229,13 @@ def test_half_a_surrogate_pair_is_refused_before_a_request() -> None:
 
 async def test_closing_ends_a_request_on_another_thread() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = HTTPClient(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws", timeout_s=30)
+        client = HTTPClient(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws", timeout_s=3600)
         request = asyncio.create_task(asyncio.to_thread(client.probe, "healthz"))
         accepted, _ = await asyncio.to_thread(silent.accept)
         with accepted:
-            began = time.monotonic()
             client.close()
             with pytest.raises(HubUnreachable):
                 await request
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(("text", "url"), [("http://h:1", "ws://h:1/ws"), ("wss://h/base/ws", "wss://h/base/ws")])

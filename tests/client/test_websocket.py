@@ -172,6 +172,7 @@ async def test_broken_connection_ends_abnormally(hub: HubServer, proxy: TcpProxy
     await connection.aclose()
 
 
+@pytest.mark.alone
 async def test_closing_waits_for_the_hubs_answer_for_up_to_a_second(hub: HubServer, proxy: TcpProxy) -> None:
     loop = asyncio.get_running_loop()
     prompt, stalled = await open_websocket(proxy.url), await open_websocket(proxy.url)

@@ -36,9 +36,7 @@ def test_sigterm_is_reported_before_the_process_dies_of_it(reported: Reported, t
     with running(SLEEP, reported.hub.url, tmp_path) as program:
         assert program.read_word() == "asleep"
         program.terminate()
-        began = time.monotonic()
         assert program.wait() == (-15, "")
-        assert time.monotonic() - began < 5
     assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
 
 
@@ -207,6 +205,7 @@ def test_multiprocessing_worker_sends_everything_before_it_exits(
     assert reported.kinds("whole") == ["start", "complete"]
 
 
+@pytest.mark.alone
 def test_job_without_a_hub_runs_and_prints_one_line(tmp_path: Path) -> None:
     port = closed_port()
     code = """

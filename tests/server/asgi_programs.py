@@ -53,7 +53,8 @@ def main() -> None:
         hub.drain()
 
     websocket = websocket_protocol(hub, subprotocols=[SUBPROTOCOL])
-    DrainingServer(hub, port=0, websocket=websocket, on_ready=say, on_drain=drain).run()
+    # With this grace period, waiting for it would fail a test.
+    DrainingServer(hub, port=0, websocket=websocket, on_ready=say, on_drain=drain, grace_s=600.0).run()
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def wait_closed(stream: Stream) -> dict[str, Any]:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("name", ["hub", "parent"])
-def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -> None:
+def test_uvicorn_ends_its_open_streams(name: str, number: int) -> None:
     port = free_port()
     prefix = "/tidings" if name == "parent" else ""
     with (
@@ -91,7 +91,6 @@ def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -
         Stream(port, prefix=prefix) as stream,
     ):
         stream.until("channel:live")
-        began = time.monotonic()
         process.send_signal(number)
         assert wait_closed(stream)["data"]["code"] == 4100
         messages: list[Any] = []
@@ -100,14 +99,13 @@ def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -
         assert msgspec.json.decode(messages[-1])["type"] == "connection:closed"
         assert websocket.close_code == 4100
         output, _ = process.communicate(timeout=TIMEOUT_S)
-        assert time.monotonic() - began < 5
     assert "Traceback" not in output
     # uvicorn raises the signal again after an orderly end.
     assert process.returncode in (0, -number)
 
 
 @posix
-def test_own_server_with_open_streams_ends_within_seconds_and_exits_0() -> None:
+def test_own_server_ends_its_open_streams_and_exits_0() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.server.asgi_programs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -117,13 +115,11 @@ def test_own_server_with_open_streams_ends_within_seconds_and_exits_0() -> None:
         with Stream(port) as first, Stream(port, receive_buffer=4096) as second:
             for stream in (first, second):
                 stream.until("channel:live")
-            began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             for stream in (first, second):
                 assert wait_closed(stream)["data"]["code"] == 4100
             _, errors = process.communicate(timeout=TIMEOUT_S)
             assert (process.returncode, errors) == (0, "")
-            assert time.monotonic() - began < 5
     finally:
         if process.poll() is None:
             process.kill()

@@ -115,7 +115,7 @@ def test_cancel_in_a_pipeline_ends_only_the_commands_descendants(shared_hub: Hub
     assert "never" not in terminal.shown
 
 
-def test_killed_run_fails_within_its_lease_and_a_second(shared_hub: Hub) -> None:
+def test_killed_run_fails_when_its_lease_ends(shared_hub: Hub) -> None:
     script = "echo $$; exec sleep 60"
     with (
         client_of(shared_hub) as client,
@@ -123,14 +123,11 @@ def test_killed_run_fails_within_its_lease_and_a_second(shared_hub: Hub) -> None
     ):
         child = int(process.read_line())
         id = operation_of(client, "murdered")
-        killed = time.monotonic()
         process.signal(signal.SIGKILL)
         event = end_of(client, id)
-        took = time.monotonic() - killed
         os.kill(child, signal.SIGKILL)
     assert isinstance(event.payload, OperationFailedData)
     assert event.payload.code == "producer_lost"
-    assert took < 2.0 + 0.5  # a busy machine
 
 
 def test_second_bar_does_not_lower_the_progress(shared_hub: Hub) -> None:

@@ -1,7 +1,6 @@
 """`?wait=` over real connections."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -32,7 +31,7 @@ def number_waiting(server: HubServer, count: int) -> Callable[[], bool]:
 async def asking(server: HubServer, *paths: str) -> AsyncIterator[list["asyncio.Task[httpx.Response]"]]:
     """Request several paths at the same time, and return when all of them wait."""
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=server.http, limits=limits, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server.http, limits=limits, timeout=30) as client:
         before = server.call(lambda: len(waiting(server)))
         tasks = [asyncio.create_task(client.get(path)) for path in paths]
         await asyncio.to_thread(server.wait, number_waiting(server, before + len(paths)))
@@ -42,8 +41,7 @@ async def asking(server: HubServer, *paths: str) -> AsyncIterator[list["asyncio.
 
 async def test_many_requests_wait_for_one_end(server: HubServer) -> None:
     server.publish(start("op"), start("other"))
-    began = time.monotonic()
-    async with asking(server, *["/v1/operations/op?wait=30"] * 50, "/v1/operations/other?wait=30") as tasks:
+    async with asking(server, *["/v1/operations/op?wait=60"] * 50, "/v1/operations/other?wait=60") as tasks:
         await asyncio.to_thread(server.publish, progress("op", 50))
         await asyncio.to_thread(server.publish, complete("op"))
         answers = await asyncio.gather(*tasks[:50])
@@ -51,7 +49,6 @@ async def test_many_requests_wait_for_one_end(server: HubServer) -> None:
         assert not tasks[50].done()
         await asyncio.to_thread(server.publish, failed("other"))
         assert (await tasks[50]).json()["error"]["code"] == "boom"
-    assert time.monotonic() - began < 10
     assert server.call(number_waiting(server, 0))
     assert not server.call(lambda: waiting(server)._waiters)
 
