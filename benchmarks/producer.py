@@ -1,8 +1,8 @@
 """What reporting costs a job: `python -m benchmarks.producer`.
 
-First `advance()` alone. Then a loop whose body takes 10 µs, bare and reported, with a hub, with none, and with one that
-is killed half-way. Bare and reported pieces of the loop take turns, so that both meet the same machine; the figure is
-the median of their ratios.
+First `advance()` and `log()` alone. Then a loop whose body takes 10 µs, bare and reported, with a hub, with none, and
+with one that is killed half-way. Bare and reported pieces of the loop take turns, so that both meet the same machine;
+the figure is the median of their ratios.
 """
 
 import argparse
@@ -75,6 +75,17 @@ def advance_us(op: tidings.Operation, iterations: int) -> float:
     return best / iterations * 1e6
 
 
+def log_us(op: tidings.Operation, iterations: int) -> float:
+    """Return microseconds that the job's own thread spends in one `log()`; the best of several rounds."""
+    best = float("inf")
+    for _ in range(25):
+        start = time.thread_time()
+        for _ in range(iterations // 25):
+            op.log("a line of text")
+        best = min(best, time.thread_time() - start)
+    return best / (iterations // 25) * 1e6
+
+
 def slowdown(url: str, iterations: int, pieces: int, halfway: Callable[[], None]) -> float:
     """Return how much longer the reported loop takes, as a share.
 
@@ -123,6 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tidings.operation("benchmark", total=iterations, url=url, quiet=True) as op:
             print(f"{'advance()':<34} {advance_us(op, iterations):8.3f} µs")
         print(f"{'10 µs loop, with a hub':<34} {slowdown(url, iterations, pieces, lambda: None):+8.2%}")
+    with tidings.operation("benchmark", url=NOWHERE, quiet=True) as op:
+        print(f"{'log(), no hub anywhere':<34} {log_us(op, iterations // 10):8.3f} µs")
+    RUNTIME.close(CLOSE_S)
     share = slowdown(NOWHERE, iterations, pieces, lambda: None)
     print(f"{'10 µs loop, no hub anywhere':<34} {share:+8.2%}")
     with hub() as (url, server):

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy
 import pytest
+from tests.client.hub_server import TIMEOUT_S
 from tests.producer import hostile
 from tests.producer.programs import run
 from tests.producer.reported import Reported, until
 
 import tidings
+from tidings.client import deferring_lock
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.outcome import Failed, end_of, failure_of
 from tidings.producer.runtime import RUNTIME
@@ -143,6 +146,138 @@ def test_redact_that_exits_on_the_sampling_thread_does_not_end_sampling(reported
         with tidings.operation("Next", total=10) as other:
             other.advance(5)
             until(lambda: reported.last(other.id)[1].get("progress") == 50)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a thread wait for a lock until the test fails."""
+    monkeypatch.setattr(deferring_lock, "MAX_WAIT_S", 3600.0)
+
+
+def report_elsewhere(report: Callable[[], object]) -> bool:
+    """Report on another thread, and wait for it; return whether it did not wait for this thread."""
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_S)
+    return not thread.is_alive()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("part", ["pid", "level", "progress", "result"])
+def test_redact_may_wait_for_another_thread_that_reports(reported: Reported, part: str) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if part in payload and not asked:
+            asked.append(part)
+            done.append(report_elsewhere(lambda: op.log("from another thread")))
+        return payload
+
+    asked: list[str] = []
+    done: list[bool] = []
+    op = tidings.operation("Redacted", redact=redact)
+    op.begin()
+    with op.step("part", weight=0):
+        pass
+    op.log("line")
+    op.complete(result=1)
+    assert done == [True]
+    assert reported.kinds(op.id) == ["start", "log", "log", "complete"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_text_of_a_message_may_wait_for_another_thread_that_reports(reported: Reported) -> None:
+    class Message:
+        def __str__(self) -> str:
+            done.append(report_elsewhere(lambda: op.progress(10, "ten")))
+            return "waited"
+
+        __repr__ = __str__
+
+    done: list[bool] = []
+    op = tidings.operation("Text", metadata={"value": Message()})
+    op.begin()
+    op.log(Message())
+    op.progress(20, Message())  # type: ignore[arg-type]
+    op.complete(result={"value": Message()})
+    assert done == [True] * 4
+    assert reported.kinds(op.id) == ["start", "log", "complete"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_first_report_of_a_loop_begins_the_operation_outside_its_lock(reported: Reported) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if not done:
+            done.append(report_elsewhere(lambda: op.percent))
+        return payload
+
+    done: list[bool] = []
+    op = tidings.operation("Loop", redact=redact)
+    assert list(op.track(range(3))) == [0, 1, 2]
+    op.complete()
+    assert done == [True]
+    assert reported.kinds(op.id) == ["start", "complete"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_before_end_may_wait_for_another_thread_that_reports(reported: Reported) -> None:
+    done: list[bool] = []
+    op = tidings.start("Ends")
+    op.before_end(lambda: done.append(report_elsewhere(lambda: op.log("from another thread"))))
+    op.complete()
+    assert done == [True]
+    assert reported.kinds(op.id) == ["start", "log", "complete"]
+
+
+def test_report_of_redact_follows_the_start_that_it_redacts(reported: Reported) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if "pid" in payload:
+            op.log("redacting")
+            op.progress(10, "ten")
+        return payload
+
+    op = tidings.operation("Redacted", redact=redact)
+    with op:
+        until(lambda: reported.last(op.id)[1].get("progress") == 10)
+    assert reported.kinds(op.id) == ["start", "log", "complete"]
+
+
+def test_end_that_redact_reports_during_the_start_follows_the_start(reported: Reported) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if "pid" in payload:
+            op.complete(result="early")
+        return payload
+
+    op = tidings.operation("Redacted", redact=redact)
+    op.begin()
+    assert op.state == "complete"
+    assert reported.kinds(op.id) == ["start", "complete"]
+    assert reported.last(op.id)[1]["result"] == "early"
+
+
+def test_redact_that_ends_its_operation_again_ends_it_once(reported: Reported) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if "pid" not in payload:
+            op.fail("again")
+        return payload
+
+    op = tidings.operation("Redacted", redact=redact)
+    with op:
+        op.log("line")
+    assert op.state == "failed"
+    assert reported.kinds(op.id) == ["start", "failed"]
+
+
+def test_sigterm_while_redact_runs_for_the_end_still_ends_the_operation(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    def redact(payload):
+        if "result" in payload:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return payload
+
+    with tidings.operation("Terminated", id="terminated", redact=redact) as op:
+        op.complete(result=1)
+    """
+    assert run(code, reported.hub.url, tmp_path) == (-signal.SIGTERM, "")
+    assert reported.kinds("terminated") == ["start", "complete"]
 
 
 def known_faults() -> set[str]:

@@ -37,6 +37,7 @@ def trace(frame, event, argument):
     return trace
 
 outer = tidings.start("Interrupter", id="outer")
+second = tidings.start("Second interrupter", id="second")
 threading.settrace(trace)
 sys.settrace(trace)
 with tidings.operation("Interrupted", id="inner", steps=["a", "b"]) as op:
@@ -47,10 +48,13 @@ with tidings.operation("Interrupted", id="inner", steps=["a", "b"]) as op:
 RUNTIME.flush(10)
 sys.settrace(None)
 threading.settrace(None)
+second.complete()
 outer.complete(len(seen))
 """
 
-LOGS = """outer.log(f"{code.co_name} {frame.f_lineno}")"""
+OWN = """own.log(f"{code.co_name} {frame.f_lineno}")"""
+LOGS = """(outer, second)[len(seen) % 2].log(f"{code.co_name} {frame.f_lineno}")"""
+"""Two operations, because a hub keeps the newest thousand lines of each."""
 OPERATES = """
             with tidings.operation("Nested", id=f"nested-{len(seen)}") as nested:
                 nested.advance()
@@ -63,10 +67,20 @@ def test_log_line_at_each_line_of_tidings_arrives(reported: Reported, tmp_path: 
     assert run(code, reported.hub.url, tmp_path, TIDINGS_QUIET="1") == (0, "")
     assert [kind for kind in reported.kinds("inner") if kind != "log"] == ["start", "complete"]
     outer = reported.received("outer")
-    lines = [kind for kind, _ in outer].count("log")
+    lines = [kind for kind, _ in [*outer, *reported.received("second")]].count("log")
     assert outer[-1][1]["result"] > 500
     assert outer[-1] == ("complete", outer[-1][1])
     assert lines == outer[-1][1]["result"]
+
+
+def test_log_line_at_each_line_of_its_own_start_follows_the_start(reported: Reported, tmp_path: Path) -> None:
+    code = WATCHDOG + REPORTS_AT_EACH_LINE.format(report=OWN).replace(
+        "with tidings.operation", "with own:\n    own.advance()\nwith tidings.operation"
+    ).replace("outer = ", "own = tidings.operation('Own', id='own')\nouter = ")
+    assert run(code, reported.hub.url, tmp_path, TIDINGS_QUIET="1") == (0, "")
+    kinds = reported.kinds("own")
+    assert (kinds[0], kinds[-1]) == ("start", "complete")
+    assert set(kinds[1:-1]) == {"log"}
 
 
 def test_operation_at_each_line_of_tidings_is_reported(reported: Reported, tmp_path: Path) -> None:

@@ -54,16 +54,34 @@ def _is_busy() -> bool:
     return _waiting.is_set or any(lock is not None and lock.held for lock in [known() for known in list(_locks)])
 
 
+class LockBusy(Exception):
+    """A lock was not acquired in time."""
+
+
+class _Acquired(dict[bool, object]):
+    def __missing__(self, acquired: bool) -> object:
+        raise LockBusy
+
+
 class _TimedLock:
-    """A lock as a context manager whose `__enter__` raises KeyError if the lock is not acquired in time."""
+    """A lock as a context manager whose `__enter__` raises LockBusy if the lock is not acquired in time."""
 
     # The methods are those of the lock itself: a slot is found like a method.
     __slots__ = ("__enter__", "__exit__")
 
     def __init__(self, lock: Any, wait_s: float) -> None:
         acquired = map(lock.acquire, repeat(True), repeat(wait_s))
-        self.__enter__: Callable[[], object] = map({True: lock}.__getitem__, acquired).__next__
+        self.__enter__: Callable[[], object] = map(_Acquired({True: lock}).__getitem__, acquired).__next__
         self.__exit__: Callable[..., None] = lock.__exit__
+
+
+class TryLock(_TimedLock):
+    """A lock that no block waits for: it raises LockBusy while it is held, also by the same thread."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock(), 0)
 
 
 class BoundedLock:
@@ -87,7 +105,7 @@ class BoundedLock:
         try:
             with self._free:
                 return self._lock
-        except KeyError:
+        except LockBusy:
             return self._wait()
 
     def _wait(self) -> AbstractContextManager[object]:
@@ -96,7 +114,7 @@ class BoundedLock:
         try:
             with _waiting.region, self._soon_free:
                 return self._lock
-        except KeyError:
+        except LockBusy:
             return nullcontext()
 
 
@@ -160,7 +178,7 @@ class DeferringLock:
         try:
             with _waiting.region, lock:
                 self._run_all()
-        except KeyError:
+        except LockBusy:
             return False
         return True
 

@@ -179,7 +179,7 @@ class TaskReporter:
         sink, _ = RUNTIME.sink(self._options.url, self._options.token)
         emitter = OperationEmitter(task_id, self._options.redact, sink, headers[TRACE_HEADER])
         self.canceller.handle_queued(sink)
-        emitter.start(settings, queued=True, steps=[], attempt=attempt)
+        emitter.send(emitter.start(settings, queued=True, steps=[], attempt=attempt))
         emitter.release()
 
     # The worker process that runs a task.

@@ -1,7 +1,8 @@
 """The emitter: builds and sends the events of one operation.
 
 It applies `redact`, and always sends a terminal event. The start event names the host, process, command (without what
-looks like a secret) and user.
+looks like a secret) and user. Building an event runs code of the job, such as `redact` or the `__str__` of a message;
+sending one runs none.
 """
 
 import getpass
@@ -9,11 +10,15 @@ import os
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from tidings.client.deferring_lock import LockBusy, TryLock
+from tidings.client.drafts import new_event_id
 from tidings.producer.diagnostics import call_hook
 from tidings.producer.event_sink import EventSink, NullSink, OnCancel
 from tidings.producer.options import Redact, Settings, number_of
@@ -52,6 +57,20 @@ _LEVELS: dict[object, LogLevel] = {
 }
 
 
+class BuiltEvent(Struct, frozen=True):
+    """An event that is ready to be sent."""
+
+    type: MessageType
+    data: Payload | dict[str, Any] | None
+    """Its payload; None if `redact` drops it."""
+    bare: dict[str, Any] | None = None
+    """Payload to send if `data` is refused: a terminal event without details still ends the operation."""
+    event_id: str | None = None
+    """Its id: the hub ignores a second event with the same one. None: the sink chooses one."""
+    error: BaseException | None = None
+    """To raise once it is sent, such as the SystemExit of a signal handler that interrupted `redact`."""
+
+
 class OperationEmitter:
     """Builds and sends the events of one operation.
 
@@ -69,6 +88,7 @@ class OperationEmitter:
         self._redact = redact
         self.sink = NullSink() if sink is None else sink
         self.trace_id = trace_id
+        self._building_end = TryLock()
 
     def hold(self, lease_s: float | None, on_cancel: OnCancel) -> None:
         """Claim the operation: the hub then fails it if the process dies, and sends cancel requests to `on_cancel`."""
@@ -89,13 +109,9 @@ class OperationEmitter:
         queued: bool,
         steps: list[str],
         attempt: int | None = None,
-        event_id: str | None = None,
-    ) -> None:
-        """Send `operation:start`; without `attempt`, the hub counts a new attempt if the last one has ended.
-
-        The hub ignores a second event with the same `event_id`.
-        """
-        self._put(
+    ) -> BuiltEvent:
+        """Build `operation:start`; without `attempt`, the hub counts a new attempt if the last one has ended."""
+        return self._build(
             MessageType.OPERATION_START,
             OperationStartData(
                 operation_id=self._id,
@@ -112,89 +128,95 @@ class OperationEmitter:
                 user=read(lambda: text(getpass.getuser()), None),  # a container's user id may have no name
                 metadata=_metadata(settings.metadata),
             ),
-            bare={"queued": queued} if attempt is None else {"queued": queued, "attempt": attempt},
-            event_id=event_id,
+            {"operation_id": self._id, "queued": queued, **({} if attempt is None else {"attempt": attempt})},
+            new_event_id(time.time_ns()),
         )
 
-    def progress(self, payload: OperationProgressData) -> None:
-        """Send `operation:progress`."""
-        self._put(MessageType.OPERATION_PROGRESS, payload)
+    def progress(self, payload: OperationProgressData) -> BuiltEvent:
+        """Build `operation:progress`."""
+        return self._build(MessageType.OPERATION_PROGRESS, payload)
 
-    def log(self, message: object, level: str | int) -> None:
-        """Send `operation:log`; an unknown level counts as `info`."""
-        known = read(lambda: _LEVELS.get(level.lower() if isinstance(level, str) else level), None) or "info"
-        self._put(
+    def log(self, message: object, level: str | int) -> BuiltEvent:
+        """Build `operation:log`; an unknown level counts as `info`."""
+        known = _LEVELS.get(level) if type(level) is str else None
+        if known is None:  # levels of other types, such as an enumeration, are code of the job
+            known = read(lambda: _LEVELS.get(level.lower() if isinstance(level, str) else level), None) or "info"
+        return self._build(
             MessageType.OPERATION_LOG,
             OperationLogData(operation_id=self._id, level=known, message=text(message, MAX_LINE_CHARS)),
         )
 
-    def end(self, end: End, duration_s: float, event_id: str | None = None) -> None:
-        """Send the terminal event; the hub ignores a second one with the same `event_id`."""
-        if isinstance(end, Completed):
-            self._put(
-                MessageType.OPERATION_COMPLETE,
-                OperationCompleteData(
-                    operation_id=self._id,
-                    message=end.message,
-                    duration_ms=round(duration_s * 1000, 3),
-                    result=jsonable(end.result),
-                ),
-                bare={},
-                event_id=event_id,
-            )
-        elif isinstance(end, Failed):
-            self._put(
-                MessageType.OPERATION_FAILED,
-                OperationFailedData(
-                    operation_id=self._id,
-                    code=end.code,
-                    message=end.message,
-                    details=end.details,
-                    recoverable=end.recoverable,
-                    hint=end.hint,
-                ),
-                bare={"code": end.code, "message": "", "recoverable": end.recoverable},
-                event_id=event_id,
-            )
-        else:
-            self._put(
-                MessageType.OPERATION_CANCELLED,
-                OperationCancelledData(operation_id=self._id, reason=end.reason or None, cancelled_by=end.cancelled_by),
-                bare={},
-                event_id=event_id,
-            )
+    def end(self, end: End, duration_s: float) -> BuiltEvent:
+        """Build the terminal event.
 
-    def _put(
+        It is bare if another one is being built, by code of the job that this call interrupts or cannot wait for.
+        """
+        type, bare = self._bare_end(end)
+        event_id = new_event_id(time.time_ns())
+        try:
+            with self._building_end:
+                return self._build(type, self._end_payload(end, duration_s), bare, event_id)
+        except LockBusy:
+            return BuiltEvent(type, bare, None, event_id)
+
+    def _bare_end(self, end: End) -> tuple[MessageType, dict[str, Any]]:
+        if isinstance(end, Completed):
+            return MessageType.OPERATION_COMPLETE, {"operation_id": self._id}
+        if isinstance(end, Failed):
+            failure = {"code": end.code, "message": "", "recoverable": end.recoverable}
+            return MessageType.OPERATION_FAILED, {"operation_id": self._id, **failure}
+        return MessageType.OPERATION_CANCELLED, {"operation_id": self._id}
+
+    def _end_payload(self, end: End, duration_s: float) -> Payload:
+        if isinstance(end, Completed):
+            return OperationCompleteData(
+                operation_id=self._id,
+                message=end.message,
+                duration_ms=round(duration_s * 1000, 3),
+                result=jsonable(end.result),
+            )
+        if isinstance(end, Failed):
+            return OperationFailedData(
+                operation_id=self._id,
+                code=end.code,
+                message=end.message,
+                details=end.details,
+                recoverable=end.recoverable,
+                hint=end.hint,
+            )
+        return OperationCancelledData(operation_id=self._id, reason=end.reason or None, cancelled_by=end.cancelled_by)
+
+    def send(self, event: BuiltEvent) -> None:
+        """Send an event, and then raise its `error`."""
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+            self.put(event)
+        if event.error is not None:
+            raise event.error
+
+    def put(self, event: BuiltEvent) -> None:
+        """Put an event, or its `bare` payload if it is refused, into the sink; the caller defers signals."""
+        put = self.sink.put_nowait
+        taken = event.data is None or put(event.type, event.data, trace_id=self.trace_id, event_id=event.event_id)
+        if not taken and event.bare is not None:
+            taken = put(event.type, event.bare, trace_id=self.trace_id, event_id=event.event_id)
+            if not taken:
+                _require_stack(_CALLS_OF_A_REPORT)
+
+    def _build(
         self,
         type: MessageType,
         payload: Payload,
         bare: dict[str, Any] | None = None,
         event_id: str | None = None,
-    ) -> None:
-        """Send a payload, or `bare` if it is refused: a terminal event without details still ends the operation."""
-        least = None if bare is None else {"operation_id": self._id, **bare}
-        data: Payload | dict[str, Any] | None = payload
-        if self._redact is not None:
-            try:
-                data = self._redacted(payload, self._redact, least)
-            except BaseException:  # such as the SystemExit of a signal handler, which ends the job
-                self._send(type, least, None, event_id)
+    ) -> BuiltEvent:
+        if self._redact is None:
+            return BuiltEvent(type, payload, bare, event_id)
+        try:
+            return BuiltEvent(type, self._redacted(payload, self._redact, bare), bare, event_id)
+        except BaseException as error:  # such as the SystemExit of a signal handler, which ends the job
+            if bare is None:
                 raise
-        self._send(type, data, least, event_id)
-
-    def _send(
-        self,
-        type: MessageType,
-        data: Payload | dict[str, Any] | None,
-        least: dict[str, Any] | None,
-        event_id: str | None,
-    ) -> None:
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
-            taken = data is None or self.sink.put_nowait(type, data, trace_id=self.trace_id, event_id=event_id)
-            if not taken and least is not None:
-                taken = self.sink.put_nowait(type, least, trace_id=self.trace_id, event_id=event_id)
-                if not taken:
-                    _require_stack(_CALLS_OF_A_REPORT)
+            return BuiltEvent(type, bare, None, event_id, error)
 
     def _redacted(self, payload: Payload, redact: Redact, least: dict[str, Any] | None) -> dict[str, Any] | None:
         def call() -> tuple[dict[str, Any] | None]:

@@ -43,9 +43,7 @@ class DeferSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not _in_main_thread():
-            return
-        while self._deferred and not self._mark.is_set:
+        while self._deferred and _in_main_thread() and not self._mark.is_set:
             self._deferred.pop(0)()
 
     def run(self, action: Callable[[], None]) -> None:

@@ -308,11 +308,13 @@ class ProgressTracker:
         """Return the tracker for a new loop: this one, or a new detail of it if something counts here already."""
         title, unit, total = text(description or ""), text(unit, 32), countable(total)
         with self._shared.lock.guard():
-            if self._tracking or self._active:
-                return self._open_step_loop(total, title, unit, weight=0)
-            self._start_count(total, title, unit)
-            self._shared.add_change()
-            return self
+            nested = self._tracking or bool(self._active)
+            if not nested:
+                self._start_count(total, title, unit)
+        if nested:
+            return self._open_step_loop(total, title, unit, weight=0)
+        self._shared.add_change()
+        return self
 
     def _open_step_loop(self, total: float | None, name: str, unit: str, *, weight: float | None) -> "Step":
         step = self.step(name, weight=weight)

@@ -26,7 +26,7 @@ from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.deferring_lock import DeferringLock
 from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
 from tidings.client.options import LinkOptions, read_token
-from tidings.client.publish_queue import QueueLimits, rank_of
+from tidings.client.publish_queue import QueueLimits, Rank, rank_of
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
@@ -37,7 +37,6 @@ from tidings.producer.outbox.pending import OutboxStatistics, PendingEvents
 from tidings.producer.outbox.sender import Sender
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.spool import Spool
-from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import check_key
 from tidings.protocol.payloads import OperationStartData
 
@@ -182,8 +181,8 @@ class Outbox:
         """
         try:
             row = find_event_type(self._contract, type)
-            if row is not None and row.event_class is EventClass.LATEST and event_id is None and timestamp is None:
-                # Most of these are never sent, because a newer one replaces them.
+            if event_id is None and timestamp is None and rank_of(row) is not Rank.LIFECYCLE:
+                # The thread that sends it stamps it, and most progress is never sent. Only the spool needs an id now.
                 draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
                 taken = self._put(draft, row, time.time_ns())
             else:
