@@ -6,6 +6,7 @@ import msgspec
 
 from tidings.hub.config import HubConfig
 from tidings.protocol.envelope import Envelope
+from tidings.protocol.timestamps import from_nanoseconds
 from tidings.testing.in_memory_hub import InMemoryHub
 
 CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=100_000.0, maintain_s=3_600.0)
@@ -33,6 +34,8 @@ class Watched:
         self.hub.hub.estimates.start()
         self.client = self.hub.connect("channel=operations&pace_ms=0")
         self.events: list[tuple[float, str, dict[str, Any]]] = []
+        self.slow_s: float | None = None
+        """Seconds by which the clock of the publisher is slow; None: its events have no timestamp."""
         self.hub.settle()
 
     def pass_time(self, seconds: float, step_s: float = 1.0) -> None:
@@ -57,7 +60,10 @@ class Watched:
         """Publish an event without a producer."""
         payload = msgspec.json.encode({"operation_id": operation_id, **data})
         settled: list[object] = []
-        envelope = Envelope(type=f"operation:{what}", data=msgspec.Raw(payload))
+        timestamp = None
+        if self.slow_s is not None:
+            timestamp = from_nanoseconds(self.hub.clock.wall_ns() - round(self.slow_s * 1e9))
+        envelope = Envelope(type=f"operation:{what}", data=msgspec.Raw(payload), timestamp=timestamp)
         self.hub.hub.publish(envelope, settled.append)
 
     def work(

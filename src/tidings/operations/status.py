@@ -35,6 +35,9 @@ reports is in the log only."""
 _MAX_DETAILS_CHARS = 8 << 10
 """Maximum characters kept of an error's details: the last ones, because the end of a stack is the most useful part."""
 
+_MAX_DELAY_NS = 5_000_000_000
+"""Longest time from an event's timestamp to its receipt, in nanoseconds, for which the two clocks count as equal."""
+
 
 class StepStatus(Struct, kw_only=True):
     """One step that an attempt has reached."""
@@ -74,6 +77,11 @@ class OperationStatus(Struct, kw_only=True):
     queued_ns: int | None = None
     started_ns: int | None = None
     ended_ns: int | None = None
+    lag_ns: int = 0
+    """Shortest delay of the attempt's events, from timestamp to receipt; 0 where it is under five seconds.
+
+    The producer's clock is slow by this, unless all of these events were kept while the hub was unreachable.
+    """
     heard_ns: int = 0
     """Time at which the hub received the newest event."""
     advanced_ns: int | None = None
@@ -112,6 +120,11 @@ class OperationStatus(Struct, kw_only=True):
         return self.life.live
 
     @property
+    def began_ns(self) -> int | None:
+        """Time at which the attempt started, by the hub's clock; None where it has not started."""
+        return None if self.started_ns is None else self.started_ns + self.lag_ns
+
+    @property
     def duration_s(self) -> float | None:
         """Duration of the attempt in seconds; None where it has not ended or never started."""
         if self.duration_ms is not None:
@@ -131,23 +144,27 @@ class OperationStatus(Struct, kw_only=True):
         transition = TRANSITIONS[event.type]
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
+        if self.lag_ns:
+            self.lag_ns = min(self.lag_ns, _delay_ns(event, received_ns))
         if transition is Transition.PROGRESS:
             # Usually the life is the same object; a new one may differ only in its holder or lease.
             if not self.timeline or (life is not before and _changes_state(before, life)):
-                self._enter_state(before, life, stored_nanoseconds(event.timestamp, received_ns))
+                self._enter_state(before, life, event, received_ns)
             self._apply_progress(event, received_ns)
             return
         if transition is Transition.LOG:
             return
-        at_ns = stored_nanoseconds(event.timestamp, received_ns)
         if not self.timeline or _changes_state(before, life):
-            self._enter_state(before, life, at_ns)
+            self._enter_state(before, life, event, received_ns)
         if transition in END_STATES:
-            self._apply_end(transition, event.data, at_ns)
+            self._apply_end(transition, event.data, stored_nanoseconds(event.timestamp, received_ns))
         else:
             self._apply_start(event.data)
 
-    def _enter_state(self, before: OperationLife, life: OperationLife, at_ns: int) -> None:
+    def _enter_state(self, before: OperationLife, life: OperationLife, event: Event, received_ns: int) -> None:
+        at_ns = stored_nanoseconds(event.timestamp, received_ns)
+        if life.live:
+            self.lag_ns = _delay_ns(event, received_ns)
         if life.attempt != before.attempt and self.timeline:
             self._reset_attempt()
         if life.state is OperationState.QUEUED:
@@ -240,6 +257,12 @@ def _is_encodable(value: Any) -> bool:
     except OverflowError:
         return False
     return True
+
+
+def _delay_ns(event: Event, received_ns: int) -> int:
+    """Return the time from the event's timestamp to its receipt; 0 if it is short."""
+    delay_ns = received_ns - stored_nanoseconds(event.timestamp, received_ns)
+    return delay_ns if delay_ns > _MAX_DELAY_NS else 0
 
 
 def _changes_state(before: OperationLife, after: OperationLife) -> bool:

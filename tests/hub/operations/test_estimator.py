@@ -159,6 +159,41 @@ def test_estimate_without_progress_uses_earlier_runs() -> None:
     assert get(watched).rate is None
 
 
+@pytest.mark.parametrize("slow_s", [0, 30, 86_400])
+def test_estimate_from_earlier_runs_does_not_follow_a_slow_clock(slow_s: float) -> None:
+    watched = Watched()
+    watched.slow_s = slow_s
+    for index in range(5):
+        watched.run("import", f"run-{index}", 12 * MINUTE_S)
+    watched.publish("start", name="import")
+    watched.pass_time(4 * MINUTE_S, step_s=5)
+    assert get(watched).remaining_s == pytest.approx(8 * MINUTE_S, rel=0.1)
+
+
+@pytest.mark.parametrize("slow_s", [0, 86_400])
+def test_estimate_by_progress_does_not_follow_a_slow_clock(slow_s: float) -> None:
+    watched = Watched()
+    watched.slow_s = slow_s
+    watched.publish("start", name="import")
+    watched.work(50)
+    watched.pass_time(5)
+    assert get(watched).remaining_s == pytest.approx(500, rel=0.05)
+
+
+@pytest.mark.parametrize("slow_s", [0, 86_400])
+def test_start_that_was_kept_counts_from_when_it_happened(slow_s: float) -> None:
+    """The newest event tells a start that was kept from one of a slow clock."""
+    watched = Watched()
+    for index in range(5):
+        watched.run("import", f"run-{index}", 12 * MINUTE_S)
+    watched.slow_s = slow_s + 4 * MINUTE_S
+    watched.publish("start", name="import")
+    watched.slow_s = slow_s
+    watched.publish("log", message="the hub is back")
+    watched.pass_time(5)
+    assert get(watched).remaining_s == pytest.approx(8 * MINUTE_S, rel=0.1)
+
+
 # No estimates.
 
 

@@ -85,8 +85,8 @@ class AttemptEstimator:
         self.has_advanced = False
         """Whether the attempt has advanced since then."""
         # A later attempt, or one that resumes another, may begin with much of the work done.
-        fresh = self.attempt == 1 and status.resumes is None and status.started_ns is not None
-        self._model = ProgressModel((status.started_ns or 0) / 1e9 if fresh else None)
+        fresh = self.attempt == 1 and status.resumes is None and status.began_ns is not None
+        self._model = ProgressModel((status.began_ns or 0) / 1e9 if fresh else None)
         self._stall_detector = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
@@ -161,7 +161,7 @@ class AttemptEstimator:
             self._progress = progress
 
     def _estimate(self, status: OperationStatus, now_ns: int, measured: bool, stalled: bool) -> None:
-        elapsed_s = max(0.0, (now_ns - (status.started_ns or now_ns)) / 1e9)
+        elapsed_s = max(0.0, (now_ns - (status.began_ns or now_ns)) / 1e9)
         own = self._model.forecast(now_ns / 1e9, self._stall_timeout_s()) if measured else None
         earlier = None if self._history is None else self._history.forecast(elapsed_s)
         if own is not None and earlier is not None:
