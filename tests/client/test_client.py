@@ -7,11 +7,11 @@ import sys
 import pytest
 from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
-from tests.client.waiting import PROMPT, until
+from tests.client.waiting import PROMPT, unanswered, until
 from websockets.asyncio.server import ServerConnection, serve
 
 import tidings
-from tidings.client import Client, LinkOptions, State, Status, WindowLimits, connect
+from tidings.client import PUBLISH_TIMEOUT_S, Client, LinkOptions, State, Status, WindowLimits, connect
 from tidings.client.options import OnChange
 from tidings.exceptions import (
     ClientError,
@@ -33,10 +33,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def unanswered(client: Client) -> int:
-    return client._publisher.queue.left
 
 
 def in_flight(client: Client) -> int:
@@ -184,10 +180,13 @@ class TestPublishing:
             assert hub.call(lambda: hub.app.hub.log.head) == 1
             assert accepted.position == hub.call(lambda: str(hub.app.hub.log.position(1)))
 
-    async def test_closing_raises_for_publications_without_an_answer(self, hub: HubServer, proxy: TcpProxy) -> None:
+    @pytest.mark.parametrize("timeout_s", [PUBLISH_TIMEOUT_S, None])
+    async def test_closing_raises_for_publications_without_an_answer(
+        self, hub: HubServer, proxy: TcpProxy, timeout_s: float | None
+    ) -> None:
         client = await connect(proxy.url, options=PROMPT)
         proxy.stall()
-        publishing = [asyncio.create_task(client.publish("data:update")) for _ in range(3)]
+        publishing = [asyncio.create_task(client.publish("data:update", timeout_s=timeout_s)) for _ in range(3)]
         await until(lambda: unanswered(client) == 3)
         await client.aclose()
         for task in publishing:

@@ -3,12 +3,12 @@ import sys
 import threading
 
 import pytest
-from tests.client.hub_server import HubServer
-from tests.client.waiting import PROMPT
+from tests.client.hub_server import TIMEOUT_S, HubServer
+from tests.client.waiting import PROMPT, unanswered
 
-from tidings.client import State, sync
+from tidings.client import PUBLISH_TIMEOUT_S, State, sync
 from tidings.client.events import Live
-from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreachable
+from tidings.exceptions import ClientError, CommandRefused, ConnectionLost, HubClosed, HubUnreachable
 from tidings.protocol.payloads import DataUpdateData
 
 
@@ -69,6 +69,26 @@ def test_sync_close_ends_iterations_on_other_threads(hub: HubServer) -> None:
     client.close()
     with pytest.raises(ClientError):
         client.publish("data:update")
+
+
+@pytest.mark.parametrize("timeout_s", [PUBLISH_TIMEOUT_S, None])
+def test_sync_close_ends_a_publication_on_another_thread(timeout_s: float | None) -> None:
+    def publish() -> None:
+        try:
+            client.publish("data:update", timeout_s=timeout_s)
+        except ConnectionLost as error:
+            ended.append(error)
+
+    ended: list[ConnectionLost] = []
+    with HubServer() as gone:
+        client = sync.connect(gone.url, options=PROMPT)
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    while not unanswered(client._client):
+        assert publisher.is_alive()
+    client.close()
+    publisher.join(TIMEOUT_S)
+    assert len(ended) == 1
 
 
 def test_sync_watch_raises_a_final_end(hub: HubServer) -> None:

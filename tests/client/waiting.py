@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from tidings.client import Client
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
 
@@ -16,3 +17,8 @@ async def until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> 
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 -- conditions of any kind, also on other threads
             await asyncio.sleep(0.005)
+
+
+def unanswered(client: Client) -> int:
+    """Return the number of published events that have no answer yet."""
+    return client._publisher.queue.left

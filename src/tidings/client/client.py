@@ -101,7 +101,8 @@ class Client:
             channel: `global`, or the type's own channel, which is the default.
             event_id: Makes publishing idempotent across calls and processes; a new UUIDv7 by default.
             timestamp: RFC 3339; now by default.
-            timeout_s: Maximum seconds until the answer, reconnects included; None waits forever.
+            timeout_s: Maximum seconds until the answer, reconnects included. None waits for a hub that is away until
+                the client is closed.
 
         Returns:
             The event's position, and whether it was in the log before.
