@@ -8,7 +8,8 @@ import pytest
 
 import tidings
 from tidings.producer.operation import lifecycle_of
-from tidings.producer.tracking import ProgressReporter, Rate, count_text, length_of, number_text, rate_text
+from tidings.producer.progress_tree import ProgressReporter, Rate, count_text, number_text, rate_text
+from tidings.producer.tracking import length_of
 
 
 @pytest.fixture(autouse=True)
@@ -290,13 +291,13 @@ def test_count_text_shows_count_total_and_rate() -> None:
 
 def reading(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
     """Return the payload of a progress event, without operation_id and unset fields."""
-    data = ProgressReporter(op, op.id).read(now_s)
+    data = ProgressReporter(op._node, op.id).read(now_s)
     return {name: value for name, value in msgspec.to_builtins(data).items() if name != "operation_id"}
 
 
 def test_take_without_a_change_returns_none() -> None:
     with tidings.operation("New", total=3) as op:
-        reporter = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op._node, op.id)
         assert reporter.take(0.0) is None
         op.advance()
         assert reporter.has_changed()
@@ -319,7 +320,7 @@ def test_unknown_progress_is_indeterminate() -> None:
 
 def test_indeterminate_progress_keeps_the_last_known_value() -> None:
     with tidings.operation("Lost") as op:
-        reporter = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op._node, op.id)
         op.progress(40)
         reporter.take(0.0)
         op.indeterminate()
@@ -367,7 +368,7 @@ def test_progress_with_step_sets_the_current_step() -> None:
 
 def test_message_of_a_loop_shows_count_total_and_rate() -> None:
     with tidings.operation("Rate") as op:
-        reporter = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op._node, op.id)
         rows = iter(op.track(range(10_000), description="Parsing", unit="rows"))
         next(rows)
         reporter.take(0.0)
@@ -380,7 +381,7 @@ def test_message_of_a_loop_shows_count_total_and_rate() -> None:
 
 def test_finished_step_stays_current_until_the_next() -> None:
     with tidings.operation("Between", steps=["a", "b"]) as op:
-        reporter = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op._node, op.id)
         with op.step("a"):
             assert reporter.read(0.0).current_step == "a"
         assert reporter.read(0.0).current_step == "a"

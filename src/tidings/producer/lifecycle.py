@@ -16,12 +16,12 @@ from tidings.producer.diagnostics import DIAGNOSTICS, call_hook, log_errors
 from tidings.producer.emitter import BuiltEvent, OperationEmitter
 from tidings.producer.options import Settings, key_of
 from tidings.producer.outcome import Cancelled, Completed, End, Failed, State, end_of, state_after
+from tidings.producer.progress_tree import ProgressNode, ProgressReporter, SharedState
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.sampler import SAMPLER
 from tidings.producer.sanitize import text
 from tidings.producer.signals import SIGNALS_DEFERRED
 from tidings.producer.tracing import current_trace_id
-from tidings.producer.tracking import ProgressReporter, ProgressTracker, SharedState
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.messages import CancelAnswer, CancelPush
 
@@ -45,7 +45,7 @@ class OperationLifecycle:
         work: Progress of the operation.
     """
 
-    def __init__(self, settings: Settings, shared: SharedState, work: ProgressTracker) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, work: ProgressNode) -> None:
         self.settings = settings
         # Random from its first character on: a person can type a short prefix of it.
         self.id = key_of(settings.id, "reading id=") or str(uuid4())

@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar, Unpack, cast
 from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.options import Options, Plan, Settings, settings_of
 from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_described, failure_of
+from tidings.producer.progress_tree import ProgressNode, SharedState
 from tidings.producer.sanitize import MAX_REASON_CHARS, redacted_text, text
-from tidings.producer.tracking import ProgressTracker, SharedState, current_work
+from tidings.producer.tracking import ProgressTracker, current_work
 from tidings.protocol.payloads import OperationProgressData
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,8 +33,8 @@ class Operation(ProgressTracker):
     def __init__(self, settings: Settings) -> None:
         self._open_blocks = 0
         shared = SharedState()
-        super().__init__(shared, total=settings.total, steps=settings.steps)
-        self._lifecycle = OperationLifecycle(settings, shared, self)
+        super().__init__(ProgressNode(shared, total=settings.total, steps=settings.steps))
+        self._lifecycle = OperationLifecycle(settings, shared, self._node)
 
     def __repr__(self) -> str:
         percent = self.percent

@@ -10,8 +10,9 @@ from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Settings
 from tidings.producer.outcome import Cancelled
+from tidings.producer.progress_tree import SharedState
 from tidings.producer.sanitize import text
-from tidings.producer.tracking import LoopCounter, SharedState, current_work
+from tidings.producer.tracking import LoopCounter, current_work
 
 
 class _OpenBars(threading.local):

@@ -1,0 +1,406 @@
+"""The progress of an operation and its steps, as a tree: what they count, what that means, and what is reported of it.
+
+Each operation and each step has a `ProgressNode`. `ProgressReporter` turns the tree into the payload of a progress
+event.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tidings.client.deferring_lock import BoundedLock
+from tidings.producer.diagnostics import log_errors
+from tidings.producer.options import countable, number_of
+from tidings.producer.sanitize import text
+from tidings.protocol.payloads import OperationProgressData
+
+_RATE_WINDOW_S = 0.5
+"""Time over which a rate is measured, in seconds: several intervals of the sampler."""
+_RATE_SMOOTHING = 0.3
+"""Weight of the newest window in a rate, the default of tqdm."""
+_PATH_SEPARATOR = " › "
+
+
+class SharedState:
+    """State shared by an operation and its steps: a lock, a change counter, and a flag that requests the slow path.
+
+    `advance`, which a job may call a million times, adds to a number, checks `alert` and returns; the sampler reads the
+    number a few times a second. `alert` is set while nothing samples the operation, and while a cancel request is
+    pending; then the call continues with `attend`.
+    """
+
+    __slots__ = ("alert", "attend", "changes", "lock", "publish_soon")
+
+    def __init__(self) -> None:
+        self.alert = False
+        self.attend: Callable[[bool], None] = _ignore
+        self.publish_soon: Callable[[], None] = _ignore
+        self.changes = 0
+        """Number of changes other than counts."""
+        # Reentrant: a signal handler may end the operation in the middle of a call of the same thread.
+        self.lock = BoundedLock()
+
+    def connect(self, attend: Callable[[bool], None], publish_soon: Callable[[], None]) -> None:
+        """Set the two callbacks.
+
+        Args:
+            attend: Called by a method that found `alert` set, with whether the call is the head of a loop. May raise
+                OperationCancelled.
+            publish_soon: Called after a change that should be visible even if the next one follows immediately.
+        """
+        self.attend, self.publish_soon = attend, publish_soon
+        self.alert = True
+
+    def add_change(self) -> None:
+        """Count a change, and make sure that the sampler reads it."""
+        self.changes += 1
+        if self.alert:
+            self.attend(False)
+
+
+def _ignore(*arguments: Any) -> None:
+    """Stand in for a callback that is not connected yet."""
+
+
+class Rate:
+    """Smoothed growth of a count. The clock is an argument."""
+
+    __slots__ = ("_count", "_measured_at_s", "value")
+
+    def __init__(self) -> None:
+        self._measured_at_s: float | None = None
+        self._count = 0.0
+        self.value: float | None = None
+        """Units per second; None until the first window is complete."""
+
+    def update(self, count: float, now_s: float) -> None:
+        """Use the count at `now_s`."""
+        if self._measured_at_s is None:
+            self._measured_at_s, self._count = now_s, count
+            return
+        elapsed_s = now_s - self._measured_at_s
+        if elapsed_s < _RATE_WINDOW_S:
+            return
+        newest = max(0.0, count - self._count) / elapsed_s
+        self.value = newest if self.value is None else self.value + _RATE_SMOOTHING * (newest - self.value)
+        self._measured_at_s, self._count = now_s, count
+
+
+def count_text(count: float, total: float | None, unit: str, rate: float | None) -> str:
+    """Return a count for people: `1,234/10,000 rows, 56.1 rows/s`."""
+    of = "" if total is None else f"/{number_text(total)}"
+    speed = "" if rate is None else f", {rate_text(rate)} {unit}/s"
+    return f"{number_text(count)}{of} {unit}{speed}"
+
+
+def number_text(value: float) -> str:
+    """Return a number with thousands separators and at most six significant digits of a fraction."""
+    if not math.isfinite(value):
+        return "?"
+    return f"{int(value):,}" if value == int(value) else f"{value:,.6g}"
+
+
+def rate_text(value: float) -> str:
+    """Return a rate, with three significant digits below 100."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+class ProgressNode:
+    """The progress of an operation or a step; a step's is part of its `parent`'s. Readings require the lock.
+
+    Args:
+        shared: State that the operation shares with its steps.
+        total: Number of units, if the job gave it.
+        steps: Planned steps, with their weights.
+        parent: The node of which this is a step.
+        name: Name of the step.
+        weight: Weight of the step, if the job gave it.
+    """
+
+    __slots__ = (
+        "_done_weight",
+        "_loops",
+        "_rate",
+        "_total_given",
+        "_weight",
+        "_weight_given",
+        "active",
+        "count",
+        "message",
+        "name",
+        "note",
+        "parent",
+        "plan",
+        "reported",
+        "shared",
+        "title",
+        "total",
+        "tracking",
+        "unit",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        shared: SharedState,
+        *,
+        total: float | None,
+        steps: Mapping[str, float],
+        parent: "ProgressNode | None" = None,
+        name: str = "",
+        weight: float | None = None,
+    ) -> None:
+        self.shared = shared
+        self.parent = parent
+        self.name = name
+        self.plan = dict(steps)
+        self._total_given = countable(total)
+        self._weight_given = weight
+        self._weight = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with nothing done."""
+        self.total = self._total_given
+        """Number of units; None if unknown."""
+        self.count: float = 0
+        """Number of completed units; `advance` adds anything, see `plain_count`."""
+        self.reported: float | None = None
+        """Share that the job reported; NaN after `indeterminate`."""
+        self.message: str | None = None
+        self.title = self.note = ""
+        """Texts before and after the count."""
+        self.unit = "it"
+        self._rate = Rate()
+        self.active: list[ProgressNode] = []
+        """Steps that have begun and not ended."""
+        self.waiting = dict(self.plan)
+        """Planned steps that have not begun, with their weights."""
+        self._done_weight = 0.0
+        self.tracking = False
+        """Whether a loop counts here at the moment."""
+        self._loops = 0
+
+    @property
+    def is_detail(self) -> bool:
+        """Whether the step appears in the message only, because its weight is 0."""
+        return self._weight_given == 0
+
+    # Changes. They take the lock.
+
+    @log_errors
+    def begin(self) -> None:
+        """Begin the step; without effect if it is running.
+
+        Raises:
+            OperationCancelled: The operation was cancelled; raised once in each thread.
+        """
+        parent = self.parent
+        assert parent is not None
+        with self.shared.lock.guard():
+            if self in parent.active:
+                return
+            self._weight = self._weigh(parent)
+            parent.active.append(self)
+        self.shared.add_change()
+        if self._weight:
+            self.shared.publish_soon()
+
+    @log_errors
+    def leave(self, *, finished: bool) -> None:
+        """End the step; without effect if it is not running."""
+        parent = self.parent
+        assert parent is not None
+        with self.shared.lock.guard():
+            if self not in parent.active:
+                return
+            parent.active.remove(self)
+            # The completed part of a failed step stays completed: progress does not fall.
+            parent._done_weight += self._weight * (1.0 if finished else self.share() or 0.0)
+            if not finished and self.name in parent.plan:
+                parent.waiting[self.name] = self._weight * (1.0 - (self.share() or 0.0))
+            self.shared.changes += 1
+
+    def _weigh(self, parent: "ProgressNode") -> float:
+        """Return the weight of this run of the step; a planned step counts once, however often it runs."""
+        planned = parent.waiting.pop(self.name, None)
+        if planned is None and self.name in parent.plan:
+            return 0.0
+        if self._weight_given is not None:
+            return self._weight_given
+        return 1.0 if planned is None else planned
+
+    def open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressNode":
+        """Return the node for a new loop: this one, or a new detail of it if something counts here already."""
+        title, unit, total = text(description or ""), text(unit, 32), countable(total)
+        with self.shared.lock.guard():
+            nested = self.tracking or bool(self.active)
+            if not nested:
+                self._start_count(total, title, unit)
+        if nested:
+            return self.open_step_loop(total, title, unit, weight=0)
+        self.shared.add_change()
+        return self
+
+    def open_step_loop(self, total: float | None, name: str, unit: str, *, weight: float | None) -> "ProgressNode":
+        """Return the node for a new loop: a new step."""
+        step = ProgressNode(self.shared, total=None, steps={}, parent=self, name=text(name), weight=weight)
+        step._start_count(countable(total), "", unit)
+        step.begin()
+        return step
+
+    def close_loop(self, counter: "ProgressNode") -> None:
+        """End the loop that counts on `counter`: this node, or a detail of it."""
+        with self.shared.lock.guard():
+            counter.tracking = False
+            if counter is not self:
+                counter.leave(finished=True)
+
+    def _start_count(self, total: float | None, title: str, unit: str) -> None:
+        self.tracking = True
+        self._loops += 1
+        self.title, self.unit, self.message = title, unit, None
+        if self.reported is not None and math.isnan(self.reported):
+            self.reported = None
+        if self._total_given is None:
+            self.count, self._rate = 0, Rate()
+            self.total = total
+
+    def describe(self, total: float | None, note: str, title: str | None) -> None:
+        """Set the total, unless the job gave one, and the texts before (None keeps it) and after the count."""
+        total, note, title = countable(total), text(note), None if title is None else text(title)
+        with self.shared.lock.guard():
+            before = self.total, self.note, self.title
+            if self._total_given is None:
+                self.total = total
+            self.note = note
+            if title is not None:
+                self.title = title
+            if (self.total, self.note, self.title) != before:
+                self.shared.changes += 1
+
+    # Readings; the caller holds the lock.
+
+    def share(self) -> float | None:
+        """Return the completed share, 0–1; None if unknown."""
+        if self.reported is not None and math.isnan(self.reported):
+            return None
+        shares = (self.reported, self._counted_share(), self._weighted_share())
+        return max((share for share in shares if share is not None), default=None)
+
+    def _counted_share(self) -> float | None:
+        # One of several consecutive loops is not the whole.
+        if self.total is None or (self._loops > 1 and self._total_given is None):
+            return None
+        return min(1.0, max(0.0, self.plain_count() / self.total)) if self.total > 0 else 1.0
+
+    def _weighted_share(self) -> float | None:
+        if not self.plan:
+            return None
+        weighed = [step for step in self.active if step._weight > 0]
+        whole = self._done_weight + sum(self.waiting.values()) + sum(step._weight for step in weighed)
+        done = self._done_weight + sum(step._weight * (step.share() or 0.0) for step in weighed)
+        return min(1.0, done / whole) if whole > 0 else 1.0
+
+    def counts(self) -> tuple[float, ...]:
+        """Return the counts of this node and its active steps, which change without notice."""
+        if not self.active:
+            return (self.plain_count(),)
+        return (self.plain_count(), *(count for step in self.active for count in step.counts()))
+
+    def plain_count(self) -> float:
+        """Return the count as a plain number: `advance` adds anything, and an array counts nothing."""
+        count = number_of(self.count, "reading a count")
+        if count is None:
+            count = self.count = 0
+        return count
+
+    def text(self, now_s: float) -> str:
+        """Return the message, or the count, at `now_s` on a monotonic clock."""
+        if self.message is not None:
+            return self.message
+        count = self.plain_count()
+        if not count and not self.tracking and not self.total:
+            return self.title
+        self._rate.update(count, now_s)
+        counted = count_text(count, self.total, self.unit, self._rate.value)
+        counted = f"{counted}, {self.note}" if self.note else counted
+        return f"{self.title}: {counted}" if self.title else counted
+
+
+class ProgressReporter:
+    """Reads the progress of an operation and reports what changed. The caller holds the operation's lock.
+
+    Args:
+        work: The operation as a whole.
+        operation_id: Id of the operation.
+    """
+
+    def __init__(self, work: ProgressNode, operation_id: str) -> None:
+        self._work = work
+        self._id = operation_id
+        self._read = self._fingerprint()
+        self._furthest = 0.0
+        self.step = ""
+        """Current or last step, for `current_step`; `progress(…, step=…)` sets it, too."""
+
+    def restart(self) -> None:
+        """Reset all progress for the next attempt."""
+        self._work.reset()
+        self._read, self._furthest, self.step = self._fingerprint(), 0.0, ""
+
+    @property
+    def percent(self) -> float | None:
+        """Progress, 0–100; None if unknown."""
+        share = self._work.share()
+        if share is None:
+            return None
+        # A value that the job reported may fall; one derived from growing steps and counts must not.
+        return share * 100 if self._work.reported is not None else max(share * 100, self._furthest)
+
+    def has_changed(self) -> bool:
+        """Return whether anything changed since the last `take`."""
+        return self._fingerprint() != self._read
+
+    def take(self, now_s: float) -> OperationProgressData | None:
+        """Return the progress at `now_s` on a monotonic clock; None if nothing changed since the last call."""
+        fingerprint = self._fingerprint()
+        if fingerprint == self._read:
+            return None
+        self._read = fingerprint
+        percent = self.percent
+        self._furthest = self._furthest if percent is None else max(self._furthest, percent)
+        return self.read(now_s)
+
+    def read(self, now_s: float) -> OperationProgressData:
+        """Return the progress at `now_s`, whether it changed or not."""
+        percent = self.percent
+        current = next((step for step in reversed(self._work.active) if not step.is_detail), None)
+        self.step = self.step if current is None else current.name
+        return OperationProgressData(
+            operation_id=self._id,
+            progress=round(self._furthest if percent is None else percent, 2),
+            current_step=self.step,
+            total_steps=len(self._work.plan),
+            message=self._message(current, percent is None, now_s) or None,
+            indeterminate=percent is None,
+        )
+
+    def _fingerprint(self) -> tuple[int, tuple[float, ...]]:
+        return self._work.shared.changes, self._work.counts()
+
+    def _message(self, current: ProgressNode | None, unknown: bool, now_s: float) -> str:
+        """Return the innermost message, after the names of the steps that `current_step` does not contain."""
+        chain: list[ProgressNode] = [self._work]
+        names: list[str] = []
+        while chain[-1].active:
+            step = chain[-1].active[-1]
+            chain.append(step)
+            if step is not current and step.name:
+                names.append(step.name)
+        message = next((message for node in reversed(chain) if (message := node.text(now_s))), "")
+        share = chain[-1].share()
+        if not message and unknown and share is not None:
+            message = f"{share * 100:.0f} %"
+        path = _PATH_SEPARATOR.join(names)
+        return text(f"{path}: {message}" if path and message else path or message)
