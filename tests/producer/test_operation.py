@@ -1,23 +1,15 @@
-"""Operations that report to a real hub, also to one that is late or restarts."""
+"""Operations that report to a real hub."""
 
-import asyncio
-import functools
-import logging
-import secrets
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.hub_server import HubServer
 from tests.producer.programs import run
 from tests.producer.reported import Reported, until
 
 import tidings
-from tidings.integrations.keras import TidingsCallback
-from tidings.log.memory import MemoryLog
 from tidings.producer.outcome import Completed
 from tidings.producer.runtime import RUNTIME
 
@@ -195,91 +187,6 @@ def test_child_inherits_trace_and_parent_id(reported: Reported) -> None:
     assert [reported.received(op.id)[0][1]["parent_id"] for op in (child, foundling)] == [parent.id] * 2
 
 
-def test_secrets_in_command_and_failure_are_redacted(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "orig_argv", ["python", "job.py", "--password", "hunter2", "TOKEN=hunter2"])
-    op = tidings.operation("Secretive")
-    with pytest.raises(ConnectionError), op:
-        raise ConnectionError("cannot reach postgresql://ann:hunter2@db/shop")
-    start, end = reported.received(op.id)
-    assert start[1]["command"] == "python job.py --password REDACTED TOKEN=REDACTED"
-    assert end[1]["message"] == "cannot reach postgresql://ann:REDACTED@db/shop"
-    assert "postgresql://ann:REDACTED@db/shop" in end[1]["details"]
-    assert "hunter2" not in str((start, end))
-
-
-def test_redact_receives_every_payload_before_it_is_sent(reported: Reported) -> None:
-    seen: list[dict[str, Any]] = []
-
-    def redact(payload: dict[str, Any]) -> dict[str, Any] | None:
-        seen.append(payload)
-        if payload.get("message") == "secret":
-            return None
-        return {**payload, "command": "hidden", "operation_id": "another"} if "command" in payload else payload
-
-    with tidings.operation("Redacted", redact=redact) as op:
-        op.log("secret")
-        op.log("known")
-    assert [data.get("message") for kind, data in reported.received(op.id) if kind == "log"] == ["known"]
-    assert reported.received(op.id)[0][1]["command"] == "hidden"
-    assert len(seen) == 4
-
-
-def test_redact_that_raises_sends_only_the_bare_terminal_event(
-    reported: Reported, caplog: pytest.LogCaptureFixture
-) -> None:
-    def redact(payload: dict[str, Any]) -> dict[str, Any]:
-        raise KeyError("card number")
-
-    op = tidings.start("Secret name", redact=redact)
-    op.log("secret")
-    op.progress(5, "secret")
-    op.fail(RuntimeError("secret"))
-    assert reported.received(op.id) == [
-        ("start", {"operation_id": op.id, "queued": False}),
-        ("failed", {"operation_id": op.id, "code": "runtime_error", "message": "", "recoverable": False}),
-    ]
-    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len([record for record in warnings if "a payload was dropped" in record.getMessage()]) <= 1
-
-
-@pytest.mark.parametrize("result", [object(), {1, 2}, float("nan"), "\ud800", {"a": {"b": "\ud800"}}, b"bytes"])
-def test_result_that_json_cannot_represent_is_sent_as_text(reported: Reported, result: object) -> None:
-    with tidings.operation("Odd result") as op:
-        op.complete(result=result)
-    assert reported.kinds(op.id) == ["start", "complete"]
-
-
-def test_oversized_result_is_omitted(reported: Reported) -> None:
-    with tidings.operation("Large result") as op:
-        op.complete(result=["x" * 100] * 1_000)
-    assert reported.last(op.id)[1]["result"] == {"omitted": "103001 bytes"}
-
-
-def test_long_or_unencodable_texts_are_sanitized(reported: Reported) -> None:
-    with tidings.operation("n" * 5_000 + "\udcff") as op:
-        op.log("\udcff" + "l" * 100_000)
-        op.progress(1, "m" * 5_000)
-    received = dict(reported.received(op.id))
-    assert len(received["start"]["name"]) == 2_000
-    assert len(received["log"]["message"]) == 16_000
-    assert received["log"]["message"][0] == "?"
-
-
-def test_invalid_arguments_never_raise_in_the_job(reported: Reported) -> None:
-    nonsense: Any = object()
-    with tidings.operation("Nonsense", steps=[("a", nonsense)], total=nonsense, id="\n", trace_id="ü") as op:
-        op.progress(nonsense)
-        op.progress(float("nan"), nonsense)
-        op.progress(1e9)
-        op.advance(nonsense)
-        op.log(nonsense, nonsense)
-        with op.step(nonsense):
-            pass
-    assert reported.kinds(op.id) == ["start", "log", "complete"]
-    assert op.id != "\n"
-    assert len(op.trace_id) == 32
-
-
 def test_current_operation_is_that_of_the_innermost_block(reported: Reported) -> None:
     assert tidings.current_operation() is None
     with tidings.operation("Outer") as outer:
@@ -287,29 +194,6 @@ def test_current_operation_is_that_of_the_innermost_block(reported: Reported) ->
             assert tidings.current_operation() is inner
         assert tidings.current_operation() is outer
     assert tidings.current_operation() is None
-
-
-def test_decorated_function_is_an_operation_for_each_call(reported: Reported) -> None:
-    @tidings.operation("Decorated")
-    def work(number: int) -> tuple[int, str]:
-        """Do it."""
-        op = tidings.current_operation()
-        assert op is not None
-        op.log(f"number {number}")
-        return number, op.id
-
-    assert (work.__name__, work.__doc__) == ("work", "Do it.")
-    (_, first), (_, second) = work(1), work(2)
-    assert first != second
-    assert reported.kinds(first) == reported.kinds(second) == ["start", "log", "complete"]
-
-
-def test_decorating_a_generator_function_raises_type_error() -> None:
-    with pytest.raises(TypeError, match="is a generator function"):
-
-        @tidings.operation("Generator")
-        def rows() -> Any:
-            yield 1
 
 
 def test_reports_from_many_threads_all_arrive(reported: Reported) -> None:
@@ -349,127 +233,11 @@ def test_repr_shows_name_state_progress_and_id(reported: Reported) -> None:
     assert repr(tidings.operation("New", id="a-new-one")) == "<Operation 'New' new id=a-new-one>"
 
 
-def test_before_end_callback_reports_before_the_terminal_event(reported: Reported) -> None:
-    with tidings.operation("Speak") as op:
-        op.before_end(lambda: op.log("one more thing"))
-    assert reported.kinds(op.id) == ["start", "log", "complete"]
-
-
-@pytest.mark.parametrize(
-    "end", [tidings.Operation.complete, tidings.Operation.cancel, lambda op: op.fail("gone", "it is gone")]
-)
-def test_before_end_callback_runs_once_for_each_kind_of_end(
-    end: Callable[[tidings.Operation], None], reported: Reported
-) -> None:
-    calls: list[str] = []
-    op = tidings.start("Speak")
-    op.before_end(lambda: calls.append(op.state))
-    end(op)
-    end(op)
-    with op:
-        pass
-    assert calls == ["running"]
-
-
-def test_before_end_callback_that_raises_does_not_prevent_the_end(reported: Reported) -> None:
-    calls: list[str] = []
-    with tidings.operation("Speak") as op:
-        op.before_end(lambda: [][1])
-        op.before_end(lambda: calls.append("second"))
-    assert reported.kinds(op.id) == ["start", "complete"]
-    assert calls == ["second"]
-
-
 def test_cancel_with_subject_reports_the_subject(reported: Reported) -> None:
     op = tidings.start("Stop")
     op.cancel("enough", cancelled_by="ada")
     kind, data = reported.last(op.id)
     assert (kind, data["reason"], data["cancelled_by"]) == ("cancelled", "enough", "ada")
-
-
-@pytest.fixture
-def log() -> MemoryLog:
-    """A log that outlives its hub, as a file does."""
-    return MemoryLog(secrets.token_hex(4))
-
-
-def test_hub_that_restarts_receives_the_end_of_the_operation(log: MemoryLog) -> None:
-    with HubServer(event_log=log) as hub:
-        op = tidings.start("Import", total=1_000, url=hub.url)
-        for _ in range(100):
-            op.advance()
-        until(lambda: bool(RUNTIME.running) and Reported(hub).last(op.id)[0] == "progress")
-    for _ in range(899):
-        op.advance()
-    op.log("while it was away")
-    op.complete(result={"rows": 999})
-    assert op.state == "complete"
-    with HubServer(hub.port, event_log=log) as again:
-        reported = Reported(again)
-        assert reported.kinds(op.id) == ["start", "log", "complete"]
-        received = reported.received(op.id)
-        assert [data["progress"] for kind, data in received if kind == "progress"][-1] == 99.9
-        assert received[-1][1]["result"] == {"rows": 999}
-        RUNTIME.close()
-
-
-def test_hub_that_starts_late_receives_all_durable_events(log: MemoryLog) -> None:
-    with HubServer(event_log=log) as hub:
-        url, port = hub.url, hub.port
-    with tidings.operation("Early", url=url) as op:
-        for number in range(100):
-            op.progress(number)
-        op.log("still here")
-    with HubServer(port, event_log=log) as late:
-        reported = Reported(late)
-        kinds = [kind for kind, _ in reported.received(op.id)]
-        assert kinds in (["start", "log", "progress", "complete"], ["start", "progress", "log", "complete"])
-        RUNTIME.close()
-
-
-def test_next_operation_sends_the_spool_of_an_earlier_one(log: MemoryLog) -> None:
-    """The outbox has tests of its spool; here it contains the events of an operation."""
-    with HubServer(event_log=log) as hub:
-        url, port = hub.url, hub.port
-    with tidings.operation("Left", url=url) as left:
-        pass
-    assert RUNTIME.close(0.0) > 0
-    with HubServer(port, event_log=log) as late:
-        reported = Reported(late)
-        with tidings.operation("Next", url=url):
-            until(lambda: any(event.key == left.id for event in reported.events()))
-        until(lambda: "complete" in reported.kinds(left.id))
-        assert reported.kinds(left.id) == ["start", "complete"]
-        RUNTIME.close()
-
-
-def nest(levels: int) -> Any:
-    value: Any = {}
-    for _ in range(levels):
-        value = {"child": value}
-    return value
-
-
-def test_completed_operation_stays_completed_whatever_its_result(reported: Reported) -> None:
-    """No hub accepts such a result in an event; the job has completed all the same."""
-    for result in (nest(62), nest(5_000), "\ud800", b"\xff", 10**30, {1: "a", "1": "b"}, "x" * 100_000):
-        with tidings.operation("Import") as op:
-            op.complete(result=result)
-        kind, data = reported.last(op.id)
-        assert (kind, op.state) == ("complete", "complete")
-        assert data["result"]
-    assert reported.received()[-1][0] == "complete", "nothing is left to send"
-
-
-def test_end_that_the_hub_refuses_is_sent_again_without_its_result(reported: Reported) -> None:
-    """Only `redact` can still make such a payload; its operation must not end as failed."""
-
-    def redact(data: dict[str, Any]) -> dict[str, Any]:
-        return {**data, "message": 7} if "duration_ms" in data else data
-
-    with tidings.operation("Import", redact=redact) as op:
-        op.complete(result=[1, 2])
-    assert reported.last(op.id)[0] == "complete"
 
 
 FIRST_REPORTS: dict[str, Callable[[tidings.Operation], object]] = {
@@ -539,18 +307,6 @@ def test_step_block_is_current_for_an_operation_without_a_block(reported: Report
     op.complete()
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [("step", "did you mean 'steps'?"), ("leases", "did you mean 'lease_s'?"), ("zzz", "expected one of name, steps")],
-)
-def test_unknown_argument_raises_with_the_nearest_name(option: str, message: str) -> None:
-    options: dict[str, Any] = {option: 1}
-    for make in (tidings.operation, tidings.start, tidings.operation("x").child, TidingsCallback):
-        with pytest.raises(TypeError) as raised:
-            make("x", **options)
-        assert str(raised.value).startswith(f"an operation has no argument '{option}': {message}")
-
-
 def test_operation_left_without_an_end_ends_with_the_program(reported: Reported, tmp_path: Path) -> None:
     dropped = "tidings.operation('Dropped', id='dropped').progress(10)"
     assert run(dropped, reported.hub.url, tmp_path) == (0, "")
@@ -592,69 +348,3 @@ def test_block_inside_a_block_of_the_same_operation_ends_nothing(reported: Repor
         work()
     assert tidings.current_operation() is None
     assert reported.kinds(op.id) == ["start", "failed"]
-
-
-def test_decorator_accepts_every_kind_of_function(reported: Reported) -> None:
-    class Work:
-        @tidings.operation("method")
-        def method(self) -> str:
-            return state()
-
-        @tidings.operation("static")
-        @staticmethod
-        def static() -> str:
-            return state()
-
-        @tidings.operation("class")
-        @classmethod
-        def of_class(cls) -> str:
-            return state()
-
-        async def __call__(self) -> str:
-            await asyncio.sleep(0)
-            return state()
-
-    def state() -> str:
-        op = tidings.current_operation()
-        assert op is not None
-        return f"{op.name} {op.state}"
-
-    work = Work()
-    assert [work.method(), work.static(), Work.static(), Work.of_class()] == [
-        "method running",
-        "static running",
-        "static running",
-        "class running",
-    ]
-    assert asyncio.run(tidings.operation("callable")(work)()) == "callable running"
-    assert asyncio.run(tidings.operation("partial")(functools.partial(Work.__call__, work))()) == "partial running"
-    assert reported.kinds() == ["start", "complete"] * 6
-
-
-@pytest.mark.parametrize("odd", [int, 5, property(len)])
-def test_decorator_of_another_object_raises_type_error(odd: Any) -> None:
-    with pytest.raises(TypeError, match="an operation decorates a function, not"):
-        tidings.operation("Odd")(odd)
-
-
-def test_steps_may_be_a_mapping_of_weights(reported: Reported) -> None:
-    with tidings.operation("Weights", steps={"a": 1, "b": 3}) as op:
-        with op.step("a"):
-            pass
-        assert op.percent == 25
-
-
-def test_url_that_is_not_a_text_does_not_affect_the_job(reported: Reported) -> None:
-    odd: Any = 123
-    with tidings.operation("Odd", url=odd) as op:
-        op.progress(10)
-    assert op.state == "complete"
-
-
-def test_before_end_callback_does_not_change_the_end(reported: Reported) -> None:
-    op = tidings.operation("Speak")
-    op.before_end(lambda: op.progress(77, "last words"))
-    op.before_end(op.complete)
-    with pytest.raises(LookupError), op:
-        raise LookupError
-    assert [kind for kind, _ in reported.received(op.id)] == ["start", "progress", "failed"]

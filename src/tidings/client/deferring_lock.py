@@ -11,11 +11,13 @@ CPython runs nothing between such a method and the block.
 
 import logging
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import repeat
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -192,3 +194,38 @@ class DeferringLock:
             except Exception as error:
                 self._failures.append(error)  # logged when the lock is released: handlers are foreign code
             actions.popleft()
+
+
+class DeferringCondition:
+    """A condition variable for the state that a `DeferringLock` guards."""
+
+    def __init__(self, lock: DeferringLock) -> None:
+        self._lock = lock
+        # Simple queues, because they are the only ones that a signal handler or a finalizer may use.
+        self._waiters: deque[SimpleQueue[None]] = deque()
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until `predicate` is true, with the lock held, or for `timeout_s`.
+
+        It does not wait if this thread is interrupted while it holds the lock: then nothing would change.
+        """
+        waiter: SimpleQueue[None] = SimpleQueue()
+        self._waiters.append(waiter)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                interrupted = self._lock.held
+                with self._lock, self._lock.mutex:
+                    met = predicate()
+                remaining_s = deadline - time.monotonic()
+                if met or interrupted or remaining_s <= 0:
+                    return
+                with suppress(Empty):
+                    waiter.get(timeout=remaining_s)
+        finally:
+            self._waiters.remove(waiter)
+
+    def notify(self) -> None:
+        """Let all that wait examine their predicates; called with the lock held."""
+        for waiter in list(self._waiters):
+            waiter.put(None)

@@ -1,134 +1,21 @@
-"""The state of an outbox: its events, the operations that it holds, and those it must wait for; thread-safe.
-
-An operation is contended if it begins here while another producer still holds its lease, as when a job is started
-again right after its process died: the hub gives the dead process its whole lease to come back, and begins no other
-attempt before that is over.
-"""
+"""The state of an outbox: its events, the operations that it holds, and those it must wait for; thread-safe."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
 
-import msgspec
 from msgspec import Struct
 
-from tidings.client.deferring_lock import DeferringLock
+from tidings.client.deferring_lock import DeferringCondition, DeferringLock
 from tidings.client.drafts import Draft
 from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank, WindowLimits
-from tidings.exceptions import OperationExists, OperationFenced
 from tidings.producer.outbox.claims import ClaimedOperation, Claims, OnCancel, OnLost
+from tidings.producer.outbox.contended import ContendedOperations, operation_of
 from tidings.producer.spool.spool import Spool
-from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import Accepted, Claim
 from tidings.protocol.payloads import OperationStartData
 
-_MAX_HELD_BACK = 2_000
-"""Events held back for one contended operation; beyond it, the oldest that is neither start nor end is dropped."""
 _PATIENCE_S = 0.2
 """Time for which events that are not on disk wait for a hub that is away, in seconds."""
-_CONTENDED = frozenset({OperationExists.code, OperationFenced.code})
-
-
-class _Queued(Struct, frozen=True):
-    """The field of a start that is true if it begins nothing."""
-
-    queued: bool = False
-
-
-_decode = msgspec.json.Decoder(_Queued).decode
-
-
-class _Contended:
-    """One contended operation."""
-
-    def __init__(self, start: QueuedEvent) -> None:
-        self.start = start
-        self.retrying = False
-        """Whether the start is being sent again."""
-        self.refusals = 0
-        """How often the start was refused."""
-        self.held_back: dict[int, QueuedEvent] = {}
-
-    def add(self, entry: QueuedEvent) -> None:
-        """Hold back one more event, in place of those that it supersedes or leaves no room for."""
-        if entry.slot is not None:
-            for number in [number for number, other in self.held_back.items() if other.slot == entry.slot]:
-                del self.held_back[number]
-        elif len(self.held_back) >= _MAX_HELD_BACK:
-            oldest = next((n for n, other in self.held_back.items() if other.rank is not Rank.LIFECYCLE), None)
-            self.held_back.pop(oldest or 0, None)
-        self.held_back[entry.number] = entry
-
-
-class ContendedOperations:
-    """Operations whose start was refused because another producer holds the lease, with their later events.
-
-    Not thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._contended: dict[str, _Contended] = {}
-
-    def __len__(self) -> int:
-        return sum((not one.retrying) + len(one.held_back) for one in self._contended.values())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._contended)
-
-    def add_refused(self, entry: QueuedEvent, refusal: str) -> int:
-        """Keep an event that the hub has refused with code `refusal`.
-
-        Returns:
-            How often its operation's start was refused; 0 if the event is not kept because the refusal is final.
-        """
-        key = _operation_of(entry)
-        if refusal not in _CONTENDED or key is None:
-            return 0
-        one = self._contended.get(key)
-        if one is None:
-            if refusal != OperationExists.code or not _begins(entry):
-                return 0
-            one = self._contended[key] = _Contended(entry)
-        if entry.number == one.start.number:
-            one.retrying = False
-            one.refusals += 1
-        else:
-            one.add(entry)
-        return one.refusals
-
-    def hold_back(self, entry: QueuedEvent) -> bool:
-        """Keep an event that is to be sent, if it must wait for its operation's start; return whether it must."""
-        key = _operation_of(entry) if self._contended else None
-        one = None if key is None else self._contended.get(key)
-        if one is None or entry.number <= one.start.number:
-            return False
-        one.add(entry)
-        return True
-
-    def settle(self, entry: QueuedEvent) -> list[QueuedEvent]:
-        """Return the events held back for a start that now has its final answer."""
-        one = self._contended.get(entry.key or "")
-        if one is None or entry.number != one.start.number:
-            return []
-        del self._contended[entry.key or ""]
-        return list(one.held_back.values())
-
-    def retry(self) -> list[QueuedEvent]:
-        """Return the starts to send again."""
-        resting = [one for one in self._contended.values() if not one.retrying]
-        for one in resting:
-            one.retrying = True
-        return [one.start for one in resting]
-
-
-def _operation_of(entry: QueuedEvent) -> str | None:
-    return entry.key if entry.draft.type.startswith("operation:") else None
-
-
-def _begins(entry: QueuedEvent) -> bool:
-    return entry.draft.type == MessageType.OPERATION_START and not _decode(entry.draft.data).queued
 
 
 class OutboxStatistics(Struct, frozen=True, kw_only=True):
@@ -169,8 +56,7 @@ class PendingEvents(PublishQueue):
     ) -> None:
         super().__init__(limits, window)
         self._lock = DeferringLock()
-        # Simple queues, because they are the only ones that a signal handler or a finalizer may use.
-        self._waiters: deque[SimpleQueue[None]] = deque()
+        self._changed = DeferringCondition(self._lock)
         self._spool = spool
         self._claims = Claims()
         self._contended = ContendedOperations()
@@ -340,29 +226,16 @@ class PendingEvents(PublishQueue):
         return self._wait(lambda: self._is_closable() or self._no_hub, timeout_s - (time.monotonic() - began_s))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> int:
-        """Wait until `condition` is true with the lock held; return how many events have no answer.
+        """Wait until `condition` is true with the lock held; return how many events have no answer."""
+        left = 0
 
-        It does not wait if this thread is interrupted while it holds the lock: then nothing would change.
-        """
-        waiter: SimpleQueue[None] = SimpleQueue()
-        self._waiters.append(waiter)
-        deadline = time.monotonic() + timeout_s
-        try:
-            while True:
-                interrupted = self._lock.held
-                with self._lock, self._lock.mutex:
-                    met, left = condition(), self.left
-                remaining_s = deadline - time.monotonic()
-                if met or interrupted or remaining_s <= 0:
-                    return left
-                with suppress(Empty):
-                    waiter.get(timeout=remaining_s)
-        finally:
-            self._waiters.remove(waiter)
+        def met() -> bool:
+            nonlocal left
+            left = self.left
+            return condition()
 
-    def _notify(self) -> None:
-        for waiter in list(self._waiters):
-            waiter.put(None)
+        self._changed.wait_for(met, timeout_s)
+        return left
 
     def is_closable(self, waited_s: float) -> bool:
         """Return whether `wait_closable` would return after `waited_s`."""
@@ -504,7 +377,7 @@ class PendingEvents(PublishQueue):
     def abandon(self, operation_id: str) -> list[QueuedEvent]:
         """Drop all waiting events of an operation, claim it no longer, and return the events."""
         with self._lock, self._lock.mutex:
-            dropped = self._drop(lambda entry: _operation_of(entry) == operation_id)
+            dropped = self._drop(lambda entry: operation_of(entry) == operation_id)
             self._claims.forget(operation_id)
             self._unspool(dropped)
         return dropped
@@ -516,12 +389,12 @@ class PendingEvents(PublishQueue):
         start on belong to another attempt. Without one, the operation is claimed no longer.
         """
         with self._lock, self._lock.mutex:
-            starts = [entry.number for entry in self if _operation_of(entry) == operation_id and _is_start(entry)]
+            starts = [entry.number for entry in self if operation_of(entry) == operation_id and _is_start(entry)]
             first = min(starts, default=None)
             held = self._claims.get(operation_id)
             dropped = self._drop(
                 lambda entry: (
-                    _operation_of(entry) == operation_id and not entry.ends and (first is None or entry.number < first)
+                    operation_of(entry) == operation_id and not entry.ends and (first is None or entry.number < first)
                 )
             )
             if held is not None and not held.starts:
@@ -535,13 +408,13 @@ class PendingEvents(PublishQueue):
         """Note that the recovery of dead producers' events begins, or ends."""
         with self._lock, self._lock.mutex:
             self._recovering = running
-            self._notify()
+            self._changed.notify()
 
     def note_no_hub(self) -> None:
         """Note that a connection has failed, or takes long, and that no hub has ever answered."""
         with self._lock, self._lock.mutex:
             self._no_hub = True
-            self._notify()
+            self._changed.notify()
 
     def expect_hub(self) -> None:
         """Note that a hub has answered, or that another connection is tried."""
@@ -552,7 +425,7 @@ class PendingEvents(PublishQueue):
         """Note that nothing will be sent any more."""
         with self._lock, self._lock.mutex:
             self._stopped = True
-            self._notify()
+            self._changed.notify()
 
     def _drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
         dropped = self.drop(goes)
@@ -566,7 +439,7 @@ class PendingEvents(PublishQueue):
             self._claims.note_settled(entry.key, ended=entry.ends, attempt=attempt)
         if held_back := self._contended.settle(entry):
             self.put_back(held_back)
-        self._notify()
+        self._changed.notify()
 
     def _unspool(self, entries: Sequence[QueuedEvent]) -> None:
         if self._spool is not None:

@@ -13,8 +13,8 @@ from tests.producer.held import Cut, told, until
 from tidings.client.drafts import Draft
 from tidings.client.publish_queue import QueuedEvent, Rank
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
+from tidings.producer.outbox.contended import ContendedOperations
 from tidings.producer.outbox.outbox import Outbox
-from tidings.producer.outbox.pending import ContendedOperations
 from tidings.protocol.message_types import MessageType
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
