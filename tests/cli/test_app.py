@@ -2,6 +2,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from tests.cli.processes import tidings
 
 from tidings.cli import app
 from tidings.cli.app import load_command
+from tidings.cli.errors import ExitCode
 from tidings.version import __version__
 
 COMMANDS = list(app.COMMANDS)
@@ -110,3 +113,21 @@ def test_the_root_imports_no_heavy_library() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_summary_matches_the_first_sentence_of_its_help(name: str) -> None:
     assert load_command(name).help.strip().splitlines()[0] == app.COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_exactly_the_exit_codes_that_a_command_gives(name: str) -> None:
+    path = Path(str(import_module(app.COMMANDS[name][0]).__file__))
+    text = "".join(each.read_text() for each in (path.parent.glob("*.py") if path.parent.name == name else [path]))
+    code = re.sub(r"exit_codes_epilog\(.*?\)", "", text, flags=re.DOTALL)
+    used = {int(ExitCode[each]) for each in re.findall(r"\bExitCode\.([A-Z_]+)", code)}
+    shared = {int(ExitCode.NO_HUB), int(ExitCode.UNKNOWN_OPERATION)} if "exit_on_error()" in code else set()
+    command, listed = load_command(name), set[int]()
+    for each in getattr(command, "commands", {name: command}).values():
+        shown = f"{each.help}\n{each.epilog or ''}"
+        assert shown.count("Exit codes: ") == 1
+        listed |= {int(number) for number in re.findall(r"\b(\d+):", shown.partition("Exit codes: ")[2])}
+    assert used <= listed
+    assert not shared or int(ExitCode.NO_HUB) in listed
+    if name != "run":
+        assert listed - {0, 1, 2} <= used | shared

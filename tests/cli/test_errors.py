@@ -5,7 +5,7 @@ from threading import Thread
 import msgspec
 import pytest
 import typer
-from tests.cli.processes import tidings
+from tests.cli.processes import Hub, tidings
 
 from tidings.cli.errors import (
     FAILED,
@@ -88,7 +88,19 @@ def test_exit_on_error_passes_other_errors() -> None:
 
 
 def test_epilog_lists_exit_codes() -> None:
-    assert exit_codes_epilog(ExitCode.SUCCESS, ExitCode.FAILED) == "Exit codes: 0: success; 3: the operation failed."
+    assert exit_codes_epilog(ExitCode.FAILED, failed="it is bad") == (
+        "Exit codes: 0: success; 1: it is bad; 2: an invalid command line; 3: the operation failed."
+    )
+
+
+@pytest.mark.parametrize("code", ["invalid_parameter", "unknown_channel", "invalid_path", "invalid_position"])
+def test_values_that_a_hub_rejects_are_usage_errors(code: str) -> None:
+    assert exit_code(CommandRefused("no", refusal=code, recoverable=False)) == USAGE
+
+
+@pytest.mark.parametrize("command", ["ls --since 6", "watch nosuch", "watch a/\x07", "record --since 6 -"])
+def test_wrong_values_exit_with_2_whoever_rejects_them(command: str, shared_hub: Hub) -> None:
+    assert tidings(*command.split(), TIDINGS_URL=shared_hub.url).returncode == USAGE
 
 
 def test_an_unknown_operation_leads_to_the_command_that_lists_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_a_terminal_shows_a_table(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "error"),
     [
-        (("--since", "yesterday"), 1, "invalid time since="),
+        (("--since", "yesterday"), 2, "invalid time since="),
         (("--state", "odd"), 2, "--state"),
         (("--limit", "0"), 2, "--limit"),
         (("--by-name", "--failed"), 2, "--by-name combines with --name only"),
@@ -216,7 +216,7 @@ def test_limit_takes_precedence_over_the_size_of_the_terminal() -> None:
     printer, shown = table(80, 12)
     printer.print_operations(operations, 30, "operations")
     assert len(shown()) == 31
-    assert shown()[0] == "… over 9 older operations; --all lists them"
+    assert shown()[0] == "… 10 or more older operations; --all lists them"
 
 
 def test_names_keep_their_figures_at_eighty_columns() -> None:

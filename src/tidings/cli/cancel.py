@@ -20,7 +20,6 @@ from tidings.protocol.messages import CancelOutcome
 _MAX_TIMEOUT_S = 3_600.0
 """Longest timeout, in seconds, that the protocol allows; docs/protocol/operations.md, "Cancelling"."""
 EPILOG = exit_codes_epilog(
-    ExitCode.SUCCESS,
     ExitCode.FINISHED_FIRST,
     ExitCode.REFUSED,
     ExitCode.PENDING,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tidings.cli.errors import USAGE, print_stderr
+from tidings.cli.errors import USAGE, exit_codes_epilog, print_stderr
 from tidings.client.network import CA_VARIABLE, make_tls_context
 from tidings.exceptions import ConfigError
 
@@ -62,6 +62,8 @@ class PlainCommand(_PlainHelp, TyperCommand):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if not self.epilog and "Exit codes:" not in (self.help or ""):
+            self.epilog = exit_codes_epilog()
         if any("--url" in param.opts for param in self.params):
             option = _ca_option()
             option.expose_value = False

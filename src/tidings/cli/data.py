@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tidings.cli.app import load_command
 from tidings.cli.commands import PlainCommand, PlainGroup
-from tidings.cli.errors import FAILED
+from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
 from tidings.exceptions import ConfigError, LogCorrupt
@@ -55,7 +55,7 @@ def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
-@data.command(cls=PlainCommand)
+@data.command(cls=PlainCommand, epilog=exit_codes_epilog(failed="a fault was found, or another error"))
 def verify(
     path: Annotated[
         Path | None,

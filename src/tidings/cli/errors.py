@@ -56,15 +56,26 @@ class ExitCode(IntEnum):
     TIMED_OUT = 124, "timed out"
 
 
+_ARGUMENT_CODES = frozenset({"invalid_parameter", "invalid_path", "invalid_position", "unknown_channel"})
+"""Codes with which a hub rejects the value of an option or a path, and nothing that is read from a file or a pipe."""
+
+
 def exit_code(error: TidingsError) -> int:
     """Return the exit code for `error`."""
-    return USAGE if isinstance(error, ConfigError | InvalidContract) else FAILED
+    code = error.refusal if isinstance(error, CommandRefused) else error.code
+    return USAGE if isinstance(error, ConfigError | InvalidContract) or code in _ARGUMENT_CODES else FAILED
 
 
-def exit_codes_epilog(*codes: ExitCode) -> str:
-    """Return the line of `--help` that lists exit codes."""
-    listed = "; ".join(f"{int(code)}: {code.meaning}" for code in codes)
-    return f"Exit codes: {listed}."
+def exit_codes_epilog(*codes: ExitCode, failed: str = "another error") -> str:
+    """Return the line of `--help` that lists the exit codes of a command: `codes`, and those of every command.
+
+    Args:
+        codes: Codes of this command besides 0, 1 and 2.
+        failed: Meaning of 1.
+    """
+    meanings = {0: "success", FAILED: failed, USAGE: "an invalid command line"}
+    meanings |= {int(code): code.meaning for code in codes}
+    return f"Exit codes: {'; '.join(f'{code}: {meanings[code]}' for code in sorted(meanings))}."
 
 
 def print_error(error: TidingsError, *, prefix: str = "") -> None:

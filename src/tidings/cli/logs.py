@@ -33,9 +33,7 @@ from tidings.protocol.payloads import (
     OperationStartData,
 )
 
-EPILOG = exit_codes_epilog(
-    ExitCode.SUCCESS, ExitCode.FAILED, ExitCode.CANCELLED, ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB
-)
+EPILOG = exit_codes_epilog(ExitCode.FAILED, ExitCode.CANCELLED, ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB)
 
 
 def logs(

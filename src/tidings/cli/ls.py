@@ -217,7 +217,7 @@ class OperationsTable:
         hidden = operations[len(rows) :]
         if hidden:
             # The prompt follows the newest operation; so the others are mentioned above.
-            counted = f"over {len(hidden) - 1:,}" if len(operations) > (limit or _COUNTED) else f"{len(hidden):,}"
+            counted = f"{len(hidden):,}{' or more' if len(operations) > (limit or _COUNTED) else ''}"
             urgent = sum(each.presence == "away" or bool(each.stalled) for each in hidden)
             attention = f", of which {urgent} need{'s' if urgent == 1 else ''} attention" if urgent else ""
             self._console.print(Text(f"… {counted} older {asked}{attention}; --all lists them", "dim"))

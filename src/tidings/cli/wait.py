@@ -18,7 +18,6 @@ from tidings.operations.views import OperationDetail
 
 _CENTURY_S = 36_525 * 86_400.0
 EPILOG = exit_codes_epilog(
-    ExitCode.SUCCESS,
     ExitCode.FAILED,
     ExitCode.CANCELLED,
     ExitCode.TIMED_OUT,

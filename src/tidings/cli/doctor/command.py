@@ -16,7 +16,7 @@ from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, goo
 from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, check_handshake
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
 from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
-from tidings.cli.errors import FAILED
+from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.client.http import HubAddress, parse_address
 from tidings.client.url import DEFAULT_URL, URL_VARIABLE, hide_password
 from tidings.exceptions import ConfigError
@@ -30,6 +30,7 @@ _COLORS = {
     CheckStatus.BAD: "red",
     CheckStatus.SKIPPED: "bright_black",
 }
+EPILOG = exit_codes_epilog(failed="a check failed, or another error")
 _NAME_COLUMNS = 11
 """Width of the column of check names."""
 

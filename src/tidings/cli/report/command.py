@@ -32,11 +32,9 @@ TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="Maximum time t
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 3_600.0
 
 _STRICT_CODES = "With --strict also 1: the hub refuses; 69: no hub answers."
-_START_EPILOG = f"{exit_codes_epilog(ExitCode.SUCCESS)} {_STRICT_CODES}"
-_END_EPILOG = f"{exit_codes_epilog(ExitCode.SUCCESS, ExitCode.UNKNOWN_OPERATION)} {_STRICT_CODES}"
-_UPDATE_EPILOG = (
-    f"{exit_codes_epilog(ExitCode.SUCCESS, ExitCode.UNKNOWN_OPERATION, ExitCode.CANCEL_REQUESTED)} {_STRICT_CODES}"
-)
+_START_EPILOG = f"{exit_codes_epilog()} {_STRICT_CODES}"
+_END_EPILOG = f"{exit_codes_epilog(ExitCode.UNKNOWN_OPERATION)} {_STRICT_CODES}"
+_UPDATE_EPILOG = f"{exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.CANCEL_REQUESTED)} {_STRICT_CODES}"
 
 
 class Level(StrEnum):

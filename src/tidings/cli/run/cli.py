@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tidings.redaction import Redactor
 
 # Our options come before the command; everything after it belongs to the command.
+EPILOG = (
+    "Exit codes: that of the command; 128 + N if signal N killed it; 126: it cannot be executed; 127: it was not "
+    "found; 2: an invalid command line."
+)
 CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 

@@ -47,7 +47,7 @@ _MAX_CHOSEN_HISTORY_LINES = 1_000
 _WAITING_NOTE_S = 1.0
 """Seconds without a hub after which `--wait` reports that it waits."""
 _MAX_TIMEOUT_S = 36_525 * 86_400.0
-EPILOG = exit_codes_epilog(ExitCode.SUCCESS, ExitCode.TIMED_OUT)
+EPILOG = exit_codes_epilog(ExitCode.TIMED_OUT, failed="with --exit-when-done, an operation failed; or another error")
 
 
 def watch(
