@@ -21,7 +21,9 @@ from tidings.log.sqlite.inspect import verify
 pytestmark = pytest.mark.alone
 
 KILLS = 100
-_MAX_LIFE_S = 0.12
+_MAX_LINES = 80
+"""Lines that a writer prints before it is killed: counted, because what it does in a given time depends on the load."""
+_MAX_DELAY_S = 0.002
 _MAX_EXIT_S = 30.0
 
 
@@ -71,15 +73,18 @@ def run_and_kill_writer(process: "subprocess.Popen[str]") -> WriterReport:
     assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
-    started = process.stdout.readline().split()
     lines: list[str] = []
-    if started[0] != "started":  # the writer printed its first line before its parent did
-        lines.append(" ".join(started))
-        while (line := process.stdout.readline()).split()[0] != "started":
+    pid, life = 0, random.randrange(_MAX_LINES)
+    while not pid or len(lines) < life:
+        line = process.stdout.readline()
+        assert line
+        assert not line.startswith("failed"), line
+        if line.startswith("started"):  # perhaps after the writer's first lines
+            pid = int(line.split()[1])
+        else:
             lines.append(line)
-        started = line.split()
-    time.sleep(random.uniform(0.0, _MAX_LIFE_S))  # does not wait for anything: the writer is killed at a random moment
-    os.kill(int(started[1]), signal.SIGKILL)
+    time.sleep(random.uniform(0.0, _MAX_DELAY_S))  # waits for nothing: the writer is killed between two lines as well
+    os.kill(pid, signal.SIGKILL)
     lines += iter(process.stdout.readline, "dead\n")
     return WriterReport(lines)
 
