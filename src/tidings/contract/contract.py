@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 import msgspec
@@ -44,6 +43,7 @@ from tidings.protocol.envelope import (
 )
 from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
+from tidings.protocol.near_names import find_near
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
@@ -338,8 +338,7 @@ class Contract:
         if type in RESERVED_COMMANDS:
             return NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
         names = sorted(self._publishable)
-        nearest = get_close_matches(type[:80], [*names, *COMMANDS], n=1)
-        suggestion = str(nearest[0]) if nearest else ""
+        suggestion = next(map(str, find_near(type, (*names, *COMMANDS))), "")
         hint = f"Did you mean {suggestion!r}?" if suggestion else f"Use one of {', '.join(names)}."
         return UnknownType(f"$.type: unknown type {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
 

@@ -1,13 +1,13 @@
 """The query of a connection's URL (PROTOCOL.md, "Handshake")."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 from msgspec import Struct
 
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
+from tidings.protocol.near_names import find_near
 from tidings.protocol.paths import NO_PATHS, PathSet, decode_form, parse_query
 from tidings.protocol.positions import NOW, Position, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
@@ -58,7 +58,7 @@ def read_values(query: str, known: Iterable[str]) -> dict[str, list[str]]:
         if name in names:
             values.setdefault(name, []).append(_decode(name, value))
         elif name not in FOREIGN_PARAMETERS:
-            near = get_close_matches(name, names, n=1)
+            near = find_near(name, names)
             meant = f"Did you mean `{near[0]}`? " if near else ""
             listed = f"The parameters are {', '.join(names)}." if names else "This address takes no parameters."
             raise InvalidParameter(f"unknown parameter {name[:40]!r}", hint=meant + listed)

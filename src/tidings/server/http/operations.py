@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from difflib import get_close_matches
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
+from tidings.protocol.near_names import find_near
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import headers_of, query_of, route_path
 from tidings.server.http.body import BodyReader, check_json_type
@@ -38,10 +38,8 @@ _BUDGET_S: Final = 0.25
 """Seconds in which one request may skip operations that do not match, before it answers with where to continue."""
 _MAX_BYTES: Final = 4 << 20
 """Size of one answer; the operation that crosses it is still included."""
-_MAX_COMPARED: Final = 200
-"""Newest operations whose ids are compared with an unknown id: 10 ms."""
-_MAX_PREFIXED: Final = 2_000
-"""Newest operations whose ids are searched for an unknown id as a prefix."""
+_MAX_COMPARED: Final = 1_000
+"""Newest operations whose ids are compared with an unknown id: a millisecond."""
 
 _Item = TypeVar("_Item")
 _encode = msgspec.json.Encoder().encode
@@ -196,6 +194,6 @@ def _find(hub: Hub, operation_id: str) -> OperationStatus:
 
 def _nearest(hub: Hub, operation_id: str) -> list[str]:
     """Return up to three ids that begin with `operation_id`, or else are spelled similarly."""
-    newest = [status.operation_id for status in hub.operations.before(None, _MAX_PREFIXED)]
+    newest = [status.operation_id for status in hub.operations.before(None, _MAX_COMPARED)]
     prefixed = [other for other in newest if other.startswith(operation_id)]
-    return (prefixed or get_close_matches(operation_id[:255], newest[:_MAX_COMPARED]))[:3]
+    return (prefixed or find_near(operation_id, newest, limit=3))[:3]
