@@ -19,7 +19,7 @@ from tidings.protocol.codes import CLOSE_CODES, CODES
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageType
 from tidings.protocol.revisions import REVISION
 from tidings.server import operation_metrics
-from tidings.server.http import body, operations_query, publish, query
+from tidings.server.http import body, long_poll, operations_query, publish, query
 from tidings.server.websocket import message_reader as message_reader
 from tidings.server.websocket import protocol, upgrade
 
@@ -192,6 +192,7 @@ def test_table_of_limits_matches_the_code() -> None:
         "events in one answer of history, by default": f"{query.DEFAULT_LIMIT}",
         "operations in one answer": f"{query.MAX_LIMIT:,}",
         "wait for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
+        "requests that wait for operations, of all clients": f"{long_poll.MAX_LONG_POLLS:,}",
         "operation names with their own series in /metrics": f"{operation_metrics.MAX_NAMES}",
         "unread replies of one connection": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
         "wait for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",

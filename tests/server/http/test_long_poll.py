@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from tests.server.hub_server import HubServer
 from tests.server.operation_events import complete, failed, progress, start
 from tests.server.raw_client import RawClient
 
+from tidings.server.http import long_poll
 from tidings.server.http.long_poll import LongPolls
 
 
@@ -51,6 +54,43 @@ async def test_many_requests_wait_for_one_end(server: HubServer) -> None:
         assert (await tasks[50]).json()["error"]["code"] == "boom"
     assert server.call(number_waiting(server, 0))
     assert not server.call(lambda: waiting(server)._waiters)
+
+
+async def test_waiting_requests_are_woken_in_turns(server: HubServer) -> None:
+    server.publish(start("op"))
+    polls = waiting(server)
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def wait_all() -> list[int]:
+        tasks = [asyncio.create_task(polls.wait_ended("op", 60, never)) for _ in range(200)]
+        finished = [0]
+        while finished[-1] < len(tasks):
+            await asyncio.sleep(0)
+            finished.append(sum(task.done() for task in tasks))
+        return finished
+
+    counting = server.call(lambda: asyncio.create_task(wait_all()))
+    await asyncio.to_thread(server.wait, number_waiting(server, 200))
+    await asyncio.to_thread(server.publish, progress("op", 50))
+    assert len(server.call(lambda: polls._waiters)["op"]) == 1, "one entry for an event, however many wait"
+    await asyncio.to_thread(server.publish, complete("op"))
+    await asyncio.to_thread(server.wait, counting.done)
+    finished = counting.result()
+    assert max(after - before for before, after in pairwise(finished)) <= 32
+    assert server.call(number_waiting(server, 0))
+
+
+async def test_number_of_waiting_requests_has_its_own_limit(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_poll, "MAX_LONG_POLLS", 2)
+    server.publish(start("op"))
+    async with asking(server, *["/v1/operations/op?wait=30"] * 2):
+        async with httpx.AsyncClient(base_url=server.http) as client:
+            answer = await client.get("/v1/operations/op?wait=30")
+        assert (answer.status_code, answer.json()["code"]) == (503, "too_many_connections")
+        assert "WebSocket" in answer.json()["hint"]
+        await asyncio.to_thread(server.publish, complete("op"))
 
 
 def test_ended_operation_is_answered_immediately(server: HubServer) -> None:

@@ -1,8 +1,10 @@
 """Requests that wait for the end of an operation: their number is bounded, and a drain or a lost client ends them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from starlette.types import Receive
 
@@ -10,32 +12,31 @@ from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.operations.status import OperationStatus
 
+MAX_LONG_POLLS: Final = 5_000
+"""Requests that wait for operations, of all clients: each costs 15 KB and, in the end, an answer."""
+_WOKEN_PER_TURN = 32
+"""Requests that are woken before others have their turn: their answers take a few milliseconds."""
+
 Wakeup = asyncio.Future[None]
 """Done when the request that waits for it may go on."""
-
-
-class _Waiter:
-    """A request that waits for the end of an attempt."""
-
-    __slots__ = ("attempt", "ended")
-
-    def __init__(self, attempt: int, ended: Wakeup) -> None:
-        self.attempt = attempt
-        """The attempt that it waits for; 0 if the operation is not known yet."""
-        self.ended = ended
 
 
 class LongPolls:
     """All waiting requests of one hub.
 
+    An event of an operation costs the same however many requests wait for it, and the requests that its end wakes are
+    answered in turns, between which the hub serves others.
+
     Args:
-        hub: The hub; the limit of its connections is also the limit of waiting requests.
+        hub: The hub; the limit of its connections is also a limit of waiting requests.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._pending: set[Wakeup] = set()
-        self._waiters: dict[str, set[_Waiter]] = {}
+        self._waiters: dict[str, dict[int, dict[Wakeup, None]]] = {}
+        """By operation and attempt, 0 for an operation that was not known; normally one attempt each."""
+        self._to_wake: deque[Wakeup] = deque()
         self._released = False
         hub.on_operation.append(self._on_operation)
 
@@ -46,8 +47,7 @@ class LongPolls:
     def release(self) -> None:
         """Wake all requests, now and from now on: the hub drains."""
         self._released = True
-        for wakeup in self._pending:
-            wake(wakeup)
+        self._wake_all(self._pending)
 
     async def wait_ended(self, operation_id: str, timeout_s: float, receive: Receive) -> None:
         """Wait until the current attempt of an operation has ended, or the first one if it is not known yet.
@@ -63,16 +63,24 @@ class LongPolls:
         status = self._hub.operations.get(operation_id)
         if status is not None and not status.live:
             return
+        attempt = 0 if status is None else status.life.attempt
         with self.wakeup() as ended:
-            waiter = _Waiter(0 if status is None else status.life.attempt, ended)
-            waiters = self._waiters.setdefault(operation_id, set())
-            waiters.add(waiter)
+            self._waiters.setdefault(operation_id, {}).setdefault(attempt, {})[ended] = None
             try:
                 await wait_for_wakeup(ended, receive, timeout_s)
             finally:
-                waiters.discard(waiter)
-                if not waiters and self._waiters.get(operation_id) is waiters:
-                    del self._waiters[operation_id]
+                self._forget(operation_id, ended)
+
+    def _forget(self, operation_id: str, ended: Wakeup) -> None:
+        by_attempt = self._waiters.get(operation_id, {})
+        for attempt, waiting in by_attempt.items():
+            if ended in waiting:
+                del waiting[ended]
+                if not waiting:
+                    del by_attempt[attempt]
+                    if not by_attempt:
+                        del self._waiters[operation_id]
+                return
 
     @contextmanager
     def wakeup(self) -> Iterator[Wakeup]:
@@ -81,8 +89,9 @@ class LongPolls:
         Raises:
             TooManyConnections: Too many requests wait already.
         """
-        if len(self._pending) >= self._hub.config.max_connections:
-            raise TooManyConnections("too many requests wait for operations")
+        if len(self._pending) >= min(self._hub.config.max_connections, MAX_LONG_POLLS):
+            hint = "Subscribe to the operation over the WebSocket or `GET /v1/stream`, or ask again later."
+            raise TooManyConnections("too many requests wait for operations", hint=hint)
         wakeup: Wakeup = asyncio.get_running_loop().create_future()
         self._pending.add(wakeup)
         if self._released:
@@ -93,11 +102,33 @@ class LongPolls:
             self._pending.discard(wakeup)
 
     def _on_operation(self, status: OperationStatus) -> None:
-        for waiter in self._waiters.get(status.operation_id, ()):
-            attempt = status.life.attempt
-            waiter.attempt = waiter.attempt or attempt
-            if not status.live or attempt > waiter.attempt:
-                wake(waiter.ended)
+        by_attempt = self._waiters.get(status.operation_id)
+        if by_attempt is None:
+            return
+        attempt = status.life.attempt
+        if not status.live:
+            del self._waiters[status.operation_id]
+            for waiting in by_attempt.values():
+                self._wake_all(waiting)
+            return
+        if 0 in by_attempt:  # they wait for this attempt, which is the first that the hub knows
+            by_attempt.setdefault(attempt, {}).update(by_attempt.pop(0))
+        for earlier in [each for each in by_attempt if each < attempt]:
+            self._wake_all(by_attempt.pop(earlier))
+        if not by_attempt:
+            del self._waiters[status.operation_id]
+
+    def _wake_all(self, wakeups: Iterable[Wakeup]) -> None:
+        idle = not self._to_wake
+        self._to_wake.extend(wakeups)
+        if idle:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        for _ in range(min(_WOKEN_PER_TURN, len(self._to_wake))):
+            wake(self._to_wake.popleft())
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
 
 def wake(wakeup: Wakeup) -> None:
