@@ -17,7 +17,7 @@ def wait_for_the_end(target: Target) -> None:
 
 def test_every_attack_has_a_line_that_describes_it() -> None:
     attacks = all_attacks()
-    assert {each.family for each in attacks.values()} >= {"floods", "commands", "inbound", "publishers"}
+    assert {each.family for each in attacks.values()} >= {"floods", "commands", "http", "inbound", "publishers"}
     assert all(each.about and each.name == name for name, each in attacks.items())
 
 

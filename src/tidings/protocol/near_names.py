@@ -19,7 +19,7 @@ def find_near(name: str, known: Iterable[str], *, limit: int = 1) -> list[str]:
     word = name[:MAX_CHARS]
     most = max(_MIN_REST, len(word) // 3)
     half = (len(word) - most) // 2  # of what both share, one end has this length at least
-    found = []
+    found: list[tuple[int, int, str]] = []
     for each in known:
         if abs(len(each) - len(word)) > most:
             continue
