@@ -183,3 +183,18 @@ def test_dead_producer_is_shown_at_its_operation_until_its_end(shared_hub: Hub) 
     assert away[9:] == "! doomed  its producer is away\n"
     assert "✘ doomed failed" in lost
     assert "producer_lost" in lost
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_operation_that_a_restarted_hub_lost_is_not_done(form: tuple[str, ...]) -> None:
+    with Hub() as hub:
+        publish(hub, *run_of("lost"))
+        port, watch = hub.port, Process("watch", "operations", "--exit-when-done", *form, "--url", hub.url)
+        with watch:
+            watch.read_until("load")
+            hub.stop()
+            with Hub("--port", str(port)):
+                code, stdout, stderr = watch.wait()
+    assert code == 1
+    assert "error: the hub no longer has job lost" in stderr
+    assert form or "? the hub no longer has job lost; the end is unknown" in stdout

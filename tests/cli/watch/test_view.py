@@ -207,7 +207,7 @@ def test_operations_missing_from_the_snapshot_after_a_gap_end(view: WatchView) -
     assert told is not None
     assert "missing" in told.plain
     lines(view, progress("b", 50, 3))
-    assert view.note(Live(position="x:9", outcome="gap")) is None
+    assert view.note(Live(position="x:9", outcome="gap")) is not None
     assert list(view.operations.running) == ["b"]
 
 
@@ -426,3 +426,16 @@ def test_selection_by_age_drops_what_is_older() -> None:
     left = [view.apply(event, NOON) for event in (old, new, start("c", -7200))]
     assert [line is None for line in left] == [True, False, True]
     assert (view.operations.failed, [each.operation_id for each in view.running]) == (1, ["c"])
+
+
+def test_operations_that_a_snapshot_after_a_gap_lacks_have_vanished(view: WatchView) -> None:
+    live = Live(position="x:2", outcome="gap")
+    lines(view, *(start(f"op-{number}") for number in range(8)))
+    assert view.note(live) is None
+    view.note(Gap(after="x:1", until="x:2", reason="epoch"))
+    lines(view, progress("op-7", 10, 5))
+    line = view.note(live)
+    assert line is not None
+    assert line.plain == "? the hub no longer has op-0, op-1, op-2, op-3, op-4, 2 more; the end is unknown"
+    assert (len(view.vanished), [each.name for each in view.running]) == (7, ["op-7"])
+    assert view.note(live) is None

@@ -24,7 +24,7 @@ from tidings.cli.watch.keyboard import KeyReader
 from tidings.cli.watch.pipe import StdoutPipe, v1_envelope
 from tidings.cli.watch.plain_view import PlainView
 from tidings.cli.watch.screen import FRAME_S, MAX_HISTORY_LINES, LiveScreen
-from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView
+from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView, list_names
 from tidings.client.client import connect
 from tidings.client.events import Item, ReceivedEvent
 from tidings.client.http import HTTPClient
@@ -47,7 +47,9 @@ _MAX_CHOSEN_HISTORY_LINES = 1_000
 _WAITING_NOTE_S = 1.0
 """Seconds without a hub after which `--wait` reports that it waits."""
 _MAX_TIMEOUT_S = 36_525 * 86_400.0
-EPILOG = exit_codes_epilog(ExitCode.TIMED_OUT, failed="with --exit-when-done, an operation failed; or another error")
+EPILOG = exit_codes_epilog(
+    ExitCode.TIMED_OUT, failed="with --exit-when-done, an operation failed or vanished; or another error"
+)
 
 
 def watch(
@@ -80,7 +82,8 @@ def watch(
         bool,
         typer.Option(
             "--exit-when-done",
-            help="Exit when no operation on the paths runs, with code 1 if one failed since the watch began.",
+            help="Exit when no operation on the paths runs, with code 1 if one failed or the hub lost one since the "
+            "watch began.",
         ),
     ] = False,
     wait: Annotated[
@@ -225,7 +228,7 @@ async def run_watch(request: WatchRequest, form: Form) -> int:
     """Watch until `q` or Ctrl-C, until the reader of our output exits, or until all operations have ended.
 
     Returns:
-        The exit code: 0, 1 if `exit_when_done` is set and an operation failed, or that of a signal.
+        The exit code: 0, 1 if `exit_when_done` is set and an operation failed or vanished, or that of a signal.
 
     Raises:
         ContractError: A path or `since` is not valid.
@@ -242,7 +245,9 @@ async def run_watch(request: WatchRequest, form: Form) -> int:
             code = await _on_screen(request, watch, view, client.url)
         else:
             code = await _into_pipe(request, watch, PlainView(view), json=form is Form.JSON)
-    return code or (FAILED if request.exit_when_done and view.failures else 0)
+    if request.exit_when_done and view.vanished:
+        print_stderr(f"error: the hub no longer has {list_names(view.vanished)}: it may have restarted without its log")
+    return code or (FAILED if request.exit_when_done and (view.failures or view.vanished) else 0)
 
 
 @contextlib.contextmanager

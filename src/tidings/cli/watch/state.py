@@ -227,9 +227,12 @@ class WatchedOperations:
         for running in self.running.values():
             running.confirmed = False
 
-    def drop_doubtful(self) -> None:
-        """Record the end of the snapshot after a gap: operations that it did not bring have ended."""
-        self.running = {key: running for key, running in self.running.items() if running.confirmed}
+    def drop_doubtful(self) -> list[Running]:
+        """Record the end of the snapshot after a gap; return the operations that it did not bring, which are gone."""
+        gone = [running for running in self.running.values() if not running.confirmed]
+        for running in gone:
+            del self.running[running.operation_id]
+        return gone
 
     def _start(self, payload: OperationStartData, at_s: float, now_s: float) -> None:
         operation_id, before = payload.operation_id, self.running.get(payload.operation_id)

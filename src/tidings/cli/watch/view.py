@@ -1,6 +1,6 @@
 """The view of `tidings watch`: takes events, returns lines and a renderable; the clock is an argument."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -26,6 +26,7 @@ from tidings.protocol.payloads import (
 
 _RESERVED_LINES = 3
 """Lines of the screen for the status line, "… and 12 more running", and one line that scrolls by."""
+_MAX_LISTED = 5
 _LIVE_STATES = ("live",)
 """States of the connection in which the silence of an operation is its own."""
 
@@ -93,6 +94,8 @@ class WatchView:
         self._verbose = verbose
         self.changes = 0
         """Number of changes that may affect the picture."""
+        self.vanished: list[str] = []
+        """Names of the operations that ran before a gap and that the hub no longer has; their ends are unknown."""
         self.live = False
         """Whether the events of the past were all read."""
         self._before = (0, 0)
@@ -155,12 +158,13 @@ class WatchView:
         if isinstance(notice, Gap):
             self.operations.doubt_all()
             return Text.assemble(("… ", "yellow"), (f"some events are missing here ({notice.reason})", "yellow"))
-        self.operations.drop_doubtful()
+        gone = [each.name for each in self.operations.drop_doubtful() if each.selected]
+        self.vanished += gone
         if not self.live:
             self.live = True
             if not self._selection.exact:
                 self._before = self.operations.ended, self.operations.failed
-        return None
+        return Text(f"? the hub no longer has {list_names(gone)}; the end is unknown", "yellow") if gone else None
 
     @property
     def animated(self) -> bool:
@@ -257,6 +261,12 @@ class WatchView:
             append_part(line, f"{mark} {count}" if count else "", "dim")
         append_part(line, note, "dim")
         return append_part(line, sanitize(link.url), "dim")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names for a sentence, at most _MAX_LISTED of them."""
+    more = len(names) - _MAX_LISTED
+    return ", ".join([*names[:_MAX_LISTED], *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _candidate(running: Running, heard_s: float) -> Candidate:
