@@ -222,3 +222,83 @@ def traced(hub: CountedHub) -> int:
     hub.loop.advance(2.0)
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
+
+
+# Crowds whose members each read something else.
+
+
+def test_paced_watchers_cost_nothing_for_events_of_others() -> None:
+    hub = CountedHub(HubConfig(status_s=0, metrics_s=0))
+    clients = [hub.connect(f"channel=operations/mine-{number}&pace_ms=1000") for number in range(1_000)]
+    hub.settle()
+    before = writes(clients)
+    delivery = hub.hub.delivery
+    rounds = hub.loop.rounds
+    for number in range(2_000):
+        hub.progress(number % 500, number / 20)
+        if number % 20 == 0:
+            hub.loop.advance(0.01)
+    hub.loop.advance(2.0)
+    assert (delivery.ring.visits, delivery.ring.encodes, delivery.catchup.reads) == (0, 0, 0)
+    assert writes(clients) == before
+    assert hub.loop.rounds - rounds < 2_000, "no timer runs for lanes without events"
+
+
+def test_paced_lanes_are_written_in_slices() -> None:
+    reading_s = 0.0001
+    hub = CountedHub(HubConfig(status_s=0, metrics_s=0), reading_s=reading_s)
+    clients = [hub.connect(f"channel=operations&channel=data/{number}&pace_ms=1000") for number in range(1_000)]
+    hub.settle()
+    hub.start(0)
+    hub.loop.advance(1.5)
+    counters = hub.hub.delivery.counters
+    encodes = hub.hub.delivery.ring.encodes
+    hub.start(1)
+    hub.start(2)
+    hub.start(1)
+    written: list[int] = []
+    while sum(written) < 1_000:
+        before = counters.lane_writes
+        hub.loop.run_round()
+        written.append(counters.lane_writes - before)
+        assert len(written) < 1_000
+    # Each write ends with a reading of the clock.
+    assert max(written) <= hub.config.catchup_budget_s / reading_s + 1
+    assert hub.hub.delivery.ring.encodes - encodes == 3
+    hub.settle()
+    received = [keys(client.read_where(is_start)) for client in clients]
+    assert received == [["op-0", "op-1", "op-2", "op-1"]] * 1_000
+
+
+def is_start(message: Message) -> bool:
+    return bool(message["type"] == "operation:start")
+
+
+def test_resuming_watchers_visit_only_their_own_events() -> None:
+    hub = CountedHub(HubConfig(status_s=0, metrics_s=0, ring_bytes=64 << 20))
+    for first in range(0, 6_000, 1_000):
+        hub.start(*range(first, first + 1_000))
+        hub.settle()
+    ring = hub.hub.delivery.ring
+    assert len(ring) == 6_000
+    clients = [hub.connect(f"channel=operations/op-{number}&since=first") for number in range(300)]
+    hub.settle()
+    assert [keys(client.read_events()) for client in clients] == [[f"op-{number}"] for number in range(300)]
+    assert ring.visits == 300
+    assert hub.counted.reads == 0
+
+
+def test_overflowing_paced_lanes_read_the_log_and_miss_nothing() -> None:
+    hub = CountedHub(HubConfig(status_s=0, metrics_s=0, ring_bytes=20_000))
+    clients = hub.watch(3, "channel=operations&pace_ms=1000")
+    hub.start(0)
+    hub.loop.advance(0.5)
+    for number in range(1, 200):
+        hub.start(number)
+        hub.settle()
+    assert [len(client.read_events()) for client in clients] == [1] * 3, "the pace is kept"
+    hub.loop.advance(2.0)
+    assert [keys(client.read_events()) for client in clients] == [names(range(1, 200))] * 3
+    hub.start(200)
+    hub.loop.advance(2.0)
+    assert [keys(client.read_events()) for client in clients] == [names([200])] * 3

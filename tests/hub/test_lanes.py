@@ -8,6 +8,7 @@ from tidings.hub.frame_run import FrameRun
 from tidings.hub.lanes import Lane, LaneKey, RoutedEvents, Subscriber, write_lanes
 from tidings.hub.ring import RingEntry
 from tidings.hub.routing import Lanes
+from tidings.hub.wire import WireForm
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.positions import Position
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
@@ -350,3 +351,25 @@ def test_lane_records_its_last_write() -> None:
     lane.wrote_at = 10.0
     assert lane.wrote_within(5, 14.9)
     assert not lane.wrote_within(5, 15.0)
+
+
+def test_events_of_a_tick_are_joined_once_for_all_lanes() -> None:
+    lanes = [Lane(key("operations", f"data/{number}"), 0) for number in range(1_000)]
+    members = [connected(lane) for lane in lanes]
+    encoded: list[int] = []
+
+    def encode(entry: RingEntry, form: WireForm) -> bytes:
+        encoded.append(entry.offset)
+        return entry.frames[form]
+
+    events = RoutedEvents([entry(1, b"abc"), entry(2, b"def")])
+    written = write_lanes(lanes, events, encode, 0, 1.0)
+    assert encoded == [1, 2]
+    assert (written.writes, written.size, written.holding) == (1_000, 6_000, [])
+    assert {received(each) for each in members} == {b"abcdef"}
+
+
+def test_events_of_several_routes_keep_the_order_of_the_log() -> None:
+    parts = [RoutedEvents([entry(1, b"a"), entry(4, b"d")]), RoutedEvents([entry(2, b"b"), entry(3, b"c")])]
+    assert [each.offset for each in RoutedEvents.merged(parts).entries] == [1, 2, 3, 4]
+    assert RoutedEvents.merged(parts[:1]) is parts[0]

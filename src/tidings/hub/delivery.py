@@ -104,22 +104,28 @@ class Delivery:
         newest = self._log.newest
         route = self.lanes.route
         routed: dict[Route, RoutedEvents] = {}
+        events: RoutedEvents | None = None
+        last: Route | None = None
         for record in records:
             event = record.event
             entry = ring.add(record, prefix + str(record.offset))
             if event.event_class is EventClass.LATEST and newest.is_superseded(record.offset, event):
                 continue
             target = route(event.channel, event.key)
-            if target.live:
+            if target is not last:
+                last = target
                 events = routed.get(target)
-                if events is None:
-                    routed[target] = RoutedEvents([entry])
-                else:
-                    events.entries.append(entry)
+                if events is None and target.live:
+                    events = routed[target] = RoutedEvents([])
+            if events is not None:
+                events.entries.append(entry)
             if target.paced:
                 self._collect(entry, target.paced)
         before, self.delivered = self.delivered, records[-1].offset
-        if routed:
+        if len(routed) == 1:
+            [(target, events)] = routed.items()
+            self._write(target.live, events, before, self._clock.monotonic())
+        elif routed:
             self._write_routed(routed, before)
         ring.shrink()
         if self._future:
@@ -128,21 +134,17 @@ class Delivery:
     def _write_routed(self, routed: Mapping[Route, RoutedEvents], after: int) -> None:
         """Write the events of one tick, joined once for all lanes that get the same events in the same wire form."""
         now = self._clock.monotonic()
-        touched: dict[tuple[RoutedEvents, ...], list[Lane]] = {}
-        lanes: list[Lane] = []
+        touched: list[Lane] = []
         for route, events in routed.items():
             for lane in route.live:
-                pending = lane.pending
-                if not pending:
-                    lanes.append(lane)
-                pending.append(events)
-        if len(routed) == 1:
-            touched = {tuple(routed.values()): lanes}
-        else:
-            for lane in lanes:
-                touched.setdefault(tuple(lane.pending), []).append(lane)
-        for parts, equal in touched.items():
-            self._write(equal, RoutedEvents.merged(parts), after, now)
+                if not lane.pending:
+                    touched.append(lane)
+                lane.pending.append(events)
+        equal: dict[tuple[RoutedEvents, ...], list[Lane]] = {}
+        for lane in touched:
+            equal.setdefault(tuple(lane.pending), []).append(lane)
+        for parts, lanes in equal.items():
+            self._write(lanes, RoutedEvents.merged(parts), after, now)
 
     def _write(self, lanes: Sequence[Lane], events: RoutedEvents, after: int, now: float) -> None:
         written = write_lanes(lanes, events, self.ring.frame, after, now)

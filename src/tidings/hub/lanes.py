@@ -383,7 +383,8 @@ def write_lanes(
                 lane.cut(send, sent, events, after)
         writes += len(sends)
         total += len(sends) * size
-        lane.pending.clear()
+        if lane.pending:
+            lane.pending.clear()
         if lane.held_bytes:
             lane.trim()
             holding.append(lane)

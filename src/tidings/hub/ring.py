@@ -92,7 +92,8 @@ class Ring:
             self._bytes -= len(entry.record.event.data) + ENTRY_OVERHEAD_BYTES + sum(map(len, entry.frames.values()))
             count += 1
         self.floor = entries[count - 1].record.offset
-        self._unindex(entries[: min(count, self._indexed)])
+        if self._indexed:
+            self._unindex(entries[: min(count, self._indexed)])
         del entries[:count]
 
     def after(self, offset: int, paths: PathSet, limit: int) -> Sequence[RingEntry]:

@@ -127,6 +127,14 @@ def _delivery(running: RunningHub) -> Iterator[Metric]:
     yield _counter("tidings_lane_writes", "Writes to live subscribers.", counters.lane_writes)
     yield _counter("tidings_lane_bytes", "Bytes written to live subscribers.", counters.lane_bytes)
     yield _counter("tidings_fell_behind", "Live subscribers whose socket stopped draining.", counters.fell_behind)
+    yield _gauge(
+        "tidings_outbound_bytes", "Bytes that wait for clients outside the kernel.", delivery.outbound.waiting_bytes
+    )
+    yield _counter(
+        "tidings_clients_disconnected",
+        "Clients disconnected because too many bytes waited and they read nothing.",
+        delivery.outbound.disconnected,
+    )
     yield _counter("tidings_joined", "Times that a subscriber reached the head.", counters.joined)
     yield _counter("tidings_gaps", "Gaps reported to subscribers that trimming has overtaken.", counters.gaps)
     yield _counter(
