@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
@@ -17,9 +18,10 @@ class HubProcess:
     Args:
         folder: Folder of its log and of its stderr.
         options: Options of `tidings serve`.
+        variables: Environment variables in addition to those of every test.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> None:
         # A file, because no one reads a pipe while thousands connect, and a hub that cannot write its log lines blocks.
         with (folder / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -27,7 +29,7 @@ class HubProcess:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                env=environment(),
+                env=environment(**(variables or {})),
             )
 
     def __enter__(self) -> Self:

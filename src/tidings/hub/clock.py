@@ -11,7 +11,12 @@ class Clock(Protocol):
         """Return nanoseconds since 1970-01-01T00:00:00Z; may jump."""
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never goes back."""
+        """Return seconds of a clock that never goes back, and counts the time during which the machine is suspended."""
+
+
+_STEADY_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+"""Linux's clock that goes on while the machine is suspended; on macOS, `CLOCK_MONOTONIC` does. Elsewhere, the fallback
+`time.monotonic` may stop then: `SteadyWallClock.adopt` makes up for it."""
 
 
 class SystemClock:
@@ -23,23 +28,47 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
-        return time.monotonic()
+        return time.monotonic() if _STEADY_CLOCK is None else time.clock_gettime(_STEADY_CLOCK)
+
+
+LASTING_S = 30.0
+"""Time for which a difference between the wall clock and the steady one must last before it is adopted."""
+_TOLERANCE_NS = 500_000_000
+"""Largest difference that is not adopted, and by which a lasting one may vary."""
 
 
 class SteadyWallClock:
-    """A wall clock that does not jump: read once, then advanced by the monotonic clock.
+    """A wall clock that does not jump for a moment: read once, then advanced by the monotonic clock.
 
-    Ages are computed with it, so that a clock set forward for a moment trims nothing.
+    It jumps only when a difference to the real wall clock has lasted (`adopt`); the caller then corrects all ages.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._start_ns = clock.wall_ns()
         self._start = clock.monotonic()
+        self._difference_ns = 0
+        self._differs_since: float | None = None
 
     def now_ns(self) -> int:
         """Return nanoseconds since 1970."""
         return self._start_ns + int((self._clock.monotonic() - self._start) * 1e9)
+
+    def adopt(self) -> int:
+        """Adopt a difference that has lasted for `LASTING_S`; return by how much this clock jumped, in nanoseconds.
+
+        To be called again and again.
+        """
+        difference_ns, now = self._clock.wall_ns() - self.now_ns(), self._clock.monotonic()
+        if abs(difference_ns) <= _TOLERANCE_NS:
+            self._differs_since = None
+        elif self._differs_since is None or abs(difference_ns - self._difference_ns) > _TOLERANCE_NS:
+            self._difference_ns, self._differs_since = difference_ns, now
+        elif now - self._differs_since >= LASTING_S:
+            self._start_ns += difference_ns
+            self._differs_since = None
+            return difference_ns
+        return 0
 
 
 MIN_BEAT_S = 0.25

@@ -19,6 +19,7 @@ from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
+from tidings.log.clock_jumps import MIN_JUMP_NS
 from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
@@ -115,6 +116,7 @@ class Hub:
         self.cancellations = CancellationRegistry(self, self.leases)
         self.estimates = EstimatePublisher(self, self.leases, self.cancellations)
         event_log.follow(self._deliver)
+        event_log.start_clock(self.now_ns(), int(clock.monotonic() * 1e9))
         self.leases.start()
         self.jobs.start("retention", self.config.maintain_s, self._maintain, delay_s=0)
 
@@ -147,6 +149,10 @@ class Hub:
         life = self._staging.operations.life(operation_id)
         if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
             self.operations.hold(operation_id, producer_id, lease_s)
+
+    def silence_s(self, status: OperationStatus) -> float:
+        """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
+        return (self.now_ns() - self.log.received_ns(status.offset, status.heard_ns)) / 1e9
 
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""
@@ -324,6 +330,11 @@ class Hub:
     # Housekeeping.
 
     def _maintain(self) -> float | None:
+        jump_ns = self._wall.adopt()
+        if jump_ns:
+            log.warning("the wall clock was set: ages go on as before", seconds=round(jump_ns / 1e9, 1))
+        if abs(jump_ns) >= MIN_JUMP_NS:
+            self.log.record_jump(jump_ns)
         return _RETENTION_PAUSE_S if self.log.maintain(self._wall.now_ns()) else None
 
     def close(self) -> None:

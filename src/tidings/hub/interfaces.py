@@ -44,6 +44,9 @@ class HubCore(Protocol):
     def now_ns(self) -> int:
         """Return nanoseconds since 1970, from a clock that does not jump."""
 
+    def silence_s(self, status: OperationStatus) -> float:
+        """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
+
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""
 

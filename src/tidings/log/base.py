@@ -247,6 +247,23 @@ class Log(Protocol):
         offset is returned, and the caller waits for the tail.
         """
 
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """Continue all ages in a new run of the hub. To be called once, before the first append.
+
+        Time between two runs counts only as far as the steady clock shows it: while the machine was not restarted.
+        Without that, nothing distinguishes it from a wall clock that was set.
+
+        Args:
+            now_ns: The wall clock, nanoseconds since 1970.
+            steady_ns: A clock that counts from the start of the machine, in nanoseconds.
+        """
+
+    def record_jump(self, jump_ns: int) -> None:
+        """Record that the wall clock jumped: every event so far counts as received `jump_ns` later."""
+
+    def received_ns(self, offset: int, received_ns: int) -> int:
+        """Return when the event at `offset` was received by the present clock: after all jumps since then."""
+
     def maintain(self, now_ns: int) -> bool:
         """Do one small step of retention; return whether more work is waiting.
 

@@ -18,6 +18,7 @@ from tidings.log.base import (
     Retention,
     Tail,
 )
+from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
@@ -182,7 +183,9 @@ class MemoryLog:
         self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone]] = deque()
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
-        self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention)
+        self._jumps = ClockJumps()
+        self._now_ns = 0
+        self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention, self._jumps)
 
     @property
     def newest(self) -> Newest:
@@ -283,10 +286,26 @@ class MemoryLog:
         """See `Log.resolve`."""
         return self._epochs.resolve(position)
 
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`."""
+        self._now_ns = now_ns
+
+    def record_jump(self, jump_ns: int) -> None:
+        """See `Log.record_jump`."""
+        self._now_ns += jump_ns
+        self._jumps.add(self._head, jump_ns)
+        self._newest.jump(jump_ns, self._now_ns)
+        self._sweeper.note_jump()
+
+    def received_ns(self, offset: int, received_ns: int) -> int:
+        """See `Log.received_ns`."""
+        return self._jumps.adjust(offset, received_ns)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
+        self._now_ns = now_ns
         more = self._newest.expire(now_ns)
-        more = self._operations.expire(now_ns) or more
+        more = self._operations.expire(now_ns, self._jumps.adjust) or more
         self._operations.discard_changes()
         if self._sweeper.is_due(now_ns):
             more = self._sweeper.step(now_ns) or more

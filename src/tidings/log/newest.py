@@ -219,6 +219,13 @@ class Newest:
         if len(offsets) > self._per_type:
             self._evict(channel, group, min(MAX_EVICTED_KEYS, max(1, self._per_type // 100)))
 
+    def jump(self, jump_ns: int, now_ns: int) -> None:
+        """Count all events so far as received `jump_ns` later, but not after `now_ns`: the clock has jumped."""
+        self._spans = deque((min(at_ns + jump_ns, now_ns), offset) for at_ns, offset in self._spans)
+        for ended in self._ended.values():
+            for key, (at_ns, offset) in ended.items():
+                ended[key] = min(at_ns + jump_ns, now_ns), offset
+
     def offset(self, channel: str, type: str, key: str | None) -> int | None:
         """Return the offset of the newest event of that key, or None."""
         group = self._groups.get((channel, type))

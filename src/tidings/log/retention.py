@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tidings.log.base import LogStatistics, Retention
+from tidings.log.clock_jumps import ClockJumps
 from tidings.log.newest import Newest
 from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.envelope import Event
@@ -100,13 +101,23 @@ class RetentionSweeper:
         newest: The log's newest events: they are not deleted.
         trim_marks: Receives the offsets of deleted events.
         retention: The limits.
+        jumps: Jumps of the clock that the rows were received by.
     """
 
-    def __init__(self, rows: RetainedRows, newest: Newest, trim_marks: TrimMarks, retention: Retention) -> None:
+    def __init__(
+        self,
+        rows: RetainedRows,
+        newest: Newest,
+        trim_marks: TrimMarks,
+        retention: Retention,
+        jumps: ClockJumps | None = None,
+    ) -> None:
         self._rows = rows
         self._newest = newest
         self._trim_marks = trim_marks
         self._retention = retention
+        self._jumps = jumps or ClockJumps()
+        self._first_step_ns: int | None = None
         self._age_ns = int(retention.age_s * _NS)
         self._superseded_age_ns = int(retention.superseded_age_s * _NS)
         self._key_counts: defaultdict[tuple[str, str], KeyCounts] = defaultdict(dict)
@@ -197,6 +208,10 @@ class RetentionSweeper:
         if type in self._retention.keep_newest:
             self._key_counts[channel, type].update(counts)
 
+    def note_jump(self) -> None:
+        """Check all ages again: the clock has jumped."""
+        self.counts.durable_due_ns = self.counts.latest_due_ns = _CHECK_NOW
+
     # Sweeping.
 
     def is_due(self, now_ns: int) -> bool:
@@ -226,6 +241,8 @@ class RetentionSweeper:
             replace(self.counts), newest.durable_floor, newest.latest_floor, list(self._crowded)
         )
         self._key_counts_before.clear()
+        if self._first_step_ns is None:
+            self._first_step_ns = now_ns
         self._left = MAX_STEP_ROWS * (FAST_FACTOR if self._is_over(FAST_OVERSHOOT) else 1)
         before.released = self._delete_released()
         if self._left:
@@ -292,8 +309,8 @@ class RetentionSweeper:
         rows = self._rows.latest_after(newest.latest_floor, limit)
         counts.latest_due_ns = None if len(rows) < limit else _CHECK_NOW
         gone: list[int] = []
-        for row in rows:
-            due_ns = row.received_ns + self._superseded_age_ns
+        for row, received_ns in zip(rows, self._received(rows, now_ns), strict=True):
+            due_ns = received_ns + self._superseded_age_ns
             if counts.latest_events <= self._retention.superseded_events and due_ns > now_ns:
                 counts.latest_due_ns = due_ns
                 break
@@ -313,12 +330,12 @@ class RetentionSweeper:
         rows = self._rows.after(newest.durable_floor, limit)
         counts.durable_due_ns = None if len(rows) < limit else _CHECK_NOW
         gone: list[RetainedRow] = []
-        for row in rows:
+        for row, received_ns in zip(rows, self._received(rows, now_ns), strict=True):
             if self.until is not None and row.offset > self.until:
                 counts.durable_due_ns = _CHECK_NOW
                 break
             if not row.latest:
-                due_ns = row.received_ns + self._age_ns
+                due_ns = received_ns + self._age_ns
                 if not self._is_over() and due_ns > now_ns:
                     counts.durable_due_ns = due_ns
                     break
@@ -332,6 +349,16 @@ class RetentionSweeper:
             newest.durable_floor = row.offset
         self._trim(gone)
         self._trim_marks.merge_keys(newest.durable_floor)
+
+    def _received(self, rows: Sequence[RetainedRow], now_ns: int) -> list[int]:
+        """Return when each row was received by the present clock.
+
+        Rows from the future, of an older version that recorded no jumps, count as received by the first step.
+        """
+        received = [self._jumps.adjust(row.offset, row.received_ns) for row in rows]
+        if self._first_step_ns is not None and any(each > now_ns for each in received):
+            return [each if each <= now_ns else self._first_step_ns for each in received]
+        return received
 
     def _trim(self, rows: Sequence[RetainedRow]) -> None:
         self._left -= len(rows)

@@ -6,7 +6,7 @@ whose end was trimmed does not come to life again.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from tidings.exceptions import OperationError
@@ -22,6 +22,11 @@ _EXPIRY_BATCH = 300
 """Ended operations examined per call of `OperationTable.expire`."""
 _EXPIRY_INTERVAL_NS = 60_000_000_000
 """Interval between scans of the ended operations for expired ones, in nanoseconds."""
+
+
+def _unchanged(offset: int, received_ns: int) -> int:
+    """Return a time as it was stored: the clock has not jumped."""
+    return received_ns
 
 
 class SequenceIndex:
@@ -274,15 +279,20 @@ class OperationTable:
 
     # Removing.
 
-    def expire(self, now_ns: int) -> bool:
-        """Remove some ended operations that are too old; return whether there may be more."""
+    def expire(self, now_ns: int, received_ns: Callable[[int, int], int] = _unchanged) -> bool:
+        """Remove some ended operations that are too old; return whether there may be more.
+
+        Args:
+            now_ns: The present time, nanoseconds since 1970.
+            received_ns: Returns a time at an offset by the present clock.
+        """
         walked = 0
         for operation_id in islice(self._scan, _EXPIRY_BATCH):
             walked += 1
             status = self._ended.get(operation_id)
             if status is None or self._is_newest_of_name(status):
                 continue
-            if (status.ended_ns or 0) + self._ended_age_ns > now_ns:
+            if received_ns(status.offset, status.ended_ns or 0) + self._ended_age_ns > now_ns:
                 self._scan = iter(())
                 return False
             self._remove(status)

@@ -132,6 +132,18 @@ class FaultyLog:
         """See `Log.resolve`."""
         return self._log.resolve(position)
 
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`."""
+        self._log.start_clock(now_ns, steady_ns)
+
+    def record_jump(self, jump_ns: int) -> None:
+        """See `Log.record_jump`."""
+        self._log.record_jump(jump_ns)
+
+    def received_ns(self, offset: int, received_ns: int) -> int:
+        """See `Log.received_ns`."""
+        return self._log.received_ns(offset, received_ns)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         return self._log.maintain(now_ns)

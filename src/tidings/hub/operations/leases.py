@@ -415,10 +415,9 @@ class Leases:
 
     def _fail_unattended(self, operation_ids: list[str]) -> Iterator[None]:
         hub = self._hub
-        before_ns = hub.now_ns() - int(hub.config.unattended_s * 1e9)
         for number, operation_id in enumerate(operation_ids, 1):
             status = hub.operations.get(operation_id)
-            is_silent = status is not None and status.live and status.heard_ns <= before_ns
+            is_silent = status is not None and status.live and hub.silence_s(status) >= hub.config.unattended_s
             if status is not None and is_silent and operation_id not in self._failing:
                 is_leased = status.life.lease_s and status.state is OperationState.RUNNING
                 if not is_leased:

@@ -281,8 +281,8 @@ class _Check:
         thinned = [type for type in self._meta["thinned"].split(",") if type]
         retention = Retention(
             newest_per_type=_NO_LIMIT,
-            newest_age_s=1e9,
-            finished_s=1e9,
+            newest_age_s=4e9,
+            finished_s=4e9,
             keep_newest=dict.fromkeys(thinned, _NO_LIMIT),
         )
         return SqliteState(self._connection, retention)

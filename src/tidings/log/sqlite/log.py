@@ -267,6 +267,18 @@ class SqliteLog:
 
     # Retention.
 
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`."""
+        self._state.start_clock(now_ns, steady_ns)
+
+    def record_jump(self, jump_ns: int) -> None:
+        """See `Log.record_jump`."""
+        self._state.record_jump(jump_ns)
+
+    def received_ns(self, offset: int, received_ns: int) -> int:
+        """See `Log.received_ns`."""
+        return self._state.jumps.adjust(offset, received_ns)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         if self._closed:
@@ -277,6 +289,7 @@ class SqliteLog:
         try:
             self._check_file()
             self._disk_space.update(self._state.unused_bytes)
+            self._state.now_ns = now_ns
             more = self._state.expire(now_ns)
             if not self._state.is_due(now_ns):
                 return more

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tidings.log.base import Retention
+from tidings.log.clock_jumps import ClockJumps
 from tidings.log.newest import Newest
 from tidings.log.retention import RangeCounts, RetentionSweeper
 from tidings.log.sqlite.database import EFFECTS, SqlRow
@@ -42,6 +43,7 @@ class SavedIndex:
         newest: Receives the newest events.
         sweeper: Receives the counts.
         retention: Its `keep_newest` lists the types that are thinned.
+        jumps: Jumps of the clock that the events were received by.
         save_every: Number of events after which the index is saved again.
         set_aside: Receives the rows that cannot be read.
     """
@@ -52,6 +54,7 @@ class SavedIndex:
         newest: Newest,
         sweeper: RetentionSweeper,
         retention: Retention,
+        jumps: ClockJumps,
         *,
         save_every: int,
         set_aside: SetAside,
@@ -60,6 +63,7 @@ class SavedIndex:
         self._newest = newest
         self._sweeper = sweeper
         self._thinned = ",".join(sorted(retention.keep_newest))
+        self._jumps = jumps
         self._save_every = save_every
         self._set_aside = set_aside
         self.damage = ""
@@ -145,6 +149,7 @@ class SavedIndex:
 
     def _apply(self, row: SqlRow) -> None:
         offset, latest, effect, channel, type, key, received_ns, _ = row
+        received_ns = self._jumps.adjust(offset, received_ns)
         self._newest.apply_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
 
     def _count(self, row: SqlRow, counted_to: int) -> None:
@@ -152,6 +157,7 @@ class SavedIndex:
         if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
             return
         if offset > counted_to:
+            received_ns = self._jumps.adjust(offset, received_ns)
             self._sweeper.count_columns(channel, type, key, size, received_ns, bool(latest))
         elif not latest:
             self._sweeper.count_key(channel, type, key)

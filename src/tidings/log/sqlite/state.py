@@ -13,6 +13,7 @@ from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
 from tidings.log.sqlite.queries import SqliteRows, read_page
+from tidings.log.sqlite.saved_clock import SavedClock
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
 from tidings.log.sqlite.schema_check import foreign_schema
@@ -51,11 +52,20 @@ class SqliteState:
         self.newest = retention.new_newest()
         self.operations = retention.new_operations()
         self._trim_marks = TrimMarks()
-        self._sweeper = RetentionSweeper(SqliteRows(connection), self.newest, self._trim_marks, retention)
+        self._clock = SavedClock(connection)
+        self.jumps = self._clock.jumps
+        rows = SqliteRows(connection)
+        self._sweeper = RetentionSweeper(rows, self.newest, self._trim_marks, retention, self.jumps)
         self.set_aside = SetAside(connection, self._forget)
         """The rows that could not be read or written."""
         self.saved_index = SavedIndex(
-            connection, self.newest, self._sweeper, retention, save_every=save_every, set_aside=self.set_aside
+            connection,
+            self.newest,
+            self._sweeper,
+            retention,
+            self.jumps,
+            save_every=save_every,
+            set_aside=self.set_aside,
         )
         self.head = self.saved_index.restore()
         """Offset of the newest event; 0 in an empty log."""
@@ -63,6 +73,8 @@ class SqliteState:
         self._saved_operations = SavedOperations(connection, self.operations, self.set_aside)
         self._saved_operations.restore(self.newest)
         self.epochs = Epochs(read_epochs(connection))
+        self.now_ns = 0
+        """The hub's clock at the last step of retention, nanoseconds since 1970; 0 before the first."""
 
     def _restore_trim_marks(self) -> None:
         marks = self._connection.execute("SELECT channel, key, trimmed FROM floors").fetchall()
@@ -85,6 +97,7 @@ class SqliteState:
         execute("PRAGMA synchronous = FULL")
         with self._transaction():
             add_epoch(self._connection, new_epoch, self.head)
+            self._clock.begin(boot_id)
             execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
             execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot_id,))
             self.set_aside.step()
@@ -171,18 +184,35 @@ class SqliteState:
             self.epochs.current.name, self.head, disk_bytes, self.set_aside.count + len(self.set_aside.found)
         )
 
+    # Clocks.
+
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`."""
+        self.now_ns = now_ns
+        jump_ns = self._clock.start(now_ns, steady_ns, self.head)
+        self.newest.jump(jump_ns, now_ns)
+        self._sweeper.note_jump()
+
+    def record_jump(self, jump_ns: int) -> None:
+        """See `Log.record_jump`."""
+        self.now_ns += jump_ns
+        self._clock.record_jump(jump_ns, self.head)
+        self.newest.jump(jump_ns, self.now_ns)
+        self._sweeper.note_jump()
+
     # Retention and saving.
 
     def expire(self, now_ns: int) -> bool:
         """Remove some entries that are too old from the tables in memory; return whether to continue."""
         more = self.newest.expire(now_ns)
-        return self.operations.expire(now_ns) or more
+        return self.operations.expire(now_ns, self.jumps.adjust) or more
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether a step would do anything."""
         return (
             bool(self.set_aside.found)
             or self._saved_operations.is_due()
+            or self._clock.is_due()
             or self._sweeper.is_due(now_ns)
             or self.saved_index.is_due(self.head)
         )
@@ -212,6 +242,7 @@ class SqliteState:
                 else:
                     self.saved_index.step(self.head)
                 self._save_marks()
+                self._clock.save(now_ns)
         except Exception:
             self._saved_operations.roll_back()
             self._sweeper.roll_back()
@@ -219,6 +250,7 @@ class SqliteState:
             raise
         self._saved_operations.commit()
         self._sweeper.commit()
+        self._clock.commit()
         return self.is_due(now_ns)
 
     def _set_aside_found(self) -> None:
@@ -281,6 +313,7 @@ class SqliteState:
                 self._saved_operations.save(self.head)
                 self._save_marks()
                 self.saved_index.save(self.head)
+                self._clock.save(self.now_ns)
                 self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
