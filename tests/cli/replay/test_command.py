@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from tests.cli.hub_log import datasets, read_log, until
 from tests.cli.processes import Hub, Process, Terminal, tidings
+from tests.server.hub_server import HubServer
 
+from tidings.log.base import Retention
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 S = 1_000_000_000
@@ -97,6 +99,25 @@ def test_a_second_replay_is_stored_only_with_new_ids(hub: Hub, tmp_path: Path) -
     ends = [event for event in log if event["type"] == "operation:complete"]
     assert len({event["event_id"] for event in ends}) == 6
     assert len({event["trace_id"] for event in log if event["type"] in ("operation:start", "operation:complete")}) == 3
+
+
+def test_a_second_replay_after_superseded_progress_is_dropped_refuses_nothing(tmp_path: Path) -> None:
+    start, end = FAMILY[0], FAMILY[5]
+    progress = [
+        line("operation:progress", {"operation_id": "op-1", "progress": n}, n, event_id=f"{n:016d}") for n in range(9)
+    ]
+    path = written(tmp_path / "r.ndjson", [start, *progress, end])
+    with HubServer(retention=Retention(superseded_age_s=0.0)) as server:
+        assert tidings("replay", "--to", server.ws, path, "--speed", "max").returncode == 0
+        server.call(lambda: server.log.maintain(time.time_ns() + S))
+        second = tidings("replay", "--to", server.ws, path, "--speed", "max")
+        assert (second.returncode, second.stderr.splitlines()[0]) == (
+            0,
+            "11 events played: 0 stored, 11 already in the hub",
+        )
+        # The same ids in an operation that the hub knows from elsewhere are refused.
+        unrelated = line("operation:progress", {"operation_id": "op-1", "progress": 1}, 1, event_id="f" * 16)
+        assert tidings("replay", "--to", server.ws, written(tmp_path / "s", [unrelated])).returncode == 1
 
 
 def test_operations_that_ended_in_the_hub_restart_or_are_refused(hub: Hub, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tidings.exceptions import (
 from tidings.operations.lifecycle import END_STATES, TRANSITIONS
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
+from tidings.protocol.message_types import EventClass
 from tidings.protocol.messages import Accepted
 from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.relay.translate import check_size, derive_event_id, rename_operations
@@ -126,7 +127,7 @@ class Played(Struct, kw_only=True):
     """Events that were sent to the hub."""
     stored: int = 0
     known: int = 0
-    """Events that were in the log of the hub before."""
+    """Events that were in the log of the hub before, even if it has dropped them for newer ones since."""
     refused: int = 0
     hubs_own: int = 0
     """Events that only a hub publishes, which are not played."""
@@ -153,6 +154,8 @@ class Player:
         self.played = Played()
         self.open: set[str] = set()
         """Ids of operations that were started and not ended."""
+        self._known: set[str] = set()
+        """Ids of operations of which the hub had the start before, and whose end is still to be played."""
         self._recording = recording
         self._survey = survey
         self._contract = contract
@@ -255,17 +258,20 @@ class Player:
 
     def _note_life(self, envelope: Envelope, data: bytes) -> None:
         ask = TRANSITIONS.get(envelope.type)
-        row = find_event_type(self._contract, envelope.type)
-        if ask is None or row is None:
-            return
-        try:
-            key = read_event_key(row, self._contract.decode(envelope.type, data))
-        except ContractError:
-            return
+        key = self._key_of(envelope.type, data) if ask is not None else None
         if key is not None and ask in END_STATES:
             self.open.discard(key)
         elif key is not None:
             self.open.add(key)
+
+    def _key_of(self, type: str, data: bytes) -> str | None:
+        row = find_event_type(self._contract, type)
+        if row is None:
+            return None
+        try:
+            return read_event_key(row, self._contract.decode(type, data))
+        except ContractError:
+            return None
 
     def _note_broken(self, line: BrokenLine) -> None:
         if line.last:
@@ -280,6 +286,11 @@ class Player:
         if isinstance(result, Accepted):
             played.known += bool(result.duplicate)
             played.stored += not result.duplicate
+            if result.duplicate:
+                self._note_known(entry.draft)
+            return
+        if result.refusal in _OVER and self._is_superseded(entry.draft):
+            played.known += 1
             return
         played.refused += 1
         hint = error_data(result).hint or ""
@@ -289,6 +300,23 @@ class Player:
             f"refused {result.refusal} {entry.draft.type[:80]}",
             f"the hub refuses {entry.draft.type[:80]}: {result} ({result.refusal})",
             hint,
+        )
+
+    def _note_known(self, draft: Draft) -> None:
+        ask = TRANSITIONS.get(draft.type)
+        key = self._key_of(draft.type, draft.data) if ask is not None else None
+        if key is not None and ask in END_STATES:
+            self._known.discard(key)
+        elif key is not None:
+            self._known.add(key)
+
+    def _is_superseded(self, draft: Draft) -> bool:
+        """Return whether the hub had this event and dropped it, as it does a minute after a newer one of its key."""
+        row = find_event_type(self._contract, draft.type)
+        return (
+            row is not None
+            and row.event_class is EventClass.LATEST
+            and self._key_of(draft.type, draft.data) in self._known
         )
 
     def _warn_retrying(self, error: CommandRefused) -> None:
