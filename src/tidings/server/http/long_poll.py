@@ -111,7 +111,7 @@ class LongPolls:
             for waiting in by_attempt.values():
                 self._wake_all(waiting)
             return
-        if 0 in by_attempt:  # they wait for this attempt, which is the first that the hub knows
+        if 0 in by_attempt:  # they wait for this attempt, the first of which an event came
             by_attempt.setdefault(attempt, {}).update(by_attempt.pop(0))
         for earlier in [each for each in by_attempt if each < attempt]:
             self._wake_all(by_attempt.pop(earlier))
