@@ -19,11 +19,11 @@ _HOMES = {
         ContractError Draining EventIDReused HandshakeRefused HeadTooLarge HubClosed HubError HubUnreachable
         InternalError InvalidCommand InvalidContract InvalidEnvelope InvalidEventID InvalidJSON InvalidKey
         InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidTraceID InvalidUTF8
-        JobOverdue LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable
-        MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError
-        OperationExists OperationFenced OperationFinished OperationUnknown OriginRefused PayloadTooLarge PublishTimeout
-        RequestError RequestTimeout ServeError TidingsError TooDeep TooManyConnections UnknownChannel UnknownType
-        UnsupportedMediaType UpgradeRequired UrlTooLong WrongChannel
+        JobOverdue LimitExceeded LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew
+        LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled
+        OperationError OperationExists OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded
+        PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ServeError TidingsError TooDeep
+        TooManyConnections UnknownChannel UnknownType UnsupportedMediaType UpgradeRequired UrlTooLong WrongChannel
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -63,15 +63,16 @@ if TYPE_CHECKING:
         InvalidEventID as InvalidEventID, InvalidJSON as InvalidJSON, InvalidKey as InvalidKey,
         InvalidParameter as InvalidParameter, InvalidPath as InvalidPath, InvalidPayload as InvalidPayload,
         InvalidPosition as InvalidPosition, InvalidTimestamp as InvalidTimestamp, InvalidTraceID as InvalidTraceID,
-        InvalidUTF8 as InvalidUTF8, JobOverdue as JobOverdue, LogBusy as LogBusy, LogCorrupt as LogCorrupt,
-        LogError as LogError, LogForeign as LogForeign, LogFull as LogFull, LogInUse as LogInUse,
-        LogReadOnly as LogReadOnly, LogTooNew as LogTooNew, LogUnavailable as LogUnavailable,
+        InvalidUTF8 as InvalidUTF8, JobOverdue as JobOverdue, LimitExceeded as LimitExceeded, LogBusy as LogBusy,
+        LogCorrupt as LogCorrupt, LogError as LogError, LogForeign as LogForeign, LogFull as LogFull,
+        LogInUse as LogInUse, LogReadOnly as LogReadOnly, LogTooNew as LogTooNew, LogUnavailable as LogUnavailable,
         MethodNotAllowed as MethodNotAllowed, MissingExtra as MissingExtra, NotAHub as NotAHub, NotFound as NotFound,
         NotPublishable as NotPublishable, NotSupported as NotSupported, OperationCancelled as OperationCancelled,
         OperationError as OperationError, OperationExists as OperationExists, OperationFenced as OperationFenced,
         OperationFinished as OperationFinished, OperationUnknown as OperationUnknown, OriginRefused as OriginRefused,
-        PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout, RequestError as RequestError,
-        RequestTimeout as RequestTimeout, ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
+        Overloaded as Overloaded, PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout,
+        RateLimited as RateLimited, RequestError as RequestError, RequestTimeout as RequestTimeout,
+        ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
         TooManyConnections as TooManyConnections, UnknownChannel as UnknownChannel, UnknownType as UnknownType,
         UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired, UrlTooLong as UrlTooLong,
         WrongChannel as WrongChannel,

@@ -24,6 +24,7 @@
     │   ├── InvalidCommand
     │   ├── InvalidParameter          a query parameter or header outside its range
     │   ├── NotSupported              a command or option of the contract that this hub does not serve
+    │   ├── LimitExceeded             one connection asks for more than the hub keeps for it
     │   └── EventIDReused
     ├── OperationError                an event that the operation's state does not allow
     │   ├── OperationUnknown
@@ -51,6 +52,8 @@
     ├── HubError
     │   ├── Draining
     │   ├── TooManyConnections
+    │   ├── RateLimited               a client that sends more than the hub serves for one connection
+    │   ├── Overloaded                the hub drops a client to keep its memory bounded
     │   ├── JobOverdue                a recurring job of the hub no longer runs
     │   └── InternalError
     ├── ServeError                    the server cannot start
@@ -207,6 +210,10 @@ class NotSupported(ContractError, code="not_supported"):
     """A command or option of the contract that this hub does not serve."""
 
 
+class LimitExceeded(ContractError, code="limit_exceeded"):
+    """One connection asks for more than the hub keeps for it."""
+
+
 class EventIDReused(ContractError, code="event_id_reused", path="$.event_id"):
     """An earlier event with this id has another type or other data; `position` is that of the earlier event."""
 
@@ -330,6 +337,14 @@ class Draining(HubError, code="draining"):
 
 class TooManyConnections(HubError, code="too_many_connections"):
     """The hub has reached its limit of connections."""
+
+
+class RateLimited(HubError, code="rate_limited"):
+    """The client sends more refused messages, Pings or small fragments than the hub serves for one connection."""
+
+
+class Overloaded(HubError, code="overloaded"):
+    """The hub keeps too many incomplete messages, and dropped the largest."""
 
 
 class JobOverdue(HubError, code="job_overdue"):

@@ -10,12 +10,13 @@ from functools import partial
 
 import structlog
 
-from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, TidingsError
+from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, RateLimited, TidingsError
 from tidings.hub.commands import run_command
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.outbound_budget import WRITE_OVERHEAD_BYTES
+from tidings.hub.rate_limits import OverheadLimit
 from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revise_form
@@ -56,6 +57,7 @@ class HubConnection:
     __slots__ = (
         "_held",
         "_notified_types",
+        "_overhead",
         "_query",
         "_reading",
         "_refused_starts",
@@ -104,6 +106,7 @@ class HubConnection:
         self._held: deque[bytes] = deque()
         """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
         self._refused_starts = RefusedStarts()
+        self._overhead = OverheadLimit(hub.clock.monotonic())
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
@@ -221,6 +224,14 @@ class HubConnection:
     def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
         self._reject(BinaryMessage("invalid binary message: expected a text frame"), _scan_labels(body))
+
+    def overhead_received(self, count: int) -> None:
+        """Count control frames, small fragments or refused messages, which cost the hub time and bring it nothing.
+
+        Beyond the limit, the connection is closed.
+        """
+        if not self.closing and not self._overhead.allows(count, self.hub.clock.monotonic()):
+            self._reject(RateLimited("too many refused messages, Pings or small fragments"), None)
 
     def _check_id(self, envelope: Envelope) -> None:
         if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID_CHARS:
@@ -390,16 +401,24 @@ class HubConnection:
         reply_to = envelope.id if envelope is not None and self.versioned else None
         if reply_to is not None and not 1 <= len(reply_to) <= MAX_ID_CHARS:
             reply_to = None
-        log.info(
-            "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id
-        )
+        if hub.refusal_log.allows(hub.clock.monotonic()):
+            log.info(
+                "message refused",
+                connection_id=self.connection_id,
+                code=error.code,
+                error=str(error),
+                trace_id=trace_id,
+                not_logged=hub.refusal_log.take_suppressed(),
+            )
         body = messages.encode_hub_message(
             error_data(error), timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to
         )
         self._write_reply(self.form.message(body))
-        code = row_of(error).close
-        if code is not None:
-            self.close(code, error.message)
+        row = row_of(error)
+        if row.close is not None:
+            self.close(row.close, error.message)
+        elif not row.recoverable:
+            self.overhead_received(1)
 
     def reply(self, command: Envelope, data: Payload) -> None:
         """See `CommandConnection.reply`."""

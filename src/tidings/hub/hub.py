@@ -15,6 +15,7 @@ from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
+from tidings.hub.rate_limits import LogSampler
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
@@ -91,6 +92,8 @@ class Hub:
         self.on_operation: list[Callable[[OperationStatus], None]] = []
         """Called with each operation that began or ended, after the event was appended and delivered."""
         self.delivery = Delivery(event_log, scheduler, clock, self.config)
+        self.refusal_log = LogSampler()
+        """Which refusals of messages are logged."""
         self.log_error: LogError | None = None
         """The error with which the log refused its last batch; None if it accepted that batch."""
         self.draining = False

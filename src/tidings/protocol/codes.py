@@ -77,6 +77,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; docs/protocol/http.md lists them."),
         _row(exceptions.NotSupported, 501, "Compare your contract with the hub's: `connection:established` names it."),
         _row(exceptions.EventIDReused, 422, "Use a new event id for a new event."),
+        _row(exceptions.LimitExceeded, 422, "Unsubscribe from what is not needed, or open another connection."),
         # Operations
         _row(exceptions.OperationError, 409, "See the states of an operation in docs/protocol/operations.md."),
         _row(exceptions.OperationUnknown, 404, "List the operations with `tidings ls`."),
@@ -124,6 +125,13 @@ CODES: dict[str, ErrorCode] = {
             close=1013,
             recoverable=True,
         ),
+        _row(
+            exceptions.RateLimited,
+            429,
+            "Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.",
+            close=4029,
+        ),
+        _row(exceptions.Overloaded, 503, "Reconnect, and send whole messages.", close=1013, recoverable=True),
         _row(
             exceptions.JobOverdue,
             503,

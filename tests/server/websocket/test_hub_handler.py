@@ -6,6 +6,9 @@ from tests.server.hub_server import Edge, HubServer
 from tests.server.raw_client import RawClient, text
 from websockets.frames import Close, Opcode
 
+from tidings.hub.rate_limits import MAX_LINES_PER_S
+from tidings.testing.in_memory_hub import InMemoryHub
+
 
 @pytest.mark.parametrize("edge", ["native", "asgi"])
 def test_unknown_subprotocols_are_logged_once(edge: Edge) -> None:
@@ -35,3 +38,16 @@ def test_invalid_utf8_gets_an_error_before_close_1007() -> None:
     assert "UTF-8" in messages[1]["data"]["hint"]
     assert messages[2]["data"]["code"] == 1007
     assert Close.parse(bytes(frame.data)).code == 1007
+
+
+def test_refusals_are_logged_a_few_times_a_second() -> None:
+    hub = InMemoryHub()
+    client = hub.connect("channels=none")
+    with capture_logs() as lines:
+        for _ in range(MAX_LINES_PER_S + 50):
+            client.send("no:such")
+        hub.loop.advance(1)
+        client.send("no:such")
+    refused = [line for line in lines if line["event"] == "message refused"]
+    assert len(refused) == MAX_LINES_PER_S + 1
+    assert refused[-1]["not_logged"] == 50

@@ -20,6 +20,9 @@ from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
+MAX_TURN_MESSAGES: Final = 64
+"""Messages of one client that are read before other tasks have their turn."""
+
 _LOST: Final = 1006
 _NO_CODE: Final = 1005
 _TOO_BIG: Final = 1009
@@ -105,8 +108,12 @@ class _Session:
     async def _receive(self, receive: Receive) -> tuple[int, str]:
         """Pass the client's messages to the hub; return the close code and reason from the server."""
         outlet = self._outlet
+        turn = 0
         while True:
             await outlet.may_read.wait()
+            turn += 1
+            if turn % MAX_TURN_MESSAGES == 0:
+                await asyncio.sleep(0)  # a server's queue of received messages is read without waiting
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return message.get("code") or _NO_CODE, message.get("reason") or ""

@@ -86,19 +86,18 @@ class PlainFrames(NamedTuple):
     frames: list[tuple[int, bytes]]
     """Opcode and unmasked payload of each, in order."""
     end: int
-    """Number of bytes that they took. The rest is the start of another frame."""
+    """Where they end. The rest begins with another frame."""
     plain: bool
     """Whether the frame that begins at `end` may still be plain; true where no byte of it has arrived yet."""
 
 
-def read_plain_frames(data: bytes) -> PlainFrames:
-    """Read whole plain frames from the front of `data`, which must begin at a frame's first byte."""
+def read_plain_frames(data: bytes, position: int = 0, max_frames: int = 1 << 30) -> PlainFrames:
+    """Read whole plain frames of `data` from `position`, the first byte of a frame; at most `max_frames`."""
     frames: list[tuple[int, bytes]] = []
     append = frames.append
     kind_of = _plain_kinds.get
-    position = 0
     size = len(data)
-    while position < size:
+    while position < size and len(frames) < max_frames:
         kind = kind_of(data[position])
         if kind is None:
             return PlainFrames(frames, position, False)

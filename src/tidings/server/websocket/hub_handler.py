@@ -110,13 +110,22 @@ class HubWebSocketApp:
 class _NativeHandler:
     """The `WebSocketHandler` of one connection of the hub."""
 
-    __slots__ = ("_app", "_connection", "_socket", "pause_writing", "resume_writing", "text_received")
+    __slots__ = (
+        "_app",
+        "_connection",
+        "_socket",
+        "overhead_received",
+        "pause_writing",
+        "resume_writing",
+        "text_received",
+    )
 
     def __init__(self, connection: HubConnection, app: HubWebSocketApp, socket: WebSocket) -> None:
         self._socket = socket
         self._connection = connection
         self._app = app
-        # The three methods that are called often are the connection's own.
+        # The methods that are called often are the connection's own.
+        self.overhead_received = connection.overhead_received
         self.text_received = connection.received
         self.pause_writing = connection.pause_writing
         self.resume_writing = connection.resume_writing

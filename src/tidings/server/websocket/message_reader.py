@@ -14,6 +14,15 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_REASON_BYTES: Final = 123
 """Bytes of UTF-8 in the reason of a Close (RFC 6455 §5.5)."""
 
+MAX_SLICE_FRAMES: Final = 64
+"""Frames of one call of `MessageReader.read`: half a millisecond of work for their receiver."""
+
+_SLICE_BYTES: Final = 4 * 1024
+"""Bytes that the slow protocol gets at a time; it holds up to 700 empty fragments, 3 ms of its work."""
+
+_SMALL_BYTES: Final = 512
+"""Payload below which a fragment counts as overhead: it costs more than it carries."""
+
 _CLOSE_FRAME = bytes((0x80 | CLOSE,))
 
 
@@ -25,32 +34,66 @@ class MessageReader:
     or publishes never pays.
     """
 
-    __slots__ = ("_failure", "_fragments", "_protocol", "_tail")
+    __slots__ = ("_data", "_failure", "_fragments", "_place", "_protocol", "more", "overhead")
 
     def __init__(self) -> None:
-        # The start of a plain frame whose end has not arrived yet.
-        self._tail = b""
+        # Bytes that were not read yet, from `_place` on; at the end, perhaps the start of a frame.
+        self._data = b""
+        self._place = 0
         self._protocol: Protocol | None = None
         # Kind and start of the fragmented message. One buffer, not a list: the number of empty fragments is unlimited.
         self._fragments: tuple[int, bytearray] | None = None
         # The Close with which we failed the connection because of the peer's bytes.
         self._failure: Close | None = None
+        self.more = False
+        """Whether the bytes may hold another whole frame."""
+        self.overhead = 0
+        """Small fragments that were read; the caller resets it."""
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Read a segment and return the messages that it completes, in order, as (opcode, payload).
+    @property
+    def unread_bytes(self) -> int:
+        """Number of bytes of `push` that `read` has not reached; the start of an incomplete frame is among them."""
+        return len(self._data) - self._place
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """Number of bytes that are kept for messages that are not complete."""
+        kept = len(self._data) - self._place
+        if self._fragments is not None:
+            kept += len(self._fragments[1])
+        if self._protocol is not None:
+            kept += len(self._protocol.reader.buffer)
+        return kept
+
+    def push(self, data: bytes) -> None:
+        """Add a segment to the bytes that `read` reads."""
+        self._data = self._data[self._place :] + data if len(self._data) > self._place else data
+        self._place = 0
+        self.more = True
+
+    def read(self) -> list[tuple[int, bytes]]:
+        """Return the next messages, in order, as (opcode, payload); `more` then states whether to call it again.
 
         Text is not yet validated. The caller answers Pings. A Close stands for the orderly end as well as for a
         violation: it is the last item, its payload is the frame to send (b"" for none), and `outcome` and `failed`
         then have the details.
         """
         if self._protocol is not None:
-            return self._read(self._protocol, data)
-        if self._tail:
-            data = self._tail + data
-        messages, end, plain = read_plain_frames(data)
-        self._tail = data[end:]
+            return self._read_slice(self._protocol)
+        messages, self._place, plain = read_plain_frames(self._data, self._place, MAX_SLICE_FRAMES)
         if not plain:
-            messages += self._take_over()
+            return messages + self._read_slice(self._take_over())
+        self.more = len(messages) == MAX_SLICE_FRAMES
+        if self._place == len(self._data):
+            self._data, self._place, self.more = b"", 0, False
+        return messages
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Add a segment, and return all messages that it completes; see `read`."""
+        self.push(data)
+        messages: list[tuple[int, bytes]] = []
+        while self.more:
+            messages += self.read()
         return messages
 
     @property
@@ -79,8 +122,8 @@ class MessageReader:
             websockets.exceptions.InvalidState: If the connection has `ended` or is closing.
         """
         Close(code, "").check()  # before the reader takes over, so that a refused code changes nothing
-        messages = self._take_over() if self._protocol is None else []
-        assert not messages  # the tail is less than a frame
+        if self._protocol is None:
+            self._take_over()
         assert self._protocol is not None
         self._protocol.send_close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
         self._fragments = None
@@ -105,14 +148,17 @@ class MessageReader:
         if self._protocol is not None:
             self._protocol.parser.close()
 
-    def _take_over(self) -> list[tuple[int, bytes]]:
+    def _take_over(self) -> Protocol:
         # Not the handshake's own protocol: its parser would keep the request as long as the connection lives.
         self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
-        tail, self._tail = self._tail, b""
-        return self._read(self._protocol, tail)
+        return self._protocol
 
-    def _read(self, protocol: Protocol, data: bytes) -> list[tuple[int, bytes]]:
-        if protocol.eof_sent:
+    def _read_slice(self, protocol: Protocol) -> list[tuple[int, bytes]]:
+        data = self._data[self._place : self._place + _SLICE_BYTES]
+        self._place += len(data)
+        if self._place >= len(self._data) or protocol.eof_sent:
+            self._data, self._place, self.more = b"", 0, False
+        if protocol.eof_sent or not data:
             return []
         protocol.receive_data(data)
         messages: list[tuple[int, bytes]] = []
@@ -122,12 +168,15 @@ class MessageReader:
             if kind in (PING, PONG):
                 messages.append((kind, body))
             elif kind != CLOSE:
+                if not frame.fin and len(body) < _SMALL_BYTES:
+                    self.overhead += 1
                 self._join(messages, kind, body, final=frame.fin)
         written = protocol.data_to_send()
         if protocol.eof_sent:
             if protocol.parser_exc is not None:
                 self._failure = protocol.close_sent
             messages.append((CLOSE, _close_frame(written)))
+            self._data, self._place, self.more = b"", 0, False
         return messages
 
     def _join(self, messages: list[tuple[int, bytes]], kind: int, part: bytes, *, final: bool) -> None:

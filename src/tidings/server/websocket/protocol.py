@@ -9,8 +9,10 @@ import asyncio
 import enum
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, ClassVar, Final, Literal, Protocol, cast
 
 from uvicorn.config import Config
@@ -21,6 +23,7 @@ from tidings.server.websocket.accept_queue import AcceptQueue
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
+from tidings.server.websocket.read_queue import ReadQueue
 from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout
 
 __all__ = [
@@ -49,6 +52,8 @@ class WebSocketHandler(Protocol):
     """Receiver of one connection's messages. Calls come from the event loop, one at a time, and must not block.
 
     An optional method `shutdown()` is called when the server drains; without it the connection is closed with 1001.
+    An optional method `overhead_received(count)` is called with the number of control frames and small fragments that
+    were read: they cost the server time and carry nothing.
     An optional method `invalid_text_received(body)` may send an error about a text message that is not UTF-8, before
     the connection is closed with 1007.
     An exception that escapes from a call is logged and closes the connection with 1011.
@@ -115,6 +120,7 @@ class WebSocket(asyncio.Protocol):
 
     application: ClassVar[WebSocketApplication]
     accept_queue: ClassVar[AcceptQueue]
+    read_queue: ClassVar[ReadQueue]
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     __slots__ = (
@@ -128,6 +134,8 @@ class WebSocket(asyncio.Protocol):
         "_reading_paused",
         "_timer",
         "_transport",
+        "_transport_paused",
+        "_turn_due",
         "_unsent_pong",
         "_writing_paused",
         "write",
@@ -142,9 +150,12 @@ class WebSocket(asyncio.Protocol):
         self._direct: socket.socket | None = None
         self._handler: WebSocketHandler | None = None
         self._reader = MessageReader()
-        # Messages that came in the segment during which reading was paused; None while they flow.
-        self._held: list[tuple[int, bytes]] | None = None
+        # Messages that were read and could not be delivered, because the handler paused reading.
+        self._held: deque[tuple[int, bytes]] = deque()
         self._reading_paused = False
+        # Whether the connection waits for its turn, in the queue or for a call of `_continue`.
+        self._turn_due = False
+        self._transport_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._writing_paused = False
         self._unsent_pong: bytes | None = None
@@ -190,7 +201,7 @@ class WebSocket(asyncio.Protocol):
         self._transport.write(self._reader.close(code, reason))
         self._leave(_Phase.CLOSING)
         # The peer's Close may follow bytes that were not read yet.
-        self._transport.resume_reading()
+        self._continue_soon()
 
     def abort(self) -> None:
         """End the TCP connection immediately; unsent bytes are lost. `closed` is called in the next tick."""
@@ -200,18 +211,15 @@ class WebSocket(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Deliver no message after the current one, and leave the peer's bytes in the kernel."""
-        if self._phase is not _Phase.OPEN or self._reading_paused:
-            return
-        self._reading_paused = True
-        if self._held is None:
-            self._held = []
-            self._transport.pause_reading()
+        if self._phase is _Phase.OPEN:
+            self._reading_paused = True
+            self.pause_transport()
 
     def resume_reading(self) -> None:
         """Deliver messages again, in order, from the next tick on (never during this call)."""
         if self._phase is _Phase.OPEN and self._reading_paused:
             self._reading_paused = False
-            asyncio.get_running_loop().call_soon(self._release_held)
+            self._continue_soon()
 
     def direct(self) -> Callable[[bytes], int]:
         """Return the fastest function that writes while no bytes are unsent.
@@ -253,11 +261,10 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a segment: the handshake, then frames."""
-        if self._phase is _Phase.OPEN:
-            self._deliver(self._reader.feed(data))
-        elif self._phase is _Phase.CLOSING:
-            if any(kind == CLOSE for kind, _ in self._reader.feed(data)):
-                self._end(b"")
+        if self._phase is _Phase.OPEN or self._phase is _Phase.CLOSING:
+            self._reader.push(data)
+            if not self._turn_due and not self._reading_paused:
+                self._queue_turn()
         elif self._phase is _Phase.CONNECTING:
             first = not self._early
             self._early += data
@@ -344,14 +351,74 @@ class WebSocket(asyncio.Protocol):
             logger.exception("the handshake for %s failed", handshake.path)
             return Refusal(status=500, body=b"Internal Server Error\n")
 
+    # `ReadingConnection`: turns of reading.
+
+    def unread_bytes(self) -> int:
+        """See `ReadingConnection.unread_bytes`."""
+        return self._reader.unread_bytes
+
+    def take_turn(self, deadline: float) -> bool:
+        """See `ReadingConnection.take_turn`."""
+        held, reader = self._held, self._reader
+        while held and self._phase is _Phase.OPEN and not self._reading_paused:
+            self._deliver((held.popleft(),))
+        while reader.more and not self._reading_paused:
+            if self._phase is _Phase.OPEN:
+                self._deliver(reader.read())
+            elif self._phase is _Phase.CLOSING:
+                if any(kind == CLOSE for kind, _ in reader.read()):
+                    self._end(b"")
+            else:
+                break
+            if reader.more and perf_counter() >= deadline and not self._reading_paused:
+                return True
+        self._turn_due = False
+        self._resume_transport()
+        return False
+
+    def pause_transport(self) -> None:
+        """See `ReadingConnection.pause_transport`."""
+        if not self._transport_paused:
+            self._transport_paused = True
+            self._transport.pause_reading()
+
+    def _resume_transport(self) -> None:
+        if self._transport_paused and not self._reading_paused:
+            self._transport_paused = False
+            self._transport.resume_reading()
+
+    def _queue_turn(self) -> None:
+        self._turn_due = True
+        self.read_queue.run(self)
+
+    def _continue_soon(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def _continue(self) -> None:
+        """Deliver what was held or not read yet, and then receive bytes again."""
+        self._turn_due = False
+        if self._phase is _Phase.ENDED or self._reading_paused:
+            return
+        if self._held or self._reader.more:
+            self._queue_turn()
+        if not self._turn_due:
+            self._resume_transport()
+
     # Delivery.
 
     def _deliver(self, messages: Iterable[tuple[int, bytes]]) -> None:
+        overhead, ping = 0, None
         for kind, body in messages:
             if kind > CLOSE:
+                overhead += 1
                 if kind == PING:
-                    self._answer_ping(body)
-            elif self._held is not None:
+                    # The first and the last Ping of a slice are answered; one answer would do (RFC 6455 §5.5.3).
+                    if ping is None:
+                        self._answer_ping(body)
+                    ping = body if overhead > 1 else b""
+            elif self._reading_paused:
                 self._held.append((kind, body))
             elif self._phase is not _Phase.OPEN:
                 return
@@ -359,6 +426,15 @@ class WebSocket(asyncio.Protocol):
                 self._end(body)
             else:
                 self._deliver_one(kind, body)
+        if overhead > 1 and ping is not None:
+            self._answer_ping(ping)
+        if self._reader.overhead:
+            overhead += self._reader.overhead
+            self._reader.overhead = 0
+        if overhead and self._handler is not None and self._phase is _Phase.OPEN:
+            report = getattr(self._handler, "overhead_received", None)
+            if report is not None:
+                self._guard(partial(report, overhead))
 
     def _deliver_one(self, kind: int, body: bytes) -> None:
         assert self._handler is not None
@@ -389,14 +465,6 @@ class WebSocket(asyncio.Protocol):
             self._unsent_pong = payload
         else:
             self.write(pong_frame(payload))
-
-    def _release_held(self) -> None:
-        if self._reading_paused or self._held is None or self._phase is not _Phase.OPEN:
-            return
-        held, self._held = self._held, None
-        self._deliver(held)
-        if self._held is None and self._phase is _Phase.OPEN:
-            self._transport.resume_reading()
 
     def _guard(self, call: Callable[[], None]) -> None:
         try:
@@ -437,7 +505,7 @@ class WebSocket(asyncio.Protocol):
         """Stop delivering and writing, and make sure that the TCP connection ends in bounded time."""
         self._phase = phase
         self.write = _discard
-        self._held = None
+        self._held.clear()
         self._reading_paused = False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
@@ -456,6 +524,7 @@ def websocket_protocol(
         "__slots__": (),
         "application": application,
         "accept_queue": AcceptQueue(),
+        "read_queue": ReadQueue(),
         "subprotocols": tuple(subprotocols),
     }
     return type("ServedWebSocket", (WebSocket,), members)

@@ -1,0 +1,102 @@
+"""Gives every connection its turn: one that sends at full speed must not delay the others.
+
+Event loops read one socket many times a round (uvloop up to 32 times, 250 KB each), and hand over each segment
+immediately. A turn delivers the messages of a segment for a bounded time, and a round of the loop has turns for a
+bounded time. The rest waits here, in two queues as in fair queuing (RFC 8290, section 4.1): connections with a
+short segment come before those with more than a turn's work.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final, Protocol
+
+logger = logging.getLogger(__name__)
+
+TURN_S: Final = 0.01
+"""Seconds of one turn: a publisher's whole window of 1,000 events."""
+
+ROUND_S: Final = 0.02
+"""Seconds of turns in one round of the event loop."""
+
+SHORT_BYTES: Final = 4_096
+"""Unread bytes up to which a connection comes before those that send much."""
+
+
+class ReadingConnection(Protocol):
+    """A connection with bytes that were received and not yet read."""
+
+    def unread_bytes(self) -> int:
+        """Return the number of bytes that were received and not yet read."""
+
+    def take_turn(self, deadline: float) -> bool:
+        """Deliver messages until `deadline`, on the clock of `perf_counter`; return whether more are left.
+
+        If none are, the transport receives bytes again.
+        """
+
+    def pause_transport(self) -> None:
+        """Leave the peer's bytes in the kernel until a turn has delivered everything."""
+
+
+class ReadQueue:
+    """The connections of one server that wait for their turn.
+
+    Args:
+        clock: Seconds of a clock that never goes back; `take_turn` reads `perf_counter`.
+    """
+
+    __slots__ = ("_clock", "_long", "_renewal_due", "_short", "_spent_s", "rounds")
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._short: deque[ReadingConnection] = deque()
+        self._long: deque[ReadingConnection] = deque()
+        self._spent_s = 0.0
+        self._renewal_due = False
+        self.rounds = 0
+        """Rounds of the loop with turns, for tests that count."""
+
+    def run(self, connection: ReadingConnection) -> None:
+        """Give `connection` a turn: now if this round has time left, else later, with its transport paused.
+
+        It must not be waiting already.
+        """
+        if self._spent_s < ROUND_S and not self._short and self._take_turn(connection):
+            return
+        connection.pause_transport()
+        self._renew_soon()
+        (self._short if connection.unread_bytes() <= SHORT_BYTES else self._long).append(connection)
+
+    def _take_turn(self, connection: ReadingConnection) -> bool:
+        """Give `connection` a turn; return whether nothing is left."""
+        self._renew_soon()
+        began = self._clock()
+        try:
+            left = connection.take_turn(began + TURN_S)
+        except Exception:  # one connection's fault must not stop the turns of the others
+            logger.exception("reading from a connection failed")
+            left = False
+        self._spent_s += self._clock() - began
+        return not left
+
+    def _renew_soon(self) -> None:
+        if not self._renewal_due:
+            self._renewal_due = True
+            asyncio.get_running_loop().call_soon(self._renew)
+
+    def _renew(self) -> None:
+        self._renewal_due = False
+        self._spent_s = 0.0
+        self.rounds += 1
+        # Each waits for one turn: what a connection has left after it waits behind all others.
+        for waiting in (self._short, self._long):
+            for _ in range(len(waiting)):
+                if self._spent_s >= ROUND_S:
+                    self._renew_soon()
+                    return
+                connection = waiting.popleft()
+                if not self._take_turn(connection):
+                    self._long.append(connection)
