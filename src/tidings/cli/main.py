@@ -50,6 +50,9 @@ def main() -> None:
         if not failure.reader_gone:
             print_stderr(f"error: cannot write to stdout: {failure}", "hint: Free space, or write elsewhere.")
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            print_stderr("error: too many open files", "hint: Raise the limit, as with `ulimit -n 4096`.")
+            sys.exit(FAILED)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
         code = READER_GONE if error.errno == errno.EPIPE else FAILED

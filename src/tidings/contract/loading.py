@@ -151,7 +151,7 @@ def build_contract(document: Any, source: str) -> Contract:
     own = {event.type for event in BUILTIN}
     events = []
     for index, declared in enumerate(document["events"]):
-        if isinstance(declared, Mapping) and declared.get("type") in own:
+        if isinstance(declared, Mapping) and isinstance(type := declared.get("type"), str) and type in own:
             continue  # an exported contract lists all events, and this version has its own catalogue
         events.append(_read_event(declared, builder, f"{source}, events[{index}]"))
     return Contract((*BUILTIN, *events))

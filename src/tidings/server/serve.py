@@ -87,7 +87,15 @@ def duplicate_listeners(sockets: Sequence[socket.socket]) -> list[socket.socket]
     uvloop is such a loop (https://github.com/libuv/libuv/pull/3696). With one descriptor, a hub whose ticks take 50 ms
     would accept 20 clients per second; in a reconnect storm of thousands, most would wait until the kernel drops them.
     """
-    return [opened.dup() for opened in sockets for _ in range(_ACCEPTS_PER_TICK - 1)]
+    duplicates: list[socket.socket] = []
+    try:
+        for opened in sockets:
+            duplicates.extend(opened.dup() for _ in range(_ACCEPTS_PER_TICK - 1))
+    except OSError:  # too many open files
+        for duplicate in duplicates:
+            duplicate.close()
+        raise
+    return duplicates
 
 
 def _resolve(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:

@@ -13,7 +13,9 @@ from tests.cli.processes import Hub, Process, Terminal, environment, tidings
 from websockets.sync.client import connect
 
 from tidings.cli.app import load_command
+from tidings.cli.contract.sources import find_contract
 from tidings.cli.serve.options import resolve
+from tidings.exceptions import InvalidContract
 
 # One of each way to be wrong; `test_options` has one for each option.
 WRONG_FLAGS = {
@@ -267,3 +269,29 @@ def test_debug_log_of_a_hub_shows_no_token() -> None:
         _, _, stderr = hub.stop()
     assert "/ws" in stderr
     assert "hunter2" not in stderr
+
+
+def test_data_folder_that_anyone_can_write_is_mentioned(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with Hub("--data", str(tmp_path), memory=False) as hub:
+        _, _, stderr = hub.stop()
+    assert "any user of this machine can replace the log" in stderr
+    assert "chmod o-w" in stderr
+
+
+def test_too_few_open_files_are_one_error() -> None:
+    limited = ("sh", "-c", 'ulimit -n 24; exec "$0" "$@"')
+    with Process("serve", "--port", "0", "--memory", wrapper=limited) as serve:
+        code, _, stderr = serve.wait()
+    assert code == 1
+    assert "error: too many open files\nhint: Raise the limit" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("member", ["type", "channel", "class", "name", "key", "payload", "fields"])
+@pytest.mark.parametrize("value", ["{a = 1}", "[1]", "1"])
+def test_contract_with_a_member_of_another_kind_is_an_error(member: str, value: str, tmp_path: Path) -> None:
+    type = "" if member == "type" else 'type = "a:b"\n'
+    (tmp_path / "contract.toml").write_text(f"[[events]]\n{type}{member} = {value}\n")
+    with pytest.raises(InvalidContract):
+        find_contract(str(tmp_path / "contract.toml"))

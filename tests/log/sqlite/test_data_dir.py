@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
-from tidings.exceptions import LogInUse
+from tidings.exceptions import LogInUse, LogReadOnly
 from tidings.log.sqlite.data_dir import DataDir, locking_pid
 
 HOLD = """
@@ -79,3 +79,14 @@ def test_ballast_is_written_without_fallocate(tmp_path: Path, monkeypatch: pytes
     folder.create_ballast()
     assert (tmp_path / "ballast").stat().st_size >= 100_000
     folder.close()
+
+
+def test_linked_lock_file_is_rejected_and_its_target_kept(tmp_path: Path) -> None:
+    target, folder = tmp_path / "precious", tmp_path / "data"
+    target.write_text("kept")
+    folder.mkdir()
+    (folder / "lock").symlink_to(target)
+    with pytest.raises(LogReadOnly, match="not a symbolic link") as caught:
+        DataDir(folder, ballast_bytes=0)
+    assert caught.value.hint
+    assert target.read_text() == "kept"

@@ -99,3 +99,23 @@ class TestSweeping:
         os.utime(foreign, (0, 0))
         delete_expired_files(SpoolOptions(), [tmp_path])
         assert foreign.exists()
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a path belong to another user, as far as this process can see."""
+    if os.getuid() == 0:
+        os.chown(path, 12_345, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 12_345)
+
+
+def test_folder_of_another_user_is_not_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left(tmp_path, "p-1")
+    assert len(list_spool_files(URL, [tmp_path])) == 1
+    give_away(tmp_path, monkeypatch)
+    assert list_spool_files(URL, [tmp_path]) == []
+
+
+def test_file_of_another_user_is_not_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_away(left(tmp_path, "p-1"), monkeypatch)
+    assert list_spool_files(URL, [tmp_path]) == []

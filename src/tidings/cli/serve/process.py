@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import secrets
+import shlex
+import stat
 import sys
 from collections.abc import Sequence
 
@@ -142,6 +145,14 @@ class HubProcess:
             position=str(self._hub_app.hub.log.position(statistics.head)),
             retention=kept,
         )
+
+        data = self._settings.data
+        if data is not None and os.name == "posix" and data.stat().st_mode & stat.S_IWOTH:
+            log.warning(
+                "any user of this machine can replace the log",
+                data=str(data),
+                hint=f"Run `chmod o-w {shlex.quote(str(data))}`.",
+            )
 
     def _report_ready(self, listening: Sequence[ListenAddress]) -> None:
         settings = self._settings

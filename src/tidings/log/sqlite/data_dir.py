@@ -13,6 +13,7 @@ from tidings.file_lock import try_lock
 _LOCK = "lock"
 _BALLAST = "ballast"
 _LOCK_RETRY_DELAY_S = 0.02
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BALLAST_FRACTION = 16
 """The ballast takes at most 1/16 of the disk, which matters on small disks."""
 
@@ -36,10 +37,16 @@ class DataDir:
         self._ballast = path / _BALLAST
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            # A link would be written through: whoever can make files in the folder could have any file emptied.
+            self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
             self.reserve_bytes = min(ballast_bytes, shutil.disk_usage(path).total // _BALLAST_FRACTION)
             """Size of the ballast."""
         except OSError as cause:
+            if cause.errno == errno.ELOOP:
+                raise LogReadOnly(
+                    f"invalid lock file {path / _LOCK}: expected a regular file, not a symbolic link",
+                    hint="Find out who made it, and delete it. The folder should belong to the user of the hub alone.",
+                ) from cause
             if cause.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise LogFull(f"the disk of the data folder {path} is full") from cause
             raise LogReadOnly(f"the data folder {path} cannot be written: {cause.strerror or cause}") from cause
@@ -62,7 +69,7 @@ class DataDir:
         if not self.reserve_bytes or self.has_ballast() or self.free_bytes() < 2 * self.reserve_bytes:
             return
         try:
-            descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
+            descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | _NO_FOLLOW, 0o600)
             try:
                 _fill(descriptor, self.reserve_bytes)
             finally:

@@ -75,7 +75,11 @@ def choose_folder(choices: list[Path]) -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    return not hasattr(os, "getuid") or folder.lstat().st_uid in (os.getuid(), 0)
+    return _is_owner(folder.lstat())
+
+
+def _is_owner(status: os.stat_result) -> bool:
+    return not hasattr(os, "getuid") or status.st_uid in (os.getuid(), 0)
 
 
 def list_spool_files(url: str, choices: list[Path]) -> list[Path]:
@@ -122,12 +126,17 @@ def _delete(path: Path) -> bool:
 def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
     for folder in choices:
         try:
+            # Another user could have made the folder, or a file in it, with forged events to send in our name.
+            if not _is_ours(folder):
+                continue
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.endswith((SUFFIX, UNFINISHED, REJECTED, STARTED)) and entry.is_file(
                         follow_symlinks=False
                     ):
                         status = entry.stat(follow_symlinks=False)
+                        if not _is_owner(status):
+                            continue
                         yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:
             continue  # it does not exist, or is not readable
