@@ -1,6 +1,8 @@
 import io
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
@@ -125,8 +127,13 @@ class Screen(CapturingDisplayPublisher):
     """The output of a front end, which may go away."""
 
     gone = Bool(False)
+    entered, free = threading.Event(), threading.Event()
+    """Set when an update begins, and when it may end."""
 
     def publish(self, *arguments: Any, **options: Any) -> None:
+        if options.get("update"):
+            self.entered.set()
+            self.free.wait(TIMEOUT_S)
         if self.gone:
             raise OSError("the front end is gone")
         super().publish(*arguments, **options)  # type: ignore[no-untyped-call]
@@ -141,6 +148,7 @@ def screen(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     monkeypatch.setattr("tidings.producer.notebook._REFRESH_INTERVAL_S", 0.01)
     shell.kernel = object()
     shell.display_pub = screen = Screen()  # type: ignore[no-untyped-call]
+    screen.free.set()
     yield screen
     until(lambda: not any(thread.name == "tidings display" for thread in threading.enumerate()))
 
@@ -173,6 +181,28 @@ def test_lost_front_end_ends_the_updates(reported: Reported, shell: Any, screen:
     op.advance()
     until(lambda: not any(thread.name == "tidings display" for thread in threading.enumerate()))
     assert op.state == "running"
+    op.complete()
+
+
+def test_child_forked_during_an_update_shows_its_own_operations(reported: Reported, shell: Any, screen: Screen) -> None:
+    op = tidings.start("Import", total=4)
+    shell.user_ns["op"] = op
+    screen.entered.clear()
+    screen.free.clear()
+    shell.run_cell("op")
+    op.advance()
+    assert screen.entered.wait(TIMEOUT_S)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and later, about threads
+        child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends a child that hangs
+        signal.setitimer(signal.ITIMER_REAL, TIMEOUT_S / 2)
+        screen.free.set()
+        shell.events.trigger("post_run_cell", None)
+        os._exit(len(screen.texts(update=True)))
+    screen.free.set()
+    assert os.waitpid(child, 0)[1] == 0
     op.complete()
 
 

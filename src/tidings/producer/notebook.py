@@ -4,6 +4,7 @@ IPython is imported only when it asks for a display. Without a kernel, as in a t
 text.
 """
 
+import os
 import sys
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
+from tidings.client.deferring_lock import BoundedLock
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.outcome import State
 from tidings.protocol.payloads import OperationProgressData
@@ -166,15 +168,19 @@ class _LiveDisplays:
     """The displays that are kept up to date: by a thread while a cell runs, and immediately at the end of each cell."""
 
     def __init__(self) -> None:
-        # Reentrant: a signal handler or a finalizer may show an operation while the displays are refreshed.
-        self._lock = threading.RLock()
+        self._shell: InteractiveShell | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Start empty, as in a forked child: its parent shows the operations, perhaps at this moment."""
+        # A front end may make a refresh wait for long. A signal handler or a finalizer may show an operation then.
+        self._lock = BoundedLock()
         self._displays: deque[_Display] = deque(maxlen=_MAX_LIVE_DISPLAYS)
         self._thread: threading.Thread | None = None
-        self._shell: InteractiveShell | None = None
 
     def add(self, display: _Display, shell: "InteractiveShell") -> None:
         """Keep a display up to date from now on."""
-        with self._lock:
+        with self._lock.guard():
             self._displays.append(display)
             if self._shell is not shell:
                 self._shell = shell
@@ -186,7 +192,7 @@ class _LiveDisplays:
 
     def refresh(self) -> bool:
         """Refresh all displays; return whether any may still change."""
-        with self._lock:
+        with self._lock.guard():
             for display in list(self._displays):
                 live = display.live
                 try:
@@ -210,3 +216,6 @@ class _LiveDisplays:
 
 _LIVE_DISPLAYS = _LiveDisplays()
 """The live displays of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIVE_DISPLAYS.reset)
