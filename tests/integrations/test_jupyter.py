@@ -202,8 +202,9 @@ def test_child_forked_during_an_update_shows_its_own_operations(reported: Report
         shell.events.trigger("post_run_cell", None)
         os._exit(len(screen.texts(update=True)))
     screen.free.set()
-    assert os.waitpid(child, 0)[1] == 0
+    _, status = os.waitpid(child, 0)
     op.complete()
+    assert status == 0
 
 
 class Kernel:
