@@ -1,14 +1,18 @@
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 from tests.server.hub_server import HubServer, progress, update
+from tests.server.raw_client import RawClient
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.hub import Hub
-from tidings.log.base import Retention
+from tidings.log.base import Query, Retention
+from tidings.server.http.events import READS_AT_A_TIME
 
 POSITION = re.compile(r"[0-9a-f]{8}:\d+")
 
@@ -213,6 +217,49 @@ def test_history_answer_has_a_bounded_size(server: HubServer, client: httpx.Clie
     page = history(client, limit=1000)
     assert 80 <= len(page["events"]) < 95
     assert versions(history(client, since=page["next"], limit=1000)) == list(range(len(page["events"]), 100))
+
+
+def test_answers_become_smaller_while_many_are_not_read(server: HubServer, client: httpx.Client) -> None:
+    server.publish(*(update("d", n, padding=50_000) for n in range(80)))
+    request = b"GET /v1/events?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    whole = len(history(client, limit=1000)["events"])
+    with ExitStack() as opened:
+        unread = [opened.enter_context(RawClient(server.port, receive_buffer=4_096)) for _ in range(60)]
+        for each in unread:
+            each.send(request)
+            each.socket.recv(1)
+        fewer = len(history(client, limit=1000)["events"])
+        assert 0 < fewer <= whole / 8
+    server.wait(lambda: not server.server.server_state.tasks)
+    assert len(history(client, limit=1000)["events"]) == whole
+
+
+async def test_few_reads_happen_between_two_turns_of_the_loop(server: HubServer) -> None:
+    server.publish(*(update("d", n) for n in range(50)))
+    app = server.app
+
+    async def most_at_a_time() -> int:
+        hub, reads, most = app.running().hub, 0, 0
+        read = hub.log.read
+
+        def count(query: Query, done: Callable[[Any], None]) -> None:
+            nonlocal reads
+            reads += 1
+            read(query, done)
+
+        hub.log.read = count  # type: ignore[method-assign]
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
+            tasks = [asyncio.create_task(asking.get("/v1/events")) for _ in range(100)]
+            while not all(task.done() for task in tasks):
+                reads = 0
+                await asyncio.sleep(0)
+                most = max(most, reads)
+        return most
+
+    counting = server.call(lambda: asyncio.create_task(most_at_a_time()))
+    await asyncio.to_thread(server.wait, counting.done)
+    assert 1 <= counting.result() <= READS_AT_A_TIME
 
 
 # Snapshot.

@@ -1,5 +1,6 @@
 """The HTTP side of the hub: the check of origins, and the routes."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -25,7 +26,7 @@ from tidings.exceptions import (
 from tidings.server.asgi.scope import Headers, check_repeated, header, headers_of, is_local, route_path
 from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
-from tidings.server.http.events import ReadingRoutes
+from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
 from tidings.server.http.health import StatusRoutes
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
@@ -65,9 +66,10 @@ class HttpEndpoint:
         self._origins = origins
         bodies = BodyReader()
         self._publish = PublishEndpoint(host, bodies)
-        reading = ReadingRoutes(host)
+        turns = asyncio.Semaphore(READS_AT_A_TIME)
+        reading = ReadingRoutes(host, turns)
         status = StatusRoutes(host, contract, ws_path)
-        operations = OperationRoutes(host, bodies)
+        operations = OperationRoutes(host, bodies, turns)
         self._description = to_response(openapi_document(contract))
         routes = [
             Route("/", status.index),

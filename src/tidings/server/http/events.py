@@ -1,12 +1,13 @@
 """`GET /v1/events` and `GET /v1/snapshot`: reading the log over HTTP (docs/protocol/http.md)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import InvalidParameter, LogError
 from tidings.hub.connection_query import PATH_PARAMETERS, read_values
@@ -18,11 +19,17 @@ from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
-from tidings.server.http.responses import JSON, Answer, to_response
+from tidings.server.http.responses import JSON
 from tidings.server.running_hub import HubHost
 
 _MAX_BYTES: Final = 4 << 20
 """Size of the data in one answer; the event that crosses it is still included."""
+_MAX_UNSENT_BYTES: Final = 64 << 20
+"""Size of all answers that are being read or sent; as they come near to it, each answer becomes smaller."""
+_PART_BYTES: Final = 64 << 10
+"""Bytes of an answer that its connection takes at a time: a client that does not read holds one such part there."""
+READS_AT_A_TIME: Final = 4
+"""Slices of work that requests do between two turns of the event loop, however many requests there are."""
 _PAGE_BYTES: Final = 256 << 10
 """Size of one read, encoded in about a millisecond; then other requests have their turn."""
 _BUDGET_S: Final = 0.25
@@ -48,27 +55,44 @@ async def read_page(log: Log, query: Query) -> Page:
     return page
 
 
-class ReadingRoutes:
-    """The routes that read the log."""
+async def _read_in_turn(log: Log, query: Query, turns: asyncio.Semaphore) -> Page:
+    async with turns:
+        page = await read_page(log, query)
+        await asyncio.sleep(0)  # the embedded logs read within the call: others have their turn behind it
+    return page
 
-    def __init__(self, host: HubHost) -> None:
+
+class ReadingRoutes:
+    """The routes that read the log.
+
+    Args:
+        host: The owner of the hub.
+        turns: Lets `READS_AT_A_TIME` requests work at a time.
+    """
+
+    def __init__(self, host: HubHost, turns: asyncio.Semaphore) -> None:
         self._host = host
+        self._turns = turns
+        self._unsent = 0
 
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
         hub = self._host.running().hub
         query = read_history_query(query_of(request.scope), hub.contract)
         after, gap = _start(hub.log, query)
-        records, scanned = await _read_history(hub, query, after)
-        position = hub.log.position
-        body = b'{"events":[%b],"next":"%b","position":"%b"' % (
-            _encoded(hub.log, records),
-            str(position(scanned)).encode(),
-            str(position(hub.log.head)).encode(),
-        )
-        if gap is not None:
-            body += b',"gap":%b' % encode_payload(gap)
-        return to_response(Answer(200, body + b"}"))
+        max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
+        self._unsent += max_bytes
+        try:
+            records, scanned = await _read_history(hub, query, after, max_bytes, self._turns)
+            body = _history(hub.log, records, scanned, gap)
+        except BaseException:
+            self._unsent -= max_bytes
+            raise
+        self._unsent += len(body) - max_bytes
+        return _PartedResponse(body, self._sent)
+
+    def _sent(self, size: int) -> None:
+        self._unsent -= size
 
     async def snapshot(self, request: Request) -> Response:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
@@ -79,11 +103,44 @@ class ReadingRoutes:
         if not paths:
             raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
-        first = await read_page(hub.log, query)
-        return StreamingResponse(_snapshot_parts(hub.log, query, first), media_type=JSON)
+        first = await _read_in_turn(hub.log, query, self._turns)
+        return StreamingResponse(_snapshot_parts(hub.log, query, first, self._turns), media_type=JSON)
 
 
-async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[bytes]:
+class _PartedResponse(Response):
+    """An answer that is sent in parts, so that one that is not read waits here and not in the connection.
+
+    Args:
+        body: The answer.
+        sent: Called with its size in the end, whether it was sent or not.
+    """
+
+    def __init__(self, body: bytes, sent: Callable[[int], None]) -> None:
+        super().__init__(body, media_type=JSON)
+        self._sent = sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        body = bytes(self.body)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for start in range(0, len(body), _PART_BYTES):
+                end = start + _PART_BYTES
+                await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
+        finally:
+            self._sent(len(body))
+
+
+def _history(log: Log, records: Sequence[Record], scanned: int, gap: Gap | None) -> bytes:
+    return b'{"events":[%b],"next":"%b","position":"%b"%b}' % (
+        _encoded(log, records),
+        str(log.position(scanned)).encode(),
+        str(log.position(log.head)).encode(),
+        b"" if gap is None else b',"gap":%b' % encode_payload(gap),
+    )
+
+
+async def _snapshot_parts(log: Log, query: Query, page: Page, turns: asyncio.Semaphore) -> AsyncIterator[bytes]:
     """Yield the snapshot's JSON page by page: the whole may be too large for memory."""
     yield b'{"events":['
     separator = b""
@@ -94,7 +151,7 @@ async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[b
         if page.scanned >= query.until:
             break
         query = msgspec.structs.replace(query, after=page.scanned)
-        page = await read_page(log, query)
+        page = await _read_in_turn(log, query, turns)
     yield b'],"position":"%b"}' % str(log.position(query.until)).encode()
 
 
@@ -113,7 +170,9 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
     return offset, Gap(after=str(log.position(offset)), until=str(log.position(until)), reason="trimmed")
 
 
-async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequence[Record], int]:
+async def _read_history(
+    hub: Hub, query: HistoryQuery, after: int, max_bytes: int, turns: asyncio.Semaphore
+) -> tuple[Sequence[Record], int]:
     """Read up to the limit, the head or the time budget; return the events and the offset that was reached."""
     until = hub.log.head
     clock = hub.clock
@@ -123,25 +182,22 @@ async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequ
     if not query.paths:  # as with channels=none: nothing to read, up to the head
         return records, until
     while after < until:
-        page = await read_page(
-            hub.log,
-            Query(
-                after=after,
-                until=until,
-                paths=query.paths,
-                conflate=False,
-                types=query.types,
-                trace_id=query.trace_id,
-                limit=query.limit - len(records),
-                max_bytes=_PAGE_BYTES,
-            ),
+        part = Query(
+            after=after,
+            until=until,
+            paths=query.paths,
+            conflate=False,
+            types=query.types,
+            trace_id=query.trace_id,
+            limit=query.limit - len(records),
+            max_bytes=_PAGE_BYTES,
         )
+        page = await _read_in_turn(hub.log, part, turns)
         after = page.scanned
         records.extend(page.records)
         size += sum(len(record.event.data) for record in page.records)
-        if len(records) >= query.limit or size >= _MAX_BYTES or clock.monotonic() >= deadline:
+        if len(records) >= query.limit or size >= max_bytes or clock.monotonic() >= deadline:
             break
-        await asyncio.sleep(0)
     return records, after
 
 

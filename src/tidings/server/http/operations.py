@@ -48,15 +48,16 @@ _encode = msgspec.json.Encoder().encode
 class OperationRoutes:
     """The routes that list, show and cancel operations."""
 
-    def __init__(self, host: HubHost, bodies: BodyReader) -> None:
+    def __init__(self, host: HubHost, bodies: BodyReader, turns: asyncio.Semaphore) -> None:
         self._host = host
         self._bodies = bodies
+        self._turns = turns
 
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
         hub = self._host.running().hub
         query = read_filter(query_of(request.scope), hub.now_ns())
-        summaries, following = await _list(hub, query)
+        summaries, following = await _list(hub, query, self._turns)
         after = b"" if following is None else b',"next":"%d"' % following
         return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
 
@@ -90,7 +91,9 @@ class OperationRoutes:
         if wait_s:
             await running.long_polls.wait_ended(operation_id, wait_s, request.receive)
         status = _find(hub, operation_id)
-        lines = await newest_lines(hub, status)
+        async with self._turns:
+            lines = await newest_lines(hub, status)
+            await asyncio.sleep(0)
         return to_response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
 
     async def _cancel(self, request: Request, target: OperationPath) -> Response:
@@ -113,7 +116,7 @@ def find_allowed_methods(scope: Scope) -> str | None:
     return None if target is None else target.allowed
 
 
-async def _list(hub: Hub, query: OperationQuery) -> tuple[list[bytes], int | None]:
+async def _list(hub: Hub, query: OperationQuery, turns: asyncio.Semaphore) -> tuple[list[bytes], int | None]:
     """Return the encoded summaries of one page, and the cursor of the next page if there may be one."""
     deadline = hub.clock.monotonic() + _BUDGET_S
     views = OperationViewBuilder(hub)
@@ -123,22 +126,22 @@ async def _list(hub: Hub, query: OperationQuery) -> tuple[list[bytes], int | Non
     if exact is not None:
         return ([_encode(views.summary(exact))] if query.matches(exact) and number is None else []), None
     while True:
-        examined = hub.operations.before(number, _MAX_PER_TURN)
-        for status in examined:
-            number = status.number
-            if not query.matches(status):
-                continue
-            summary = _encode(views.summary(status))
-            summaries.append(summary)
-            size += len(summary)
-            if len(summaries) >= query.limit or size >= _MAX_BYTES or views.examined >= _MAX_PER_TURN:
-                break
+        async with turns:
+            for status in hub.operations.before(number, _MAX_PER_TURN):
+                number = status.number
+                if not query.matches(status):
+                    continue
+                summary = _encode(views.summary(status))
+                summaries.append(summary)
+                size += len(summary)
+                if len(summaries) >= query.limit or size >= _MAX_BYTES or views.examined >= _MAX_PER_TURN:
+                    break
+            await asyncio.sleep(0)
         views.examined = 0
         more = bool(hub.operations.before(number, 1))
         is_full = len(summaries) >= query.limit or size >= _MAX_BYTES
         if not more or is_full or hub.clock.monotonic() >= deadline:
             return summaries, number if more else None
-        await asyncio.sleep(0)
 
 
 async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> AsyncIterator[_Item]:
