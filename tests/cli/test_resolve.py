@@ -1,5 +1,6 @@
 """Ids as git has them: a unique beginning, a name, or --last, wherever a command takes an id."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -102,9 +103,23 @@ def test_ambiguous_beginning_lists_the_candidates(hub: Hub) -> None:
         (("ls", "--parent", "3f2a91c"), 0, ""),
         (("watch", "3f2a91c", "--exit-when-done", "--json"), 0, '{"type":"operation:start"'),
         (("watch", "op-12", "--json", "--timeout", "2s"), 124, '{"type":"operation:start"'),
-        (("watch", "nonsense"), 1, ""),
+        (("watch", "nonsense"), 2, ""),
     ],
 )
 def test_commands_take_what_a_person_writes(hub: Hub, arguments: tuple[str, ...], code: int, shown: str) -> None:
     done = tidings(*arguments, "--url", hub.url)
     assert (done.returncode, done.stdout[: len(shown)]) == (code, shown), done.stderr
+
+
+@pytest.mark.parametrize("command", ["wait", "show", "logs"])
+def test_name_in_utf_8_is_found_in_the_c_locale(command: str, shared_hub: Hub) -> None:
+    publish_operation(shared_hub, "start", f"rocket-{command}", name=f"🚀 {command}")
+    publish_operation(shared_hub, "complete", f"rocket-{command}")
+    done = tidings(command, f"🚀 {command}", TIDINGS_URL=shared_hub.url, LC_ALL="C", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+
+
+def test_text_that_is_not_utf_8_has_a_hint_of_its_own(shared_hub: Hub) -> None:
+    done = tidings("show", os.fsdecode(b"\xff"), TIDINGS_URL=shared_hub.url)
+    assert done.returncode == 2
+    assert "hint: Write it in UTF-8." in done.stderr

@@ -193,7 +193,9 @@ class HTTPClient:
         try:
             body = msgspec.json.encode(fields)
         except UnicodeEncodeError as error:
-            raise ConfigError("invalid reason: expected Unicode text", option="reason", source="argument") from error
+            raise ConfigError(
+                "invalid reason: expected Unicode text", option="reason", source="argument", hint="Write it in UTF-8."
+            ) from error
         answer = self._request("POST", path, body=body, read_s=timeout_s + self._timeout_s)
         return self._decode(answer, CancelOutcome)
 
@@ -239,7 +241,9 @@ class HTTPClient:
         try:
             given = urlencode([pair for pair in query or () if pair[1] is not None])
         except UnicodeEncodeError as error:
-            raise ConfigError("invalid query: expected Unicode text", option="query", source="argument") from error
+            raise ConfigError(
+                "invalid query: expected Unicode text", option="query", source="argument", hint="Write it in UTF-8."
+            ) from error
         url = self.address.http(path) + (f"?{given}" if given else "")
         if len(url) > _MAX_TARGET_BYTES:
             raise ConfigError("the operation id is too long for a URL", option="id", source="argument")
@@ -454,7 +458,10 @@ def _operation_path(operation_id: str) -> str:
         return f"v1/operations/{quote(operation_id, safe='')}"
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"invalid operation id {operation_id!r}: expected Unicode text", option="id", source="argument"
+            f"invalid operation id {operation_id!r}: expected Unicode text",
+            option="id",
+            source="argument",
+            hint="Write it in UTF-8.",
         ) from error
 
 

@@ -37,7 +37,7 @@ class DataDir:
         self._ballast = path / _BALLAST
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A link would be written through: whoever can make files in the folder could have any file emptied.
+            # A link would be followed, and the file behind it emptied.
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
             self.reserve_bytes = min(ballast_bytes, shutil.disk_usage(path).total // _BALLAST_FRACTION)
             """Size of the ballast."""
