@@ -54,6 +54,14 @@ class TestContendedOperations:
         assert contended.settle(start) == [sent, later]
         assert len(contended) == 0
 
+    def test_event_behind_a_contended_start_outlives_the_end_of_the_other_attempt(self) -> None:
+        contended = ContendedOperations()
+        contended.add_refused(start := entry(2, "start"), EXISTS)
+        assert contended.add_refused(entry(1, "complete"), OperationFinished.code) == 0  # of an earlier attempt
+        assert contended.add_refused(end := entry(3, "complete"), OperationFinished.code) == 1
+        contended.retry()
+        assert contended.settle(start) == [end]
+
     @pytest.mark.parametrize(
         ("refused", "code"),
         [

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.publish_queue import QueuedEvent, Rank
-from tidings.exceptions import OperationExists, OperationFenced
+from tidings.exceptions import OperationExists, OperationFenced, OperationFinished
 from tidings.protocol.message_types import MessageType
 
 _MAX_HELD_BACK = 2_000
@@ -71,9 +71,13 @@ class ContendedOperations:
             How often its operation's start was refused; 0 if the event is not kept because the refusal is final.
         """
         key = operation_of(entry)
-        if refusal not in _CONTENDED or key is None:
+        if key is None:
             return 0
         one = self._contended.get(key)
+        # The other producer's attempt may end between the refusal of the start and that of an event sent behind it.
+        behind = one is not None and entry.number > one.start.number
+        if refusal not in _CONTENDED and not (behind and refusal == OperationFinished.code):
+            return 0
         if one is None:
             if refusal != OperationExists.code or not _begins(entry):
                 return 0
