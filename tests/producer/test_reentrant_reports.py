@@ -16,10 +16,11 @@ faulthandler.dump_traceback_later(40 + STRESS_S, exit=True)
 """Prints the stacks of all threads and exits if the program hangs."""
 
 REPORTS_AT_EACH_LINE = """
+import itertools
 import tidings.producer.outbox.outbox
 
 ours = os.path.dirname(tidings.__file__)
-seen = set()
+seen, numbers = set(), itertools.count(1)
 busy = threading.local()
 
 def trace(frame, event, argument):
@@ -29,6 +30,7 @@ def trace(frame, event, argument):
     place = (code, frame.f_lineno)
     if place not in seen:
         seen.add(place)
+        number = next(numbers)  # of two threads, each takes its own
         busy.busy = True
         try:
             {report}
@@ -49,14 +51,14 @@ RUNTIME.flush(10)
 sys.settrace(None)
 threading.settrace(None)
 second.complete()
-outer.complete(len(seen))
+outer.complete(next(numbers) - 1)
 """
 
 OWN = """own.log(f"{code.co_name} {frame.f_lineno}")"""
-LOGS = """(outer, second)[len(seen) % 2].log(f"{code.co_name} {frame.f_lineno}")"""
+LOGS = """(outer, second)[number % 2].log(f"{code.co_name} {frame.f_lineno}")"""
 """Two operations, because a hub keeps the newest thousand lines of each."""
 OPERATES = """
-            with tidings.operation("Nested", id=f"nested-{len(seen)}") as nested:
+            with tidings.operation("Nested", id=f"nested-{number}") as nested:
                 nested.advance()
             outer.advance()
 """
