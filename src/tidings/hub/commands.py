@@ -6,11 +6,11 @@ Each handler stands once, registered for the command that it serves. The command
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload
+from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload, LimitExceeded
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
@@ -43,6 +43,12 @@ class CommandConnection(LeaseHolder, Protocol):
     def notify_unavailable(self, type: str) -> None:
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
 
+
+MAX_PATHS: Final = 10_000
+"""Paths of one connection. Each change of them costs time in proportion to their number: 10 ms for all of these."""
+
+MAX_HINT_PATHS: Final = 20
+"""Paths of a connection that the hint of an error lists."""
 
 CommandHandler = Callable[[CommandConnection, Envelope, Any], None]
 """Called with the connection, the command, and the command's decoded data."""
@@ -85,6 +91,14 @@ def _handles(name: str) -> Callable[[CommandHandler], CommandHandler]:
 def _subscribe(connection: CommandConnection, command: Envelope, data: messages.Subscribe) -> None:
     paths = parse_paths(data.channels, connection.hub.contract.channels)
     since = parse_since(data.since)
+    own = connection.subscriber.paths.paths
+    if len(own) + len(paths.paths) > MAX_PATHS:
+        more = frozenset(paths.paths).difference(own)
+        if len(own) + len(more) > MAX_PATHS:
+            raise LimitExceeded(
+                f"this connection would read {len(own) + len(more)} paths; {MAX_PATHS:,} are allowed",
+                hint="Read a prefix (`operations/acme.*`) or the whole channel, or open another connection.",
+            )
     for type in data.handles or ():
         connection.notify_unavailable(type)
     connection.subscribe(paths, since, command)
@@ -94,16 +108,24 @@ def _subscribe(connection: CommandConnection, command: Envelope, data: messages.
 def _unsubscribe(connection: CommandConnection, command: Envelope, data: messages.Unsubscribe) -> None:
     hub, subscriber = connection.hub, connection.subscriber
     own = subscriber.paths
-    removed: list[Path] = []
-    for text in data.channels:
-        paths = own.paths if text == "*" else parse_path(text, hub.contract.channels)
-        if not all(path in own.paths for path in paths):
-            raise InvalidPath(
-                f"this connection does not read {text[:80]!r}", hint=f"It reads {', '.join(own.names()) or 'nothing'}."
-            )
-        removed.extend(paths)
+    held = frozenset(own.paths)
+    removed: set[Path] = set()
+    for text in frozenset(data.channels):
+        if text == "*":
+            removed |= held
+            continue
+        paths = parse_path(text, hub.contract.channels)
+        if not held.issuperset(paths):
+            raise InvalidPath(f"this connection does not read {text[:80]!r}", hint=_describe_paths(own))
+        removed.update(paths)
     hub.delivery.unsubscribe(subscriber, PathSet.of(removed))
     connection.reply(command, messages.Unsubscribed(channels=subscriber.paths.names()))
+
+
+def _describe_paths(paths: PathSet) -> str:
+    shown = [str(path) for path in paths.paths[:MAX_HINT_PATHS]]
+    more = len(paths.paths) - len(shown)
+    return f"It reads {', '.join(shown) or 'nothing'}{f' and {more} others' if more else ''}."
 
 
 @_handles(messages.PING)

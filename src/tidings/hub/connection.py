@@ -38,6 +38,13 @@ MAX_UNSENT_REPLY_BYTES = 1 << 20
 MAX_HANDLED_TYPE_CHARS = 64
 """Characters of a type in `handles` that the hub compares with its own types and repeats in a notice."""
 
+MAX_TYPE_NOTICES = 100
+"""Unknown or deprecated types for which one connection receives notices; a client has a few, by mistake."""
+
+MAX_PENDING_SUBSCRIPTIONS = 100
+"""Subscriptions of one connection that are not live yet, beyond which the hub stops reading from it. One with a
+position from the future is pending for `HubConfig.future_wait_s`."""
+
 log = structlog.get_logger("tidings.hub.connection")
 
 
@@ -58,6 +65,7 @@ class HubConnection:
         "_held",
         "_notified_types",
         "_overhead",
+        "_pending_subscriptions",
         "_query",
         "_reading",
         "_refused_starts",
@@ -107,6 +115,7 @@ class HubConnection:
         """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
         self._refused_starts = RefusedStarts()
         self._overhead = OverheadLimit(hub.clock.monotonic())
+        self._pending_subscriptions = 0
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
@@ -329,6 +338,7 @@ class HubConnection:
             self._unacknowledged < config.unacknowledged_events * share
             and self._unacknowledged_bytes < config.unacknowledged_bytes * share
             and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
+            and self._pending_subscriptions < MAX_PENDING_SUBSCRIPTIONS * share
             and not self._held
         )
         if may_read is self._reading:
@@ -348,8 +358,11 @@ class HubConnection:
             paths,
             since,
             on_subscribed=partial(self._report_subscribed, command) if self.versioned else _ignore_outcome,
-            on_live=self._report_live if self.versioned else _ignore_live,
+            on_live=self._report_live,
         )
+        self._pending_subscriptions += 1
+        if self._pending_subscriptions >= MAX_PENDING_SUBSCRIPTIONS:
+            self._update_reading()
 
     def _report_subscribed(self, command: Envelope | None, outcome: str, offset: int) -> None:
         position = str(self.hub.log.position(offset))
@@ -370,6 +383,11 @@ class HubConnection:
     # Messages out.
 
     def _report_live(self, offset: int) -> None:
+        self._pending_subscriptions -= 1
+        if not self._reading:
+            self._update_reading()
+        if not self.versioned:
+            return
         position = str(self.hub.log.position(offset))
         self._push(messages.Live(channels=self.subscriber.paths.names(), position=position))
 
@@ -380,10 +398,14 @@ class HubConnection:
     def notify_unavailable(self, type: str) -> None:
         """See `CommandConnection.notify_unavailable`."""
         contract = self.hub.contract
+        type = type[:MAX_HANDLED_TYPE_CHARS]
         if type in contract.deprecated:
             self._notify_deprecated(type)
+        elif type in self._notified_types or len(self._notified_types) >= MAX_TYPE_NOTICES:
+            return
         elif type not in contract.events and type not in self._revision.accepts:
-            unknown = contract.explain_unknown(type[:MAX_HANDLED_TYPE_CHARS])
+            self._notified_types.add(type)
+            unknown = contract.explain_unknown(type)
             self._push(messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
     def _notify_deprecated(self, type: str) -> None:
@@ -462,7 +484,3 @@ def _trace_id(envelope: Envelope | None) -> str | None:
 
 def _ignore_outcome(outcome: str, offset: int) -> None:
     """Do nothing: a plain connection does not receive `channel:subscribed`."""
-
-
-def _ignore_live(offset: int) -> None:
-    """Do nothing: a plain connection does not receive `channel:live`."""

@@ -63,7 +63,7 @@ class _Start(Struct, frozen=True):
     """Why the position in `since` cannot be resumed from, where that is certain before anything is read."""
 
 
-class _FutureSubscription(Struct):
+class _FutureSubscription(Struct, eq=False):
     """A subscription from a position that the tail has not reached yet."""
 
     subscriber: Subscriber
@@ -86,7 +86,7 @@ class Delivery:
         """Time of the last flush by pace, in seconds of the monotonic clock."""
         self._collected_bytes = 0
         """Size of all events that paced lanes have collected."""
-        self._future: list[_FutureSubscription] = []
+        self._future: dict[_FutureSubscription, None] = {}
         self.counters = DeliveryCounters()
         self.subscribers = 0
         self.lanes = Lanes()
@@ -351,7 +351,7 @@ class Delivery:
     # Positions from the future.
 
     def _wait_for(self, future: _FutureSubscription) -> None:
-        self._future.append(future)
+        self._future[future] = None
         self._scheduler.call_later(self._config.future_wait_s, partial(self._begin_future, future))
 
     def _begin_reached(self) -> None:
@@ -363,7 +363,7 @@ class Delivery:
         if future.done:
             return
         future.done = True
-        self._future.remove(future)
+        del self._future[future]
         if future.subscriber.state is not SubscriberState.CLOSED:
             future.begin()
 

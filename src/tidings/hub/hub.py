@@ -7,7 +7,7 @@ import structlog
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, LogBusy, LogError, LogUnavailable
+from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
@@ -31,8 +31,9 @@ from tidings.protocol.timestamps import from_nanoseconds
 _RETENTION_PAUSE_S = 0.01
 """Pause between two steps of retention while there is work: a step takes a millisecond or two."""
 
-_MAX_UNDECLARED = 1_000
-"""Undeclared types for which an alert is raised: a publisher that invents names must not fill the log with alerts."""
+MAX_UNDECLARED_TYPES = 1_000
+"""Undeclared types that a lenient hub accepts from its start on. Each raises an alert and has its own table of newest
+events: a publisher that puts an id into the type would slow down every snapshot."""
 _LIFE_TYPES = frozenset(
     {
         MessageType.OPERATION_START,
@@ -226,9 +227,18 @@ class Hub:
         return event
 
     def _alert_undeclared(self, event: Event) -> None:
-        """Raise an alert for an undeclared type, once."""
-        if event.type in self._undeclared or len(self._undeclared) >= _MAX_UNDECLARED:
+        """Raise an alert for an undeclared type, once.
+
+        Raises:
+            LimitExceeded: The hub accepted `MAX_UNDECLARED_TYPES` others already.
+        """
+        if event.type in self._undeclared:
             return
+        if len(self._undeclared) >= MAX_UNDECLARED_TYPES:
+            raise LimitExceeded(
+                f"this hub accepted {MAX_UNDECLARED_TYPES:,} undeclared types already; {event.type} is one more",
+                hint="Put what varies into `data`, not into the type, or declare the types in a contract.",
+            )
         self._undeclared.add(event.type)
         unknown = self.contract.explain_unknown(event.type)
         alert = SystemAlertData(

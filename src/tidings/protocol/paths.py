@@ -4,6 +4,7 @@ A path is a channel (``operations``), one key of it (``operations/op-42``: every
 a prefix of keys (``operations/acme.*``), or ``*``, every channel. ``global`` is part of every set of paths.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote_to_bytes
@@ -74,6 +75,11 @@ class Path(Struct, frozen=True, order=True):
         return self.prefix and other.key is not None and other.key.startswith(self.key)
 
 
+def _order(path: Path) -> tuple[str, str, bool]:
+    """Return the place of a path in canonical order: before every path that it covers."""
+    return path.channel, path.key or "", not path.prefix
+
+
 def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
     """Return the paths that `text` names; several only for ``*``.
 
@@ -120,7 +126,7 @@ class PathSet(Struct, frozen=True):
         if wanted and with_global:
             wanted.add(Path(ChannelType.GLOBAL))
         kept: list[Path] = []
-        for path in sorted(wanted, key=lambda path: (path.channel, path.key or "", not path.prefix)):
+        for path in sorted(wanted, key=_order):
             # The paths that a path covers follow it immediately.
             if not kept or not kept[-1].covers(path):
                 kept.append(path)
@@ -165,8 +171,11 @@ class PathSet(Struct, frozen=True):
         return matches
 
     def covers(self, path: Path) -> bool:
-        """Return whether every event on `path` is on one of these."""
-        return any(own.covers(path) for own in self.paths)
+        """Return whether every event on `path` is on one of these, in logarithmic time."""
+        # In canonical form only the last path that does not sort after `path` can cover it: all that a path covers
+        # follow it immediately.
+        place = bisect_right(self.paths, _order(path), key=_order)
+        return place > 0 and self.paths[place - 1].covers(path)
 
     def names(self) -> list[str]:
         """Return the paths as they are written on the wire."""
@@ -174,10 +183,10 @@ class PathSet(Struct, frozen=True):
 
     def by_channel(self) -> Mapping[str, tuple[Path, ...]]:
         """Return the paths of each channel."""
-        grouped: dict[str, tuple[Path, ...]] = {}
+        grouped: defaultdict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
-            grouped[path.channel] = (*grouped.get(path.channel, ()), path)
-        return grouped
+            grouped[path.channel].append(path)
+        return {channel: tuple(paths) for channel, paths in grouped.items()}
 
 
 NO_PATHS = PathSet(())
