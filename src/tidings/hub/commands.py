@@ -154,7 +154,7 @@ def _attach(connection: CommandConnection, command: Envelope, data: messages.Att
 def _cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
     draining = error_data(Draining("the hub is shutting down, and the operation has not ended yet"))
     on_drain = partial(connection.reply, command, draining)
-    connection.hub.cancellations.request(data, partial(connection.reply, command), on_drain=on_drain)
+    connection.hub.cancellations.request(data, partial(connection.reply, command), on_drain=on_drain, owner=connection)
 
 
 @_handles(messages.CANCEL_ANSWER)

@@ -165,6 +165,7 @@ class HubConnection:
         self._held.clear()
         self.hub.room.leave(self)
         self.hub.delivery.close(self.subscriber)
+        self.hub.cancellations.withdraw(self)
         if self.producer_id:
             self.hub.leases.detach(self.producer_id, self)
 

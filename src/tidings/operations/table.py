@@ -81,6 +81,7 @@ class OperationTable:
         self._of_trace: dict[str, dict[str, None]] = {}
         self._of_producer: dict[str, dict[str, None]] = {}
         self._children: dict[str, dict[str, None]] = {}
+        self._live_children: dict[str, dict[str, None]] = {}
         self._names: dict[str, RunHistory] = {}
         """Run histories, in the order of their newest ends."""
         self._by_number = SequenceIndex()
@@ -148,6 +149,10 @@ class OperationTable:
         # After a restart, a log restores live and ended operations in another order.
         return sorted((child for child in found if child is not None), key=lambda child: child.number)
 
+    def live_children(self, operation_id: str, limit: int) -> list[OperationStatus]:
+        """Return up to `limit` live operations that name `operation_id` as their parent."""
+        return [self._live[child] for child in islice(self._live_children.get(operation_id, ()), limit)]
+
     @property
     def names(self) -> Mapping[str, RunHistory]:
         """The run history of each name, in the order of their newest ends."""
@@ -191,6 +196,8 @@ class OperationTable:
             parent_id = status.parent_id
             status.apply(event, received_ns, life)
             if status.parent_id != parent_id:
+                if parent_id is not None:
+                    _discard(self._live_children, parent_id, status.operation_id)
                 self._index_parent(status)
             return
         self._unindex(status)
@@ -248,12 +255,16 @@ class OperationTable:
         if self._live.pop(operation_id, None) is None:
             self._ended.pop(operation_id, None)
             return
+        if status.parent_id is not None:
+            _discard(self._live_children, status.parent_id, operation_id)
         _discard(self._of_trace, life.trace_id, operation_id)
         _discard(self._of_producer, life.producer_id, operation_id)
 
     def _index_parent(self, status: OperationStatus) -> None:
         if status.parent_id is not None:
             self._children.setdefault(status.parent_id, {})[status.operation_id] = None
+            if status.live:
+                self._live_children.setdefault(status.parent_id, {})[status.operation_id] = None
 
     # Saving.
 

@@ -1,15 +1,18 @@
 """Cancellation of operations: each request gets one outcome in time (docs/protocol/operations.md, "Cancelling")."""
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import repeat
 from typing import Literal, NamedTuple
 
 import structlog
 
-from tidings.exceptions import OperationUnknown
+from tidings.exceptions import InvalidCommand, OperationUnknown
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.leases import LeaseHolder, Leases
+from tidings.hub.operations.rounds import Rounds
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
@@ -19,8 +22,14 @@ from tidings.protocol.payloads import OperationCancelledData
 OutcomeCallback = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
-_MAX_DESCENDANTS = 500
-"""Operations that one request cancels; a producer with more of them ends the rest itself. Also bounds the recursion."""
+MAX_DESCENDANTS = 500
+"""Descendants that one request cancels; a producer with more of them ends the rest itself."""
+MAX_WAITING = 10_000
+"""Requests that wait for an outcome."""
+MAX_WAITING_OF_CONNECTION = 100
+"""Requests of one connection that wait for an outcome: an outcome may have 100 KB, most of it children."""
+_CHILDREN_PER_STEP = 10
+"""Children in an outcome whose encoding takes as long as publishing an event."""
 
 _MAX_GENERATIONS = 16
 """Generations of descendants in an outcome: each is two levels of JSON, of which a message may have 64."""
@@ -31,7 +40,17 @@ log = structlog.get_logger("tidings.hub.operations.cancellation")
 class _Cancellation:
     """The cancellation of one attempt."""
 
-    __slots__ = ("answer", "children", "push", "push_id", "pushed_to", "requested_ns", "requesters")
+    __slots__ = (
+        "answer",
+        "children",
+        "push",
+        "push_id",
+        "pushed_to",
+        "pushing",
+        "requested_ns",
+        "requesters",
+        "timed_out",
+    )
 
     def __init__(self, push_id: str, push: CancelPush, requested_ns: int) -> None:
         self.push_id = push_id
@@ -41,34 +60,55 @@ class _Cancellation:
         self.pushed_to: LeaseHolder | None = None
         """The connection that the push was sent to."""
         self.answer: CancelAnswer | None = None
-        self.requesters: list[_Requester] = []
-        self.children: list[_Cancellation] = []
+        self.requesters: dict[_Requester, None] = {}
+        self.pushing = False
+        """Whether it is being passed on to the descendants now."""
+        self.timed_out: list[_Requester] = []
+        """Requesters that are about to be answered, because they wait no longer."""
+        self.children: dict[_Cancellation, None] = {}
         """Cancellations of the operation's children."""
 
 
 class _Requester:
-    """A request that waits for an outcome; it gets one only."""
+    """A request that waits for an outcome; it gets one only.
 
-    __slots__ = ("_callback", "_on_drain", "reported")
+    Its timer outlives it, and keeps nothing but this object alive.
+    """
 
-    def __init__(self, callback: OutcomeCallback, on_drain: Callable[[], None] | None) -> None:
-        self._callback = callback
+    __slots__ = ("_callback", "_on_drain", "cancellation", "owner")
+
+    def __init__(self, callback: OutcomeCallback, on_drain: Callable[[], None] | None, owner: object) -> None:
+        self._callback: OutcomeCallback | None = callback
         self._on_drain = on_drain
-        self.reported = False
+        self.owner = owner
+        """The connection that asked, or None."""
+        self.cancellation: _Cancellation | None = None
+
+    @property
+    def reported(self) -> bool:
+        """Whether it has its outcome, or none is wanted any more."""
+        return self._callback is None
+
+    def withdraw(self) -> OutcomeCallback | None:
+        """Return the callback, which is called by no one else from now on; None if it was called."""
+        callback = self._callback
+        self._callback = self._on_drain = None
+        return callback
 
     def drain(self) -> None:
         """Report that no outcome will come, because the hub shuts down."""
-        if not self.reported and self._on_drain is not None:
-            self.reported = True
-            self._on_drain()
+        on_drain = self._on_drain
+        if on_drain is not None:
+            self.withdraw()
+            on_drain()
 
     def report(self, outcome: CancelOutcome) -> None:
         """Report the outcome, unless one was reported before."""
-        if self.reported:
+        callback = self.withdraw()
+        if callback is None:
             return
-        self.reported = True
         try:
-            self._callback(outcome)
+            callback(outcome)
         except Exception:  # one requester's fault must not keep the outcome from the others
             log.exception("a requester's callback for a cancellation failed")
 
@@ -91,6 +131,10 @@ class CancellationRegistry:
         self._cancellations: dict[str, _Cancellation] = {}
         """Cancellations by operation id."""
         self._by_push: dict[str, _Cancellation] = {}
+        self._waiting = 0
+        self._waiting_of: dict[object, dict[_Requester, None]] = {}
+        """Waiting requests by connection."""
+        self._rounds = Rounds(hub)
         self.on_change: list[Callable[[str], None]] = []
         """Called with an operation whose cancellation began, or was refused by its holder."""
         hub.on_operation.append(self._on_operation)
@@ -107,33 +151,76 @@ class CancellationRegistry:
             return None
         return PendingCancel(cancellation.requested_ns, cancellation.push.cancelled_by)
 
-    def request(self, cancel: Cancel, callback: OutcomeCallback, *, on_drain: Callable[[], None] | None = None) -> None:
+    def request(
+        self,
+        cancel: Cancel,
+        callback: OutcomeCallback,
+        *,
+        on_drain: Callable[[], None] | None = None,
+        owner: object = None,
+    ) -> None:
         """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
 
         Args:
             cancel: The request.
             callback: Called with the outcome.
             on_drain: Called instead if the hub shuts down before.
+            owner: The connection that asks; see `withdraw`.
 
         Raises:
             OperationUnknown: The operation does not exist.
+            InvalidCommand: Too many requests wait already.
         """
         life = self._hub.life(cancel.operation_id)
         if life is None:
             raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
-        requester = _Requester(callback, on_drain)
+        requester = _Requester(callback, on_drain, owner)
         if not life.live:
             requester.report(self._ended(cancel.operation_id, life.attempt, life.state))
             return
-        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by, seen=set())
-        cancellation.requesters.append(requester)
-        self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, cancellation, requester))
-        self._push(cancellation)
+        of_owner = self._waiting_of.get(owner, {}) if owner is not None else {}
+        if self._waiting >= MAX_WAITING or len(of_owner) >= MAX_WAITING_OF_CONNECTION:
+            where = "this connection waits" if len(of_owner) >= MAX_WAITING_OF_CONNECTION else "the hub's clients wait"
+            raise InvalidCommand(
+                f"{where} for too many outcomes of cancelling: {max(len(of_owner), self._waiting):,}",
+                hint="Wait for their outcomes, or give them a shorter `timeout_s`; then cancel again.",
+            )
+        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by)
+        self._add_requester(cancellation, requester)
+        self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, requester))
+        if not cancellation.pushing:
+            cancellation.pushing = True
+            self._rounds.add(self._push_all(cancellation))
+
+    def withdraw(self, owner: object) -> None:
+        """Drop the waiting requests of a connection that has closed; what they asked for continues."""
+        for requester in list(self._waiting_of.get(owner, ())):
+            self._remove_requester(requester)
+            requester.withdraw()
+
+    def _add_requester(self, cancellation: _Cancellation, requester: _Requester) -> None:
+        requester.cancellation = cancellation
+        cancellation.requesters[requester] = None
+        self._waiting += 1
+        if requester.owner is not None:
+            self._waiting_of.setdefault(requester.owner, {})[requester] = None
+
+    def _remove_requester(self, requester: _Requester) -> None:
+        cancellation, owner = requester.cancellation, requester.owner
+        if cancellation is None:
+            return
+        requester.cancellation = requester.owner = None
+        del cancellation.requesters[requester]
+        self._waiting -= 1
+        if owner is not None:
+            del self._waiting_of[owner][requester]
+            if not self._waiting_of[owner]:
+                del self._waiting_of[owner]
 
     def drain(self) -> None:
         """Answer every request that has no outcome yet, because the hub shuts down."""
         for cancellation in self._cancellations.values():
-            for requester in cancellation.requesters:
+            for requester in list(cancellation.requesters):
                 requester.drain()
 
     def pending(self, operation_ids: Iterable[str], producer_id: str = "") -> list[str]:
@@ -156,9 +243,7 @@ class CancellationRegistry:
 
     # Asking the holder.
 
-    def _find_or_create(
-        self, operation_id: str, reason: str | None, cancelled_by: str | None, *, seen: set[str]
-    ) -> _Cancellation:
+    def _find_or_create(self, operation_id: str, reason: str | None, cancelled_by: str | None) -> _Cancellation:
         life = self._hub.life(operation_id)
         assert life is not None
         cancellation = self._cancellations.get(operation_id)
@@ -167,15 +252,27 @@ class CancellationRegistry:
             cancellation = _Cancellation(self._hub.mint(), push, self._hub.now_ns())
             self._cancellations[operation_id] = self._by_push[cancellation.push_id] = cancellation
             self._changed(operation_id)
-        seen.add(operation_id)
-        children = self._hub.operations.children(operation_id) if len(seen) <= _MAX_DESCENDANTS else ()
-        for child in children:
-            if child.live and child.operation_id not in seen:
-                below = self._find_or_create(child.operation_id, reason, cancelled_by, seen=seen)
-                if below not in cancellation.children:
-                    cancellation.children.append(below)
-                self._push(below)
         return cancellation
+
+    def _push_all(self, root: _Cancellation) -> Iterator[None]:
+        """Cancel the nearest descendants of an operation, generation by generation, and then itself."""
+        operations = self._hub.operations
+        seen = {root.push.operation_id}
+        parents = deque([root])
+        while parents:
+            parent = parents.popleft()
+            left = MAX_DESCENDANTS + 1 - len(seen)
+            for child in operations.live_children(parent.push.operation_id, left):
+                if child.operation_id in seen or not child.live:
+                    continue
+                seen.add(child.operation_id)
+                below = self._find_or_create(child.operation_id, root.push.reason, root.push.cancelled_by)
+                parent.children[below] = None
+                parents.append(below)
+                self._push(below)
+                yield
+        root.pushing = False
+        self._push(root)
 
     def _changed(self, operation_id: str) -> None:
         for observe in self.on_change:
@@ -232,20 +329,37 @@ class CancellationRegistry:
         elif status.state is OperationState.RUNNING and self._leases.holder(status.life.producer_id) is not None:
             self._push(cancellation)
 
-    def _time_out(self, cancellation: _Cancellation, requester: _Requester) -> None:
-        requester.report(self._outcome(cancellation))
-        if requester in cancellation.requesters:
-            cancellation.requesters.remove(requester)
+    def _time_out(self, requester: _Requester) -> None:
+        cancellation = requester.cancellation
+        if cancellation is not None:
+            self._remove_requester(requester)
+            cancellation.timed_out.append(requester)
+            if len(cancellation.timed_out) == 1:
+                self._rounds.add(self._report_timed_out(cancellation))
+
+    def _report_timed_out(self, cancellation: _Cancellation) -> Iterator[None]:
+        requesters, cancellation.timed_out = cancellation.timed_out, []
+        yield from self._report_to(requesters, self._outcome(cancellation))
 
     def _settle(self, cancellation: _Cancellation) -> None:
-        self._cancellations.pop(cancellation.push.operation_id, None)
+        # A later attempt may have a cancellation of its own by now.
+        if self._cancellations.get(cancellation.push.operation_id) is cancellation:
+            del self._cancellations[cancellation.push.operation_id]
         self._by_push.pop(cancellation.push_id, None)
         self._report(cancellation)
 
     def _report(self, cancellation: _Cancellation) -> None:
-        for requester in cancellation.requesters:
-            requester.report(self._outcome(cancellation))
-        cancellation.requesters.clear()
+        if cancellation.requesters:
+            requesters = list(cancellation.requesters)
+            for requester in requesters:
+                self._remove_requester(requester)
+            self._rounds.add(self._report_to(requesters, self._outcome(cancellation)))
+
+    def _report_to(self, requesters: list[_Requester], outcome: CancelOutcome) -> Iterator[None]:
+        steps = 1 + len(outcome.children or ()) // _CHILDREN_PER_STEP
+        for requester in requesters:
+            requester.report(outcome)
+            yield from repeat(None, steps)
 
     def _outcome(self, cancellation: _Cancellation, generation: int = 0) -> CancelOutcome:
         push = cancellation.push

@@ -16,7 +16,7 @@ _FULL_DELAY_S = 0.05
 
 
 class Rounds:
-    """Runs iterators step by step, in the order in which they were added."""
+    """Runs iterators step by step, all in turn, so that a long one delays no short one."""
 
     def __init__(self, hub: HubCore) -> None:
         self._hub = hub
@@ -44,8 +44,8 @@ class Rounds:
             return
         try:
             for _ in range(MAX_STEPS_PER_ROUND):
-                if self._work and not self._step(self._work[0]):
-                    self._work.popleft()
+                if self._work and self._step(work := self._work.popleft()):
+                    self._work.append(work)
         finally:
             if self._work:
                 self._schedule()
