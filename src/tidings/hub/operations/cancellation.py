@@ -86,7 +86,7 @@ class _Requester:
 
     @property
     def reported(self) -> bool:
-        """Whether it has its outcome, or none is wanted any more."""
+        """Whether it was answered, or has been withdrawn."""
         return self._callback is None
 
     def withdraw(self) -> OutcomeCallback | None:
