@@ -93,10 +93,21 @@ def _history(target: Target, megabytes: int) -> None:
         poster.post([_event(number * 16 + each, LARGE_BYTES) for each in range(16)])
 
 
-@attack("unread-history", "1,000 readers that ask for a history of 50 MB and read nothing")
+@attack("unread-history", "2,000 readers that ask for history, each from another position, and read nothing")
 def read_no_history(target: Target) -> None:
-    _history(target, 50)
-    kept = _readers(target, 1_000, "channel=data&since=first")
+    poster = Poster(target)
+    for first in range(0, 20_000, 1_000):
+        poster.post([_event(number, 1_000) for number in range(first, first + 1_000)])
+    epoch = Peer(target.host, target.port).read_until("connection:established")["data"]["position"].partition(":")[0]
+    kept = [
+        Peer(
+            target.host,
+            target.port,
+            query=f"channel=data&since={epoch}:{number * 4 + 1}",
+            receive_buffer=_SMALL_BUFFER,
+        )
+        for number in range(target.scaled(2_000))
+    ]
     target.hold()
     del kept
 

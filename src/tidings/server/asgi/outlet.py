@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-CHUNK_BYTES: Final = 64 * 1024
+CHUNK_BYTES: Final = 32 * 1024
 """Bytes passed to the server at a time. Servers let one write through before they wait, so a slow client has about one
 such chunk outstanding besides this buffer and the kernel's."""
 
 _LOST: Final = 1006
-MAX_WAITING_BYTES: Final = 64 * 1024
-"""Bytes that may wait in the buffer before the hub is asked to pause: the client of a server like uvicorn then has
-about twice as many outstanding besides the kernel's."""
+MAX_WAITING_BYTES: Final = 32 * 1024
+"""Bytes that may wait in the buffer before the hub is asked to pause. A client that does not read then costs up to
+three times as many: in the buffer, in `send`, and in the server's own buffer."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds in which a client must read the rest after the outlet was closed."""
