@@ -35,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The files with a timeout of their own take the longest. In parallel, the last one must not keep others waiting.
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(autouse=True)
 def no_event_left() -> Iterator[None]:
     """Fail the test that leaves events behind for a hub that is away: each later test would wait for them."""

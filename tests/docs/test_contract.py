@@ -48,7 +48,7 @@ def test_every_path_and_format_is_listed() -> None:
     assert re.findall(r"`([a-z-]+)`", sentence[1]) == list(FORMATS)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_typescript_of_the_guide_compiles(contract: Contract, node: Node, tmp_path: Path) -> None:
     (tmp_path / "tidings.ts").write_text(export_typescript(contract))
     around = (
@@ -64,7 +64,7 @@ def test_typescript_of_the_guide_compiles(contract: Contract, node: Node, tmp_pa
         node.compile(tmp_path, application, options=options)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_go_of_the_guide_compiles(contract: Contract, go: Go, tmp_path: Path) -> None:
     (tmp_path / "go.mod").write_text("module example.test/shop\n\ngo 1.22\n")
     (tmp_path / "tidings").mkdir()

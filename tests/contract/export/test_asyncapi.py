@@ -34,7 +34,7 @@ def found(node: Node, folder: Path) -> dict[str, dict[str, Any]]:
     return dict(zip([*CONTRACTS, "wrong"], results, strict=True))
 
 
-@pytest.mark.timeout(300)  # the first test that needs the packages installs them
+@pytest.mark.timeout(900)  # the first test that needs the packages installs them
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, Any]]) -> None:
     faults = found[name]["faults"]
@@ -42,14 +42,14 @@ def test_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, An
     assert found[name]["version"] == "3.0.0"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_official_parser_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
     assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *messages.COMMANDS, *HUB_MESSAGES}
     assert set(found[name]["operations"]) == {"publish", "deliver", "command", "answer"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_official_parser_finds_an_injected_fault(found: dict[str, dict[str, Any]]) -> None:
     assert "asyncapi-document-resolved" in {fault["code"] for fault in found["wrong"]["faults"]}
 

@@ -26,7 +26,7 @@ from tidings.contract.export.model import build_model
 from tidings.contract.loading import build_contract
 from tidings.exceptions import ConfigError, InvalidContract, NotPublishable
 
-pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first test that needs it
+pytestmark = pytest.mark.timeout(900)  # Go compiles its library for the first test that needs it
 
 PROGRAM = Path(__file__).parents[2] / "go" / "reader"
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD, "names": NAMES}

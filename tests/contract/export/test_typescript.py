@@ -25,7 +25,7 @@ from tidings.exceptions import NotPublishable
 from tidings.protocol.envelope import encode_event
 from tidings.protocol.message_types import LEGACY_TYPES
 
-pytestmark = pytest.mark.timeout(300)  # the first test that needs the packages installs them
+pytestmark = pytest.mark.timeout(900)  # the first test that needs the packages installs them
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD, "names": NAMES}
 MISTAKES = 8

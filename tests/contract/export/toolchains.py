@@ -20,7 +20,7 @@ import pytest
 NODE_FOLDER = Path(__file__).parents[2] / "node"
 CACHES = Path(sys.prefix) / "cache"
 """Caches in the virtualenv, so that tests leave nothing outside of the clone."""
-INSTALL_S = 240
+INSTALL_S = 800
 RUN_S = 50
 STRICTEST: Mapping[str, Any] = {
     "strict": True,
