@@ -203,8 +203,8 @@ def test_recording_without_a_hub_creates_no_file(tmp_path: Path, plain: tuple[st
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("--since", "yesterday"), 1, "is not a position"),
-        (("data/",), 1, "data/"),
+        (("--since", "yesterday"), 2, "is not a position"),
+        (("data/",), 2, "data/"),
         (("--for", "ages"), 2, "--for"),
         (("-o", "/"), 2, "error: / exists"),
         (("--url", "ftp://x"), 2, "ftp://x"),
