@@ -92,9 +92,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
         _row(exceptions.UrlTooLong, 414, "Read many paths with `channel:subscribe`, over the WebSocket."),
         _row(exceptions.HeadTooLarge, 431, "Send fewer or shorter headers, such as cookies."),
-        _row(
-            exceptions.RequestTimeout, 408, "Send the body without long pauses, or in smaller posts.", recoverable=True
-        ),
+        _row(exceptions.RequestTimeout, 408, "Send bodies without long pauses, or smaller ones.", recoverable=True),
         _row(
             exceptions.UpgradeRequired, 426, "Connect with a WebSocket client, through a proxy that forwards upgrades."
         ),
