@@ -66,7 +66,7 @@ def test_json_is_the_outcome(shared_hub: Hub) -> None:
         (("--timeout", "2h"), 2, "--timeout"),
         (("--timeout", "soon"), 2, "invalid duration 'soon'"),
         (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
-        (("--reason", "x" * 2000), 1, "reason"),
+        (("--reason", "x" * 2000), 2, "reason"),
     ],
 )
 def test_cancel_errors_have_their_exit_code(shared_hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
