@@ -44,8 +44,8 @@ class CommandConnection(LeaseHolder, Protocol):
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
 
 
-MAX_PATHS: Final = 10_000
-"""Paths of one connection. Each change of them costs time in proportion to their number: 10 ms for all of these."""
+MAX_PATHS: Final = 5_000
+"""Paths of one connection. Each change of them costs time in proportion to their number: 30 ms for all of these."""
 
 MAX_HINT_PATHS: Final = 20
 """Paths of a connection that the hint of an error lists."""

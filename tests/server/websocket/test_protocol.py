@@ -9,6 +9,7 @@ from tests.server.raw_client import RawClient, close, handshake_request, masked,
 from tests.server.recorder import RecordingHandler, RecordingServer, connected
 from websockets.frames import Opcode
 
+from tidings.server.websocket import read_queue
 from tidings.server.websocket.accept_queue import TICK_BUDGET_S
 from tidings.server.websocket.frames import text_frame
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES
@@ -340,3 +341,22 @@ def test_server_counts_open_connections(server: RecordingServer) -> None:
     while server.connections and time.monotonic() < deadline:
         time.sleep(0.005)
     assert server.connections == 0
+
+
+def test_slow_messages_of_one_segment_take_several_turns(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_queue, "TURN_S", 0.0)  # each message exceeds the turn
+    with connected(server) as (client, handler):
+        before = server.call(lambda: handler.socket.read_queue.rounds)
+        client.send(*[text(b"%d" % number) for number in range(10)])
+        assert [handler.next_call() for _ in range(10)] == [("text", b"%d" % number) for number in range(10)]
+        assert server.call(lambda: handler.socket.read_queue.rounds) - before >= 9
+
+
+def test_close_in_a_message_before_the_peers_close_answers_it(server: RecordingServer) -> None:
+    server.application.reactions["text"] = lambda handler, _: handler.socket.close(4000)
+    with connected(server) as (client, _):
+        client.send(text(b"one"), text(b"two"), close(4001))
+        assert client.closing().code in (4000, 4001)
+        client.wait_eof()

@@ -34,7 +34,7 @@ class MessageReader:
     or publishes never pays.
     """
 
-    __slots__ = ("_data", "_failure", "_fragments", "_place", "_protocol", "more", "overhead")
+    __slots__ = ("_data", "_failure", "_fragments", "_place", "_protocol", "answer", "more", "overhead")
 
     def __init__(self) -> None:
         # Bytes that were not read yet, from `_place` on; at the end, perhaps the start of a frame.
@@ -47,6 +47,8 @@ class MessageReader:
         self._failure: Close | None = None
         self.more = False
         """Whether the bytes may hold another whole frame."""
+        self.answer = b""
+        """The frame to send for the Close that `read` returned; b"" for none."""
         self.overhead = 0
         """Small fragments that were read; the caller resets it."""
 
@@ -175,7 +177,8 @@ class MessageReader:
         if protocol.eof_sent:
             if protocol.parser_exc is not None:
                 self._failure = protocol.close_sent
-            messages.append((CLOSE, _close_frame(written)))
+            self.answer = _close_frame(written)
+            messages.append((CLOSE, self.answer))
             self._data, self._place, self.more = b"", 0, False
         return messages
 

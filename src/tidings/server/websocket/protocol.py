@@ -194,9 +194,8 @@ class WebSocket(asyncio.Protocol):
         if self._phase is not _Phase.OPEN:
             return
         if self._reader.ended:
-            # The peer was first: its Close waits behind held messages, which are dropped.
-            assert self._held
-            self._end(self._held[-1][1])
+            # The peer was first: its Close waits behind messages that are dropped.
+            self._end(self._reader.answer)
             return
         self._transport.write(self._reader.close(code, reason))
         self._leave(_Phase.CLOSING)
@@ -359,22 +358,26 @@ class WebSocket(asyncio.Protocol):
 
     def take_turn(self, deadline: float) -> bool:
         """See `ReadingConnection.take_turn`."""
-        held, reader = self._held, self._reader
-        while held and self._phase is _Phase.OPEN and not self._reading_paused:
-            self._deliver((held.popleft(),))
-        while reader.more and not self._reading_paused:
-            if self._phase is _Phase.OPEN:
-                self._deliver(reader.read())
-            elif self._phase is _Phase.CLOSING:
-                if any(kind == CLOSE for kind, _ in reader.read()):
-                    self._end(b"")
-            else:
-                break
-            if reader.more and perf_counter() >= deadline and not self._reading_paused:
-                return True
+        reader = self._reader
+        if self._held:
+            held, self._held = self._held, deque()
+            self._deliver(held, deadline)
+        elif reader.more:
+            self._read_slice(deadline)
+        while reader.more and not self._held and not self._reading_paused and perf_counter() < deadline:
+            self._read_slice(deadline)
+        if (self._held or reader.more) and not self._reading_paused and self._phase is not _Phase.ENDED:
+            return True
         self._turn_due = False
         self._resume_transport()
         return False
+
+    def _read_slice(self, deadline: float) -> None:
+        messages = self._reader.read()
+        if self._phase is _Phase.OPEN:
+            self._deliver(messages, deadline)
+        elif self._phase is _Phase.CLOSING and any(kind == CLOSE for kind, _ in messages):
+            self._end(b"")
 
     def pause_transport(self) -> None:
         """See `ReadingConnection.pause_transport`."""
@@ -408,8 +411,9 @@ class WebSocket(asyncio.Protocol):
 
     # Delivery.
 
-    def _deliver(self, messages: Iterable[tuple[int, bytes]]) -> None:
-        overhead, ping = 0, None
+    def _deliver(self, messages: Iterable[tuple[int, bytes]], deadline: float) -> None:
+        """Deliver messages until `deadline`, at least one, and hold the others."""
+        overhead, ping, late = 0, None, False
         for kind, body in messages:
             if kind > CLOSE:
                 overhead += 1
@@ -418,7 +422,7 @@ class WebSocket(asyncio.Protocol):
                     if ping is None:
                         self._answer_ping(body)
                     ping = body if overhead > 1 else b""
-            elif self._reading_paused:
+            elif late or self._reading_paused:
                 self._held.append((kind, body))
             elif self._phase is not _Phase.OPEN:
                 return
@@ -426,6 +430,7 @@ class WebSocket(asyncio.Protocol):
                 self._end(body)
             else:
                 self._deliver_one(kind, body)
+                late = perf_counter() >= deadline
         if overhead > 1 and ping is not None:
             self._answer_ping(ping)
         if self._reader.overhead:
