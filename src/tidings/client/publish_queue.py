@@ -6,7 +6,7 @@ called.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from itertools import islice
 
@@ -162,8 +162,13 @@ class PublishQueue:
 
     def put_first(self, draft: Draft, rank: Rank, key: str | None, *, ends: bool = False) -> None:
         """Add an event before all others."""
-        self._first_number -= 1
-        self.put_back([QueuedEvent(self._first_number, draft, rank, None, key, ends)])
+        self.put_all_first([(draft, key)], rank, ends=ends)
+
+    def put_all_first(self, drafts: Sequence[tuple[Draft, str | None]], rank: Rank, *, ends: bool = False) -> None:
+        """Add events and their keys before all others, in this order."""
+        self._first_number -= len(drafts)
+        numbered = enumerate(drafts, self._first_number)
+        self.put_back([QueuedEvent(number, draft, rank, None, key, ends) for number, (draft, key) in numbered])
 
     def withdraw(self, entry: QueuedEvent) -> None:
         """Forget an event whose answer is not needed any more. Does nothing if it has its answer."""

@@ -339,6 +339,17 @@ def test_lost_producer_without_operations_is_removed() -> None:
     assert hub.hub.leases._producers == {}
 
 
+def test_many_producers_with_long_leases_and_no_operations_leave_nothing_behind() -> None:
+    hub = InMemoryHub(CONFIG)
+    for number in range(500):
+        producer = Producer(hub, f"p-{number}", lease_s=86_400)
+        producer.connect()
+        producer.drop()
+    hub.loop.advance(60)
+    assert hub.hub.leases._producers == {}
+    assert hub.hub.leases._checks == []
+
+
 def test_event_ids_are_unique_per_producer() -> None:
     hub, producer, _ = start()
     other = Producer(hub, "p-2")

@@ -1,10 +1,13 @@
 import threading
 
+import pytest
 from tests.producer.drafts import draft
 
 from tidings.client.publish_queue import QueuedEvent, QueueLimits, Rank
+from tidings.producer.outbox.contended import operation_of
+from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import PendingEvents
-from tidings.protocol.messages import Accepted
+from tidings.protocol.messages import Accepted, Attached, Verdict
 from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1")
@@ -88,9 +91,9 @@ def test_events_overtaken_by_their_end_are_dropped() -> None:
 def test_restart_goes_before_all_waiting_events() -> None:
     pending = written("log", "complete")
     pending.add("operation:log", "op-2")
-    pending.restart(draft(99), "op-1")
+    pending.restart({"op-1": draft(99)})
     assert pending.kinds() == ["start", "log", "complete", "log"]
-    pending.restart(draft(100, operation_id="op-2"), "op-2")
+    pending.restart({"op-2": draft(100, operation_id="op-2")})
     assert [entry.key for entry in pending][:2] == ["op-2", "op-1"]
 
 
@@ -98,15 +101,38 @@ def test_abandon_drops_only_the_operations_events() -> None:
     pending = written("start", "log", "progress")
     pending.add("operation:log", "op-2")
     pending.offer(draft(50, "data:update"), Rank.DURABLE, "op-1")
-    assert types(pending.abandon("op-1")) == ["operation:start", "operation:log", "operation:progress"]
+    assert types(pending.abandon({"op-1"})) == ["operation:start", "operation:log", "operation:progress"]
     assert pending.kinds() == ["log", "data:update"]
 
 
 def test_finished_attempt_keeps_its_end_and_the_next_attempt() -> None:
     pending = written("log", "progress", "complete", "start", "log")
-    assert types(pending.drop_finished("op-1")) == ["operation:log", "operation:progress"]
+    assert types(pending.drop_finished({"op-1"})) == ["operation:log", "operation:progress"]
     assert pending.kinds() == ["complete", "start", "log"]
-    assert pending.drop_finished("op-9") == []
+    assert pending.drop_finished({"op-9"}) == []
+
+
+def test_verdicts_of_many_operations_walk_the_waiting_events_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pending = PendingEvents(QueueLimits(events=10_000))
+    ids = [f"op-{number}" for number in range(300)]
+    for operation_id in ids:
+        pending.hold(operation_id, lease_s=None, trace_id=None, on_cancel=None, on_lost=None)
+        pending.confirm(operation_id, 1)
+        pending.offer(draft(1, "operation:log", operation_id), Rank.LIFECYCLE, operation_id)
+    asked = 0
+
+    def counting(entry: QueuedEvent) -> str | None:
+        nonlocal asked
+        asked += 1
+        return operation_of(entry)
+
+    monkeypatch.setattr("tidings.producer.outbox.pending.operation_of", counting)
+    holder = OutboxHolder("p-1", None, pending=pending, report=lambda error: None)
+    for verdict in ("lost", "finished"):
+        asked = 0
+        verdicts = [Verdict(operation_id=id, attempt=1, verdict=verdict) for id in ids]
+        holder.attached(Attached(producer_id="p-1", lease_s=30.0, operations=verdicts))
+        assert asked <= 3 * len(ids)
 
 
 def test_accepted_start_sets_the_attempt() -> None:

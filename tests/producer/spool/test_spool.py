@@ -96,7 +96,7 @@ def test_events_of_many_threads_are_spooled(tmp_path: Path) -> None:
         for number in range(first, first + 50):
             events.offer(draft(number, operation_id=f"op-{number}"), Rank.LIFECYCLE, f"op-{number}")
             if number % 2:
-                events.abandon(f"op-{number}")
+                events.abandon({f"op-{number}"})
 
     threads = [threading.Thread(target=offer, args=(first,)) for first in (0, 50, 100, 150)]
     for thread in threads:

@@ -38,11 +38,12 @@ _WATCH_S = 10.0
 """Interval at which the timer of the leases is watched."""
 _UNATTENDED_CHECK_S = 60.0
 """Interval at which operations without a lease are checked for silence."""
+_MAX_IDLE_S = 30.0
+"""Time after which a producer that has lost its connection and holds nothing is forgotten, however long its lease."""
 _CHECKS_PER_STEP = 100
 """Operations checked in one step of `Rounds`: under 0.1 ms."""
 _CHECK_S_PER_OPERATION = 20e-6
-"""Minimum interval of the checks of one producer, for each of its operations: ten times what checking it takes, however
-many different leases they have."""
+"""Minimum interval of the checks of one producer, for each of its operations: ten times what checking it takes."""
 _ROUNDING_S = 1e-6
 """Rounding error of a timer and of `RunningTime`."""
 _MAX_STALE_CHECKS = 1_024
@@ -197,7 +198,7 @@ class Leases:
         if producer is not None and producer.holder is holder:
             producer.holder = None
             leases = [status.life.lease_s for status in self._leased(producer)]
-            producer.shortest_s = min(leases, default=producer.lease_s)
+            producer.shortest_s = min(leases, default=min(producer.lease_s, _MAX_IDLE_S))
             self._see(producer)
             for observe in self.on_detached:
                 observe(producer_id)
@@ -381,12 +382,13 @@ class Leases:
         self._check_within(producer, max(next_s, elapsed + len(leased) * _CHECK_S_PER_OPERATION))
 
     def _forget(self, producer: _Producer) -> None:
-        """Forget a producer without operations once its lease has ended."""
+        """Forget a producer without operations once its lease has ended, or soon if it sends its lease again anyway."""
         if producer.holder is None and self._producers.get(producer.producer_id) is producer:
-            if self._now() - producer.seen_at + _ROUNDING_S >= producer.lease_s:
+            idle_s = producer.lease_s if producer.posts else min(producer.lease_s, _MAX_IDLE_S)
+            if self._now() - producer.seen_at + _ROUNDING_S >= idle_s:
                 del self._producers[producer.producer_id]
             else:
-                self._check_within(producer, producer.lease_s)
+                self._check_within(producer, idle_s)
 
     def _fail_lost(self, producer: _Producer, status: OperationStatus) -> None:
         operation_id, lease_s = status.operation_id, status.life.lease_s
@@ -417,10 +419,9 @@ class Leases:
         hub = self._hub
         for number, operation_id in enumerate(operation_ids, 1):
             status = hub.operations.get(operation_id)
-            is_silent = status is not None and status.live and hub.silence_s(status) >= hub.config.unattended_s
-            if status is not None and is_silent and operation_id not in self._failing:
-                is_leased = status.life.lease_s and status.state is OperationState.RUNNING
-                if not is_leased:
+            if status is not None and status.live and hub.silence_s(status) >= hub.config.unattended_s:
+                leased = status.life.lease_s and status.state is OperationState.RUNNING
+                if not leased and operation_id not in self._failing:
                     hours = hub.config.unattended_s / 3600
                     self._fail(status, UNATTENDED, f"no event for {hours:g} h, and no lease", "Start it again.")
                     yield

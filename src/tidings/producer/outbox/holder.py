@@ -4,12 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from tidings.client.drafts import stamp
+from tidings.client.drafts import Draft, stamp
 from tidings.exceptions import CommandRefused, NotSupported, TidingsError, UnknownType
-from tidings.producer.outbox.claims import make_restart_draft
+from tidings.producer.outbox.claims import ClaimedOperation, make_restart_draft
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, Verdict
-from tidings.protocol.payloads import OperationStartData
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +53,26 @@ class OutboxHolder:
 
     def attached(self, attached: Attached) -> None:
         """See `Holder.attached`."""
+        # Each of these walks all waiting events, once for all verdicts.
+        starts: dict[str, Draft] = {}
+        abandoned: set[str] = set()
+        finished: set[str] = set()
         for verdict in attached.operations:
-            if verdict.verdict == "lost":
-                self._resume_lost(verdict)
-            elif verdict.verdict == "finished":
-                self._drop_finished(verdict)
-            else:
+            held = self._pending.held(verdict.operation_id)
+            if verdict.verdict == "held":
                 self._pending.confirm(verdict.operation_id, verdict.attempt)
+            elif held is None or not held.begun:
+                continue
+            elif verdict.verdict == "finished":
+                finished.add(verdict.operation_id)
+            elif (draft := _next_start(held, verdict)) is None:
+                abandoned.add(verdict.operation_id)
+            else:
+                starts[verdict.operation_id] = draft
+        self.ended_by_hub |= finished
+        self._pending.abandon(abandoned)
+        self._pending.drop_finished(finished)
+        self._pending.restart(starts)
 
     def attach_refused(self, error: TidingsError) -> None:
         """See `Holder.attach_refused`."""
@@ -84,26 +96,15 @@ class OutboxHolder:
             logger.exception("an on_cancel callback failed")
             return _refuse(f"the program failed to end it: {error}"[:_MAX_REASON])
 
-    def _resume_lost(self, verdict: Verdict) -> None:
-        """Start the next attempt of an operation that the hub has given up, or drop its events."""
-        held = self._pending.held(verdict.operation_id)
-        if held is None or not held.begun:
-            return
-        start: OperationStartData | None = None
-        try:
-            start = held.restart(verdict)
-        except Exception:
-            logger.exception("an on_lost callback failed")
-        if start is None:
-            self._pending.abandon(verdict.operation_id)
-        else:
-            self._pending.restart(stamp(make_restart_draft(held, start), time.time_ns()), verdict.operation_id)
 
-    def _drop_finished(self, verdict: Verdict) -> None:
-        held = self._pending.held(verdict.operation_id)
-        if held is not None and held.begun:
-            self.ended_by_hub.add(verdict.operation_id)
-            self._pending.drop_finished(verdict.operation_id)
+def _next_start(held: ClaimedOperation, verdict: Verdict) -> Draft | None:
+    """Return the start of the next attempt of an operation that the hub has given up; None to drop its events."""
+    try:
+        start = held.restart(verdict)
+    except Exception:
+        logger.exception("an on_lost callback failed")
+        return None
+    return None if start is None else stamp(make_restart_draft(held, start), time.time_ns())
 
 
 def _refuse(reason: str) -> CancelAnswer:

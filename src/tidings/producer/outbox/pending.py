@@ -1,7 +1,8 @@
 """The state of an outbox: its events, the operations that it holds, and those it must wait for; thread-safe."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -366,39 +367,50 @@ class PendingEvents(PublishQueue):
         with self._lock, self._lock.mutex:
             self._claims.confirm(operation_id, attempt)
 
-    def restart(self, draft: Draft, operation_id: str) -> None:
-        """Put the start of the next attempt before everything that waits."""
+    def restart(self, starts: Mapping[str, Draft]) -> None:
+        """Put the starts of the next attempts of operations before everything that waits."""
+        if not starts:
+            return
         with self._lock, self._lock.mutex:
-            if self._spool is not None:
-                self._spool.keep(draft)
-            self._claims.note_restart(operation_id)
-            self.put_first(draft, Rank.LIFECYCLE, operation_id)
+            for operation_id, draft in starts.items():
+                if self._spool is not None:
+                    self._spool.keep(draft)
+                self._claims.note_restart(operation_id)
+            self.put_all_first([(draft, operation_id) for operation_id, draft in starts.items()], Rank.LIFECYCLE)
 
-    def abandon(self, operation_id: str) -> list[QueuedEvent]:
-        """Drop all waiting events of an operation, claim it no longer, and return the events."""
+    def abandon(self, operation_ids: Collection[str]) -> list[QueuedEvent]:
+        """Drop all waiting events of operations, claim them no longer, and return the events."""
+        if not operation_ids:
+            return []
         with self._lock, self._lock.mutex:
-            dropped = self._drop(lambda entry: operation_of(entry) == operation_id)
-            self._claims.forget(operation_id)
+            dropped = self._drop(lambda entry: operation_of(entry) in operation_ids)
+            for operation_id in operation_ids:
+                self._claims.forget(operation_id)
             self._unspool(dropped)
         return dropped
 
-    def drop_finished(self, operation_id: str) -> list[QueuedEvent]:
-        """Drop the waiting events of an attempt that is over, and return them.
+    def drop_finished(self, operation_ids: Collection[str]) -> list[QueuedEvent]:
+        """Drop the waiting events of attempts that are over, and return them.
 
         Its end stays: if the hub has it, it is known by its event id; if not, the hub decides. Events from the next
         start on belong to another attempt. Without one, the operation is claimed no longer.
         """
+        if not operation_ids:
+            return []
         with self._lock, self._lock.mutex:
-            starts = [entry.number for entry in self if operation_of(entry) == operation_id and _is_start(entry)]
-            first = min(starts, default=None)
-            held = self._claims.get(operation_id)
+            first: dict[str, float] = dict.fromkeys(operation_ids, inf)
+            for entry in self:
+                operation_id = operation_of(entry)
+                if operation_id in first and _is_start(entry):
+                    first[operation_id] = min(first[operation_id], entry.number)
+            # An event of another operation is never numbered below minus infinity.
             dropped = self._drop(
-                lambda entry: (
-                    operation_of(entry) == operation_id and not entry.ends and (first is None or entry.number < first)
-                )
+                lambda entry: not entry.ends and entry.number < first.get(operation_of(entry) or "", -inf)
             )
-            if held is not None and not held.starts:
-                self._claims.forget(operation_id)
+            for operation_id in operation_ids:
+                held = self._claims.get(operation_id)
+                if held is not None and not held.starts:
+                    self._claims.forget(operation_id)
             self._unspool(dropped)
         return dropped
 
