@@ -1,11 +1,15 @@
-"""The index of operations by number, compared with a sorted list."""
+"""The index of operations by number, compared with a sorted list; and the sizes that the table keeps within limits."""
+
+import json
+from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import given
+from tests.contract.envelopes import message, read
 
 from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
-from tidings.operations.table import SequenceIndex
+from tidings.operations.table import OperationTable, SequenceIndex
 
 LIFE = OperationLife(1, OperationState.RUNNING, "trace")
 
@@ -50,3 +54,61 @@ def test_removed_operations_free_their_numbers() -> None:
             table.discard(status)
     assert paged(table, 100) == list(range(10, 0, -1))
     assert len(table._numbers) < 1_100
+
+
+# Sizes.
+
+
+def end_all(table: OperationTable, count: int, text: str, *, name: str = "") -> None:
+    for number in range(count):
+        key = f"op-{number}"
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("start", {"name": name}),
+            ("failed", {"code": "c", "message": text, "recoverable": False}),
+        ]
+        for offset, (action, more) in enumerate(events):
+            data = json.dumps({"operation_id": key, **more})
+            table.apply(2 * number + offset + 1, read(message(f"operation:{action}", data, trace_id='"t"')), number)
+
+
+def test_ended_operations_are_bounded_in_bytes_oldest_first() -> None:
+    table = OperationTable(ended_age_ns=10**18, max_ended=50_000, max_ended_bytes=100_000)
+    end_all(table, 1_000, "x" * 1_900)
+    assert 90_000 < table.ended_bytes <= 100_000
+    assert table.ended_bytes == sum(status.size() for status in table.ended)
+    kept = [status.operation_id for status in table.ended]
+    assert kept == [f"op-{number}" for number in range(1_000 - len(kept), 1_000)]
+    assert table.evicted == 1_000 - len(kept)
+
+
+def test_newest_run_of_a_name_outlives_larger_ones() -> None:
+    table = OperationTable(ended_age_ns=10**18, max_ended=50_000, max_ended_bytes=100_000)
+    end_all(table, 1, "rare", name="rare")
+    end_all(table, 1_000, "x" * 1_900, name="busy")
+    assert table.get("op-0") is not None
+
+
+def test_largest_operation_is_kept_at_least_while_it_is_the_newest() -> None:
+    table = OperationTable(ended_age_ns=10**18, max_ended=50_000, max_ended_bytes=10)
+    end_all(table, 3, "x")
+    assert [status.operation_id for status in table.ended] == ["op-2"]
+
+
+def test_long_texts_of_an_operation_are_cut() -> None:
+    table = OperationTable(ended_age_ns=10**18, max_ended=50_000, max_ended_bytes=1 << 30)
+    long = "x" * 6_000
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("start", {"name": long, "command": long, "host": long, "parent_id": long, "steps": [long] * 4}),
+        ("progress", {"progress": 1, "message": long, "current_step": long}),
+        ("failed", {"code": "c", "message": long, "details": long, "hint": long, "recoverable": False}),
+    ]
+    for offset, (action, more) in enumerate(events, 1):
+        data = json.dumps({"operation_id": "op", **more})
+        table.apply(offset, read(message(f"operation:{action}", data, trace_id='"t"')), offset)
+    status = table.get("op")
+    assert status is not None
+    assert status.size() < 20_000
+    assert status.parent_id is None
+    assert (len(status.name), status.name[-1]) == (256, "…")
+    assert status.message == "x" * 1_999 + "…"
+    assert [len(step) for step in status.planned] == [256] * 4

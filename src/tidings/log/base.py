@@ -5,7 +5,7 @@ brings the events of all publishers in one order. The embedded logs complete wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -84,6 +84,8 @@ class Page(Struct, frozen=True):
 
 
 _NS = 1_000_000_000
+EVENT_OVERHEAD_BYTES = 256
+"""Size of an event in a log besides its data: its other columns, and its entries in the indexes."""
 _KEEP_NEWEST = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
 
 
@@ -100,18 +102,44 @@ class Retention(Struct, frozen=True, kw_only=True):
     """Maximum age of `latest` events that a newer one superseded: enough for a reader that fell behind to look back."""
     superseded_events: int = 100_000
     """Maximum number of superseded `latest` events, so that a flood of progress cannot fill the disk."""
+    superseded_bytes: int = 128 << 20
+    """Maximum size of those events, in bytes, with `EVENT_OVERHEAD_BYTES` for each."""
     newest_per_type: int = 100_000
     """Maximum number of keys per event type in the snapshot. Beyond it the oldest key leaves and is counted."""
     newest_age_s: float = 7 * 86_400.0
     """Time after which a key without new events leaves the snapshot, in seconds."""
+    newest_bytes: int = 512 << 20
+    """Maximum size of the events that are older than the range and kept because they are the newest of their keys, in
+    bytes, with `EVENT_OVERHEAD_BYTES` for each. Beyond it the keys that were silent for longest leave the snapshot."""
     finished_s: float = 900.0
     """Time after which a finished operation leaves the snapshot, in seconds."""
     operations: int = 50_000
     """Maximum number of ended operations that are remembered beyond the snapshot: about 30 MB."""
+    operations_bytes: int = 64 << 20
+    """Maximum size of those operations, in bytes. Beyond it those that ended first are forgotten."""
     operations_age_s: float = 7 * 86_400.0
     """Time for which ended operations are remembered, in seconds. The newest run of each name always stays."""
+    total_bytes: int | None = None
+    """Maximum size of everything that the log stores, in bytes: the range has what the snapshot, superseded events and
+    operations leave of it, at least half. None means that each has its own limit only."""
     keep_newest: Mapping[str, int] = field(default_factory=_KEEP_NEWEST.copy)
     """Number of events to keep per key, by event type. Default: the limits of the built-in catalogue."""
+
+    @classmethod
+    def within(cls, total_bytes: int, **limits: Any) -> "Retention":
+        """Return a retention in which all that the log stores takes at most `total_bytes` together.
+
+        At least half is for the range of durable events, at most a quarter for the snapshot, an eighth for superseded
+        events, and an eighth for ended operations.
+        """
+        return cls(
+            bytes=total_bytes,
+            total_bytes=total_bytes,
+            newest_bytes=total_bytes // 4,
+            superseded_bytes=total_bytes // 8,
+            operations_bytes=min(cls().operations_bytes, total_bytes // 8),
+            **limits,
+        )
 
     def new_newest(self) -> Newest:
         """Return an empty table of newest events with these limits."""
@@ -123,7 +151,11 @@ class Retention(Struct, frozen=True, kw_only=True):
 
     def new_operations(self) -> OperationTable:
         """Return an empty table of operations with these limits."""
-        return OperationTable(ended_age_ns=int(self.operations_age_s * _NS), max_ended=self.operations)
+        return OperationTable(
+            ended_age_ns=int(self.operations_age_s * _NS),
+            max_ended=self.operations,
+            max_ended_bytes=self.operations_bytes,
+        )
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):
@@ -138,8 +170,12 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
     durable_bytes: int
     superseded_events: int
     """`latest` events in the range, superseded or not."""
+    superseded_bytes: int
+    """Size of their data."""
     newest: int
     """Keys in the snapshot."""
+    newest_bytes: int
+    """Size of the events older than the range that are kept for the snapshot; see `Retention.newest_bytes`."""
     newest_evicted: int
     """Keys that left the snapshot because it held too many."""
     trimmed_events: int

@@ -307,6 +307,7 @@ class MemoryLog:
         more = self._newest.expire(now_ns)
         more = self._operations.expire(now_ns, self._jumps.adjust) or more
         self._operations.discard_changes()
+        self._sweeper.operations_bytes = self._operations.ended_bytes
         if self._sweeper.is_due(now_ns):
             more = self._sweeper.step(now_ns) or more
             self._sweeper.commit()

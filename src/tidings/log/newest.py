@@ -309,14 +309,21 @@ class Newest:
     def _last(self, channel: str, key: str | None) -> int:
         return max((group.offsets.get(key, 0) for group in self._groups_of(channel)), default=0)
 
+    def evict(self, channel: str, type: str, key: str | None) -> None:
+        """Let the newest event of a key leave, because the snapshot is too large; it exists."""
+        self._evict_key(channel, self._groups[channel, type], key)
+
     def _evict(self, channel: str, group: _Group, count: int) -> None:
-        ended = self._ended[channel]
         for key in list(islice(group.offsets, count)):
-            self.evicted += 1
-            if key in ended and group.offsets[key] <= ended[key][1]:  # without its end an operation would look live
-                self._release_ended(channel, key)
-            else:
-                self._release(group, key)
+            self._evict_key(channel, group, key)
+
+    def _evict_key(self, channel: str, group: _Group, key: str | None) -> None:
+        self.evicted += 1
+        ended = self._ended[channel]
+        if key in ended and group.offsets[key] <= ended[key][1]:  # without its end an operation would look live
+            self._release_ended(channel, key)
+        else:
+            self._release(group, key)
 
     def _release_ended(self, channel: str, key: str | None) -> None:
         """Remove a key's events up to its end; later ones belong to a new attempt."""

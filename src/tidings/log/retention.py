@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tidings.log.base import LogStatistics, Retention
+from tidings.log.base import EVENT_OVERHEAD_BYTES, LogStatistics, Retention
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.newest import Newest
 from tidings.log.trim_marks import TrimMarks
@@ -75,6 +75,9 @@ class RangeCounts(Struct):
     durable_events: int = 0
     durable_bytes: int = 0
     latest_events: int = 0
+    latest_bytes: int = 0
+    kept_bytes: int = 0
+    """Size of the events below their floor, which are kept as the newest of their keys, overhead included."""
     trimmed: int = 0
     """Durable events trimmed since the log was opened."""
     durable_due_ns: int | None = None
@@ -129,6 +132,12 @@ class RetentionSweeper:
         self._key_counts_before: dict[Slot, int] = {}
         """The values in `_key_counts` that the current step changed, from before the step."""
         self.counts = RangeCounts()
+        self.operations_bytes = 0
+        """Size of the operations, which counts towards `Retention.total_bytes`."""
+        self._kept_after = 0
+        """Offset up to which the current pass of `_evict_kept` has looked at events."""
+        self._kept_seen: int | None = 0
+        """Size of the kept events in this pass; None once a key has left."""
         self.until: int | None = None
         """Offset up to which durable events may be trimmed; None allows all."""
 
@@ -152,6 +161,7 @@ class RetentionSweeper:
         counts = self.counts
         if latest:
             counts.latest_events += 1
+            counts.latest_bytes += size
             if counts.latest_due_ns is None:
                 counts.latest_due_ns = received_ns + self._superseded_age_ns
             return
@@ -160,6 +170,10 @@ class RetentionSweeper:
         if counts.durable_due_ns is None:
             counts.durable_due_ns = received_ns + self._age_ns
         self.count_key(channel, type, key)
+
+    def count_kept(self, size: int) -> None:
+        """Count an event below its floor, as an adapter reads it back."""
+        self.counts.kept_bytes += size + EVENT_OVERHEAD_BYTES
 
     def count_key(self, channel: str, type: str, key: str | None) -> None:
         """Count a durable event of `key`, if only the newest few of its type are kept."""
@@ -183,7 +197,9 @@ class RetentionSweeper:
             durable_events=counts.durable_events,
             durable_bytes=counts.durable_bytes,
             superseded_events=counts.latest_events,
+            superseded_bytes=counts.latest_bytes,
             newest=len(newest),
+            newest_bytes=counts.kept_bytes,
             newest_evicted=newest.evicted,
             trimmed_events=counts.trimmed,
             disk_bytes=disk_bytes,
@@ -193,9 +209,12 @@ class RetentionSweeper:
     def forget(self, offset: int, *, latest: bool, size: int) -> None:
         """Take an event that was counted and whose row is gone out of the counts."""
         counts = self.counts
-        if latest and offset > self._newest.latest_floor:
+        if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
+            counts.kept_bytes -= size + EVENT_OVERHEAD_BYTES
+        elif latest:
             counts.latest_events -= 1
-        elif not latest and offset > self._newest.durable_floor:
+            counts.latest_bytes -= size
+        else:
             counts.durable_events -= 1
             counts.durable_bytes -= size
 
@@ -217,19 +236,41 @@ class RetentionSweeper:
     def is_due(self, now_ns: int) -> bool:
         """Return whether a step would do anything."""
         return bool(
-            self._newest.released or self._crowded or self._durable_is_due(now_ns) or self._latest_is_due(now_ns)
+            self._newest.released
+            or self._crowded
+            or self._keeps_too_much()
+            or self._durable_is_due(now_ns)
+            or self._latest_is_due(now_ns)
         )
 
     def _durable_is_due(self, now_ns: int) -> bool:
         return self._is_over() or _is_reached(self.counts.durable_due_ns, now_ns)
 
     def _latest_is_due(self, now_ns: int) -> bool:
-        over = self.counts.latest_events > self._retention.superseded_events
-        return over or _is_reached(self.counts.latest_due_ns, now_ns)
+        return self._latest_is_over() or _is_reached(self.counts.latest_due_ns, now_ns)
+
+    def _latest_is_over(self) -> bool:
+        counts, retention = self.counts, self._retention
+        return counts.latest_events > retention.superseded_events or self._latest_size() > retention.superseded_bytes
+
+    def _latest_size(self) -> int:
+        return self.counts.latest_bytes + EVENT_OVERHEAD_BYTES * self.counts.latest_events
+
+    def _keeps_too_much(self) -> bool:
+        return self.counts.kept_bytes > self._retention.newest_bytes
 
     def _is_over(self, times: float = 1) -> bool:
+        counts = self.counts
+        return counts.durable_events > times * self._retention.events or counts.durable_bytes > times * self._limit()
+
+    def _limit(self) -> int:
+        """Return how many bytes the data of the range may have."""
         counts, retention = self.counts, self._retention
-        return counts.durable_events > times * retention.events or counts.durable_bytes > times * retention.bytes
+        total = retention.total_bytes
+        if total is None:
+            return retention.bytes
+        others = counts.kept_bytes + self._latest_size() + self.operations_bytes
+        return max(total // 2, min(retention.bytes, total - others))
 
     def step(self, now_ns: int) -> bool:
         """Do one step, in the transaction that the caller opened; return whether more work is waiting.
@@ -245,6 +286,8 @@ class RetentionSweeper:
             self._first_step_ns = now_ns
         self._left = MAX_STEP_ROWS * (FAST_FACTOR if self._is_over(FAST_OVERSHOOT) else 1)
         before.released = self._delete_released()
+        if self._left and self._keeps_too_much():
+            self._evict_kept()
         if self._left:
             self._thin()
         if self._left and self._latest_is_due(now_ns):
@@ -281,11 +324,39 @@ class RetentionSweeper:
         gone = self._newest.take_released(self._left)
         self._left -= len(gone)
         for row in map(self._rows.find, gone):
-            if row is not None and not row.latest:
+            if row is None:
+                continue
+            self.counts.kept_bytes -= row.size + EVENT_OVERHEAD_BYTES
+            if not row.latest:
                 self._trim_marks.mark_trimmed(row.channel, row.offset)
                 self.counts.trimmed += 1
         self._rows.delete(gone)
         return gone
+
+    def _evict_kept(self) -> None:
+        """Let the oldest keys leave the snapshot; the next step deletes their events."""
+        newest = self._newest
+        excess = self.counts.kept_bytes - self._retention.newest_bytes
+        last = max(newest.latest_floor, newest.durable_floor)
+        limit = self._left + _SKIPPED_ROWS
+        rows = self._rows.after(self._kept_after, limit)
+        for row in rows:
+            # Events of the other class, whose floor is lower, lie between them.
+            if row.offset <= (newest.latest_floor if row.latest else newest.durable_floor):
+                size = row.size + EVENT_OVERHEAD_BYTES
+                if self._kept_seen is not None:
+                    self._kept_seen += size
+                excess -= size
+                if newest.offset(row.channel, row.type, row.key) == row.offset:
+                    newest.evict(row.channel, row.type, row.key)
+                    self._kept_seen = None
+            self._kept_after = row.offset
+            if excess <= 0 or row.offset >= last:
+                break
+        if self._kept_after >= last or len(rows) < limit:
+            if self._kept_seen is not None:  # nothing can leave: rows were counted that are gone
+                self.counts.kept_bytes = self._kept_seen
+            self._kept_after = self._kept_seen = 0
 
     def _thin(self) -> None:
         for slot in list(self._crowded)[:1]:
@@ -311,7 +382,7 @@ class RetentionSweeper:
         gone: list[int] = []
         for row, received_ns in zip(rows, self._received(rows, now_ns), strict=True):
             due_ns = received_ns + self._superseded_age_ns
-            if counts.latest_events <= self._retention.superseded_events and due_ns > now_ns:
+            if not self._latest_is_over() and due_ns > now_ns:
                 counts.latest_due_ns = due_ns
                 break
             if len(gone) == self._left:
@@ -319,8 +390,11 @@ class RetentionSweeper:
                 break
             newest.latest_floor = row.offset
             counts.latest_events -= 1
+            counts.latest_bytes -= row.size
             if newest.offset(row.channel, row.type, row.key) != row.offset:
                 gone.append(row.offset)
+            else:
+                self.count_kept(row.size)
         self._left -= len(gone)
         self._rows.delete(gone)
 
@@ -346,6 +420,8 @@ class RetentionSweeper:
                 if newest.offset(row.channel, row.type, row.key) != row.offset:
                     gone.append(row)
                     self._trim_marks.mark_trimmed(row.channel, row.offset)
+                else:
+                    self.count_kept(row.size)
             newest.durable_floor = row.offset
         self._trim(gone)
         self._trim_marks.merge_keys(newest.durable_floor)

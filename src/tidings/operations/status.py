@@ -5,6 +5,7 @@ which events are legal.
 """
 
 from collections.abc import Callable
+from itertools import accumulate, takewhile
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,11 +33,24 @@ bits, are in the log only."""
 MAX_DURATION_MS = 2**63 / 1e6
 """Maximum duration of an attempt, in milliseconds: 292 years, which is 2^63 nanoseconds. A longer one that a producer
 reports is in the log only."""
+_MAX_TEXT_CHARS = 2_000
+"""Maximum characters kept of a message, a reason, a command or a hint; the whole text is in the log."""
+_MAX_NAME_CHARS = 256
+"""Maximum characters kept of a name: of the operation, a step, a host or a user."""
+_MAX_STEP_CHARS = 8_000
+"""Maximum characters kept of the names of the steps of one attempt, planned ones and others."""
+_OVERHEAD_BYTES = 128
+"""Size of an operation's row in a log besides its status."""
+_UNKNOWN_BYTES = 4_096
+"""Size that counts for a status that cannot be encoded."""
 _MAX_DETAILS_CHARS = 8 << 10
 """Maximum characters kept of an error's details: the last ones, because the end of a stack is the most useful part."""
 
 _MAX_DELAY_NS = 5_000_000_000
 """Longest time from an event's timestamp to its receipt, in nanoseconds, for which the two clocks count as equal."""
+
+
+_Text = TypeVar("_Text", str, str | None)
 
 
 class StepStatus(Struct, kw_only=True):
@@ -133,6 +147,13 @@ class OperationStatus(Struct, kw_only=True):
             return None
         return max(0, self.ended_ns - self.started_ns) / 1e9
 
+    def size(self) -> int:
+        """Return about how many bytes the operation takes in a log."""
+        try:
+            return _OVERHEAD_BYTES + len(msgspec.msgpack.encode(self))
+        except (OverflowError, TypeError, ValueError):
+            return _UNKNOWN_BYTES
+
     def apply(self, event: Event, received_ns: int, life: OperationLife) -> None:
         """Apply an event after which the operation's life is `life`.
 
@@ -186,15 +207,20 @@ class OperationStatus(Struct, kw_only=True):
         start = _decode_start(data)
         if start is None:
             return
-        self.name = start.name or self.name
-        self.parent_id = start.parent_id or self.parent_id
-        for name in ("resumes", "host", "pid", "command", "user"):
+        self.name = _clip(start.name, _MAX_NAME_CHARS) or self.name
+        if start.parent_id and len(start.parent_id) <= _MAX_NAME_CHARS:  # a longer one is no operation's id
+            self.parent_id = start.parent_id
+        self.pid = self.pid if start.pid is None else start.pid
+        for name, most in _CLIPPED.items():
             value = getattr(start, name)
             if value is not None:
-                setattr(self, name, value)
+                setattr(self, name, _clip(value, most))
         if start.metadata is not None and len(data) <= _MAX_METADATA_BYTES and _is_encodable(start.metadata):
             self.metadata = start.metadata
-        self.planned = (start.steps or self.planned)[:_MAX_STEPS]
+        if start.steps:
+            names = [_clip(name, _MAX_NAME_CHARS) for name in start.steps[:_MAX_STEPS]]
+            fit = takewhile(lambda chars: chars <= _MAX_STEP_CHARS, accumulate(map(len, names)))
+            self.planned = names[: len(list(fit))]
         self.total_steps = start.total_steps or len(self.planned) or self.total_steps
 
     def _apply_progress(self, event: Event, received_ns: int) -> None:
@@ -205,17 +231,18 @@ class OperationStatus(Struct, kw_only=True):
         if not progress.indeterminate and (self.progress is None or progress.progress > self.progress):
             self.progress = progress.progress
             self.advanced_ns = received_ns
-        if progress.current_step and progress.current_step != self.current_step:
-            self.current_step = progress.current_step
+        step = _clip(progress.current_step, _MAX_NAME_CHARS)
+        if step and step != self.current_step:
+            self.current_step = step
             self.advanced_ns = received_ns
-            self._enter_step(progress.current_step, stored_nanoseconds(event.timestamp, received_ns))
+            self._enter_step(step, stored_nanoseconds(event.timestamp, received_ns))
         self.total_steps = progress.total_steps or self.total_steps
-        self.message = progress.message or self.message
+        self.message = _clip(progress.message, _MAX_TEXT_CHARS) or self.message
 
     def _enter_step(self, name: str, at_ns: int) -> None:
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
-        if len(self.steps) < _MAX_STEPS:
+        if len(self.steps) < _MAX_STEPS and sum(len(step.name) for step in self.steps) < _MAX_STEP_CHARS:
             self.steps.append(StepStatus(name=name, started_ns=at_ns))
 
     def _apply_end(self, transition: Transition, data: bytes, at_ns: int) -> None:
@@ -227,7 +254,7 @@ class OperationStatus(Struct, kw_only=True):
             completed = _decode_complete(data)
             if completed is None:
                 return
-            self.message = completed.message or self.message
+            self.message = _clip(completed.message, _MAX_TEXT_CHARS) or self.message
             if completed.duration_ms is not None:
                 self.duration_ms = min(completed.duration_ms, MAX_DURATION_MS)
             is_kept = len(data) <= _MAX_METADATA_BYTES and _is_encodable(completed.result)
@@ -238,16 +265,31 @@ class OperationStatus(Struct, kw_only=True):
                 return
             self.error = ErrorData(
                 code=failed.code,
-                message=failed.message,
+                message=_clip(failed.message, _MAX_TEXT_CHARS),
                 details=(failed.details or "")[-_MAX_DETAILS_CHARS:] or None,
                 recoverable=failed.recoverable,
-                hint=failed.hint,
+                hint=_clip(failed.hint, _MAX_TEXT_CHARS),
             )
         else:
             cancelled = _decode_cancelled(data)
             if cancelled is None:
                 return
-            self.reason, self.cancelled_by = cancelled.reason, cancelled.cancelled_by
+            self.reason = _clip(cancelled.reason, _MAX_TEXT_CHARS)
+            self.cancelled_by = _clip(cancelled.cancelled_by, _MAX_NAME_CHARS)
+
+
+_CLIPPED = {
+    "resumes": _MAX_NAME_CHARS,
+    "host": _MAX_NAME_CHARS,
+    "command": _MAX_TEXT_CHARS,
+    "user": _MAX_NAME_CHARS,
+}
+"""Fields of a start that are kept as they are, and their maximum characters."""
+
+
+def _clip(text: _Text, most: int) -> _Text:
+    """Return `text`, cut to at most `most` characters."""
+    return text if text is None or len(text) <= most else text[: most - 1] + "…"
 
 
 def _is_encodable(value: Any) -> bool:

@@ -70,11 +70,17 @@ class OperationTable:
     Args:
         ended_age_ns: Age in nanoseconds after which an ended operation is removed.
         max_ended: Number of ended operations beyond which the oldest are removed; the newest run of each name stays.
+        max_ended_bytes: Size of ended operations beyond which the oldest are removed, that of each name last.
     """
 
-    def __init__(self, *, ended_age_ns: int, max_ended: int) -> None:
+    def __init__(self, *, ended_age_ns: int, max_ended: int, max_ended_bytes: int) -> None:
         self._ended_age_ns = ended_age_ns
         self._max_ended = max_ended
+        self._max_ended_bytes = max_ended_bytes
+        self._sizes: dict[str, int] = {}
+        """Sizes of the ended operations, in bytes."""
+        self.ended_bytes = 0
+        """Size of all ended operations, in bytes."""
         self._live: dict[str, OperationStatus] = {}
         self._ended: dict[str, OperationStatus] = {}
         """Ended operations, in the order of their ends."""
@@ -95,7 +101,7 @@ class OperationTable:
         self.removed: deque[int] = deque()
         """Numbers of removed operations: the log's adapter deletes their rows."""
         self.evicted = 0
-        """Ended operations removed because there were too many."""
+        """Ended operations removed because there were too many, or they were too large."""
 
     def __len__(self) -> int:
         """Return the number of live operations."""
@@ -247,13 +253,17 @@ class OperationTable:
                 self._of_producer.setdefault(life.producer_id, {})[operation_id] = None
             return
         self._ended[operation_id] = status
-        if len(self._ended) > self._max_ended:
+        self.ended_bytes -= self._sizes.get(operation_id, 0)
+        size = self._sizes[operation_id] = status.size()
+        self.ended_bytes += size
+        if len(self._ended) > self._max_ended or self.ended_bytes > self._max_ended_bytes:
             self._evict()
 
     def _unindex(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         if self._live.pop(operation_id, None) is None:
             self._ended.pop(operation_id, None)
+            self.ended_bytes -= self._sizes.pop(operation_id, 0)
             return
         if status.parent_id is not None:
             _discard(self._live_children, status.parent_id, operation_id)
@@ -318,10 +328,16 @@ class OperationTable:
         return history is not None and history.newest == status.operation_id
 
     def _evict(self) -> None:
-        """Remove some of the oldest ended operations; the newest run of a name last."""
+        """Remove some of the oldest ended operations; the newest run of a name last, and the newest of all never."""
+        are_many = len(self._ended) > self._max_ended
+        enough_bytes = self._max_ended_bytes - self._max_ended_bytes // 100
         most = max(1, self._max_ended // 100)
-        free = (status for status in self._ended.values() if not self._is_newest_of_name(status))
-        for status in list(islice(free, most)) or list(islice(self._ended.values(), most)):
+        newest = next(reversed(self._ended))  # the history of its name does not have it yet
+        older = (status for operation_id, status in self._ended.items() if operation_id != newest)
+        free = (status for status in older if not self._is_newest_of_name(status))
+        for status in list(islice(free, most)) or list(islice(self._ended.values(), min(most, len(self._ended) - 1))):
+            if not are_many and self.ended_bytes <= enough_bytes:
+                break
             self.evicted += 1
             self._remove(status)
 

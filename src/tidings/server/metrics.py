@@ -173,6 +173,9 @@ def _log(running: RunningHub) -> Iterator[Metric]:
         "tidings_log_set_aside", "Rows that could not be read or written and were set aside.", statistics.set_aside
     )
     yield _gauge("tidings_log_newest", "Keys in the snapshot.", statistics.newest)
+    yield _gauge("tidings_log_newest_bytes", "Size of the events kept for the snapshot only.", statistics.newest_bytes)
+    yield _gauge("tidings_log_latest_bytes", "Bytes of data of the superseded events.", statistics.superseded_bytes)
+    yield _gauge("tidings_log_operations_bytes", "Size of the ended operations.", running.hub.operations.ended_bytes)
     yield _counter("tidings_log_newest_evicted", "Keys evicted from the full snapshot.", statistics.newest_evicted)
     yield _counter("tidings_log_trimmed_events", "Durable events removed by retention.", statistics.trimmed_events)
 

@@ -17,6 +17,7 @@ from tidings.log.base import Retention
 from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
+from tidings.protocol.message_types import SlotEffect
 from tidings.testing.log_conformance.harness import EventFactory
 
 DISK = 48 << 20
@@ -200,3 +201,28 @@ def test_failed_commit_leaves_no_trace(tmp_path: Path) -> None:
     assert outcome["after"] == 21
     assert outcome["history"] == [*range(1, 21), *range(21, 31)]
     assert verify(tmp_path / "data").faults == ()
+
+
+@needs_mount
+def test_snapshot_and_operations_never_fill_the_disk(sqlite: SqliteHarness, disk: Path) -> None:
+    """Every operation and key is new, so that nothing is superseded; written is twice what the disk holds."""
+    log = sqlite.open_at(disk / "data", Retention.within(8 << 20), ballast_bytes=BALLAST)
+    text = "x" * 3_000
+    for number in range(0, 2 * DISK // 12_000, 10):
+        batch = []
+        for key in (f"op-{number + index}" for index in range(10)):
+            start = {"operation_id": key, "name": key, "command": text}
+            failed = {"operation_id": key, "code": "c", "message": text, "recoverable": False}
+            batch += [
+                make("operation:start", key, data=json.dumps(start).encode()),
+                make("operation:progress", key, data=json.dumps({"operation_id": key, "progress": 1}).encode()),
+                make("operation:failed", key, data=json.dumps(failed).encode(), effect=SlotEffect.END),
+                make("data:update", key, data=json.dumps({"dataset": key, "url": text}).encode()),
+            ]
+        sqlite.append(log, *batch)
+        sqlite.maintain(log, make.now_ns)
+    statistics = log.statistics()
+    assert statistics.durable_bytes + statistics.newest_bytes + log.operations.ended_bytes <= 8 << 20
+    assert statistics.disk_bytes < DISK // 2
+    sqlite.close_one(log)
+    assert verify(disk / "data").faults == ()

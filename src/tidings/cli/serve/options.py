@@ -58,9 +58,9 @@ class ServeSettings:
     retention_events: Annotated[
         int, About(integer(1), "Maximum number of durable events; the oldest are deleted.", _KEPT)
     ] = _RETENTION.events
-    retention_bytes: Annotated[int, About(size(1 << 16), "Maximum size of the data of durable events.", _KEPT)] = (
-        _RETENTION.bytes
-    )
+    retention_bytes: Annotated[
+        int, About(size(1 << 16), "Maximum size of what the log stores; oldest first.", _KEPT)
+    ] = _RETENTION.bytes
     retention_age: Annotated[float, About(duration(1, _CENTURY_S), "Maximum age of durable events.", _KEPT)] = (
         _RETENTION.age_s
     )

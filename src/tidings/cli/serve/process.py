@@ -74,9 +74,9 @@ class HubProcess:
         self._settings = settings
         self._contract = contract
         self._max_connections = max_connections
-        self._retention = Retention(
+        self._retention = Retention.within(
+            settings.retention_bytes,
             events=settings.retention_events,
-            bytes=settings.retention_bytes,
             age_s=settings.retention_age,
             keep_newest=contract.keep_newest,
         )

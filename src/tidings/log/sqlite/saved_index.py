@@ -28,6 +28,8 @@ PIECE_SIZE = 2_500
 _FETCH_SIZE = 500
 _COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
 _ROW_TYPES = {(int, int, int, str, str, key, int, int) for key in (str, type(None))}
+_COUNTS = ("durable_events", "durable_bytes", "latest_events", "latest_bytes", "kept_bytes")
+"""The names in `meta` of the saved counts."""
 _TEXT_MARKS = ("boot", "thinned")
 """The names in `meta` whose values are text instead of numbers."""
 _DONE = object()
@@ -87,12 +89,14 @@ class SavedIndex:
         newest.durable_floor, newest.latest_floor = meta["durable_floor"], meta["latest_floor"]
         head: int = meta["head"]
         counted_to = head
-        saved_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
+        # A file of an older version does not have all counts.
+        is_usable = meta["thinned"] == self._thinned and all(name in meta for name in _COUNTS)
+        saved_to = meta["folded_to"] if is_usable else 0
         if saved_to > head:
             raise ValueError(f"the index was saved up to {saved_to}, but the newest event is {head}")
         saved = self._read_saved(meta["generation"]) if saved_to else None
         if saved is not None:
-            sweeper.restore(RangeCounts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
+            sweeper.restore(RangeCounts(**{name: meta[name] for name in _COUNTS}))
             self._restore_saved(saved_to, *saved)
         else:
             counted_to = saved_to = 0
@@ -155,6 +159,8 @@ class SavedIndex:
     def _count(self, row: SqlRow, counted_to: int) -> None:
         offset, latest, _, channel, type, key, received_ns, size = row
         if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
+            if not counted_to:
+                self._sweeper.count_kept(size)
             return
         if offset > counted_to:
             received_ns = self._jumps.adjust(offset, received_ns)

@@ -205,6 +205,7 @@ class SqliteState:
     def expire(self, now_ns: int) -> bool:
         """Remove some entries that are too old from the tables in memory; return whether to continue."""
         more = self.newest.expire(now_ns)
+        self._sweeper.operations_bytes = self.operations.ended_bytes
         return self.operations.expire(now_ns, self.jumps.adjust) or more
 
     def is_due(self, now_ns: int) -> bool:
@@ -268,7 +269,7 @@ class SqliteState:
         counts, newest = self._sweeper.counts, self.newest
         # The head is saved because a log that was emptied must not begin again at 1.
         self._connection.executemany(
-            "UPDATE meta SET value = ? WHERE name = ?",
+            "INSERT OR REPLACE INTO meta (value, name) VALUES (?, ?)",  # older files lack some
             (
                 (self.head, "head"),
                 (newest.durable_floor, "durable_floor"),
@@ -276,6 +277,8 @@ class SqliteState:
                 (counts.durable_events, "durable_events"),
                 (counts.durable_bytes, "durable_bytes"),
                 (counts.latest_events, "latest_events"),
+                (counts.latest_bytes, "latest_bytes"),
+                (counts.kept_bytes, "kept_bytes"),
             ),
         )
         for (channel, key), trimmed in self._trim_marks.changed().items():

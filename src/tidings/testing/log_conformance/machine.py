@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tidings.log.base import EventToAppend, KnownEvent, Log, Query, Record, Retention
+from tidings.log.base import EVENT_OVERHEAD_BYTES, EventToAppend, KnownEvent, Log, Query, Record, Retention
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -237,9 +237,25 @@ class LogMachine(RuleBasedStateMachine):
         durable = [record for record in history if not is_latest(record) and record.offset >= statistics.first]
         assert statistics.durable_events == len(durable)
         assert statistics.durable_bytes == sum(len(record.event.data) for record in durable)
+        self._check_sizes(history)
         for slot in {slot_of(record.event) for record in history}:
             if keep := RETENTION.keep_newest.get(slot[1]) if slot[2] is not None else None:
                 assert sum(slot_of(record.event) == slot for record in history) <= 2 * keep
+
+    def _check_sizes(self, history: list[Record]) -> None:
+        """Compare the sizes that limits depend on with those of the events in the log."""
+        superseded = kept = 0
+        newest = self.log.newest
+        for record in history:
+            size = len(record.event.data)
+            floor = newest.latest_floor if is_latest(record) else newest.durable_floor
+            if record.offset <= floor:
+                kept += size + EVENT_OVERHEAD_BYTES
+            elif is_latest(record):
+                superseded += size
+        statistics = self.log.statistics()
+        assert (statistics.superseded_bytes, statistics.newest_bytes) == (superseded, kept)
+        assert kept <= RETENTION.newest_bytes
 
     @rule(killed=st.booleans())
     def open_again(self, killed: bool) -> None:

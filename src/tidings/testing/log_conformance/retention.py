@@ -1,6 +1,6 @@
 """Tests of the guarantees of retention: which events may be removed, and that readers can detect it."""
 
-from tidings.log.base import Query, Record, Retention
+from tidings.log.base import EVENT_OVERHEAD_BYTES, Query, Record, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.harness import ALL, EventFactory, LogHarness
@@ -72,6 +72,67 @@ class RetentionTests:
         assert _offsets(harness.snapshot(log)) == [7, 8, 9]
         assert _offsets(harness.history(log)) == [7, 8, 9]
         assert log.trimmed(0, DATA) == 6
+
+    def test_keys_beyond_a_size_leave_the_snapshot_oldest_first(self, harness: LogHarness) -> None:
+        size = 10_000
+        retention = Retention(events=5, newest_bytes=20 * (size + EVENT_OVERHEAD_BYTES))
+        log, make = harness.open(retention), EventFactory()
+        data = b'"' + b"x" * (size - 2) + b'"'
+        for number in range(100):
+            harness.append(log, make("data:update", f"key-{number}", data=data))
+            harness.maintain(log, make.now_ns)
+        assert _offsets(harness.snapshot(log)) == list(range(76, 101))
+        assert _offsets(harness.history(log)) == list(range(76, 101))
+        assert log.statistics().newest_bytes == retention.newest_bytes
+        assert log.statistics().newest_evicted == 75
+        assert log.trimmed(0, DATA) == 75
+        assert log.trimmed(75, DATA) is None
+
+    def test_operation_beyond_a_size_leaves_the_snapshot_whole(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=3, superseded_events=0, newest_bytes=4_000)), EventFactory()
+        for number in range(30):
+            key = f"op-{number}"
+            harness.append(log, make("operation:start", key), make("operation:progress", key))
+            harness.append(log, make("operation:complete", key, effect=SlotEffect.END))
+            harness.maintain(log, make.now_ns)
+        types: dict[str, set[str]] = {}
+        for record in harness.snapshot(log):
+            types.setdefault(str(record.event.key), set()).add(record.event.type)
+        assert 0 < len(types) < 30
+        assert all("operation:complete" in of_key for of_key in types.values()), "none of them looks live"
+        assert log.statistics().newest_bytes <= 4_000
+
+    def test_superseded_latest_events_are_trimmed_beyond_a_size(self, harness: LogHarness) -> None:
+        size = 1_000
+        log, make = harness.open(Retention(superseded_bytes=10 * (size + EVENT_OVERHEAD_BYTES))), EventFactory()
+        for _ in range(100):
+            harness.append(log, make("operation:progress", "op", data=b"1" * size))
+        harness.maintain(log, make.now_ns)
+        assert _offsets(harness.history(log)) == list(range(91, 101))
+        assert log.statistics().superseded_bytes == 10 * size
+
+    def test_everything_that_is_stored_counts_towards_the_total(self, harness: LogHarness) -> None:
+        total = 400_000
+        log, make = harness.open(Retention.within(total)), EventFactory()
+        text = "x" * 1_500
+        for number in range(1_000):
+            key = f"op-{number}"
+            progress = f'{{"operation_id":"{key}","progress":5,"message":"{text}"}}'.encode()
+            start = f'{{"operation_id":"{key}","name":"{key}","command":"{text}"}}'.encode()
+            end = f'{{"operation_id":"{key}","code":"c","message":"{text}","recoverable":false}}'.encode()
+            harness.append(log, make("operation:start", key, data=start))
+            harness.append(log, make("operation:progress", key, data=progress))
+            harness.append(log, make("operation:failed", key, data=end, effect=SlotEffect.END))
+            harness.append(log, make("data:update", key, data=f'"{text}"'.encode()))
+            log.maintain(make.now_ns)
+        harness.maintain(log, make.now_ns)
+        statistics = log.statistics()
+        stored = sum(len(record.event.data) for record in harness.history(log)) + log.operations.ended_bytes
+        assert total // 2 <= stored <= total
+        assert statistics.newest_bytes <= total // 4
+        assert log.operations.ended_bytes <= total // 8
+        assert log.operations.get("op-999") is not None
+        assert log.operations.get("op-0") is None
 
     def test_superseded_latest_events_are_trimmed_after_their_age(self, harness: LogHarness) -> None:
         log, make = harness.open(Retention(superseded_age_s=60.0)), EventFactory()
