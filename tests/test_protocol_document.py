@@ -20,8 +20,8 @@ from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageTyp
 from tidings.protocol.revisions import REVISION
 from tidings.server import operation_metrics
 from tidings.server.http import body, long_poll, operations_query, publish, query
+from tidings.server.websocket import inbound_budget, protocol, upgrade
 from tidings.server.websocket import message_reader as message_reader
-from tidings.server.websocket import protocol, upgrade
 
 PROTOCOL = Document("PROTOCOL.md")
 REFERENCE = {path.stem: Document(str(path.relative_to(ROOT))) for path in sorted(ROOT.glob("docs/protocol/*.md"))}
@@ -203,6 +203,7 @@ def test_table_of_limits_matches_the_code() -> None:
         "refused messages, Pings and small fragments of one connection": (
             f"{rate_limits.MAX_OVERHEAD:,}, and {rate_limits.OVERHEAD_PER_S:g} more each second"
         ),
+        "incomplete messages of all WebSocket connections": f"{inbound_budget.MAX_INBOUND_BYTES:,} bytes",
         "unread replies of one connection": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
         "wait for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, RateLimited, TidingsError
+from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, Overloaded, RateLimited, TidingsError
 from tidings.hub.commands import run_command
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
@@ -234,6 +234,16 @@ class HubConnection:
     def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
         self._reject(BinaryMessage("invalid binary message: expected a text frame"), _scan_labels(body))
+
+    def overloaded(self) -> None:
+        """Close the connection: what it has sent and not completed exceeds the memory for all connections."""
+        if not self.closing:
+            log.warning(
+                "connection dropped: the budget for incomplete messages is used", connection_id=self.connection_id
+            )
+            self._reject(
+                Overloaded("the incomplete messages of all connections exceed the hub's memory for them"), None
+            )
 
     def overhead_received(self, count: int) -> None:
         """Count control frames, small fragments or refused messages, which cost the hub time and bring it nothing.

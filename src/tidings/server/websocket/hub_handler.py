@@ -115,6 +115,7 @@ class _NativeHandler:
         "_connection",
         "_socket",
         "overhead_received",
+        "overloaded",
         "pause_writing",
         "resume_writing",
         "text_received",
@@ -126,6 +127,7 @@ class _NativeHandler:
         self._app = app
         # The methods that are called often are the connection's own.
         self.overhead_received = connection.overhead_received
+        self.overloaded = connection.overloaded
         self.text_received = connection.received
         self.pause_writing = connection.pause_writing
         self.resume_writing = connection.resume_writing

@@ -147,8 +147,11 @@ class MessageReader:
 
     def release(self) -> None:
         """Release the memory at the end of the connection; the suspended parser and its protocol form a cycle."""
+        self._data, self._place, self.more = b"", 0, False
+        self._fragments = None
         if self._protocol is not None:
             self._protocol.parser.close()
+            self._protocol.reader.buffer.clear()
 
     def _take_over(self) -> Protocol:
         # Not the handshake's own protocol: its parser would keep the request as long as the connection lives.

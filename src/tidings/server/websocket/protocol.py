@@ -22,6 +22,7 @@ from websockets.frames import CloseCode
 from tidings.server.websocket.accept_queue import AcceptQueue
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
+from tidings.server.websocket.inbound_budget import InboundBudget
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
 from tidings.server.websocket.read_queue import ReadQueue
 from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout
@@ -54,6 +55,8 @@ class WebSocketHandler(Protocol):
     An optional method `shutdown()` is called when the server drains; without it the connection is closed with 1001.
     An optional method `overhead_received(count)` is called with the number of control frames and small fragments that
     were read: they cost the server time and carry nothing.
+    An optional method `overloaded()` is called before the connection is closed with 1013, because its incomplete
+    messages exceed the server's memory for all of them.
     An optional method `invalid_text_received(body)` may send an error about a text message that is not UTF-8, before
     the connection is closed with 1007.
     An exception that escapes from a call is logged and closes the connection with 1011.
@@ -121,6 +124,7 @@ class WebSocket(asyncio.Protocol):
     application: ClassVar[WebSocketApplication]
     accept_queue: ClassVar[AcceptQueue]
     read_queue: ClassVar[ReadQueue]
+    inbound_budget: ClassVar[InboundBudget]
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     __slots__ = (
@@ -264,6 +268,8 @@ class WebSocket(asyncio.Protocol):
             self._reader.push(data)
             if not self._turn_due and not self._reading_paused:
                 self._queue_turn()
+            if self._turn_due or self._reading_paused:  # otherwise the turn has done it
+                self.inbound_budget.update(self, self._kept_bytes())
         elif self._phase is _Phase.CONNECTING:
             first = not self._early
             self._early += data
@@ -289,6 +295,7 @@ class WebSocket(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._reader.release()
+        self.inbound_budget.update(self, 0)
 
     def pause_writing(self) -> None:
         """Forward the transport's call to the handler."""
@@ -370,7 +377,34 @@ class WebSocket(asyncio.Protocol):
             return True
         self._turn_due = False
         self._resume_transport()
+        self.inbound_budget.update(self, self._kept_bytes())
         return False
+
+    # `InboundConnection`: bytes that are kept.
+
+    def waits_for_peer(self) -> bool:
+        """See `InboundConnection.waits_for_peer`."""
+        return not self._turn_due and not self._reading_paused
+
+    def drop_inbound(self) -> None:
+        """See `InboundConnection.drop_inbound`: report it, and end the connection with 1013."""
+        if self._phase is _Phase.OPEN:
+            report = getattr(self._handler, "overloaded", None)
+            if report is not None:
+                self._guard(report)
+            self.close(CloseCode.TRY_AGAIN_LATER, "the server is overloaded")
+        self._reader.release()
+        self._held.clear()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()  # unread bytes at a close would destroy our Close; see `_end`
+        else:
+            self._transport.close()
+        self._finish(CloseCode.TRY_AGAIN_LATER, "the server is overloaded")
+        self._phase = _Phase.ENDED
+        self._resume_transport()
+
+    def _kept_bytes(self) -> int:
+        return self._reader.incomplete_bytes + sum(len(body) for _, body in self._held)
 
     def _read_slice(self, deadline: float) -> None:
         messages = self._reader.read()
@@ -530,6 +564,7 @@ def websocket_protocol(
         "application": application,
         "accept_queue": AcceptQueue(),
         "read_queue": ReadQueue(),
+        "inbound_budget": InboundBudget(),
         "subprotocols": tuple(subprotocols),
     }
     return type("ServedWebSocket", (WebSocket,), members)
