@@ -181,6 +181,7 @@ def test_attempts_in_a_memory_log_end_once() -> None:
 
 def test_attempts_in_a_reopened_file_end_once(tmp_path: Path) -> None:
     folders = (tmp_path / f"{number}" for number in count())
+    epochs = (f"{number:08x}" for number in count())  # every opening begins a new one
 
     class SqliteMachine(OperationMachine):
         def open_log(self, loop: ManualLoop) -> Log:
@@ -188,7 +189,7 @@ def test_attempts_in_a_reopened_file_end_once(tmp_path: Path) -> None:
             return self._open(loop)
 
         def _open(self, loop: ManualLoop) -> SqliteLog:
-            return SqliteLog(self.folder, loop, lambda: EPOCH, retention=RETENTION, ballast_bytes=0)
+            return SqliteLog(self.folder, loop, epochs.__next__, retention=RETENTION, ballast_bytes=0)
 
         def reopen_log(self, loop: ManualLoop) -> Log:
             known = _known(self.log)
