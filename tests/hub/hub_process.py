@@ -18,14 +18,18 @@ class HubProcess:
     Args:
         folder: Folder of its log and of its stderr.
         options: Options of `tidings serve`.
+        open_files: Number of files that it may open; None for the limit of this process.
         variables: Environment variables in addition to those of every test.
     """
 
-    def __init__(self, folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, open_files: int | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
+        limit = [] if open_files is None else ["prlimit", f"--nofile={open_files}"]
         # A file, because no one reads a pipe while thousands connect, and a hub that cannot write its log lines blocks.
         with (folder / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
-                [*TIDINGS, "serve", "--port", "0", "--data", str(folder / "log"), *options],
+                [*limit, *TIDINGS, "serve", "--port", "0", "--data", str(folder / "log"), *options],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

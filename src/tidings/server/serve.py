@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, cast
 import uvicorn
 
 from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
+from tidings.server.tcp_limit import TcpLimit
 from tidings.server.websocket.upgrade import UpgradableHttpProtocol
 
 _MAX_PORT_ATTEMPTS = 8
@@ -192,6 +193,7 @@ class DrainingServer(uvicorn.Server):
         on_ready: Callable[[Sequence[ListenAddress]], None] | None = None,
         on_drain: Callable[[], Awaitable[None]] | None = None,
         lifespan: Literal["auto", "on", "off"] = "auto",
+        max_tcp_connections: int | None = None,
     ) -> None:
         """Prepare the server; nothing is opened yet.
 
@@ -206,6 +208,8 @@ class DrainingServer(uvicorn.Server):
             on_ready: Called once the sockets listen and the application has started.
             on_drain: Awaited, for up to half of the grace period, before the connections are asked to end.
             lifespan: Whether `app` has an ASGI lifespan.
+            max_tcp_connections: Open TCP connections, beyond which a new one replaces the oldest that sent no request;
+                less than the number of files that the process may open. None for no limit.
 
         Raises:
             ConfigError: There is a key without a certificate.
@@ -219,7 +223,7 @@ class DrainingServer(uvicorn.Server):
             interface="asgi3",  # uvicorn would guess, and take a bound method for ASGI 2
             host=host,
             port=port,
-            http=UpgradableHttpProtocol,
+            http=type("ServedHttp", (UpgradableHttpProtocol,), {"tcp_limit": TcpLimit(max_tcp_connections)}),
             ws="none" if websocket is None else websocket,
             lifespan=lifespan,
             log_config=None,

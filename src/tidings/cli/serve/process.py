@@ -34,6 +34,12 @@ from tidings.version import __version__
 _RESERVED_FILES = 256
 """File descriptors beside those of connections: of the log, the event loop and libraries."""
 
+_SPARE_FILES = 128
+"""Those that TCP connections without a request may not take."""
+
+_SPARE_CONNECTIONS = 1_000
+"""TCP connections of HTTP requests, beside WebSockets and event streams."""
+
 log = structlog.get_logger("tidings.serve")
 
 
@@ -104,6 +110,7 @@ class HubProcess:
             lifespan="off",
             on_ready=self._report_ready,
             on_drain=self._drain,
+            max_tcp_connections=_limit_tcp_connections(self._max_connections),
         )
 
     async def serve(self) -> None:
@@ -227,3 +234,14 @@ def _raise_file_limit(connections: int) -> int:
     if soft == resource.RLIM_INFINITY or soft >= files:
         return connections
     return max(1, soft - _RESERVED_FILES)
+
+
+def _limit_tcp_connections(connections: int) -> int:
+    """Return the number of TCP connections beside which the hub can still open its files."""
+    limit = connections + _SPARE_CONNECTIONS
+    if sys.platform == "win32":
+        return limit
+    import resource
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if files == resource.RLIM_INFINITY else max(1, min(limit, files - _SPARE_FILES))

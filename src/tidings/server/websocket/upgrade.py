@@ -3,16 +3,25 @@
 import asyncio
 import contextlib
 from http import HTTPStatus
-from typing import Any, Final, NoReturn, cast
+from typing import Any, ClassVar, Final, NoReturn, cast
 
 import httptools
 from msgspec import structs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tidings.exceptions import HeadTooLarge, MethodNotAllowed, NotSupported, RequestError, TidingsError, UrlTooLong
+from tidings.exceptions import (
+    HeadTooLarge,
+    MethodNotAllowed,
+    NotSupported,
+    RequestError,
+    TidingsError,
+    TooManyConnections,
+    UrlTooLong,
+)
 from tidings.server.asgi.scope import check_repeated
 from tidings.server.http.responses import error_answer
+from tidings.server.tcp_limit import TcpLimit
 from tidings.server.websocket.socket_options import apply_socket_options
 
 MAX_HEAD_BYTES: Final = 32_768
@@ -45,6 +54,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     connection after a request still gets the answer.
     """
 
+    tcp_limit: ClassVar[TcpLimit] = TcpLimit(None)
     _head_bytes = 0
     """Bytes since the parser's last sign of progress: an unfinished head, or unfinished trailers."""
     _head_timer: asyncio.TimerHandle | None = None
@@ -60,6 +70,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, transport))
         apply_socket_options(transport)
         self._await_head()
+        if not self.tcp_limit.admits(self, len(self.connections)):
+            self._refuse(TooManyConnections("too many TCP connections are open"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release all resources."""
@@ -113,12 +125,14 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+        self.tcp_limit.add(self)
 
     def _head_arrived(self) -> None:
         self._head_bytes = -1
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+            self.tcp_limit.discard(self)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a request that cannot be parsed, and close the connection."""
