@@ -208,7 +208,7 @@ class OperationStatus(Struct, kw_only=True):
         if start is None:
             return
         self.name = _clip(start.name, _MAX_NAME_CHARS) or self.name
-        if start.parent_id and len(start.parent_id) <= _MAX_NAME_CHARS:  # a longer one is no operation's id
+        if start.parent_id and len(start.parent_id) <= _MAX_NAME_CHARS:  # operation ids are not longer
             self.parent_id = start.parent_id
         self.pid = self.pid if start.pid is None else start.pid
         for name, most in _CLIPPED.items():

@@ -1,0 +1,31 @@
+"""Events that are meant to break a real hub: it goes on, its memory is bounded, and its data folder is whole."""
+
+from pathlib import Path
+
+import pytest
+from benchmarks.hostile.measure import measure
+from benchmarks.hostile.registry import all_attacks
+
+from tidings.log.base import Retention
+from tidings.log.sqlite.inspect import verify
+from tidings.log.sqlite.state import open_log
+
+pytestmark = pytest.mark.alone
+
+MAX_PEAK_BYTES = 200 << 20
+"""Over the idle hub: the ring, ended operations of 64 MiB, and their events on the way."""
+
+
+@pytest.mark.parametrize(("name", "scale"), [("absurd-events", 1.0), ("long-texts", 1.0)])
+def test_accepted_events_break_neither_the_hub_nor_its_folder(name: str, scale: float, tmp_path: Path) -> None:
+    outcome = measure(all_attacks()[name], tmp_path, seconds=6.0, scale=scale)
+    assert not outcome.hub_ended
+    assert outcome.waits.lost == 0
+    assert outcome.peak_over_idle_bytes <= MAX_PEAK_BYTES
+    assert verify(tmp_path / "data").faults == ()
+    state = open_log(tmp_path / "data" / "log.db", lambda: "00000000", Retention(), save_every=1_000)
+    assert len(state.operations.names) > 0
+    state.close()
+    stderr = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in stderr
+    assert "a recurring job failed" not in stderr
