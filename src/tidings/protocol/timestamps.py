@@ -15,7 +15,7 @@ GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 MIN_YEAR, MAX_YEAR = 1678, 2261
 """The years whose moments are nanoseconds since 1970 in 64 bits, as Go's `time.Time.UnixNano` counts them
 (https://pkg.go.dev/time#Time.UnixNano). Events have timestamps within them."""
-MIN_UNIX_NS, MAX_UNIX_NS = -(2**63), 2**63 - 1
+MIN_UNIX_NS = -(2**63)
 
 _RFC_3339 = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -121,9 +121,11 @@ def to_nanoseconds(text: str) -> int:
 def stored_nanoseconds(text: str, received_ns: int) -> int:
     """Return the timestamp of an event in a log as nanoseconds since 1970, in 64 bits and never after its receipt.
 
-    Any text has a result: older hubs stored timestamps of every year, and a row may be damaged.
+    Any text has a result: older hubs stored timestamps of every year, and a row may be damaged. What is not a moment
+    in 64 bits counts as a timestamp that was left out.
     """
     try:
-        return max(MIN_UNIX_NS, min(to_nanoseconds(text), received_ns))
+        unix_ns = to_nanoseconds(text)
     except InvalidTimestamp:
         return received_ns
+    return min(unix_ns, received_ns) if unix_ns >= MIN_UNIX_NS else received_ns
