@@ -1,6 +1,4 @@
-import ast
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,8 +20,6 @@ from tidings.protocol.messages import (
     Unsubscribe,
 )
 from tidings.protocol.payloads import Payload, encode_payload
-
-SOURCE = Path(messages.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -85,21 +81,6 @@ def test_empty_channels_are_encoded_as_an_empty_list(reply: Payload) -> None:
 
 def test_subprotocol_is_tidings_v1() -> None:
     assert messages.SUBPROTOCOL == "tidings.v1"
-
-
-def test_message_type_literal_stands_in_one_source_file() -> None:
-    homes = {str(member): "protocol/message_types.py" for member in MessageType}
-    homes |= {spec.name: "protocol/messages.py" for spec in MESSAGES if not isinstance(spec.name, MessageType)}
-    strays = [
-        f"{path.relative_to(SOURCE)}:{node.lineno}: {node.value}"
-        for path in SOURCE.rglob("*.py")
-        # The log's conformance suite is a test suite that users run: its types are test data.
-        if "log_conformance" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if homes.get(node.value, str(path.relative_to(SOURCE))) != str(path.relative_to(SOURCE))
-    ]
-    assert strays == []
 
 
 def test_each_served_command_has_a_handler() -> None:
