@@ -109,15 +109,17 @@ async def test_5000_operations_are_paged_once_while_others_change() -> None:
 
 
 def test_large_page_ends_early_with_a_cursor(client: httpx.Client, server: HubServer) -> None:
-    for _ in range(3):
-        server.publish(*(start(f"op-{n}", command="x" * 60_000) for n in range(40)))
-    server.publish(*(start(f"op-{n}", command="x" * 60_000) for n in range(40, 80)))
+    text = "😀" * 2_000  # the most characters that are kept, of four bytes each
+    for first_number in range(0, 300, 20):
+        numbers = range(first_number, first_number + 20)
+        server.publish(*(start(f"op-{n}", command=text) for n in numbers))
+        server.publish(*(progress(f"op-{n}", 1, message=text) for n in numbers))
     first = page(client, limit=1_000)
-    assert len(first.operations) < 80
+    assert len(first.operations) < 300
     assert first.next is not None
     rest = page(client, limit=1_000, after=first.next)
     assert [one.operation_id for one in (*first.operations, *rest.operations)] == [
-        f"op-{n}" for n in reversed(range(80))
+        f"op-{n}" for n in reversed(range(300))
     ]
 
 
