@@ -1,0 +1,64 @@
+"""Sockets that send at full speed are ended with a code, and what they leave unfinished is bounded."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks.hostile.measure import measure
+from benchmarks.hostile.peer import CLOSE, CONTINUATION, PING, TEXT, Peer, frame, message
+from benchmarks.hostile.registry import all_attacks
+from tests.hub.hub_process import HubProcess
+
+from tidings.hub.rate_limits import MAX_OVERHEAD
+from tidings.server.websocket.inbound_budget import MAX_INBOUND_BYTES
+
+pytestmark = pytest.mark.alone
+
+SPARE_BYTES = 64 << 20
+"""Memory beside the counted bytes: buffers of reads, and what the allocator keeps."""
+
+
+@pytest.mark.parametrize(
+    ("first", "one"),
+    [
+        (b"", frame(b"", PING)),
+        (frame(b"", TEXT, fin=False), frame(b"", CONTINUATION, fin=False)),
+        (b"", frame(b"{")),
+        (b"", message("no:such", None, id="x")),
+        (b"", message("operation:progress", {"operation_id": "", "progress": 1})),
+    ],
+    ids=["pings", "empty fragments", "garbage", "unknown types", "invalid events"],
+)
+def test_flood_of_overhead_is_answered_and_ended(tmp_path: Path, first: bytes, one: bytes) -> None:
+    with HubProcess(tmp_path) as hub:
+        peer = Peer("127.0.0.1", hub.port)
+        # More than the hub allows, also if it takes some seconds for them.
+        with contextlib.suppress(OSError):
+            peer.socket.sendall(first + one * (MAX_OVERHEAD * 5))
+        codes = []
+        while True:
+            opcode, payload = peer.read()
+            if opcode == CLOSE:
+                break
+            if opcode == TEXT:
+                codes.append(json.loads(payload)["data"].get("code"))
+        peer.close()
+        assert int.from_bytes(payload[:2], "big") == 4029
+        assert codes[-2:] == ["rate_limited", 4029]
+        hub.publish([b'{"type":"data:update","data":{"dataset":"d"}}'])
+
+
+def test_unfinished_messages_are_bounded_together(tmp_path: Path) -> None:
+    attack = all_attacks()["unfinished-frames"]
+    outcome = measure(attack, tmp_path, seconds=5.0, scale=0.5)
+    assert not outcome.hub_ended
+    assert outcome.waits.lost == 0
+    assert outcome.peak_over_idle_bytes <= MAX_INBOUND_BYTES + SPARE_BYTES
+
+
+def test_publishers_with_full_windows_are_refused_nothing(tmp_path: Path) -> None:
+    outcome = measure(all_attacks()["greedy-publishers"], tmp_path, seconds=2.0, scale=0.3)
+    assert outcome.waits.lost == 0
+    answered = json.dumps((tmp_path / "stderr").read_text(errors="replace"))
+    assert "message refused" not in answered
