@@ -121,8 +121,8 @@ def to_nanoseconds(text: str) -> int:
 def stored_nanoseconds(text: str, received_ns: int) -> int:
     """Return the timestamp of an event in a log as nanoseconds since 1970, in 64 bits and never after its receipt.
 
-    Any text has a result: older hubs stored timestamps of every year, and a row may be damaged. What is not a moment
-    in 64 bits counts as a timestamp that was left out.
+    Any text has a result: older hubs stored timestamps of every year, and a row may be damaged. Text that is not a
+    moment in 64 bits counts as a timestamp that was left out.
     """
     try:
         unix_ns = to_nanoseconds(text)

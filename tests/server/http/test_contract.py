@@ -102,7 +102,7 @@ async def test_asyncapi_of_a_mounted_hub_has_its_path_and_tls() -> None:
     transport = httpx.ASGITransport(app)
     async with hub.lifespan(), httpx.AsyncClient(transport=transport, base_url="https://app.example.com") as client:
         document = (await client.get("/tidings/asyncapi.json")).json()
-        strange = (await client.get("/tidings/asyncapi.json", headers={"Host": "a b<c>"})).json()
+        strange = await client.get("/tidings/asyncapi.json", headers={"Host": "a b<c>"})
         page = await client.get("/tidings/docs")
         for _ in range(3):
             for number in range(20):  # more hosts than the cache keeps
@@ -111,7 +111,7 @@ async def test_asyncapi_of_a_mounted_hub_has_its_path_and_tls() -> None:
     assert document["servers"]["hub"]["host"] == "app.example.com"
     assert document["servers"]["hub"]["protocol"] == "wss"
     assert document["channels"]["events"]["address"] == "/tidings/ws"
-    assert strange["servers"]["hub"]["host"] == "127.0.0.1"
+    assert (strange.status_code, strange.json()["code"]) == (400, "bad_request")
     assert "trade:executed" in page.text
 
 
