@@ -92,5 +92,25 @@ def test_failing_reply_does_not_keep_the_others_back() -> None:
     assert hub.hub.staged == 0
 
 
+@pytest.mark.parametrize("part", ["ring.Ring.add", "ring.Ring.frame", "delivery.Delivery._write"])
+def test_subscriber_misses_no_event_of_a_batch_whose_delivery_failed(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    hub = InMemoryHub()
+    client, paced = hub.connect("channel=data"), hub.connect("channel=data&pace_ms=100")
+    hub.settle()
+    publish_updates(client, 2)
+    hub.settle()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"tidings.hub.{part}", _raise_memory_error)
+        publish_updates(client, 3)
+        hub.loop.run_round()
+    publish_updates(client, 2)
+    hub.loop.advance(5)
+    for subscriber in (client, paced):
+        positions = {str(event["position"]) for event in subscriber.read_events()}
+        assert positions == {str(hub.log.position(offset)) for offset in range(1, 8)}
+
+
 def _raise_memory_error(*arguments: object) -> None:
     raise MemoryError

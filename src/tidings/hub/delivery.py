@@ -131,6 +131,20 @@ class Delivery:
         if self._future:
             self._begin_reached()
 
+    def recover(self, records: Sequence[Record]) -> None:
+        """Let all live subscribers read on from before a batch whose delivery failed.
+
+        No subscriber misses an event of it; some may receive events of it twice.
+        """
+        before, self.delivered = records[0].offset - 1, records[-1].offset
+        self.ring.clear(self.delivered)
+        for lane in list(self.lanes):
+            lane.pending.clear()
+            for subscriber in list(lane.members):
+                self.leave(subscriber)
+                subscriber.offset = min(subscriber.offset, before)
+                self.catchup.add(subscriber)
+
     def _write_routed(self, routed: Mapping[Route, RoutedEvents], after: int) -> None:
         """Write the events of one tick, joined once for all lanes that get the same events in the same wire form."""
         now = self._clock.monotonic()

@@ -324,7 +324,11 @@ class Hub:
 
     def _deliver(self, records: Sequence[Record]) -> None:
         self._staging.folded()
-        self.delivery.deliver(records)
+        try:
+            self.delivery.deliver(records)
+        except Exception:
+            log.exception("delivering a batch failed; its subscribers read it from the log", events=len(records))
+            self.delivery.recover(records)
         for record in records:
             event = record.event
             if event.type in _LIFE_TYPES and event.key is not None and event.channel in OPERATION_CHANNELS:

@@ -80,6 +80,12 @@ class Ring:
             self.encodes += 1
         return frame
 
+    def clear(self, floor: int) -> None:
+        """Drop all entries; the log serves events up to `floor`."""
+        self._entries, self._channels, self._keys = [], {}, {}
+        self._indexed = self._bytes = 0
+        self.floor = floor
+
     def shrink(self) -> None:
         """Drop the oldest entries if there are too many."""
         if self._bytes <= self._max_bytes:
