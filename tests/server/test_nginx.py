@@ -79,6 +79,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             yield {"port": str(port), "ca": str(folder / "authority.pem")}
 
 
+@pytest.mark.alone  # the commands print no note only if the hub answers in time
 @pytest.mark.parametrize("url", ["https://localhost:{}", f"https://{LOGIN}@localhost:{{}}/tidings/"])
 @pytest.mark.parametrize("variable", ["TIDINGS_CA", "SSL_CERT_FILE"])
 def test_every_command_works_behind_the_proxy(proxied: dict[str, str], url: str, variable: str) -> None:
