@@ -1,7 +1,7 @@
 import tracemalloc
 
 import pytest
-from tests.hub.events import make_event, make_record
+from tests.hub.events import make_record
 from tests.hub.watcher import CHANNELS
 
 from tidings.hub.frame_run import FrameRun
@@ -320,30 +320,6 @@ def test_member_may_leave_during_a_write() -> None:
     assert (received(other), received(waiting), unsent(waiting)) == (b"def", b"", 3)
     write(lane, b"ghi")
     assert (received(other), outlet.write_buffer_size(), list(lane.members)) == (b"defghi", 3, [other])
-
-
-# Paced lanes.
-
-
-def test_paced_lane_keeps_the_newest_of_each_latest_key_in_log_order() -> None:
-    lane = Lane(key("operations", pace_ms=50), 0)
-    names = [("operation:progress", "a"), ("operation:progress", "b"), ("operation:log", "a"), ("operation:log", "a")]
-    size = 0
-    for offset, (type, of) in enumerate(names * 3, 1):
-        size += lane.collect(RingEntry(make_record(offset, make_event(type, of)), ""))
-    assert lane.collecting
-    entries, flushed = lane.flush()
-    assert [each.offset for each in entries] == [3, 4, 7, 8, 9, 10, 11, 12]
-    assert (flushed, lane.collecting) == (size, False)
-
-
-def test_paced_lane_that_overflows_drops_its_events() -> None:
-    lane = Lane(key("operations", pace_ms=50), 0)
-    size = lane.collect(RingEntry(make_record(1), ""))
-    assert lane.overflow() == size
-    assert (lane.collecting, lane.overflowed) == (True, True)
-    assert lane.flush() == ([], 0)
-    assert not lane.collecting
 
 
 def test_lane_records_its_last_write() -> None:

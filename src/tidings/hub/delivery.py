@@ -4,7 +4,6 @@ Live subscribers are grouped in lanes and receive each batch as it is appended: 
 write per subscriber and tick. `Catchup` reads the other subscribers forward until they can join their lane.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -23,7 +22,8 @@ from tidings.hub.lanes import (
     write_lanes,
 )
 from tidings.hub.outbound_budget import OutboundBudget
-from tidings.hub.ring import Ring, RingEntry
+from tidings.hub.paces import Paces
+from tidings.hub.ring import Ring
 from tidings.hub.routing import Lanes, Route
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
@@ -80,12 +80,6 @@ class Delivery:
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
-        self._due: dict[int, dict[Lane, None]] = {}
-        """Paced lanes with events for their next flush, by pace."""
-        self._flushed_at: dict[int, float] = {}
-        """Time of the last flush by pace, in seconds of the monotonic clock."""
-        self._collected_bytes = 0
-        """Size of all events that paced lanes have collected."""
         self._future: dict[_FutureSubscription, None] = {}
         self.counters = DeliveryCounters()
         self.subscribers = 0
@@ -94,6 +88,7 @@ class Delivery:
         """See `LiveSet.delivered`."""
         self.ring = Ring(config.ring_bytes, event_log.head)
         self.catchup = Catchup(self, event_log, self.ring, scheduler, clock, config)
+        self.paces = Paces(self, event_log, scheduler, clock, config)
         self.outbound = OutboundBudget(config.outbound_bytes, scheduler, clock, self._release)
         """The bytes that wait for all clients together."""
 
@@ -120,11 +115,11 @@ class Delivery:
             if events is not None:
                 events.entries.append(entry)
             if target.paced:
-                self._collect(entry, target.paced)
+                self.paces.collect(entry, target)
         before, self.delivered = self.delivered, records[-1].offset
         if len(routed) == 1:
             [(target, events)] = routed.items()
-            self._write(target.live, events, before, self._clock.monotonic())
+            self.write(target.live, events, before)
         elif routed:
             self._write_routed(routed, before)
         ring.shrink()
@@ -147,7 +142,6 @@ class Delivery:
 
     def _write_routed(self, routed: Mapping[Route, RoutedEvents], after: int) -> None:
         """Write the events of one tick, joined once for all lanes that get the same events in the same wire form."""
-        now = self._clock.monotonic()
         touched: list[Lane] = []
         for route, events in routed.items():
             for lane in route.live:
@@ -158,10 +152,11 @@ class Delivery:
         for lane in touched:
             equal.setdefault(tuple(lane.pending), []).append(lane)
         for parts, lanes in equal.items():
-            self._write(lanes, RoutedEvents.merged(parts), after, now)
+            self.write(lanes, RoutedEvents.merged(parts), after)
 
-    def _write(self, lanes: Sequence[Lane], events: RoutedEvents, after: int, now: float) -> None:
-        written = write_lanes(lanes, events, self.ring.frame, after, now)
+    def write(self, lanes: Sequence[Lane], events: RoutedEvents, after: int) -> None:
+        """See `PacedDelivery.write`."""
+        written = write_lanes(lanes, events, self.ring.frame, after, self._clock.monotonic())
         self.counters.lane_writes += written.writes
         self.counters.lane_bytes += written.size
         for lane in written.holding:
@@ -194,8 +189,8 @@ class Delivery:
 
     def _head(self, lane: Lane) -> int:
         """Return the offset that the members of `lane` have reached unless they are blocked."""
-        if lane.collecting:
-            return lane.offset
+        if lane.key.pace_ms:
+            return self.paces.head(lane)
         return lane.pending[0].entries[0].offset - 1 if lane.pending else self.delivered
 
     def reached(self, subscriber: Subscriber) -> int:
@@ -212,9 +207,10 @@ class Delivery:
         lane = self.lanes.find_or_create(_lane_key(subscriber), self.delivered)
         subscriber.lane = lane
         if not lane.members:
-            self._collected_bytes -= lane.flush()[1]
+            lane.offset = subscriber.offset
         elif subscriber.pace_ms and subscriber.offset != self._head(lane):
             lane.waiting[subscriber] = None
+            self.paces.wait(subscriber)
             return
         lane.add(subscriber)
         subscriber.state = SubscriberState.LIVE
@@ -233,6 +229,11 @@ class Delivery:
         lane.remove(subscriber)
         self.outbound.hold(lane)
         self.lanes.discard(lane)
+
+    def read_again(self, subscriber: Subscriber) -> None:
+        """See `PacedDelivery.read_again`."""
+        self.leave(subscriber)
+        self.catchup.add(subscriber)
 
     def pause(self, subscriber: Subscriber) -> None:
         """Record that `subscriber` has unsent bytes: its socket does not drain. May be called during a write.
@@ -380,63 +381,6 @@ class Delivery:
         del self._future[future]
         if future.subscriber.state is not SubscriberState.CLOSED:
             future.begin()
-
-    # Paced lanes: events are collected, conflated, and written on a timer.
-
-    def _collect(self, entry: RingEntry, lanes: Sequence[Lane]) -> None:
-        for lane in lanes:
-            if not lane.collecting:
-                lane.offset = entry.record.offset - 1
-                self._add_due(lane)
-            if not lane.overflowed:
-                self._collected_bytes += lane.collect(entry)
-                if self._collected_bytes > self._config.ring_bytes:
-                    self._collected_bytes -= lane.overflow()
-
-    def _add_due(self, lane: Lane) -> None:
-        pace_ms = lane.key.pace_ms
-        due = self._due.setdefault(pace_ms, {})
-        if not due:
-            # The first event after a silence is sent immediately; those that follow it wait for the pace.
-            elapsed = self._clock.monotonic() - self._flushed_at.get(pace_ms, -1e9)
-            self._scheduler.call_later(max(0.0, pace_ms / 1000 - elapsed), partial(self._flush, pace_ms))
-        due[lane] = None
-
-    def _flush(self, pace_ms: int) -> None:
-        """Write what the lanes of one pace have collected."""
-        self._flushed_at[pace_ms] = self._clock.monotonic()
-        self._flush_lanes(deque(self._due.pop(pace_ms)))
-
-    def _flush_lanes(self, lanes: deque[Lane]) -> None:
-        """Write what `lanes` have collected, in slices between which the loop serves others."""
-        deadline = self._clock.monotonic() + self._config.catchup_budget_s
-        while lanes:
-            lane = lanes.popleft()
-            self._flush_lane(lane)
-            if lanes and self._clock.monotonic() >= deadline:
-                self._scheduler.call_soon(partial(self._flush_lanes, lanes))
-                return
-
-    def _flush_lane(self, lane: Lane) -> None:
-        overflowed, after = lane.overflowed, lane.offset
-        if overflowed:  # each member reads from the log by itself
-            for subscriber in list(lane.members):
-                self.leave(subscriber)
-                self.catchup.add(subscriber)
-        collected, size = lane.flush()
-        self._collected_bytes -= size
-        newest = self._log.newest
-        entries = [
-            entry
-            for entry in collected
-            if entry.record.event.event_class is not EventClass.LATEST
-            or not newest.is_superseded(entry.offset, entry.record.event)
-        ]
-        if entries and lane.members:
-            self._write([lane], RoutedEvents(entries), after, self._clock.monotonic())
-        for subscriber in list(lane.waiting):
-            self.leave(subscriber)
-            self.catchup.add(subscriber)
 
 
 def _lane_key(subscriber: Subscriber) -> LaneKey:

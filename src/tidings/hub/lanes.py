@@ -13,9 +13,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from tidings.hub.frame_run import FrameRun, write_rest, write_run
-from tidings.hub.ring import ENTRY_OVERHEAD_BYTES, RingEntry
+from tidings.hub.ring import RingEntry
 from tidings.hub.wire import Outlet, Send, WireForm
-from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
 
@@ -127,10 +126,8 @@ class Lane:
         "members",
         "number",
         "offset",
-        "overflowed",
         "pending",
         "sends",
-        "slots",
         "waiting",
         "wrote_at",
     )
@@ -148,14 +145,10 @@ class Lane:
         """Paced lanes only: subscribers that join at the next flush."""
         self.pending: list[RoutedEvents] = []
         """Events of the current tick that are not written yet."""
-        self.overflowed = False
-        """Paced lanes only: whether too many events wait, so that the members read them from the log."""
         self.offset = offset
-        """Paced lanes only: offset up to which everything on the lane's paths was written, while events wait."""
+        """Paced lanes only: offset that the last flush with its events, or its first member before that, reached."""
         self.wrote_at = 0.0
         """When the members were last written to, in seconds of the monotonic clock."""
-        self.slots: dict[object, RingEntry] = {}
-        """Paced lanes only: the events that wait for the next flush in log order, the newest of each `latest` key."""
         self._sends: dict[Send, Subscriber] = {}
         """Members without unsent bytes."""
         self.sends: tuple[Send, ...] | None = ()
@@ -231,43 +224,6 @@ class Lane:
             if end < len(first.frames):
                 runs.insert(0, first.rest(end))
         return FrameRun.joined(runs) if runs else None
-
-    # Paced lanes: events are collected until the next flush.
-
-    def collect(self, entry: RingEntry) -> int:
-        """Keep `entry` for the next flush, and return by how many bytes the lane's events have grown."""
-        event = entry.record.event
-        size = len(event.data) + ENTRY_OVERHEAD_BYTES
-        if event.event_class is not EventClass.LATEST:
-            self.slots[entry.record.offset] = entry
-            return size
-        slot = event.channel, event.type, event.key
-        before = self.slots.pop(slot, None)
-        self.slots[slot] = entry
-        return size if before is None else len(event.data) - len(before.record.event.data)
-
-    def overflow(self) -> int:
-        """Drop the collected events, which the members read from the log, and return their size in bytes."""
-        self.overflowed = True
-        return self._clear()
-
-    def flush(self) -> tuple[list[RingEntry], int]:
-        """Return the collected events and their size in bytes, and start to collect again."""
-        entries = list(self.slots.values())
-        self.overflowed = False
-        return entries, self._clear()
-
-    def _clear(self) -> int:
-        size = sum(len(entry.record.event.data) + ENTRY_OVERHEAD_BYTES for entry in self.slots.values())
-        self.slots.clear()
-        return size
-
-    @property
-    def collecting(self) -> bool:
-        """Whether events wait for the next flush."""
-        return bool(self.slots) or self.overflowed
-
-    # Writing.
 
     def wrote_within(self, seconds: float, now: float) -> bool:
         """Return whether the members were written to in the last `seconds` before `now`."""

@@ -13,13 +13,15 @@ _ROUTE_BYTES = 400
 class Route:
     """The lanes that events of one path belong to."""
 
-    __slots__ = ("live", "paced")
+    __slots__ = ("live", "paced", "paces")
 
     def __init__(self, lanes: Iterable[Lane]) -> None:
         each = dict.fromkeys(lanes)
         self.live = tuple(lane for lane in each if not lane.key.pace_ms)
         """Those without a pace."""
         self.paced = tuple(lane for lane in each if lane.key.pace_ms)
+        self.paces = tuple({lane.key.pace_ms for lane in self.paced})
+        """The paces of those, in milliseconds."""
 
     @property
     def memory(self) -> int:
