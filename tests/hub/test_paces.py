@@ -1,9 +1,11 @@
 """The events that wait for the next flush of a pace."""
 
-from tests.hub.events import make_event, make_record
+import pytest
+from tests.hub.events import make_event, make_record, progress
 
 from tidings.hub.paces import CollectedEvents
 from tidings.hub.ring import RingEntry
+from tidings.testing.in_memory_hub import InMemoryHub
 
 
 def test_collected_events_are_the_newest_of_each_latest_key_in_log_order() -> None:
@@ -22,3 +24,26 @@ def test_collected_events_grow_by_what_a_newer_one_adds() -> None:
     assert first > 1
     assert collected.add(RingEntry(make_record(2, make_event("operation:progress", "a", data=b"4444")), "")) == 3
     assert collected.add(RingEntry(make_record(3, make_event("operation:log", "a", data=b"1")), "")) == first
+
+
+def test_fault_of_one_member_stops_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = InMemoryHub()
+    clients = [hub.connect(f"channel=operations/{key}&pace_ms=50") for key in ("a", "b", "c")]
+    hub.settle()
+    publisher = hub.connect("channels=none")
+    clients[1].outlet.stall()
+    with monkeypatch.context() as patched:
+
+        def fail(frames: object) -> None:
+            raise RuntimeError("the transport is gone")
+
+        patched.setattr(clients[1].outlet, "write", fail)
+        for key in ("a", "b", "c"):
+            publisher.send("operation:progress", progress(key))
+        hub.loop.advance(0.2)
+    clients[1].outlet.take()
+    hub.loop.advance(1)
+    assert [len(client.read_events()) for client in clients] == [1, 1, 1]
+    publisher.send("operation:progress", progress("c", 2))
+    hub.loop.advance(1)
+    assert len(clients[2].read_events()) == 1

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
+import structlog
+
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.lanes import Lane, RoutedEvents, Subscriber
@@ -15,6 +17,8 @@ from tidings.hub.ring import ENTRY_OVERHEAD_BYTES, RingEntry
 from tidings.hub.routing import Route
 from tidings.log.base import Log, Scheduler
 from tidings.protocol.message_types import EventClass
+
+log = structlog.get_logger("tidings.hub.paces")
 
 
 class PacedDelivery(Protocol):
@@ -155,11 +159,18 @@ class Paces:
     def _run(self, steps: Iterator[None], pace_ms: int) -> None:
         """Run the steps of a flush in slices, between which the loop serves others."""
         deadline = self._clock.monotonic() + self._config.catchup_budget_s
-        for _ in steps:
-            if self._clock.monotonic() >= deadline:
-                self._scheduler.call_soon(partial(self._run, steps, pace_ms))
-                return
-        window = self._flushing.pop(pace_ms)
+        window = self._flushing[pace_ms]
+        try:
+            for _ in steps:
+                if self._clock.monotonic() >= deadline:
+                    self._scheduler.call_soon(partial(self._run, steps, pace_ms))
+                    return
+        except Exception:  # one member's fault must not stop the pace of the others
+            log.exception("a flush failed", pace_ms=pace_ms)
+            for lane in {lane for route in window.routed for lane in route.paced if lane.key.pace_ms == pace_ms}:
+                for subscriber in list(lane.members):
+                    self._delivery.read_again(subscriber)
+        del self._flushing[pace_ms]
         for subscriber in window.waiting:
             if subscriber.lane is not None and subscriber in subscriber.lane.waiting:
                 self._delivery.read_again(subscriber)
