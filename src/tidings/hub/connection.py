@@ -62,6 +62,7 @@ class HubConnection:
     """
 
     __slots__ = (
+        "_final_close",
         "_held",
         "_notified_types",
         "_overhead",
@@ -111,6 +112,8 @@ class HubConnection:
         self._notified_types: set[str] = set()
         self._revision = REVISIONS[REVISION]
         self._reading = True
+        self._final_close: tuple[int, str] | None = None
+        """Code and reason of the close that waits until the events before it are settled."""
         self._held: deque[bytes] = deque()
         """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
         self._refused_starts = RefusedStarts()
@@ -180,6 +183,16 @@ class HubConnection:
         self.closing = True
         self.outlet.close(code, reason)
 
+    def close_after_events(self, code: int, reason: str) -> None:
+        """Close because of a message of the client, once the events that it sent before are in the log and answered."""
+        if not self._unacknowledged:
+            self.close(code, reason)
+        elif self._final_close is None:
+            self._final_close = code, reason
+            self._held.clear()
+            self.hub.room.leave(self)
+            self._update_reading()
+
     def pause_writing(self) -> None:
         """Pause delivery, because the socket does not drain. May be called inside a write."""
         self.hub.delivery.pause(self.subscriber)
@@ -211,7 +224,7 @@ class HubConnection:
 
     def received(self, body: bytes) -> None:
         """Process one message: valid UTF-8 text of at most 256 KiB."""
-        if self.closing:
+        if self.closing or self._final_close is not None:
             return
         if self._held:
             self._held.append(body)
@@ -310,6 +323,8 @@ class HubConnection:
         if not self._reading:
             self._update_reading()
         hub = self.hub
+        if self._final_close is not None and not self._unacknowledged:
+            hub.after_commit(self._close_finally)
         if isinstance(result, TidingsError):
             if row_of(result).recoverable:
                 self._refused_starts.add(hub.contract.read(envelope, hub), result, hub.clock.monotonic())
@@ -327,6 +342,11 @@ class HubConnection:
         )
         self._write_reply(self.form.message(body))
 
+    def _close_finally(self) -> None:
+        if self._final_close is not None:
+            self._flush_replies()
+            self.close(*self._final_close)
+
     def _write_reply(self, frame: bytes) -> None:
         """Write a reply; the replies to the events of one batch go out in one write."""
         if not self.hub.committing:
@@ -339,7 +359,8 @@ class HubConnection:
     def _flush_replies(self) -> None:
         frames = b"".join(self._replies)
         self._replies.clear()
-        self._write(frames)
+        if frames:
+            self._write(frames)
 
     def _update_reading(self) -> None:
         """Stop reading from a client with too much unacknowledged, unsent or held, and resume at half of the limits."""
@@ -351,6 +372,7 @@ class HubConnection:
             and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
             and self._pending_subscriptions < MAX_PENDING_SUBSCRIPTIONS * share
             and not self._held
+            and self._final_close is None
         )
         if may_read is self._reading:
             return
@@ -449,7 +471,7 @@ class HubConnection:
         self._write_reply(self.form.message(body))
         row = row_of(error)
         if row.close is not None:
-            self.close(row.close, error.message)
+            self.close_after_events(row.close, error.message)
         elif not row.recoverable:
             self.overhead_received(1)
 

@@ -119,6 +119,7 @@ class _NativeHandler:
         "pause_writing",
         "resume_writing",
         "text_received",
+        "violated",
     )
 
     def __init__(self, connection: HubConnection, app: HubWebSocketApp, socket: WebSocket) -> None:
@@ -128,6 +129,7 @@ class _NativeHandler:
         # The methods that are called often are the connection's own.
         self.overhead_received = connection.overhead_received
         self.overloaded = connection.overloaded
+        self.violated = connection.close_after_events
         self.text_received = connection.received
         self.pause_writing = connection.pause_writing
         self.resume_writing = connection.resume_writing

@@ -46,6 +46,9 @@ MAX_EARLY_BYTES: Final = MAX_MESSAGE_BYTES
 MAX_WAITING_BYTES: Final = 64 * 1024
 """Bytes that may wait in the transport where writes do not go to the socket directly. Larger ones are split."""
 
+MAX_SLICE_PONGS: Final = 16
+"""Pings of one slice of a segment that are answered one by one; of the others, only the last is."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,6 +58,8 @@ class WebSocketHandler(Protocol):
     An optional method `shutdown()` is called when the server drains; without it the connection is closed with 1001.
     An optional method `overhead_received(count)` is called with the number of control frames and small fragments that
     were read: they cost the server time and carry nothing.
+    An optional method `violated(code, reason)` is called after a violation of the WebSocket protocol, and must close
+    the connection, immediately or after it has answered what came before; without it the connection ends immediately.
     An optional method `overloaded()` is called before the connection is closed with 1013, because its incomplete
     messages exceed the server's memory for all of them.
     An optional method `invalid_text_received(body)` may send an error about a text message that is not UTF-8, before
@@ -452,20 +457,20 @@ class WebSocket(asyncio.Protocol):
             if kind > CLOSE:
                 overhead += 1
                 if kind == PING:
-                    # The first and the last Ping of a slice are answered; one answer would do (RFC 6455 §5.5.3).
+                    # Only the latest needs an answer (RFC 6455 §5.5.3), but clients count on one for each.
+                    ping = None if overhead <= MAX_SLICE_PONGS else body
                     if ping is None:
                         self._answer_ping(body)
-                    ping = body if overhead > 1 else b""
             elif late or self._reading_paused:
                 self._held.append((kind, body))
             elif self._phase is not _Phase.OPEN:
                 return
             elif kind == CLOSE:
-                self._end(body)
+                self._end_reading(body)
             else:
                 self._deliver_one(kind, body)
                 late = perf_counter() >= deadline
-        if overhead > 1 and ping is not None:
+        if ping is not None:
             self._answer_ping(ping)
         if self._reader.overhead:
             overhead += self._reader.overhead
@@ -484,7 +489,7 @@ class WebSocket(asyncio.Protocol):
                 report = getattr(self._handler, "invalid_text_received", None)
                 if report is not None:
                     self._guard(partial(report, body))
-                if self._phase is _Phase.OPEN:
+                if self._phase is _Phase.OPEN and not self._reading_paused:
                     self._end(self._reader.fail(CloseCode.INVALID_DATA, "not UTF-8"))
                 return
         try:
@@ -516,6 +521,14 @@ class WebSocket(asyncio.Protocol):
         self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     # The closing handshake.
+
+    def _end_reading(self, answer: bytes) -> None:
+        """End the connection at the peer's Close or violation; after a violation, the handler may do it later."""
+        report = getattr(self._handler, "violated", None) if self._reader.failed else None
+        if report is not None:
+            self._guard(partial(report, *self._reader.outcome))
+        else:
+            self._end(answer)
 
     def _end(self, answer: bytes) -> None:
         """Write the last frame, if any, and end the TCP connection: the server closes first (RFC 6455 §7.1.1)."""
