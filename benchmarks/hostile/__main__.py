@@ -33,7 +33,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def within_targets(outcome: Outcome) -> bool:
     """Return whether an attack hurt no one."""
-    return outcome.p99_s <= MAX_P99_S and outcome.peak_over_idle_bytes <= MAX_PEAK_BYTES and not outcome.hub_ended
+    bounded = outcome.p99_s <= MAX_P99_S and outcome.peak_over_idle_bytes <= MAX_PEAK_BYTES
+    return bounded and not outcome.waits.lost and not outcome.hub_ended
 
 
 def describe(outcome: Outcome) -> str:

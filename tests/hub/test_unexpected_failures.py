@@ -92,7 +92,7 @@ def test_failing_reply_does_not_keep_the_others_back() -> None:
     assert hub.hub.staged == 0
 
 
-@pytest.mark.parametrize("part", ["ring.Ring.add", "ring.Ring.frame", "delivery.Delivery._write"])
+@pytest.mark.parametrize("part", ["ring.Ring.add", "ring.Ring.frame", "delivery.Delivery.write"])
 def test_subscriber_misses_no_event_of_a_batch_whose_delivery_failed(
     monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
