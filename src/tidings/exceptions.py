@@ -195,7 +195,7 @@ class InvalidPath(ContractError, code="invalid_path"):
 
 
 class InvalidPosition(ContractError, code="invalid_position"):
-    """The position is not valid, or not from this log."""
+    """The start of reading is not valid, or its position not from this log."""
 
 
 class InvalidCommand(ContractError, code="invalid_command", path="$"):

@@ -5,6 +5,7 @@ from tests.hub.exchange import position, start, summarize
 
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
+from tidings.protocol.timestamps import from_nanoseconds
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 
 
@@ -136,3 +137,38 @@ def test_other_paths_continue_during_a_future_position() -> None:
     publish_updates(publisher, 2)
     hub.settle()
     assert [message for message in summarize(client.read()) if message[0] == "event"] == [("event", 1), ("event", 2)]
+
+
+def test_time_below_the_floor_reads_as_first_does() -> None:
+    hub, publisher = start(KEEP_3)
+    before = hub.clock.wall_ns()
+    hub.loop.advance(10)
+    trimming(hub, publisher)
+    answers = []
+    for since in ("first", from_nanoseconds(before), "1700-01-01T00:00:00Z"):
+        client = hub.connect()
+        client.subscribe("data", since=since)
+        hub.settle()
+        answers.append(summarize(client.read()))
+    assert answers[0][0] == ("gap", 0)
+    assert answers == [answers[0]] * 3
+
+
+def test_time_of_events_that_the_log_has_is_complete() -> None:
+    hub, publisher = start(HubConfig(ring_bytes=0))
+    publish_updates(publisher, 3)
+    hub.loop.advance(3_600)
+    since = from_nanoseconds(hub.hub.now_ns())
+    publish_updates(publisher, 2)
+    for text in (since, since.replace("Z", "+00:00"), "2200-01-01T00:00:00Z"):
+        client = hub.connect()
+        client.subscribe("data", since=text)
+        hub.settle()
+        answer = summarize(client.read())
+        assert answer[0] == ("complete", 5 if text.startswith("2200") else 3)
+        assert [each for each in answer if each[0] == "event"] == (
+            [] if "2200" in text else [("event", 4), ("event", 5)]
+        )
+    plain = hub.connect(f"channel=data&since={since.replace('Z', '+00:00')}", versioned=False)  # the + is a space
+    hub.settle()
+    assert plain.read_types().count("data:update") == 2

@@ -1,5 +1,6 @@
 """Options that several commands share: the hub, the token, and durations such as `10s` or `1h30m`."""
 
+import contextlib
 import re
 from typing import Annotated
 
@@ -8,7 +9,9 @@ import typer
 from tidings.cli.units import format_duration, parse_duration
 from tidings.client.options import TOKEN_VARIABLE
 from tidings.client.url import DEFAULT_URL, URL_VARIABLE
-from tidings.exceptions import ConfigError
+from tidings.exceptions import ConfigError, InvalidPosition
+from tidings.protocol.positions import parse_since
+from tidings.protocol.timestamps import from_nanoseconds
 
 _URL_HELP = f"URL of the hub. Default: {DEFAULT_URL}"
 UrlOption = Annotated[
@@ -45,6 +48,37 @@ MAX_LEASE_S = 86_400.0
 """Longest lease, in seconds, that the protocol allows; docs/protocol/operations.md, "Leases"."""
 MAX_GRACE_S = 86_400.0
 _BARE = re.compile(r"\s*\d+(\.\d+)?\s*", re.ASCII)
+
+
+def parse_since_option(text: str) -> str | float:
+    """Return where `--since` starts: as the hub reads it, or the age of the first events in seconds.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    # A position has a colon, a time has a T, and an age has neither.
+    with contextlib.suppress(ValueError):
+        return parse_duration(text)
+    try:
+        parse_since(text)
+    except InvalidPosition as error:
+        raise ConfigError(
+            f"--since: invalid start {text!r}: expected an age, an RFC 3339 time, a position, snapshot, now or first",
+            option="since",
+            source="argument",
+            hint="Pass --since 6h for the events of six hours, or --since first for all.",
+        ) from error
+    return text
+
+
+def resolve_since(since: str | float, now_s: float) -> str:
+    """Return where to start, as the hub reads it.
+
+    Args:
+        since: The result of `parse_since_option`.
+        now_s: Time by the hub's clock, seconds since 1970.
+    """
+    return since if isinstance(since, str) else from_nanoseconds(max(0, int((now_s - since) * 1e9)))
 
 
 def parse_duration_option(option: str, text: str, minimum_s: float, maximum_s: float) -> float:

@@ -73,6 +73,11 @@ class Client:
         """State of the publishing connection."""
         return self._publisher.link.state
 
+    def hub_time_s(self) -> float | None:
+        """Return the time by the hub's clock, seconds since 1970; None before the first connection."""
+        link = self._publisher.link
+        return link.session.hub_time_s(link.now())
+
     async def wait_connected(self) -> None:
         """Wait until a hub has greeted this client; raises the errors of `connect`."""
         await self._publisher.wait_connected()
@@ -238,7 +243,7 @@ class Client:
                 contract raises InvalidPayload in its place.
             key: With payload types: only the events of this key.
             since: `snapshot`: the newest event of each key, then live events. `now`: only live events. `first`: all
-                events in the log. Or a position: all events after it.
+                events in the log. An RFC 3339 time: all that the hub received then or later. A position: all after it.
             pace_ms: Minimum interval between deliveries, in milliseconds, conflating in between; 0 delivers as events
                 happen.
             buffer: Bound on what is read ahead of the consumer.

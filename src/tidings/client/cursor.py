@@ -21,7 +21,7 @@ class Cursor:
 
     Args:
         paths: Paths to read.
-        since: Start of the first connection: `snapshot`, `now`, `first` or a position.
+        since: Start of the first connection: `snapshot`, `now`, `first`, an RFC 3339 time or a position.
     """
 
     def __init__(self, paths: Sequence[str], since: str) -> None:

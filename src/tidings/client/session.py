@@ -73,7 +73,7 @@ class Session:
         contract: Event types known here.
         greeting_s: Seconds within which the hub must send `connection:established`.
         paths: Paths to read; without any, the session only publishes.
-        since: Start of reading: `snapshot`, `now`, `first` or a position.
+        since: Start of reading: `snapshot`, `now`, `first`, an RFC 3339 time or a position.
         handles: Event types that the client decodes; it needs the hub to have them.
         attachment: The producer that each connection attaches first; None if there is none.
     """

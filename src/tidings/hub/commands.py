@@ -21,7 +21,7 @@ from tidings.protocol.envelope import Envelope, parse_validation_error
 from tidings.protocol.messages import MessageSpec
 from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
 from tidings.protocol.payloads import Payload
-from tidings.protocol.positions import Position, parse_since
+from tidings.protocol.positions import Since, parse_since
 from tidings.protocol.strict_json import check_message
 
 
@@ -37,7 +37,7 @@ class CommandConnection(LeaseHolder, Protocol):
     def reply(self, command: Envelope, data: Payload) -> None:
         """Send the reply to `command`."""
 
-    def subscribe(self, paths: PathSet, since: Position | str, command: Envelope | None) -> None:
+    def subscribe(self, paths: PathSet, since: Since, command: Envelope | None) -> None:
         """Add `paths` to those that the connection reads, and report how reading begins in reply to `command`."""
 
     def notify_unavailable(self, type: str) -> None:

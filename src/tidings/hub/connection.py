@@ -27,7 +27,7 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, Payload
-from tidings.protocol.positions import Position
+from tidings.protocol.positions import Position, Since
 from tidings.protocol.raw_json import scan_text_members
 from tidings.protocol.revisions import REVISION, REVISIONS
 from tidings.redaction import redact_text
@@ -384,7 +384,7 @@ class HubConnection:
 
     # Commands.
 
-    def subscribe(self, paths: PathSet, since: Position | str, command: Envelope | None) -> None:
+    def subscribe(self, paths: PathSet, since: Since, command: Envelope | None) -> None:
         """See `CommandConnection.subscribe`; without a command, the paths come from the URL."""
         self.hub.delivery.subscribe(
             self.subscriber,

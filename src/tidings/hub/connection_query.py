@@ -9,7 +9,7 @@ from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
 from tidings.protocol.near_names import find_near
 from tidings.protocol.paths import NO_PATHS, PathSet, decode_form, parse_query
-from tidings.protocol.positions import NOW, Position, parse_since
+from tidings.protocol.positions import NOW, Since, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
 
 PATH_PARAMETERS: Final = ("channel", "channels")
@@ -26,7 +26,7 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     """Paths that it reads from the start."""
     named: bool = False
     """Whether the query names paths, even if only `none`."""
-    since: Position | str = NOW
+    since: Since = NOW
     pace_ms: int = 0
     revision: str = REVISION
     """Revision of the contract that the client speaks."""

@@ -28,7 +28,7 @@ from tidings.hub.routing import Lanes, Route
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
-from tidings.protocol.positions import NOW, SNAPSHOT, Position
+from tidings.protocol.positions import NOW, SNAPSHOT, Moment, Position, Since
 
 SubscribedCallback = Callable[[str, int], None]
 """Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""
@@ -281,7 +281,7 @@ class Delivery:
         self,
         subscriber: Subscriber,
         added: PathSet,
-        since: Position | str,
+        since: Since,
         *,
         on_subscribed: SubscribedCallback,
         on_live: LiveCallback,
@@ -309,7 +309,7 @@ class Delivery:
         self,
         subscriber: Subscriber,
         added: PathSet,
-        since: Position | str,
+        since: Since,
         on_subscribed: SubscribedCallback,
         on_live: LiveCallback,
     ) -> None:
@@ -341,12 +341,15 @@ class Delivery:
         subscriber.backlog.append(backlog)
         self.catchup.add(subscriber)
 
-    def _find_start(self, since: Position | str, lacking: PathSet, current: int) -> _Start:
+    def _find_start(self, since: Since, lacking: PathSet, current: int) -> _Start:
         if since == NOW or not lacking:
             return _Start("live", current)
         if since == SNAPSHOT:
             return _Start("snapshot", 0, newest_only=True)
-        offset = self._log.resolve(since) if isinstance(since, Position) else 0
+        if isinstance(since, Moment):
+            offset: int | None = min(self._log.last_before(since.unix_ns), self.delivered)
+        else:
+            offset = self._log.resolve(since) if isinstance(since, Position) else 0
         if offset is None:
             return _Start("gap", 0, newest_only=True, gap_reason="epoch")
         if offset > self.delivered:

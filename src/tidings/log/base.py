@@ -283,6 +283,16 @@ class Log(Protocol):
         offset is returned, and the caller waits for the tail.
         """
 
+    def last_before(self, received_ns: int) -> int:
+        """Return the offset of the last stored event that was received before a time; 0 if there is none.
+
+        A binary search, which reads no more events than the head has bits. Where the clock jumped, the times of
+        receipt are not in order, and the result is the end of one of the runs of earlier events.
+
+        Args:
+            received_ns: The time, by the hub's clock at the receipt of each event, nanoseconds since 1970.
+        """
+
     def start_clock(self, now_ns: int, steady_ns: int) -> None:
         """Continue all ages in a new run of the hub. To be called once, before the first append.
 

@@ -75,6 +75,17 @@ class Blocks:
             block = self._blocks[number].values()
             yield from block if number != first else (record for record in block if record.offset > offset)
 
+    def last_before(self, received_ns: int) -> int:
+        """Return the offset of the last record received before a time, found by bisection; 0 if there is none."""
+        blocks = self._blocks
+        index = bisect_left(
+            self._numbers, received_ns, key=lambda number: next(iter(blocks[number].values())).received_ns
+        )
+        if index == 0:
+            return 0
+        records = list(blocks[self._numbers[index - 1]].values())
+        return records[bisect_left(records, received_ns, key=lambda record: record.received_ns) - 1].offset
+
 
 class MemoryRows:
     """The `tidings.log.retention.RetainedRows` of a log in memory, with an index of event ids.
@@ -285,6 +296,10 @@ class MemoryLog:
     def resolve(self, position: Position) -> int | None:
         """See `Log.resolve`."""
         return self._epochs.resolve(position)
+
+    def last_before(self, received_ns: int) -> int:
+        """See `Log.last_before`."""
+        return self._rows.all.last_before(received_ns)
 
     def start_clock(self, now_ns: int, steady_ns: int) -> None:
         """See `Log.start_clock`."""

@@ -72,7 +72,11 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.UnknownChannel, 422, "Use `global`, `operations`, `data`, `system` or a declared channel."),
         _row(exceptions.WrongChannel, 422, "Leave `channel` out: the event goes to the channel of its type."),
         _row(exceptions.InvalidPath, 422, "Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`."),
-        _row(exceptions.InvalidPosition, 422, "Use a position that the hub sent, or `snapshot`, `now` or `first`."),
+        _row(
+            exceptions.InvalidPosition,
+            422,
+            "Use `snapshot`, `now`, `first`, an RFC 3339 time or a position of the hub.",
+        ),
         _row(exceptions.InvalidCommand, 422, "Give every command an `id` of 1–64 characters and the data it needs."),
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; docs/protocol/http.md lists them."),
         _row(exceptions.NotSupported, 501, "Compare your contract with the hub's: `connection:established` names it."),

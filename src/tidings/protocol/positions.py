@@ -1,10 +1,12 @@
 """Positions: places in the log, opaque to clients (PROTOCOL.md, "Positions")."""
 
 import re
+from contextlib import suppress
 
 from msgspec import Struct
 
-from tidings.exceptions import InvalidPosition
+from tidings.exceptions import InvalidPosition, InvalidTimestamp
+from tidings.protocol.timestamps import restore_plus, to_nanoseconds
 
 SNAPSHOT = "snapshot"
 NOW = "now"
@@ -25,6 +27,17 @@ class Position(Struct, frozen=True):
         return f"{self.epoch}:{self.offset}"
 
 
+class Moment(Struct, frozen=True):
+    """A time to start from: the events that the hub received then or later."""
+
+    unix_ns: int
+    """Nanoseconds since 1970."""
+
+
+Since = Position | Moment | str
+"""Where to start reading: a position, a time, or `SNAPSHOT`, `NOW` or `FIRST`."""
+
+
 def parse_position(text: str) -> Position:
     """Return the position that `text` represents.
 
@@ -37,8 +50,8 @@ def parse_position(text: str) -> Position:
     return Position(match[1], int(match[2]))
 
 
-def parse_since(text: str) -> Position | str:
-    """Return the value of ``since``: `SNAPSHOT`, `NOW`, `FIRST` (also written as empty), or a position.
+def parse_since(text: str) -> Since:
+    """Return the value of ``since``: `SNAPSHOT`, `NOW`, `FIRST` (also written as empty), RFC 3339, or a position.
 
     Raises:
         InvalidPosition: `text` has another form.
@@ -47,4 +60,6 @@ def parse_since(text: str) -> Position | str:
         return FIRST
     if text in (SNAPSHOT, NOW, FIRST):
         return text
+    with suppress(InvalidTimestamp):
+        return Moment(to_nanoseconds(restore_plus(text)))
     return parse_position(text)

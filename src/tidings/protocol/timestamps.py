@@ -22,6 +22,7 @@ _RFC_3339 = re.compile(
     r"[Tt](?P<minute>(?:[01][0-9]|2[0-3]):[0-5][0-9]):(?P<second>[0-5][0-9]|60)(?:\.(?P<fraction>[0-9]{1,9}))?"
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):(?P<minutes>[0-5][0-9]))"
 )
+_SPACED_OFFSET = re.compile(" (?=[0-9]{2}:[0-9]{2}$)")
 MAX_TIMESTAMP_CHARS = len("2025-07-30T12:00:00.123456789Z")
 """Maximum characters of a canonical timestamp."""
 is_canonical_end = re.compile(r"\.[0-9]{0,8}[1-9]Z").fullmatch
@@ -116,6 +117,11 @@ def to_nanoseconds(text: str) -> int:
     whole, _, fraction = canonicalize(text)[:-1].partition(".")
     since = datetime.fromisoformat(whole) - _EPOCH
     return (since.days * _DAY_S + since.seconds) * _NS + int(fraction.ljust(9, "0"))
+
+
+def restore_plus(text: str) -> str:
+    """Return a time with the `+` of its offset, which people leave unencoded in a URL and which then is a space."""
+    return _SPACED_OFFSET.sub("+", text)
 
 
 def stored_nanoseconds(text: str, received_ns: int) -> int:

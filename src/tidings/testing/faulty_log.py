@@ -132,6 +132,10 @@ class FaultyLog:
         """See `Log.resolve`."""
         return self._log.resolve(position)
 
+    def last_before(self, received_ns: int) -> int:
+        """See `Log.last_before`."""
+        return self._log.last_before(received_ns)
+
     def start_clock(self, now_ns: int, steady_ns: int) -> None:
         """See `Log.start_clock`."""
         self._log.start_clock(now_ns, steady_ns)

@@ -203,7 +203,7 @@ def test_recording_without_a_hub_creates_no_file(tmp_path: Path, plain: tuple[st
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("--since", "yesterday"), 2, "is not a position"),
+        (("--since", "yesterday"), 2, "--since: invalid start 'yesterday': expected an age"),
         (("data/",), 2, "data/"),
         (("--for", "ages"), 2, "--for"),
         (("-o", "/"), 2, "error: / exists"),

@@ -206,13 +206,3 @@ def test_filters_hold_for_every_form(shared_hub: Hub) -> None:
     ]
     envelopes = tidings("watch", *arguments, "--json", "--failed").stdout.splitlines()
     assert [json.loads(line)["type"] for line in envelopes] == ["operation:failed", "channel:live"]
-
-
-def test_since_an_age_leaves_older_events_out_of_every_form(shared_hub: Hub) -> None:
-    publish(shared_hub, begin("age-1"), begin("age-2"))
-    publish(shared_hub, ("operation:complete", {"operation_id": "age-1"}), timestamp="2020-01-01T00:00:00Z")
-    publish(shared_hub, ("operation:complete", {"operation_id": "age-2"}))
-    shown = tidings("watch", "operations/age-*", "--since", "1h", "--exit-when-done", "--url", shared_hub.url).stdout
-    assert "job age-1 started" in shown
-    assert "job age-1 complete" not in shown
-    assert "job age-2 complete" in shown

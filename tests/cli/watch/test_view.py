@@ -420,14 +420,6 @@ def test_long_ids_are_shown_as_their_shortest_unique_prefix(view: WatchView) -> 
     assert [line.split()[0] for line in drawn(view, 5)[:3]] == ["8c01aa", "3f2a91d", "3f2a91c"]
 
 
-def test_selection_by_age_drops_what_is_older() -> None:
-    view = WatchView(zone=UTC, selection=EventFilter(since_age_s=3600))
-    old, new = failed("a", -7200), failed("b", -60)
-    left = [view.apply(event, NOON) for event in (old, new, start("c", -7200))]
-    assert [line is None for line in left] == [True, False, True]
-    assert (view.operations.failed, [each.operation_id for each in view.running]) == (1, ["c"])
-
-
 def test_operations_that_a_snapshot_after_a_gap_lacks_have_vanished(view: WatchView) -> None:
     live = Live(position="x:2", outcome="gap")
     lines(view, *(start(f"op-{number}") for number in range(8)))

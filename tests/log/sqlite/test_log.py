@@ -234,3 +234,31 @@ class TestPagesOfFewKeys:
         many = PathSet.of(Path("data", f"key-{number}") for number in range(0, 50, 2))
         assert len(self.read_both_ways(sqlite, log, many)) == 250
         assert self.read_both_ways(sqlite, log, NO_PATHS) == []
+
+
+def test_a_time_is_found_with_one_row_per_bit_of_the_head(
+    sqlite: SqliteHarness, connections: list[sqlite3.Connection]
+) -> None:
+    log, make = sqlite.open(Retention()), EventFactory()
+    for _ in range(20):
+        sqlite.append(log, *(make("data:update", str(number)) for number in range(1_000)))
+        make.advance(60)
+    statements: list[str] = []
+    connections[-1].set_trace_callback(statements.append)
+    assert log.last_before(make.now_ns - 60_000_000_000) == 19_000
+    connections[-1].set_trace_callback(None)
+    assert 0 < len(statements) <= (20_000).bit_length()
+    assert all("LIMIT 1" in each for each in statements)
+    [(_, _, _, plan)] = connections[-1].execute(f"EXPLAIN QUERY PLAN {statements[0]}").fetchall()
+    assert "INTEGER PRIMARY KEY" in plan
+
+
+def test_a_time_is_found_among_damaged_rows(sqlite: SqliteHarness, connections: list[sqlite3.Connection]) -> None:
+    log, make = sqlite.open(Retention()), EventFactory()
+    for _ in range(100):
+        make.advance(1)
+        sqlite.append(log, make("data:update", "a"))
+    connections[-1].execute("UPDATE events SET received_ns = x'ff' WHERE offset % 3 = 0")
+    assert log.last_before(make.now_ns - 10_000_000_000) == 89
+    connections[-1].execute("DROP TABLE events")
+    assert log.last_before(make.now_ns) == 0

@@ -6,12 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.server.hub_server import HubServer, progress, update
+from tests.server.hub_server import HubServer, Stream, progress, update
 from tests.server.raw_client import RawClient
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Retention
+from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.http.events import READS_AT_A_TIME
 
 POSITION = re.compile(r"[0-9a-f]{8}:\d+")
@@ -300,3 +301,21 @@ def test_reading_changes_nothing_in_the_hub(server: HubServer, client: httpx.Cli
     history(client)
     client.get("/v1/snapshot")
     assert server.call(lambda: subscribers(server.app.hub)) == 0
+
+
+def test_since_a_time_is_the_same_for_history_and_stream(server: HubServer, client: httpx.Client) -> None:
+    server.publish(update("d", 1), update("d", 2))
+    between = from_nanoseconds(server.call(server.app.hub.now_ns))
+    positions = server.publish(update("e", 3), update("f", 4))
+    for since, expected in (
+        (between, [3, 4]),
+        (between.replace("Z", "+00:00"), [3, 4]),
+        ("1700-01-01T00:00:00Z", [1, 2, 3, 4]),
+        ("2200-01-01T00:00:00Z", []),
+    ):
+        page = client.get(f"/v1/events?since={since}").json()  # a plus sign that is not encoded
+        assert (versions(page), page["next"], "gap" in page) == (expected, positions[-1], False)
+        with Stream(server.port, f"?channel=data&since={since}") as stream:
+            messages = stream.until("channel:live")
+        assert messages[0]["data"]["outcome"] == "complete"
+        assert [each["data"]["version"] for each in messages if each["type"] == "data:update"] == expected

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.errors import FAILED, print_stderr
-from tidings.cli.options import TokenOption, UrlOption, parse_duration_option
+from tidings.cli.options import TokenOption, UrlOption, parse_duration_option, parse_since_option
 from tidings.cli.record.output_file import STDOUT, Sink, SinkFailed, open_sink
 from tidings.cli.record.recorder import PlainRecording, Recorder, RecordRequest, record_v1
 from tidings.cli.signals import stop_signals
@@ -16,7 +16,7 @@ from tidings.cli.units import clock_time, describe_size
 from tidings.client.options import LinkOptions, read_token
 from tidings.client.url import resolve_hub_url
 from tidings.protocol.paths import check_paths
-from tidings.protocol.positions import SNAPSHOT, parse_since
+from tidings.protocol.positions import SNAPSHOT
 
 _MAX_DURATION_S = 365 * 86_400.0
 
@@ -41,7 +41,10 @@ def record(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="SINCE", help="Start: snapshot, now, first, or a position. Default: snapshot.", show_default=False
+            metavar="SINCE",
+            help="Where to start: snapshot, now, first, a position, an age such as 6h, or an RFC 3339 time. "
+            "Default: snapshot.",
+            show_default=False,
         ),
     ] = None,
     duration: Annotated[
@@ -64,15 +67,13 @@ def record(
     for_s = None if duration is None else parse_duration_option("for", duration, 0.0, _MAX_DURATION_S)
     if since is None:
         since = "" if plain else SNAPSHOT  # other services may not support the parameter
-    if since:
-        parse_since(since)
     if paths and not plain:
         check_paths(paths)
     request = RecordRequest(
         url=resolve_hub_url(url),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
         paths=tuple(paths or ()),
-        since=since,
+        since=parse_since_option(since) if since else since,
         plain=plain,
     )
     sink = open_sink(output, force=force)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct
 
+from tidings.cli.options import resolve_since
 from tidings.cli.record.output_file import Sink
 from tidings.cli.recordings import RecordingHeader, envelope_line, header_line, shown_url
 from tidings.cli.watch.pipe import v1_envelope
@@ -40,7 +41,8 @@ class RecordRequest(Struct, frozen=True, kw_only=True):
     """Full URL."""
     link: LinkOptions
     paths: tuple[str, ...]
-    since: str
+    since: str | float
+    """Where to start: as the hub reads it, or the age of the first events in seconds."""
     plain: bool
 
 
@@ -61,6 +63,8 @@ class Recorder:
         self.state = "connecting"
         self.sink = sink
         self.request = request
+        self.since = resolve_since(request.since, time.time())
+        """Where to start, as the hub reads it; an age counts by this machine's clock until the hub's is known."""
         self.report = report
 
     def write_header(self, contract: ContractIdentity | None) -> None:
@@ -71,7 +75,7 @@ class Recorder:
             url=shown_url(request.url),
             contract=contract,
             paths=list(request.paths) or ["*"],
-            since=request.since,
+            since=self.since,
             plain=request.plain,
         )
         self.sink.write([header_line(header, timestamp=now_text(), trace_id=secrets.token_hex(16))])
@@ -92,8 +96,9 @@ async def record_v1(recorder: Recorder, stop: asyncio.Event) -> None:
     """
     request = recorder.request
     async with connect(request.url, options=request.link) as client:
+        recorder.since = resolve_since(request.since, client.hub_time_s() or time.time())
         watch = client.watch(
-            *request.paths, since=request.since, notices=True, on_change=lambda status: _changed(recorder, status)
+            *request.paths, since=recorder.since, notices=True, on_change=lambda status: _changed(recorder, status)
         )
         link = watch.link
         stopping = asyncio.create_task(_stop(stop, link.cancel))
@@ -169,8 +174,8 @@ class PlainRecording:
         self._begun = False
         request = recorder.request
         query = [("channel", path) for path in request.paths]
-        if request.since:
-            query.append(("since", request.since))
+        if recorder.since:
+            query.append(("since", recorder.since))
         self._source = PlainSource(
             _with_parameters(request.url, query),
             self._received,

@@ -16,25 +16,26 @@ from rich.console import Console
 from rich.text import Text
 
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_stderr
-from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.options import UrlOption, parse_duration_option, parse_since_option, resolve_since
 from tidings.cli.resolve import find_id
-from tidings.cli.units import format_duration, parse_duration
+from tidings.cli.units import format_duration
 from tidings.cli.watch.history import History, describe_left_out
 from tidings.cli.watch.keyboard import KeyReader
 from tidings.cli.watch.pipe import StdoutPipe, v1_envelope
 from tidings.cli.watch.plain_view import PlainView
 from tidings.cli.watch.screen import FRAME_S, MAX_HISTORY_LINES, LiveScreen
 from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView, list_names
-from tidings.client.client import connect
+from tidings.client.client import Client, connect
 from tidings.client.events import Item, ReceivedEvent
-from tidings.client.http import HTTPClient
+from tidings.client.http import HTTPClient, Query
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
-from tidings.exceptions import ConfigError, HubUnreachable, InvalidPosition, InvalidTimestamp
+from tidings.exceptions import HubUnreachable, TidingsError
+from tidings.operations.views import OperationSummary
 from tidings.printable import escape_json
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import check_paths
-from tidings.protocol.positions import FIRST, SNAPSHOT, parse_since
+from tidings.protocol.paths import check_paths, parse_paths
+from tidings.protocol.positions import SNAPSHOT, Moment, parse_since
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 _CHANNELS = frozenset(ChannelType)
@@ -44,6 +45,8 @@ _MAX_PIPED_HISTORY_LINES = 1_000
 """Lines about what happened before the watch that a pipe receives, if the watch begins with a snapshot."""
 _MAX_CHOSEN_HISTORY_LINES = 1_000
 """Lines about the past that a terminal shows, if --since asks for it."""
+_MAX_BEGUN = 10_000
+"""Operations that a watch from a time asks the hub for, because they began before."""
 _WAITING_NOTE_S = 1.0
 """Seconds without a hub after which `--wait` reports that it waits."""
 _MAX_TIMEOUT_S = 36_525 * 86_400.0
@@ -117,18 +120,16 @@ def watch(
         pace_ms = _SCREEN_PACE_MS if form is Form.SCREEN else 0
     else:
         pace_ms = round(1_000 * parse_duration_option("pace", pace, 0.0, _MAX_PACE_S))
-    position, since_s, since_age_s = read_since(since)
+    start = parse_since_option(since)
     chosen = _find_operations(paths or (), url)
     request = WatchRequest(
         url=url,
         paths=chosen,
-        since=position,
+        since=start,
         pace_ms=pace_ms,
         wait=wait,
         exit_when_done=exit_when_done,
-        selection=EventFilter(
-            name=name, failed=failed, since_s=since_s, since_age_s=since_age_s, exact=_name_single_operations(chosen)
-        ),
+        selection=EventFilter(name=name, failed=failed, exact=_name_single_operations(chosen)),
     )
     timeout_s = None if timeout is None else parse_duration_option("timeout", timeout, 0.0, _MAX_TIMEOUT_S)
     code = asyncio.run(_run_in_time(request, form, timeout_s))
@@ -166,7 +167,8 @@ class WatchRequest(Struct, frozen=True, kw_only=True):
 
     url: str | None
     paths: tuple[str, ...]
-    since: str
+    since: str | float
+    """Where to start: as the hub reads it, or the age of the first events in seconds."""
     pace_ms: int
     wait: bool
     exit_when_done: bool
@@ -184,29 +186,6 @@ class WatchRequest(Struct, frozen=True, kw_only=True):
     def awaits_first(self, view: WatchView) -> bool:
         """Return whether the watch waits for the first operation."""
         return self.exit_when_done and self.wait and view.live and not view.has_begun
-
-
-def read_since(text: str) -> tuple[str, float | None, float | None]:
-    """Return what `--since` means: where to read from, the time since which to show events, or their greatest age.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
-    # A position has a colon, and an age has none.
-    with contextlib.suppress(ValueError):
-        return FIRST, None, parse_duration(text)
-    with contextlib.suppress(InvalidTimestamp):
-        return FIRST, to_nanoseconds(text) / 1e9, None
-    try:
-        parse_since(text)
-    except InvalidPosition as error:
-        raise ConfigError(
-            f"--since: invalid start {text!r}: expected an age, an RFC 3339 time, a position, snapshot, now or first",
-            option="since",
-            source="argument",
-            hint="Pass --since 6h for the events of six hours, or --since first for all.",
-        ) from error
-    return text, None, None
 
 
 def _name_single_operations(paths: tuple[str, ...]) -> bool:
@@ -240,7 +219,11 @@ async def run_watch(request: WatchRequest, form: Form) -> int:
     with _report_waiting(request):
         client = await connect(request.url, wait_for_hub=request.wait)
     async with contextlib.aclosing(client):
-        watch = client.watch(*request.paths, since=request.since, pace_ms=request.pace_ms, notices=True)
+        since = resolve_since(request.since, _hub_time_s(client))
+        if isinstance(parse_since(since), Moment):
+            for each in await asyncio.to_thread(_list_begun, client.url, since, request.paths):
+                view.operations.add_begun(each, _hub_time_s(client))
+        watch = client.watch(*request.paths, since=since, pace_ms=request.pace_ms, notices=True)
         if form is Form.SCREEN:
             code = await _on_screen(request, watch, view, client.url)
         else:
@@ -248,6 +231,28 @@ async def run_watch(request: WatchRequest, form: Form) -> int:
     if request.exit_when_done and view.vanished:
         print_stderr(f"error: the hub no longer has {list_names(view.vanished)}: it may have restarted without its log")
     return code or (FAILED if request.exit_when_done and (view.failures or view.vanished) else 0)
+
+
+def _list_begun(url: str, since: str, paths: Sequence[str]) -> list[OperationSummary]:
+    """Return the operations on `paths` that were running or queued at a time, oldest first.
+
+    A watch that reads from then on receives no event with their names and starts.
+    """
+    channels = {path.partition("/")[0] for path in paths} - {"*"}
+    wanted = parse_paths(paths or ("*",), {*_CHANNELS, *channels})
+    at_ns, begun = to_nanoseconds(since), dict[str, tuple[int, OperationSummary]]()
+    # The watch works without them, and reports itself that a hub is unreachable.
+    with contextlib.suppress(TidingsError), HTTPClient(url) as client:
+        queries: tuple[Query, ...] = [("state", "running"), ("state", "queued")], [("since", since)]
+        for query in queries:
+            for each in client.operations(query, _MAX_BEGUN):
+                began_at = each.started_at or each.queued_at
+                if began_at is None or not wanted.matches(ChannelType.OPERATIONS, each.operation_id):
+                    continue
+                began_ns = to_nanoseconds(began_at)
+                if began_ns < at_ns and (each.ended_at is None or to_nanoseconds(each.ended_at) >= at_ns):
+                    begun[each.operation_id] = began_ns, each
+    return [each for _, each in sorted(begun.values(), key=lambda pair: pair[0])]
 
 
 @contextlib.contextmanager
@@ -262,9 +267,9 @@ def _report_waiting(request: WatchRequest) -> Iterator[None]:
         timer.cancel()
 
 
-def _hub_time_s(watch: Watch[Item]) -> float:
+def _hub_time_s(source: Client | Watch[Item]) -> float:
     """Return the time by the hub's clock; before the hub has sent it, by this machine's."""
-    hub_s = watch.hub_time_s()
+    hub_s = source.hub_time_s()
     return time.time() if hub_s is None else hub_s
 
 
@@ -334,7 +339,7 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
             lines: list[bytes] = []
             now, trace_id = from_nanoseconds(time.time_ns()), secrets.token_hex(16)
             for item in batch:
-                shown = not isinstance(item, ReceivedEvent) or view.is_shown(item, now_s)
+                shown = not isinstance(item, ReceivedEvent) or view.is_shown(item)
                 line = plain.apply(item, now_s)
                 if json:
                     lines += [escape_json(v1_envelope(item, timestamp=now, trace_id=trace_id))] if shown else []

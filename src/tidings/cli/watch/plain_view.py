@@ -50,7 +50,7 @@ class PlainView:
     def _event(self, event: EventLike, now_s: float) -> str | None:
         view, payload = self.view, event.payload
         running = view.operations.running
-        shown = view.is_shown(event, now_s)
+        shown = view.is_shown(event)
         before = running.get(getattr(payload, "operation_id", None) or "")
         known = None if before is None else (_concern(before), before.cancel_s)
         line = view.apply(event, now_s)

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from tidings.cli.text import sanitize
 from tidings.operations.attention import Attention
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import OperationSummary
 from tidings.protocol.payloads import (
     OperationCancelledData,
     OperationCompleteData,
@@ -185,13 +187,12 @@ class WatchedOperations:
         parent = self.running.get(parent_id or "")
         return (parent is not None and parent.selected) or self._selects(sanitize(name) or sanitize(operation_id))
 
-    def apply(self, event: EventLike, now_s: float, *, counts: bool = True) -> EndedOperation | None:
+    def apply(self, event: EventLike, now_s: float) -> EndedOperation | None:
         """Fold `event` in; return the end of an operation that was not seen before, if it is one.
 
         Args:
             event: The event.
             now_s: Time by the hub's clock, seconds since 1970.
-            counts: Whether an end counts; otherwise it only removes the operation.
         """
         payload, at_s = event.payload, min(seconds(event), now_s)
         if isinstance(payload, OperationStartData):
@@ -204,12 +205,30 @@ class WatchedOperations:
             self._estimate(payload, at_s)
         elif isinstance(payload, End):
             ended = self._end(payload, event, at_s, now_s)
-            if ended is not None and ended.selected and counts:
+            if ended is not None and ended.selected:
                 self._count(ended)
             return ended
         elif isinstance(payload, SystemAlertData):
             self._alert(payload)
         return None
+
+    def add_begun(self, each: OperationSummary, now_s: float) -> None:
+        """Add an operation that began before the first event that the watch reads.
+
+        Args:
+            each: The operation, as the hub lists it.
+            now_s: Time by the hub's clock, seconds since 1970.
+        """
+        start = OperationStartData(
+            operation_id=each.operation_id,
+            name=each.name,
+            parent_id=each.parent_id,
+            attempt=each.attempt,
+            total_steps=each.total_steps,
+            queued=each.state is OperationState.QUEUED,
+        )
+        began_at = each.started_at or each.queued_at
+        self._start(start, now_s if began_at is None else _unix_s(began_at), now_s)
 
     def expire(self, now_s: float) -> None:
         """Drop the failures that are too old."""

@@ -11,7 +11,7 @@ from tidings.cli.short_ids import shorten_ids
 from tidings.cli.text import sanitize
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
 from tidings.cli.watch.rows import Layout, failure_row, running_row
-from tidings.cli.watch.state import PRODUCER_AWAY, EndedOperation, EventLike, Running, WatchedOperations, seconds
+from tidings.cli.watch.state import PRODUCER_AWAY, EndedOperation, EventLike, Running, WatchedOperations
 from tidings.client.events import Gap, Notice
 from tidings.operations.attention import Attention, Candidate, arrange
 from tidings.protocol.payloads import (
@@ -53,10 +53,6 @@ class EventFilter:
     """Only operations of this name, with their descendants; `Import*` is a prefix."""
     failed: bool = False
     """Only operations that failed."""
-    since_s: float | None = None
-    """Only events of this time or later, seconds since 1970."""
-    since_age_s: float | None = None
-    """Only events whose age was at most this when the watch began, in seconds."""
     exact: bool = False
     """Whether the paths name single operations, whose end counts even if it came before the watch."""
 
@@ -100,15 +96,12 @@ class WatchView:
         """Whether the events of the past were all read."""
         self._before = (0, 0)
         """Ended and failed operations before the watch was live."""
-        self._since_s = selection.since_s
         self._statuses: dict[str, str] = {}
         self._short: Mapping[str, str] = {}
 
-    def is_shown(self, event: EventLike, now_s: float) -> bool:
-        """Return whether the watch shows an event at all; call it before `apply`, with the same arguments."""
+    def is_shown(self, event: EventLike) -> bool:
+        """Return whether the watch shows an event at all; call it before `apply`."""
         selection = self._selection
-        if not self._is_recent(event, now_s):
-            return False
         if selection.failed and not isinstance(event.payload, OperationFailedData):
             return False
         if not selection.only_operations:
@@ -119,12 +112,6 @@ class WatchView:
         )
         return about and self.operations.is_selected(event)
 
-    def _is_recent(self, event: EventLike, now_s: float) -> bool:
-        age_s = self._selection.since_age_s
-        if self._since_s is None and age_s is not None:
-            self._since_s = now_s - age_s
-        return self._since_s is None or seconds(event) >= self._since_s
-
     def apply(self, event: EventLike, now_s: float) -> Text | None:
         """Apply `event`; return the line that it leaves above the picture, if any.
 
@@ -133,8 +120,8 @@ class WatchView:
             now_s: Time by the hub's clock, seconds since 1970.
         """
         self.changes += 1
-        shown = self.is_shown(event, now_s)
-        ended = self.operations.apply(event, now_s, counts=self._is_recent(event, now_s))
+        shown = self.is_shown(event)
+        ended = self.operations.apply(event, now_s)
         if not shown:
             return None
         if ended is not None:

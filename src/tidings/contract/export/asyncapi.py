@@ -219,7 +219,7 @@ def _query(contract: Contract) -> dict[str, Any]:
         "properties": {
             "channel": {**text, "description": f"A path of {', '.join(contract.channels)}; may be repeated."},
             "channels": {**text, "description": "Paths, separated by commas; `none` subscribes to nothing."},
-            "since": {**text, "description": "`snapshot`, `now`, `first` or a position."},
+            "since": {**text, "description": "`snapshot`, `now`, `first`, an RFC 3339 time or a position."},
             "pace_ms": {
                 "type": "integer",
                 "minimum": 0,

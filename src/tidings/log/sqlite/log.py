@@ -143,6 +143,14 @@ class SqliteLog:
         """See `Log.resolve`."""
         return self._state.epochs.resolve(position)
 
+    def last_before(self, received_ns: int) -> int:
+        """See `Log.last_before`."""
+        try:
+            return self._state.last_before(received_ns)
+        except sqlite3.Error as error:
+            logger.warning("%s: no event could be found by its time: %s", self._path, error)
+            return 0  # reading from there reports the failure, or succeeds and misses nothing
+
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
         return self._state.trimmed(after, paths)

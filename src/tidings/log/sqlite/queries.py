@@ -162,6 +162,26 @@ def _matching(rows: sqlite3.Cursor, newest: Newest, query: Query, set_aside: Set
                 yield record
 
 
+def find_last_before(connection: sqlite3.Connection, head: int, received_ns: int) -> int:
+    """Return the offset of the last row received before a time, up to `head`; 0 if there is none.
+
+    A binary search over the offsets, which are the primary key: a statement and a row for each bit of `head`.
+    """
+    found, high = 0, head
+    while found < high:
+        middle = (found + high) // 2
+        row = connection.execute(
+            "SELECT offset, CAST(received_ns AS INTEGER) FROM events"  # a damaged row may hold anything
+            " WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT 1",
+            (middle, high),
+        ).fetchone()
+        if row is not None and row[1] < received_ns:
+            found = row[0]
+        else:
+            high = middle
+    return found
+
+
 def _placeholders(count: int) -> str:
     return ",".join("?" * count)
 

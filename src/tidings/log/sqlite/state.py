@@ -12,7 +12,7 @@ from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Que
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
-from tidings.log.sqlite.queries import SqliteRows, read_page
+from tidings.log.sqlite.queries import SqliteRows, find_last_before, read_page
 from tidings.log.sqlite.saved_clock import SavedClock
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
@@ -167,6 +167,14 @@ class SqliteState:
                 raise
         with reading_any_text(self._connection):
             return read()
+
+    def last_before(self, received_ns: int) -> int:
+        """See `Log.last_before`.
+
+        Raises:
+            sqlite3.Error: The search failed.
+        """
+        return find_last_before(self._connection, self.head, received_ns)
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""

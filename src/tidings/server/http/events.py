@@ -16,7 +16,7 @@ from tidings.log.base import Log, Page, Query, Record
 from tidings.protocol.envelope import encode_event_v1
 from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
-from tidings.protocol.positions import NOW, Position
+from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
@@ -160,7 +160,10 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
     since = query.since
     if since == NOW:
         return log.head, None
-    offset = log.resolve(since) if isinstance(since, Position) else 0
+    if isinstance(since, Moment):
+        offset: int | None = log.last_before(since.unix_ns)
+    else:
+        offset = log.resolve(since) if isinstance(since, Position) else 0
     if offset is None or offset > log.head:
         reason = "epoch" if offset is None else "future"
         return 0, Gap(after=str(since), until=str(log.position(log.head)), reason=reason)

@@ -15,7 +15,7 @@ from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.messages import Cancel, Reason, Requester
 from tidings.protocol.strict_json import check_members, repair_members
-from tidings.protocol.timestamps import to_nanoseconds
+from tidings.protocol.timestamps import restore_plus, to_nanoseconds
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import read_limit, read_seconds
 
@@ -31,8 +31,6 @@ MAX_CANCEL_TIMEOUT_S: Final = 3_600
 LIST_PARAMETERS: Final = ("find", "state", "name", "since", "parent", "limit", "after")
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
-_SPACED_OFFSET: Final = re.compile(" (?=[0-9]{2}:[0-9]{2}$)")
-"""The `+` of a time's offset, which people leave unencoded in a URL and which then is a space."""
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -156,7 +154,7 @@ def _since(text: str, now_ns: int) -> int:
     if _AGO.fullmatch(text):
         return now_ns - int(text[:-1]) * _UNITS_S[text[-1]] * 1_000_000_000
     try:
-        return to_nanoseconds(_SPACED_OFFSET.sub("+", text))
+        return to_nanoseconds(restore_plus(text))
     except InvalidTimestamp as cause:
         raise InvalidParameter(
             f"invalid time since={text[:40]!r}",

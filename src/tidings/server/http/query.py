@@ -11,7 +11,7 @@ from tidings.hub.connection_query import PATH_PARAMETERS, query_pairs, read_valu
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import Path, PathSet, check_key, parse_query
-from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Position, parse_since
+from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Since, parse_since
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
@@ -28,8 +28,8 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     types: frozenset[str]
     """Event types to return; empty for all."""
     trace_id: str | None
-    since: Position | str
-    """Where to start: `first`, `now` or a position."""
+    since: Since
+    """Where to start: `first`, `now`, a time or a position."""
     limit: int
 
 
@@ -65,7 +65,8 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     since = parse_since(values["since"][-1]) if "since" in values else FIRST
     if since == SNAPSHOT:
         raise InvalidParameter(
-            "since=snapshot is not allowed for history", hint=f"Use {FIRST}, {NOW} or a position, or GET /v1/snapshot."
+            "since=snapshot is not allowed for history",
+            hint=f"Use {FIRST}, {NOW}, an RFC 3339 time or a position, or GET /v1/snapshot.",
         )
     return HistoryQuery(
         paths=paths,

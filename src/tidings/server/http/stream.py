@@ -125,7 +125,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
         return options
     # A browser that reconnects sends the same URL as before, and its last position in this header.
     since = parse_since(last)
-    if isinstance(since, str):
+    if not isinstance(since, Position):
         raise InvalidPosition(f"invalid Last-Event-ID {last[:80]!r}: expected a position")
     return structs.replace(options, since=since)
 

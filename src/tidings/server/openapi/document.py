@@ -19,6 +19,7 @@ from tidings.server.openapi.schemas import (
     EVENT_ID,
     POSITION,
     PRINTABLE,
+    TIME,
     Schema,
     errors,
     key_schema,
@@ -190,7 +191,7 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
             parameter(
                 "since",
                 _since("now", "first", ""),
-                "Where to begin: `first` (the default), `now`, or after a position.",
+                "Where to begin: `first` (the default), `now`, at a time, or after a position.",
             ),
             limit_parameter(),
         ],
@@ -265,4 +266,4 @@ def _list(item: Schema) -> Schema:
 
 
 def _since(*words: str) -> Schema:
-    return {"anyOf": [{"type": "string", "enum": list(words)}, POSITION]}
+    return {"anyOf": [{"type": "string", "enum": list(words)}, TIME, POSITION]}

@@ -143,3 +143,42 @@ class ReadTests:
         rest = harness.read_all(log, Query(after=first.scanned, until=6, paths=ALL, newest_only=True, limit=2))
         assert [record.offset for record in first.records] == [1, 2]
         assert [record.offset for record in rest] == [3, 4, 6]
+
+    def test_last_before_a_time_is_found_between_any_two_events(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
+        assert log.last_before(make.now_ns) == 0
+        times: list[int] = []
+        for number in range(3_000):
+            if number % 3 == 0:
+                make.advance(1)
+            harness.append(log, make("data:update", str(number)))
+            times.append(make.now_ns)
+        for number in range(0, 3_000, 301):
+            first = number - number % 3  # of three events with the same time
+            assert log.last_before(times[number]) == first
+            assert log.last_before(times[number] + 1) == first + 3
+        assert log.last_before(0) == 0
+        assert log.last_before(10**21) == 3_000
+
+    def test_last_before_a_time_is_an_event_that_is_left(self, harness: LogHarness) -> None:
+        retention = Retention(events=10, superseded_age_s=1, superseded_events=1)
+        log, make = harness.open(retention), EventFactory()
+        for number in range(200):
+            make.advance(1)
+            harness.append(log, make("operation:progress", "a"), make("data:update", "old" if number < 5 else "new"))
+        harness.maintain(log, make.advance(60))
+        left = harness.history(log)
+        assert len(left) < 20
+        assert log.trimmed(0, ALL) is not None
+        for before, record in zip((0, *(each.offset for each in left)), left, strict=False):
+            assert log.last_before(record.received_ns) in (before, record.offset - 1)
+            assert log.last_before(record.received_ns + 1) >= record.offset
+
+    def test_last_before_a_time_is_some_event_where_the_clock_jumped(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
+        for jump_s in (0, 86_400, -172_800, 3_600):
+            make.advance(jump_s)
+            harness.append(log, *(make("data:update", str(number)) for number in range(100)))
+            for moment_ns in (0, make.now_ns, make.now_ns + 1, make.now_ns - 90_000_000_000_000):
+                assert 0 <= log.last_before(moment_ns) <= log.head
+        assert log.last_before(make.now_ns + 10**18) == log.head

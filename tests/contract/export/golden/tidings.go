@@ -114,7 +114,7 @@ const (
 	ErrorCodeWrongChannel = "wrong_channel"
 	// ErrorCodeInvalidPath: Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`.
 	ErrorCodeInvalidPath = "invalid_path"
-	// ErrorCodeInvalidPosition: Use a position that the hub sent, or `snapshot`, `now` or `first`.
+	// ErrorCodeInvalidPosition: Use `snapshot`, `now`, `first`, an RFC 3339 time or a position of the hub.
 	ErrorCodeInvalidPosition = "invalid_position"
 	// ErrorCodeInvalidCommand: Give every command an `id` of 1–64 characters and the data it needs.
 	ErrorCodeInvalidCommand = "invalid_command"

@@ -84,7 +84,7 @@ export const ErrorCode = {
   WRONG_CHANNEL: "wrong_channel",
   /** Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`. */
   INVALID_PATH: "invalid_path",
-  /** Use a position that the hub sent, or `snapshot`, `now` or `first`. */
+  /** Use `snapshot`, `now`, `first`, an RFC 3339 time or a position of the hub. */
   INVALID_POSITION: "invalid_position",
   /** Give every command an `id` of 1–64 characters and the data it needs. */
   INVALID_COMMAND: "invalid_command",

@@ -1,0 +1,78 @@
+"""`tidings watch` and `tidings record` from a time in the log of a hub that has run for a day."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.cli.processes import Hub, tidings
+from tests.log.sqlite_harness import SqliteHarness
+
+from tidings.protocol.timestamps import from_nanoseconds
+from tidings.testing.log_conformance.harness import EventFactory
+
+HOUR_NS = 3_600_000_000_000
+NOW_NS = time.time_ns()
+_HISTORY = (
+    (24, "operation:start", "done", {"name": "old import"}),
+    (23, "operation:complete", "done", {}),
+    (12, "operation:start", "long", {"name": "long import"}),
+    (12, "operation:start", "queued", {"name": "queued import", "queued": True}),
+    (11, "operation:start", "failing", {"name": "nightly import"}),
+    (2, "operation:progress", "long", {"progress": 40}),
+    (1, "operation:failed", "failing", {"code": "c", "message": "m", "recoverable": False}),
+)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("aged")
+    with SqliteHarness() as harness:
+        log, make = harness.open_at(folder / "data"), EventFactory()
+        for hours, type, id, data in _HISTORY:
+            make.now_ns = NOW_NS - hours * HOUR_NS
+            harness.append(log, make(type, id, data=msgspec.json.encode({"operation_id": id, **data})))
+        log.close()
+    with Hub("--data", str(folder / "data"), "--log-level", "error", memory=False) as running:
+        yield running
+
+
+def watched(hub: Hub, since: str, *arguments: str) -> str:
+    done = tidings("watch", "operations", "--since", since, "--timeout", "2s", *arguments, "--url", hub.url)
+    assert done.returncode == 124, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("since", ["6h", from_nanoseconds(NOW_NS - 6 * HOUR_NS)], ids=["age", "time"])
+def test_watch_reads_from_a_time_and_names_what_began_before(hub: Hub, since: str) -> None:
+    shown = watched(hub, since)
+    assert "old import" not in shown
+    assert "long import" in shown
+    assert "nightly import failed after 10:00:00" in shown
+    lines = watched(hub, since, "--json").splitlines()
+    assert [json.loads(line)["type"] for line in lines][:2] == ["operation:progress", "operation:failed"]
+
+
+def test_watch_selects_by_names_of_operations_that_began_before(hub: Hub) -> None:
+    shown = watched(hub, "6h", "--name", "nightly*", "--failed")
+    assert "nightly import failed" in shown
+    assert "long import" not in shown
+
+
+def test_watch_until_done_waits_for_operations_that_are_silent(hub: Hub) -> None:
+    assert "nightly import" not in watched(hub, "30m", "--exit-when-done")
+
+
+def test_record_starts_at_a_time(hub: Hub, tmp_path: Path) -> None:
+    for since in ("6h", from_nanoseconds(NOW_NS - 6 * HOUR_NS)):
+        path = tmp_path / f"{len(since)}.ndjson"
+        done = tidings("record", "operations", "--since", since, "--for", "1s", "-o", str(path), "--url", hub.url)
+        assert done.returncode == 0, done.stderr
+        header, *events = map(json.loads, path.read_text().splitlines())
+        assert header["data"]["since"].endswith("Z")
+        assert [event["type"] for event in events if event["type"].startswith("operation:")][:2] == [
+            "operation:progress",
+            "operation:failed",
+        ]
