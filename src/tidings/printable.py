@@ -18,3 +18,11 @@ def escape_lines(text: str) -> str:
 def escape_json(text: bytes) -> bytes:
     r"""Return JSON in UTF-8 with U+007F to U+009F escaped, which encoders leave alone and terminals may obey."""
     return _CONTROL_BYTES.sub(lambda match: b"\\u00%02x" % match[0][-1], text)
+
+
+def decode_argument(argument: str) -> str:
+    """Return an argument as the text that its bytes are in UTF-8; Python keeps them as surrogates in the C locale."""
+    try:
+        return argument.encode(errors="surrogateescape").decode()
+    except UnicodeError:
+        return argument

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cli.processes import Hub, publish_operation, tidings
@@ -123,3 +124,39 @@ def test_text_that_is_not_utf_8_has_a_hint_of_its_own(shared_hub: Hub) -> None:
     done = tidings("show", os.fsdecode(b"\xff"), TIDINGS_URL=shared_hub.url)
     assert done.returncode == 2
     assert "hint: Write it in UTF-8." in done.stderr
+
+
+def test_any_text_in_utf_8_is_read_in_the_c_locale(shared_hub: Hub) -> None:
+    in_c = {"TIDINGS_URL": shared_hub.url, "LC_ALL": "C", "PYTHONUTF8": "0", "LOGNAME": "zoë"}
+    ran = tidings("run", "--name", "prïces 🚀", "--", "echo", "hé", **in_c)
+    assert (ran.returncode, ran.stdout) == (0, "hé\n")
+    started = tidings("report", "start", "Jöb", **in_c)
+    reports = [
+        ("report", "progress", started.stdout.strip(), "10", "hälf"),
+        ("report", "log", started.stdout.strip(), "lög"),
+        ("cancel", "Jöb", "--reason", "zu spät", "--timeout", "0"),
+        ("publish", "data:update", '{"dataset": "prïces"}', "--channel", "data"),
+    ]
+    assert [tidings(*each, **in_c).returncode for each in reports] == [0, 0, 9, 0]
+    with HTTPClient(shared_hub.url) as client:
+        [run] = client.operations([("name", "prïces 🚀")], 2)
+        [job] = client.operations([("name", "Jöb")], 2)
+        assert [line.message for line in client.operation(job.operation_id).log] == ["lög"]
+    assert (run.command, run.user) == ("echo 'hé'", "zoë")
+    assert job.message == "hälf"
+    assert job.cancelled_by is not None
+    assert job.cancelled_by.startswith("zoë@")
+    listed = tidings("ls", "--name", "prï*", "--json", **in_c)
+    assert run.operation_id in listed.stdout
+    assert tidings("publish", "é", "{}", **in_c).stderr.startswith("error: $.type: unknown type")
+
+
+def test_a_file_keeps_its_name_in_the_c_locale(shared_hub: Hub, tmp_path: Path) -> None:
+    data = tmp_path / "dätä.json"
+    data.write_text('{"dataset": "from a file"}')
+    in_c = {"TIDINGS_URL": shared_hub.url, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    assert tidings("publish", "data:update", f"@{data}", **in_c).returncode == 0
+    recording = tmp_path / "ö.ndjson"
+    recording.write_bytes(Path("docs/demo.ndjson").read_bytes())
+    checked = tidings("contract", "check", str(recording), **in_c)
+    assert checked.returncode == 0, checked.stderr

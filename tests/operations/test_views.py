@@ -20,20 +20,24 @@ from tidings.operations.views import (
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.payloads import OperationEstimateData
-from tidings.protocol.timestamps import to_nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 NOON = "2025-07-30T12:00:00Z"
 
 
-def status_of(*events: tuple[str, str]) -> OperationStatus:
-    """Return the status after events, each given by the action of its type and the members of its data."""
+def status_of(*events: tuple[str, str], slow_s: int = 0) -> OperationStatus:
+    """Return the status after events, each given by the action of its type and the members of its data.
+
+    They arrive a second apart from `NOON` on, from a producer whose clock is slow by `slow_s`.
+    """
     status: OperationStatus | None = None
     life: OperationLife | None = None
     for second, (action, members) in enumerate(events):
+        received_ns = to_nanoseconds(NOON) + second * 1_000_000_000
         data = f'{{"operation_id":"op"{"," if members else ""}{members}}}'.encode()
         event = Event(
             type=f"operation:{action}",
-            timestamp=f"2025-07-30T12:00:{second:02}Z",
+            timestamp=from_nanoseconds(received_ns - slow_s * 1_000_000_000),
             trace_id="t",
             data=data,
             channel="operations",
@@ -45,9 +49,9 @@ def status_of(*events: tuple[str, str]) -> OperationStatus:
         life = apply_event("op", life, event)
         assert life is not None
         if status is None:
-            status = new_status("op", event, to_nanoseconds(event.timestamp), life)
+            status = new_status("op", event, received_ns, life)
         else:
-            status.apply(event, to_nanoseconds(event.timestamp), life)
+            status.apply(event, received_ns, life)
     assert status is not None
     return status
 
@@ -222,3 +226,28 @@ def test_invalid_weight_counts_as_one(metadata: dict[str, Any] | None, weight: f
 def test_reported_duration_fits_in_64_bits_of_nanoseconds(duration_ms: str, duration_s: float) -> None:
     ended = status_of(("start", ""), ("complete", f'"duration_ms":{duration_ms}'))
     assert summarize(ended).duration_s == pytest.approx(duration_s)
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("slow_s", [0, 4, 30, 86_400])
+def test_times_of_a_live_attempt_are_by_the_hubs_clock(slow_s: int) -> None:
+    events = ("start", '"queued":true'), ("start", ""), ("progress", '"progress":1,"current_step":"read"')
+    detail = describe(status_of(*events, slow_s=slow_s), HubFacts(), of_children=None, log=[], children=[], usual=None)
+    shift_s = slow_s if slow_s < 5 else 0
+    assert [detail.queued_at, detail.started_at, detail.steps[0].started_at] == [
+        from_nanoseconds(to_nanoseconds(NOON) + (second - shift_s) * 1_000_000_000) for second in range(3)
+    ]
+    assert [moment.at for moment in detail.timeline] == [detail.queued_at, detail.started_at]
+
+
+def test_times_of_an_ended_attempt_are_by_its_producers_clock() -> None:
+    summary = summarize(status_of(("start", ""), ("complete", ""), slow_s=86_400))
+    assert (summary.started_at, summary.ended_at) == ("2025-07-29T12:00:00Z", "2025-07-29T12:00:01Z")
+    assert summary.duration_s == 1
+
+
+def test_times_of_a_clock_that_is_fast_are_those_of_receipt() -> None:
+    summary = summarize(status_of(("start", ""), ("complete", ""), slow_s=-86_400))
+    assert (summary.started_at, summary.ended_at) == (NOON, "2025-07-30T12:00:01Z")

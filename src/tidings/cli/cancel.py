@@ -14,7 +14,7 @@ from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
-from tidings.printable import escape_json
+from tidings.printable import decode_argument, escape_json
 from tidings.protocol.messages import CancelOutcome
 
 _MAX_TIMEOUT_S = 3_600.0
@@ -58,7 +58,7 @@ _MAX_REQUESTER_CHARACTERS = 128
 def _requester() -> str | None:
     """Return `user@host`, as much of it as is known."""
     try:
-        user = getpass.getuser()
+        user = decode_argument(getpass.getuser())
     except (KeyError, OSError):  # a container may run under a user id without a name
         user = ""
     return "@".join(part for part in (user, socket.gethostname()) if part)[:_MAX_REQUESTER_CHARACTERS] or None

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from tidings.cli.errors import USAGE, exit_codes_epilog, print_stderr
 from tidings.client.network import CA_VARIABLE, make_tls_context
 from tidings.exceptions import ConfigError
+from tidings.printable import decode_argument
 
 
 class _PlainHelp:
@@ -68,6 +69,23 @@ class PlainCommand(_PlainHelp, TyperCommand):
             option = _ca_option()
             option.expose_value = False
             self.params.append(option)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with text in UTF-8 whatever the locale; file names and commands stay as they are."""
+        for param in self.params:
+            if param.name in ctx.params and param.metavar not in _BYTES_METAVARS:
+                ctx.params[param.name] = _decode(ctx.params[param.name])
+        return super().invoke(ctx)
+
+
+_BYTES_METAVARS = frozenset({"FILE", "DIR", "FILE|DIR", "RECORDING", "COMMAND"})
+"""Arguments that the system reads back as bytes."""
+
+
+def _decode(value: Any) -> Any:
+    if type(value) is str:  # no member of an enumeration
+        return value if value.startswith("@") else decode_argument(value)  # @ is before the name of a file
+    return [_decode(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _ca_option() -> Any:

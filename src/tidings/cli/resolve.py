@@ -49,12 +49,11 @@ def resolve_id(client: HTTPClient, id: str | None, *, last: bool = False, acts: 
         if newest is None:
             raise OperationUnknown("there is no operation yet", operation_id="", hint="Start one first.")
         return newest.operation_id
-    return find_id(client, id, acts=acts) or _decode(id)
+    return find_id(client, id, acts=acts) or id
 
 
 def find_id(client: HTTPClient, text: str, *, acts: bool = False) -> str | None:
     """Return the id of the operation that `text` names; None for an unknown one. See `resolve_id`."""
-    text = _decode(text)
     named: list[OperationSummary] = []
     prefixed: list[OperationSummary] = []
     for operation in islice(client.operations([("find", text)], _MAX_CANDIDATES), _MAX_CANDIDATES):
@@ -70,14 +69,6 @@ def find_id(client: HTTPClient, text: str, *, acts: bool = False) -> str | None:
         live = [operation for operation in named if operation.ended_at is None]
         return named[0].operation_id if len(live) < 2 else _only(text, live)
     return _only(text, prefixed) if prefixed else None
-
-
-def _decode(argument: str) -> str:
-    """Return an argument as the text that its bytes are in UTF-8; Python keeps them as surrogates in the C locale."""
-    try:
-        return argument.encode(errors="surrogateescape").decode()
-    except UnicodeError:
-        return argument
 
 
 def _only(text: str, found: list[OperationSummary]) -> str:

@@ -139,6 +139,14 @@ class OperationStatus(Struct, kw_only=True):
         return None if self.started_ns is None else self.started_ns + self.lag_ns
 
     @property
+    def clock_lag_ns(self) -> int:
+        """What to add to the times of a live attempt, so that they are by the hub's clock; 0 for one that has ended.
+
+        Nothing distinguishes an ended attempt of a slow clock from one that was kept while the hub was unreachable.
+        """
+        return self.lag_ns if self.live else 0
+
+    @property
     def duration_s(self) -> float | None:
         """Duration of the attempt in seconds; None where it has not ended or never started."""
         if self.duration_ms is not None:

@@ -214,7 +214,7 @@ def describe(
     return OperationDetail(
         **_summary_fields(status, facts, of_children),
         steps=list_steps(status),
-        timeline=[_state_change_view(moment) for moment in status.timeline],
+        timeline=[_state_change_view(moment, status) for moment in status.timeline],
         log=list(log),
         children=list(children),
         result=status.result,
@@ -227,7 +227,7 @@ def _summary_fields(status: OperationStatus, facts: HubFacts, of_children: float
     life, live = status.life, status.live
     if status.progress is not None:
         of_children = None
-    known = facts.estimate if live else None
+    known, lag_ns = facts.estimate if live else None, status.clock_lag_ns
     fields = {
         "operation_id": status.operation_id,
         "name": status.name,
@@ -241,8 +241,8 @@ def _summary_fields(status: OperationStatus, facts: HubFacts, of_children: float
         "current_step": status.current_step or None,
         "total_steps": status.total_steps or None,
         "message": status.message,
-        "queued_at": format_time(status.queued_ns),
-        "started_at": format_time(status.started_ns),
+        "queued_at": format_time(status.queued_ns, lag_ns),
+        "started_at": format_time(status.started_ns, lag_ns),
         "ended_at": format_time(status.ended_ns),
         "heard_at": from_nanoseconds(status.heard_ns),
         "advanced_at": format_time(status.advanced_ns),
@@ -295,18 +295,19 @@ def _step_view(step: StepStatus, status: OperationStatus) -> StepView:
     return StepView(
         name=step.name,
         state=state,
-        started_at=from_nanoseconds(step.started_ns),
-        ended_at=format_time(step.ended_ns),
+        started_at=format_time(step.started_ns, status.clock_lag_ns),
+        ended_at=format_time(step.ended_ns, status.clock_lag_ns),
     )
 
 
-def _state_change_view(moment: StateChange) -> MomentView:
-    return MomentView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
+def _state_change_view(moment: StateChange, status: OperationStatus) -> MomentView:
+    lag_ns = status.clock_lag_ns if moment.attempt == status.life.attempt else 0
+    return MomentView(at=from_nanoseconds(moment.at_ns + lag_ns), state=moment.state, attempt=moment.attempt)
 
 
-def format_time(unix_ns: int | None) -> str | None:
-    """Return nanoseconds since 1970 as an RFC 3339 timestamp; None stays None."""
-    return None if unix_ns is None else from_nanoseconds(unix_ns)
+def format_time(unix_ns: int | None, lag_ns: int = 0) -> str | None:
+    """Return nanoseconds since 1970 as RFC 3339, by a clock that is ahead by `lag_ns`; None stays None."""
+    return None if unix_ns is None else from_nanoseconds(unix_ns + lag_ns)
 
 
 _MAX_WEIGHT = 1e9

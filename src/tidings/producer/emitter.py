@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from tidings.client.deferring_lock import LockBusy, TryLock
 from tidings.client.drafts import new_event_id
+from tidings.printable import decode_argument
 from tidings.producer.diagnostics import call_hook
 from tidings.producer.event_sink import EventSink, NullSink, OnCancel
 from tidings.producer.options import Redact, Settings, number_of
@@ -124,8 +125,9 @@ class OperationEmitter:
                 resumes=settings.resumes,
                 host=text(read(socket.gethostname, "")),
                 pid=os.getpid(),
-                command=text(shlex.join(redact_command(sys.orig_argv))),
-                user=read(lambda: text(getpass.getuser()), None),  # a container's user id may have no name
+                command=text(shlex.join(map(decode_argument, redact_command(sys.orig_argv)))),
+                # A container's user id may have no name.
+                user=read(lambda: text(decode_argument(getpass.getuser())), None),
                 metadata=_metadata(settings.metadata),
             ),
             {"operation_id": self._id, "queued": queued, **({} if attempt is None else {"attempt": attempt})},

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from tidings.testing.log_conformance.harness import EventFactory
 
 HOUR_NS = 3_600_000_000_000
 NOW_NS = time.time_ns()
-_HISTORY = (
+_HISTORY: tuple[tuple[int, str, str, dict[str, Any]], ...] = (
     (24, "operation:start", "done", {"name": "old import"}),
     (23, "operation:complete", "done", {}),
     (12, "operation:start", "long", {"name": "long import"}),
@@ -29,7 +30,8 @@ _HISTORY = (
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("aged")
-    with SqliteHarness() as harness:
+    harness = SqliteHarness()
+    with harness:
         log, make = harness.open_at(folder / "data"), EventFactory()
         for hours, type, id, data in _HISTORY:
             make.now_ns = NOW_NS - hours * HOUR_NS

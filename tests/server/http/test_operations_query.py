@@ -122,6 +122,12 @@ def test_since_is_an_age_or_a_time_of_a_start_or_end(since: str) -> None:
     assert not matches(query, operation(started_ns=hour_ago - 1, ended_ns=hour_ago - 1, heard_ns=NOW))
 
 
+def test_since_hides_no_operation_of_a_slow_clock() -> None:
+    day = 86_400 * SECOND
+    assert matches("since=6h", operation(started_ns=NOW - day, lag_ns=day - SECOND))
+    assert not matches("since=6h", operation(started_ns=NOW - 2 * day, lag_ns=day))
+
+
 def test_age_may_be_in_days() -> None:
     assert read_filter("since=2d", NOW).since_ns == NOW - 2 * 86_400 * SECOND
 

@@ -15,6 +15,7 @@ from tidings.cli.options import MAX_LEASE_S, IdArgument, ParentOption, UrlOption
 from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.cli.report.delivery import DEFAULT_TIMEOUT, EventPost, Stage, post_event
 from tidings.exceptions import ConfigError
+from tidings.printable import decode_argument
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
     OperationCancelledData,
@@ -263,6 +264,6 @@ def _check_id(id: str) -> str:
 
 def _user() -> str | None:
     try:
-        return getpass.getuser()
+        return decode_argument(getpass.getuser())
     except (KeyError, OSError):
         return None  # a container may run under a user id without a name

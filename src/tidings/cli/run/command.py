@@ -17,6 +17,7 @@ from tidings.cli.run.reader.patterns import MAX_LABEL, cut
 from tidings.cli.run.reader.worker import ReaderThread
 from tidings.cli.run.reporter import Mention, Reporter, write_remark
 from tidings.cli.run.signals import Signals
+from tidings.printable import decode_argument
 from tidings.redaction import Redactor
 
 GRACE_S = 10.0
@@ -227,7 +228,7 @@ class _Start:
 
 def _start_of(command: Sequence[str], name: str | None, disclosure: Disclosure) -> _Start:
     # Redacted before it is shortened: the first half of a secret may not look like one.
-    program, *arguments = disclosure.redactor.command(command)
+    program, *arguments = map(decode_argument, disclosure.redactor.command(command))
     short = PurePath(program).name or program
     if not disclosure.command:
         return _Start(name or short, "")
@@ -254,7 +255,7 @@ def _report_end(
 
 def _user() -> str:
     try:
-        return getpass.getuser()
+        return decode_argument(getpass.getuser())
     except (KeyError, OSError):
         # A container may run under a user id without an entry in the user database.
         return "" if sys.platform == "win32" else str(os.getuid())

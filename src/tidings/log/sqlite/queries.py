@@ -171,11 +171,12 @@ def find_last_before(connection: sqlite3.Connection, head: int, received_ns: int
     while found < high:
         middle = (found + high) // 2
         row = connection.execute(
-            "SELECT offset, CAST(received_ns AS INTEGER) FROM events"  # a damaged row may hold anything
+            "SELECT offset, CASE typeof(received_ns) WHEN 'integer' THEN received_ns END FROM events"
             " WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT 1",
             (middle, high),
         ).fetchone()
-        if row is not None and row[1] < received_ns:
+        # A damaged row counts as a later one: the result is then too early, and no event is missed.
+        if row is not None and row[1] is not None and row[1] < received_ns:
             found = row[0]
         else:
             high = middle

@@ -94,7 +94,8 @@ class OperationQuery(Struct, frozen=True, kw_only=True):
         if self.name is not None and not _is_named(status.name, self.name, is_prefix=self.name_is_prefix):
             return False
         since = self.since_ns
-        return since is None or max(status.queued_ns or 0, status.started_ns or 0, status.ended_ns or 0) >= since
+        newest_ns = max(status.queued_ns or 0, status.started_ns or 0, status.ended_ns or 0)
+        return since is None or newest_ns + status.lag_ns >= since  # a slow clock hides nothing
 
 
 def read_filter(query: str, now_ns: int) -> OperationQuery:
