@@ -140,7 +140,7 @@ class OperationStatus(Struct, kw_only=True):
 
     @property
     def clock_lag_ns(self) -> int:
-        """What to add to the times of a live attempt, so that they are by the hub's clock; 0 for one that has ended.
+        """Correction of a live attempt's times to the hub's clock, in nanoseconds; 0 for one that has ended.
 
         Nothing distinguishes an ended attempt of a slow clock from one that was kept while the hub was unreachable.
         """

@@ -124,6 +124,8 @@ const (
 	ErrorCodeNotSupported = "not_supported"
 	// ErrorCodeEventIDReused: Use a new event id for a new event.
 	ErrorCodeEventIDReused = "event_id_reused"
+	// ErrorCodeLimitExceeded: Unsubscribe from what is not needed, or open another connection.
+	ErrorCodeLimitExceeded = "limit_exceeded"
 	// ErrorCodeOperationError: See the states of an operation in docs/protocol/operations.md.
 	ErrorCodeOperationError = "operation_error"
 	// ErrorCodeOperationUnknown: List the operations with `tidings ls`.
@@ -144,6 +146,12 @@ const (
 	ErrorCodeMethodNotAllowed = "method_not_allowed"
 	// ErrorCodeUnsupportedMediaType: Send `application/json`, or `application/x-ndjson`, as UTF-8.
 	ErrorCodeUnsupportedMediaType = "unsupported_media_type"
+	// ErrorCodeURLTooLong: Read many paths with `channel:subscribe`, over the WebSocket.
+	ErrorCodeURLTooLong = "url_too_long"
+	// ErrorCodeHeadTooLarge: Send fewer or shorter headers, such as cookies.
+	ErrorCodeHeadTooLarge = "head_too_large"
+	// ErrorCodeRequestTimeout: Send bodies without long pauses, or smaller ones.
+	ErrorCodeRequestTimeout = "request_timeout"
 	// ErrorCodeUpgradeRequired: Connect with a WebSocket client, through a proxy that forwards upgrades.
 	ErrorCodeUpgradeRequired = "upgrade_required"
 	// ErrorCodeOriginRefused: Allow the page's origin: `tidings serve --allow-origin URL`.
@@ -172,6 +180,10 @@ const (
 	ErrorCodeDraining = "draining"
 	// ErrorCodeTooManyConnections: Try again later, or raise --max-connections.
 	ErrorCodeTooManyConnections = "too_many_connections"
+	// ErrorCodeRateLimited: Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.
+	ErrorCodeRateLimited = "rate_limited"
+	// ErrorCodeOverloaded: Reconnect, and send whole messages.
+	ErrorCodeOverloaded = "overloaded"
 	// ErrorCodeJobOverdue: Read the cause in the hub's log; restart the hub if it remains.
 	ErrorCodeJobOverdue = "job_overdue"
 	// ErrorCodeInternal: Try again; if the error remains, report it with the hub's log.

@@ -94,6 +94,8 @@ export const ErrorCode = {
   NOT_SUPPORTED: "not_supported",
   /** Use a new event id for a new event. */
   EVENT_ID_REUSED: "event_id_reused",
+  /** Unsubscribe from what is not needed, or open another connection. */
+  LIMIT_EXCEEDED: "limit_exceeded",
   /** See the states of an operation in docs/protocol/operations.md. */
   OPERATION_ERROR: "operation_error",
   /** List the operations with `tidings ls`. */
@@ -114,6 +116,12 @@ export const ErrorCode = {
   METHOD_NOT_ALLOWED: "method_not_allowed",
   /** Send `application/json`, or `application/x-ndjson`, as UTF-8. */
   UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+  /** Read many paths with `channel:subscribe`, over the WebSocket. */
+  URL_TOO_LONG: "url_too_long",
+  /** Send fewer or shorter headers, such as cookies. */
+  HEAD_TOO_LARGE: "head_too_large",
+  /** Send bodies without long pauses, or smaller ones. */
+  REQUEST_TIMEOUT: "request_timeout",
   /** Connect with a WebSocket client, through a proxy that forwards upgrades. */
   UPGRADE_REQUIRED: "upgrade_required",
   /** Allow the page's origin: `tidings serve --allow-origin URL`. */
@@ -142,6 +150,10 @@ export const ErrorCode = {
   DRAINING: "draining",
   /** Try again later, or raise --max-connections. */
   TOO_MANY_CONNECTIONS: "too_many_connections",
+  /** Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes. */
+  RATE_LIMITED: "rate_limited",
+  /** Reconnect, and send whole messages. */
+  OVERLOADED: "overloaded",
   /** Read the cause in the hub's log; restart the hub if it remains. */
   JOB_OVERDUE: "job_overdue",
   /** Try again; if the error remains, report it with the hub's log. */
