@@ -15,11 +15,15 @@ from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.payloads import DataUpdateData, OperationProgressData
+from tidings.protocol.timestamps import from_nanoseconds
 
 
-async def publish(client: Client, first: int, last: int, dataset: str = "prices") -> None:
+async def publish(client: Client, first: int, last: int, dataset: str = "prices", timestamp: str | None = None) -> None:
     await asyncio.gather(
-        *[client.publish("data:update", {"dataset": dataset, "version": number}) for number in range(first, last)]
+        *[
+            client.publish("data:update", {"dataset": dataset, "version": number}, timestamp=timestamp)
+            for number in range(first, last)
+        ]
     )
 
 
@@ -75,6 +79,17 @@ async def test_watch_from_first_or_a_position_yields_what_follows(hub: HubServer
             events = await take(watch, 5)
             assert [version(event) for event in events] == [0, 1, 2, 3, 4]
         async with client.watch("data", since=events[2].position) as watch:
+            assert [version(event) for event in await take(watch, 2)] == [3, 4]
+            assert watch.outcome == "complete"
+
+
+async def test_watch_from_a_time_yields_what_the_hub_received_since(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        await publish(client, 0, 3, timestamp="2020-01-01T00:00:00Z")
+        between = from_nanoseconds(hub.call(hub.app.hub.now_ns))
+        await publish(client, 3, 5, timestamp="2020-01-01T00:00:00Z")
+        assert client.hub_time_s() is not None
+        async with client.watch("data", since=between) as watch:
             assert [version(event) for event in await take(watch, 2)] == [3, 4]
             assert watch.outcome == "complete"
 
