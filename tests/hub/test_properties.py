@@ -138,6 +138,7 @@ class HubMachine(RuleBasedStateMachine):
         self.hub = InMemoryHub(CONFIG, log=self.log, clock=clock, loop=loop)
         self.all: list[Watcher] = []
         self.number = 0
+        self.repeated: set[str] = set()
         self.repeatable: list[tuple[str, Message, str, dict[str, Any]]] = []
         for pace_ms, subscription in joining:
             self.subscribe(self._join(pace_ms), subscription)
@@ -162,7 +163,7 @@ class HubMachine(RuleBasedStateMachine):
         return watcher
 
     def _join(self, pace_ms: int) -> Watcher:
-        watcher = Watcher(self.hub, self.log.records, pace_ms)
+        watcher = Watcher(self.hub, self.log.records, pace_ms, self.repeated)
         watcher.connect()
         self.all.append(watcher)
         return watcher

@@ -45,10 +45,18 @@ class Group:
 
 
 class Watcher:
-    """One client of a hub; `records` has all events of the log, by offset and in order."""
+    """One client of a hub.
 
-    def __init__(self, hub: InMemoryHub, records: Mapping[int, Record], pace_ms: int) -> None:
+    Args:
+        hub: The hub.
+        records: All events of the log, by offset and in order.
+        pace_ms: The pace that it requests.
+        repeated: Numbers of events that were sent again, for all clients of the hub: the copy may be stored first.
+    """
+
+    def __init__(self, hub: InMemoryHub, records: Mapping[int, Record], pace_ms: int, repeated: set[str]) -> None:
         self._hub = hub
+        self._repeated = repeated
         self._records = records
         self._pace_ms = pace_ms
         self.client: InMemoryClient | None = None
@@ -60,7 +68,8 @@ class Watcher:
         self.refused: set[str] = set()
         self._subscribing: dict[str, Group] = {}
         self._not_live: list[Group] = []
-        self._unsubscribing: set[str] = set()
+        self._unsubscribing: dict[str, bool] = {}
+        """Unanswered commands, and whether another one was unanswered before: it may have removed the same paths."""
         self._published: dict[str, str] = {}
         """Numbers of the unanswered events of this connection, by command id."""
         self._last = 0
@@ -93,7 +102,7 @@ class Watcher:
     def unsubscribe(self, names: list[str]) -> None:
         assert self.client is not None
         id = self._next_id("unsubscribe")
-        self._unsubscribing.add(id)
+        self._unsubscribing[id] = bool(self._unsubscribing)
         self.client.send("channel:unsubscribe", {"channels": names}, id=id)
 
     def publish(self, type: str, data: Message, number: str, *, again: bool = False, **fields: Any) -> None:
@@ -101,6 +110,8 @@ class Watcher:
         assert self.client is not None
         id = self._next_id("again" if again else "first")
         self._published[id] = number
+        if again:
+            self._repeated.add(number)
         self.client.send(type, data | {"message": number}, id=id, **fields)
 
     def drop(self) -> None:
@@ -151,6 +162,9 @@ class Watcher:
         elif type == "event:accepted":
             number = self._published.pop(message["reply_to"])
             self.accepted[number] = offset_of(data["position"])
+        elif type == "connection:error" and message["reply_to"] in self._unsubscribing:
+            assert data["code"] == "invalid_path", message
+            assert self._unsubscribing.pop(message["reply_to"]), message
         elif type == "connection:error":
             assert data["code"] in REFUSALS, message
             self.refused.add(self._published.pop(message["reply_to"]))
@@ -177,7 +191,7 @@ class Watcher:
             group.position = position
 
     def _unsubscribed(self, message: Message) -> None:
-        self._unsubscribing.remove(message["reply_to"])
+        del self._unsubscribing[message["reply_to"]]
         left = parse_paths(message["data"]["channels"], CHANNELS)
         for group in self.groups:
             group.paths = PathSet(tuple(path for path in group.paths.paths if left.covers(path)))
@@ -194,7 +208,7 @@ class Watcher:
             assert not self._superseded(record, group.snapshot_to), f"{message} was superseded before the snapshot"
         else:
             assert offset > group.base, f"{message} was not requested"
-        awaited = {number for id, number in self._published.items() if id.startswith("first")}
+        awaited = set(self._published.values()) - self._repeated
         assert message["data"]["message"] not in awaited, f"{message} came before event:accepted"
         group.got.append(offset)
         group.position = offset
