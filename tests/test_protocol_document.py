@@ -10,7 +10,7 @@ from tests.transcripts.markdown import ROOT, Block, Document, Table
 
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
-from tidings.hub import commands, connection, hub, rate_limits
+from tidings.hub import commands, connection, hub, rate_limits, subscription_reports, type_notices
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
 from tidings.operations import lifecycle, views
@@ -196,9 +196,9 @@ def test_table_of_limits_matches_the_code() -> None:
         "operation names with their own series in /metrics": f"{operation_metrics.MAX_NAMES}",
         "paths of one connection": f"{commands.MAX_PATHS:,}",
         "subscriptions of one connection that are not live yet": (
-            f"{connection.MAX_PENDING_SUBSCRIPTIONS}; the hub then stops reading from it"
+            f"{subscription_reports.MAX_PENDING_SUBSCRIPTIONS}; the hub then stops reading from it"
         ),
-        "notices of one connection about types": f"{connection.MAX_TYPE_NOTICES}",
+        "notices of one connection about types": f"{type_notices.MAX_TYPE_NOTICES}",
         "undeclared types that a lenient hub accepts": f"{hub.MAX_UNDECLARED_TYPES:,} from its start on",
         "refused messages, Pings and small fragments of one connection": (
             f"{rate_limits.MAX_OVERHEAD:,}, and {rate_limits.OVERHEAD_PER_S:g} more each second"

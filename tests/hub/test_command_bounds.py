@@ -5,8 +5,9 @@ from unittest import mock
 from tidings.contract.contract import Contract
 from tidings.hub.commands import MAX_PATHS
 from tidings.hub.config import HubConfig
-from tidings.hub.connection import MAX_PENDING_SUBSCRIPTIONS, MAX_TYPE_NOTICES
 from tidings.hub.hub import MAX_UNDECLARED_TYPES
+from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS
+from tidings.hub.type_notices import MAX_TYPE_NOTICES
 from tidings.protocol.paths import Path
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 

@@ -14,36 +14,25 @@ from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, Ove
 from tidings.hub.commands import run_command
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
-from tidings.hub.lanes import Subscriber
 from tidings.hub.outbound_budget import WRITE_OVERHEAD_BYTES
 from tidings.hub.rate_limits import OverheadLimit
 from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
+from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS, SubscriptionReports
+from tidings.hub.type_notices import TypeNotices
 from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
-from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, check_trace_id, decode_envelope
-from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, scan_labels, usable_trace_id
 from tidings.protocol.messages import COMMANDS
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, Payload
-from tidings.protocol.positions import Position, Since
-from tidings.protocol.raw_json import scan_text_members
+from tidings.protocol.positions import Since
 from tidings.protocol.revisions import REVISION, REVISIONS
 from tidings.redaction import redact_text
 
 MAX_UNSENT_REPLY_BYTES = 1 << 20
 """Unsent reply bytes to a client that does not read, beyond which the hub stops reading from that client."""
-
-MAX_HANDLED_TYPE_CHARS = 64
-"""Characters of a type in `handles` that the hub compares with its own types and repeats in a notice."""
-
-MAX_TYPE_NOTICES = 100
-"""Unknown or deprecated types for which one connection receives notices; a client has a few, by mistake."""
-
-MAX_PENDING_SUBSCRIPTIONS = 100
-"""Subscriptions of one connection that are not live yet, beyond which the hub stops reading from it. One with a
-position from the future is pending for `HubConfig.future_wait_s`."""
 
 log = structlog.get_logger("tidings.hub.connection")
 
@@ -64,14 +53,14 @@ class HubConnection:
     __slots__ = (
         "_final_close",
         "_held",
-        "_notified_types",
         "_overhead",
-        "_pending_subscriptions",
         "_query",
         "_reading",
         "_refused_starts",
         "_replies",
         "_revision",
+        "_subscriptions",
+        "_type_notices",
         "_unacknowledged",
         "_unacknowledged_bytes",
         "_unsent_reply_bytes",
@@ -106,10 +95,13 @@ class HubConnection:
         self.producer_id = ""
         """The producer that is attached on this connection; "" without one."""
         self.closing = False
-        self.subscriber = Subscriber(outlet, form, on_gap=self._report_gap)
+        self._subscriptions = SubscriptionReports(
+            hub, outlet, form, versioned=versioned, push=self._push, on_pending=self._update_reading
+        )
+        self.subscriber = self._subscriptions.subscriber
         self._query: str | None = query
         self._replies: list[bytes] = []
-        self._notified_types: set[str] = set()
+        self._type_notices = TypeNotices(hub.contract)
         self._revision = REVISIONS[REVISION]
         self._reading = True
         self._final_close: tuple[int, str] | None = None
@@ -118,7 +110,6 @@ class HubConnection:
         """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
         self._refused_starts = RefusedStarts()
         self._overhead = OverheadLimit(hub.clock.monotonic())
-        self._pending_subscriptions = 0
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
@@ -232,7 +223,7 @@ class HubConnection:
         try:
             envelope = decode_envelope(body)
         except ContractError as error:
-            self._reject(error, _scan_labels(body))
+            self._reject(error, scan_labels(body))
             return
         try:
             self._check_id(envelope)
@@ -246,7 +237,7 @@ class HubConnection:
 
     def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
-        self._reject(BinaryMessage("invalid binary message: expected a text frame"), _scan_labels(body))
+        self._reject(BinaryMessage("invalid binary message: expected a text frame"), scan_labels(body))
 
     def overloaded(self) -> None:
         """Close the connection: what it has sent and not completed exceeds the memory for all connections."""
@@ -290,7 +281,7 @@ class HubConnection:
             self._count_unacknowledged(-1, -size)
             raise
         if envelope.type in hub.contract.deprecated:
-            self._notify_deprecated(envelope.type)
+            self._notify(self._type_notices.explain_deprecated(envelope.type, self._revision))
         too_many = self._unacknowledged >= hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= hub.config.unacknowledged_bytes:
             self._update_reading()
@@ -370,7 +361,7 @@ class HubConnection:
             self._unacknowledged < config.unacknowledged_events * share
             and self._unacknowledged_bytes < config.unacknowledged_bytes * share
             and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
-            and self._pending_subscriptions < MAX_PENDING_SUBSCRIPTIONS * share
+            and self._subscriptions.pending < MAX_PENDING_SUBSCRIPTIONS * share
             and not self._held
             and self._final_close is None
         )
@@ -386,24 +377,16 @@ class HubConnection:
 
     def subscribe(self, paths: PathSet, since: Since, command: Envelope | None) -> None:
         """See `CommandConnection.subscribe`; without a command, the paths come from the URL."""
-        self.hub.delivery.subscribe(
-            self.subscriber,
-            paths,
-            since,
-            on_subscribed=partial(self._report_subscribed, command) if self.versioned else _ignore_outcome,
-            on_live=self._report_live,
-        )
-        self._pending_subscriptions += 1
-        if self._pending_subscriptions >= MAX_PENDING_SUBSCRIPTIONS:
-            self._update_reading()
+        reply = self._push if command is None else partial(self.reply, command)
+        self._subscriptions.subscribe(paths, since, reply)
 
-    def _report_subscribed(self, command: Envelope | None, outcome: str, offset: int) -> None:
-        position = str(self.hub.log.position(offset))
-        data = messages.Subscribed(channels=self.subscriber.paths.names(), position=position, outcome=outcome)
-        if command is None:
-            self._push(data)
-        else:
-            self.reply(command, data)
+    def notify_unavailable(self, type: str) -> None:
+        """See `CommandConnection.notify_unavailable`."""
+        self._notify(self._type_notices.explain_unavailable(type, self._revision))
+
+    def _notify(self, notice: messages.Notice | None) -> None:
+        if notice is not None:
+            self._push(notice)
 
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
         """See `LeaseHolder.push_cancel`."""
@@ -415,44 +398,9 @@ class HubConnection:
 
     # Messages out.
 
-    def _report_live(self, offset: int) -> None:
-        self._pending_subscriptions -= 1
-        if not self._reading:
-            self._update_reading()
-        if not self.versioned:
-            return
-        position = str(self.hub.log.position(offset))
-        self._push(messages.Live(channels=self.subscriber.paths.names(), position=position))
-
-    def _report_gap(self, after: Position, until: Position, reason: str) -> None:
-        self.hub.delivery.counters.gaps += 1
-        self._push(messages.Gap(after=str(after), until=str(until), reason=reason))
-
-    def notify_unavailable(self, type: str) -> None:
-        """See `CommandConnection.notify_unavailable`."""
-        contract = self.hub.contract
-        type = type[:MAX_HANDLED_TYPE_CHARS]
-        if type in contract.deprecated:
-            self._notify_deprecated(type)
-        elif type in self._notified_types or len(self._notified_types) >= MAX_TYPE_NOTICES:
-            return
-        elif type not in contract.events and type not in self._revision.accepts:
-            self._notified_types.add(type)
-            unknown = contract.explain_unknown(type)
-            self._push(messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
-
-    def _notify_deprecated(self, type: str) -> None:
-        """Send a notice with the replacement of `type`, once per connection."""
-        if type in self._notified_types or type in self._revision.accepts:
-            return
-        self._notified_types.add(type)
-        now = LEGACY_TYPES.get(type)
-        message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
-        self._push(messages.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type]))
-
     def _reject(self, error: TidingsError, envelope: Envelope | None) -> None:
         hub = self.hub
-        trace_id = _trace_id(envelope) or hub.mint()
+        trace_id = usable_trace_id(envelope) or hub.mint()
         reply_to = envelope.id if envelope is not None and self.versioned else None
         if reply_to is not None and not 1 <= len(reply_to) <= MAX_ID_CHARS:
             reply_to = None
@@ -477,7 +425,7 @@ class HubConnection:
 
     def reply(self, command: Envelope, data: Payload) -> None:
         """See `CommandConnection.reply`."""
-        self._push(data, trace_id=_trace_id(command), reply_to=command.id)
+        self._push(data, trace_id=usable_trace_id(command), reply_to=command.id)
 
     def _push(self, data: Payload, *, trace_id: str | None = None, reply_to: str | None = None) -> None:
         hub = self.hub
@@ -495,25 +443,3 @@ class HubConnection:
             self._unsent_reply_bytes += len(frames) + WRITE_OVERHEAD_BYTES
             if self._unsent_reply_bytes >= MAX_UNSENT_REPLY_BYTES:
                 self._update_reading()
-
-
-def _scan_labels(body: bytes) -> Envelope:
-    """Return an envelope with the `id` and the `trace_id` of a message that cannot be decoded.
-
-    Without its id, the sender would wait forever for the answer to this message.
-    """
-    found = scan_text_members(body, ("id", "trace_id"))
-    return Envelope("", id=found.get("id"), trace_id=found.get("trace_id"))
-
-
-def _trace_id(envelope: Envelope | None) -> str | None:
-    if envelope is None or not envelope.trace_id:
-        return None
-    try:
-        return check_trace_id(envelope.trace_id)
-    except ContractError:
-        return None
-
-
-def _ignore_outcome(outcome: str, offset: int) -> None:
-    """Do nothing: a plain connection does not receive `channel:subscribed`."""

@@ -22,6 +22,7 @@ from tidings.exceptions import (
 )
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.payloads import Payload, encode_payload
+from tidings.protocol.raw_json import scan_text_members
 
 MAX_DATA_BYTES = 65_535
 """Maximum size of `data`: under 64 KB (PROTOCOL.md, "Envelope")."""
@@ -203,6 +204,15 @@ def decode_envelope(body: bytes) -> Envelope:
         ) from cause
 
 
+def scan_labels(body: bytes) -> Envelope:
+    """Return an envelope with the `id` and the `trace_id` of a message that cannot be decoded.
+
+    Without its id, the sender would wait forever for the answer to this message.
+    """
+    found = scan_text_members(body, ("id", "trace_id"))
+    return Envelope("", id=found.get("id"), trace_id=found.get("trace_id"))
+
+
 def parse_validation_error(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
     """Return the message of a validation error, in the names of JSON's types, and the JSON path of the fault."""
     text = _KINDS.sub(lambda kinds: _PYTHON_KIND.sub(lambda kind: _JSON_KINDS[kind[0]], kinds[0]), str(error))
@@ -221,6 +231,16 @@ def check_trace_id(trace_id: str) -> str:
     if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= MAX_TRACE_ID_CHARS):
         raise InvalidTraceID(f"$.trace_id: {trace_id[:64]!r} is not 1–{MAX_TRACE_ID_CHARS} printable ASCII characters")
     return trace_id
+
+
+def usable_trace_id(envelope: Envelope | None) -> str | None:
+    """Return the trace id of a message for its answer; None if the message has no valid one."""
+    if envelope is None or not envelope.trace_id:
+        return None
+    try:
+        return check_trace_id(envelope.trace_id)
+    except InvalidTraceID:
+        return None
 
 
 def check_event_id(event_id: str) -> str:
