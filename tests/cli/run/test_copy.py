@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tidings.cli.run.copy import OutputCopier, write_all
+from tidings.cli.run.copy import OutputCopier
+from tidings.cli.run.drain import write_all
 
 TIMEOUT_S = 60.0
 
@@ -56,11 +57,14 @@ def test_closed_target_closes_the_source(rig: Rig) -> None:
         os.write(rig.write, b"nor this")
 
 
-def test_source_held_open_after_the_childs_end_is_abandoned(rig: Rig) -> None:
+def test_source_held_open_after_the_childs_end_is_copied_on(rig: Rig) -> None:
     os.write(rig.write, b"last words")
     rig.relay.child_ended()
     assert rig.done.wait(TIMEOUT_S)
     assert os.read(rig.read, 100) == b"last words"
+    os.write(rig.write, b"later words")
+    assert os.read(rig.read, 100) == b"later words"
+    assert rig.seen == [b"last words"]
 
 
 def test_copier_with_a_stuck_reader_can_be_abandoned(rig: Rig) -> None:

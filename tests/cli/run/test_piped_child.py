@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -128,21 +129,66 @@ def test_full_disk_is_reported_and_ends_the_command(tmp_path: Path) -> None:
     assert b"No space left" in result.stderr
 
 
+def run_to_file(report: Path, output: Path, script: str) -> int:
+    """Run a shell script whose stdout and stderr are a file, which no one waits for, and return its exit code."""
+    with output.open("wb") as file:
+        return subprocess.run(
+            command_line(report, "sh", "-c", script),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment(),
+            start_new_session=True,
+            timeout=60,
+            check=False,
+        ).returncode
+
+
 def test_remaining_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    result = run(tmp_path / "report", "sh", "-c", f"sleep 600 & echo $! > {pid_file}; echo done", timeout=60)
+    script = f"sleep 600 & echo $! > {pid_file}; echo done"
+    assert run_to_file(tmp_path / "report", tmp_path / "output", script) == 0
     # The daemon lives on: it is not ours to end.
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    assert result.stdout == b"done\n"
-    assert calls(tmp_path / "report")[-1]["duration_ms"] < 60_000
+    assert (tmp_path / "output").read_bytes() == b"done\n"
+    assert calls(tmp_path / "report")[-1]["call"] == "completed"
 
 
 def test_writing_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {pid_file}"
-    result = run(tmp_path / "report", "sh", "-c", script, timeout=60)
+    script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {pid_file}; exit 7"
+    assert run_to_file(tmp_path / "report", tmp_path / "output", script) == 7
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    assert result.returncode == 0
+    assert calls(tmp_path / "report")[-1]["code"] == "exit_7"
+
+
+def test_output_of_a_process_that_outlives_the_command_is_kept(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    late = f"import sys; open({str(fifo)!r}).read(); print('late' * 50_000, flush=True); print('bad', file=sys.stderr)"
+    with running(tmp_path / "report", "sh", "-c", f"{shlex.join(python(late))} & echo started; exit 3") as process:
+        assert read_line(process) == b"started\n"
+        assert process.wait(60) == 3
+        assert calls(tmp_path / "report")[-1]["code"] == "exit_3"
+        fifo.write_text("")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Their ends: nothing is left of the run once the last process has ended.
+        assert process.stdout.read() == b"late" * 50_000 + b"\n"
+        assert process.stderr.read() == b"bad\n"
+
+
+def test_process_that_outlives_the_command_gets_sigpipe_as_without_us(tmp_path: Path) -> None:
+    fifo, status = tmp_path / "fifo", tmp_path / "status"
+    os.mkfifo(fifo)
+    os.mkfifo(status)
+    script = f"(cat {fifo}; yes; echo $? > {status}) & echo started"
+    with running(tmp_path / "report", "sh", "-c", script) as process:
+        assert process.wait(60) == 0
+        assert process.stdout is not None
+        process.stdout.close()
+        fifo.write_text("")
+    assert int(status.read_text()) == 128 + signal.SIGPIPE
 
 
 def test_slow_reader_receives_all_output_after_the_end(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def run_command(
             signals.direct(child.send)
             cancellation.on_request(signals.notify)
             end = CommandEnd(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
+            duration_ms = round((time.monotonic() - began) * 1000)
             signals.wait_for(lambda: cancellation.is_complete(child) or None, cancellation.poll_in)
             # No process is left to signal; from here a signal ends the wait for the reader of our output.
             signals.direct(lambda _: child.abandon_output())
@@ -179,7 +180,6 @@ def run_command(
             signals.wait_for(lambda: child.drained or None)
         finally:
             child.close()
-        duration_ms = round((time.monotonic() - began) * 1000)
         stopped = signals.explain(end.status)
         reader.finish(lambda tail: _report_end(reporter, end, cancellation, stopped, duration_ms, tail))
         return end.exit_code

@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 
+from tidings.cli.run.drain import CHUNK_BYTES, hand_over, read_some, write_all
 from tidings.cli.run.reporter import write_remark
 
-_CHUNK = 64 * 1024
-QUIET_S = 0.25
-"""Silence after the child's end that ends the copying, because a daemon it left behind may hold its output open."""
-MAX_AFTER_END_S = 2.0
-"""Longest copying after the child's end. The child's own output is in the pipe by then and is always copied."""
+MAX_AFTER_END_S = 0.25
+"""Longest wait after the child's end for the end of its output, which a process that it left behind may hold open.
+
+The child's own output is in the pipe by then and is always copied.
+"""
+_WINDOWS_QUIET_S = 2.0
+"""Silence after the child's end that counts as the end on Windows, where a pipe cannot be read with a timeout."""
 
 
 class Wake:
@@ -41,7 +44,8 @@ class OutputCopier:
     """A thread that copies one descriptor to another and then passes each chunk to a reader.
 
     If the target is closed or fails, the thread closes the source, so that the command's next write fails as it would
-    without us: `tidings run -- yes | head` ends by SIGPIPE.
+    without us: `tidings run -- yes | head` ends by SIGPIPE. If other processes hold the source open after the child's
+    end, a process of its own goes on copying what they write.
 
     Args:
         source: Descriptor of the child's output; closed at the end if `owned`.
@@ -76,7 +80,7 @@ class OutputCopier:
         self._thread.start()
 
     def child_ended(self) -> None:
-        """End the copying soon, even if another process holds the source open."""
+        """End the copying soon; if another process holds the source open, a process of its own goes on with it."""
         self._ended_at = time.monotonic()
         self._wake.set()
 
@@ -84,8 +88,7 @@ class OutputCopier:
     def done(self) -> bool:
         """Whether the copying has ended, or `abandon` was called."""
         if sys.platform == "win32" and self._ended_at is not None:
-            # Pipes cannot be read with a timeout on Windows; silence of this length counts as the end.
-            return self._done or time.monotonic() > max(self._ended_at, self._moved_at) + MAX_AFTER_END_S
+            return self._done or time.monotonic() > max(self._ended_at, self._moved_at) + _WINDOWS_QUIET_S
         return self._done
 
     def close(self) -> None:
@@ -99,7 +102,8 @@ class OutputCopier:
 
     def _run(self) -> None:
         try:
-            self._copy()
+            if not self._copy():
+                hand_over(self._source, self._target)
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
                 write_remark(f"cannot write the output: {error.strerror}")
@@ -109,49 +113,40 @@ class OutputCopier:
             self._done = True
             self._notify()
 
-    def _copy(self) -> None:
+    def _copy(self) -> bool:
+        """Copy until the end of the source; return False if the child has ended, and others hold the source open."""
         if sys.platform == "win32":
-            while data := os.read(self._source, _CHUNK):
+            while data := os.read(self._source, CHUNK_BYTES):
                 self._pass(data)
-            return
-        while True:
-            timeout = None if self._ended_at is None else QUIET_S
-            ready, _, _ = select.select([self._source, self._wake.file], [], [], timeout)
+            return True
+        while (left := self._time_left()) is None or left > 0:
+            ready, _, _ = select.select([self._source, self._wake.file], [], [], left)
             if self._wake.file in ready:
                 self._wake.clear()
-            if self._source in ready:
-                data = self._read(_CHUNK)
-                if not data:
-                    return
-                self._pass(data)
-            elif not ready:
-                return
-            if self._ended_at is not None and time.monotonic() > self._ended_at + MAX_AFTER_END_S:
-                self._copy_remainder()
-                return
+            if self._source in ready and not self._copy_chunk(CHUNK_BYTES):
+                return True
+        return self._copy_remainder()
 
-    def _copy_remainder(self) -> None:
-        """Copy what the source holds now; later bytes come from other processes."""
-        # 64 KiB is the capacity of a pipe and exceeds that of a terminal.
-        remaining = _CHUNK
-        while remaining > 0:
-            ready, _, _ = select.select([self._source], [], [], 0)
-            data = self._read(remaining) if ready else b""
-            if not data:
-                return
-            remaining -= len(data)
+    def _time_left(self) -> float | None:
+        """Return the seconds until the copying ends; None while the child runs."""
+        return None if self._ended_at is None else self._ended_at + MAX_AFTER_END_S - time.monotonic()
+
+    def _copy_remainder(self) -> bool:
+        """Copy what the source holds now, for the report; return whether it has ended."""
+        # The capacity of a pipe, which exceeds that of a terminal.
+        remaining = CHUNK_BYTES
+        while remaining > 0 and select.select([self._source], [], [], 0)[0]:
+            copied = self._copy_chunk(remaining)
+            if not copied:
+                return True
+            remaining -= copied
+        return False
+
+    def _copy_chunk(self, size: int) -> int:
+        data = read_some(self._source, size)
+        if data:
             self._pass(data)
-
-    def _read(self, size: int) -> bytes:
-        try:
-            return os.read(self._source, size)
-        except OSError as error:
-            # Linux reports EIO once the last process has closed a terminal.
-            if error.errno == errno.EIO:
-                return b""
-            if error.errno == errno.EAGAIN:
-                return self._read(size) if select.select([self._source], [], [])[0] else b""
-            raise
+        return len(data)
 
     def _pass(self, data: bytes) -> None:
         write_all(self._target, data)
@@ -188,17 +183,3 @@ class CopiedOutput:
         """Release the descriptors."""
         for copier in self.copiers:
             copier.close()
-
-
-def write_all(file: int, data: bytes) -> None:
-    """Write all bytes to a descriptor, even if a process that shares it has made it non-blocking.
-
-    Raises:
-        OSError: The descriptor is closed, or its device failed.
-    """
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(file, view) :]
-        except BlockingIOError:
-            select.select([], [file], [])
