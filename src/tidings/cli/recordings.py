@@ -179,7 +179,7 @@ class LineReader:
 
 # Recordings that are replayed: files, read twice.
 
-_HINT = "Name a file that `tidings record` or `tidings watch --json` wrote: one envelope a line."
+RECORDING_HINT = "Name a file that `tidings record` or `tidings watch --json` wrote: one envelope a line."
 _decode = msgspec.json.Decoder(RecordedEnvelope).decode
 _decode_header = msgspec.json.Decoder(RecordingHeader).decode
 
@@ -218,7 +218,7 @@ def open_recording(file: str) -> BinaryIO:
         return kept
     except OSError as cause:
         raise ConfigError(
-            f"cannot read {file!r}: {cause.strerror}", option="FILE", source="argument", hint=_HINT
+            f"cannot read {file!r}: {cause.strerror}", option="FILE", source="argument", hint=RECORDING_HINT
         ) from cause
 
 
@@ -244,7 +244,7 @@ def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
                     f"not a recording: the first line is not an envelope ({error})",
                     option="FILE",
                     source="argument",
-                    hint=_HINT,
+                    hint=RECORDING_HINT,
                 ) from error
             yield BrokenLine(number, str(error), not complete)
             continue

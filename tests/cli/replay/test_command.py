@@ -265,3 +265,63 @@ def test_an_unreachable_hub_is_an_error_in_two_lines(tmp_path: Path) -> None:
     first, last = done.stderr.splitlines()
     assert first.startswith("error: no hub answers at 127.0.0.1:1")
     assert last.startswith("hint: ")
+
+
+def attempts(*ends: str, last_ends: bool = True) -> list[str]:
+    """Return the events of an operation `op-1` whose attempts end with `ends`, each with one report of progress."""
+    lines = []
+    for number, end in enumerate(ends, 1):
+        later = {} if number == 1 else {"attempt": number}
+        lines += [line("operation:start", {"operation_id": "op-1", **later}, number)]
+        if number == 1:
+            lines += [line("operation:progress", {"operation_id": "op-1", "progress": 10}, number + 0.1)]
+            lines += [line("operation:log", {"operation_id": "op-1", "level": "info", "message": "m"}, number + 0.2)]
+        lines += [line(f"operation:{end}", {"operation_id": "op-1"}, number + 0.3)]
+    return lines if last_ends else lines[:-1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        pytest.param(attempts("complete", "complete"), "complete", id="progress"),
+        pytest.param(attempts("complete", "cancelled", "complete", last_ends=False), "running", id="two-ends"),
+    ],
+)
+def test_a_snapshot_of_an_operation_with_several_attempts_is_stored_once(
+    hub: Hub, tmp_path: Path, lines: list[str], state: str
+) -> None:
+    path = str(tmp_path / "r.ndjson")
+    with Hub("--log-level", "error") as first:
+        assert tidings("publish", "-", stdin="\n".join(lines), TIDINGS_URL=first.url).returncode == 0
+        tidings("record", "--url", first.url, "-o", path, "--for", "0.3s")
+    code, told = replay(hub, path, "--speed", "max")
+    assert (code, "refused" in told, "of an earlier attempt, skipped" in told) == (0, False, True), told
+    assert ("still running in the hub" in told) == (state == "running")
+    code, told = replay(hub, path, "--speed", "max")
+    assert (code, " 0 stored" in told) == (0, True), told
+    shown = json.loads(tidings("show", "op-1", "--json", TIDINGS_URL=hub.url).stdout)
+    assert (shown["state"], shown["attempt"]) == (state, len([each for each in lines if "operation:start" in each]))
+    assert replay(hub, path, "--speed", "max", "--new-ids")[0] == 0
+
+
+def test_events_behind_a_refused_start_are_refused_too(hub: Hub, tmp_path: Path) -> None:
+    begun, again, end = (
+        line("operation:start", {"operation_id": "op-1"}, 0, event_id="a" * 16),
+        line("operation:start", {"operation_id": "op-1", "attempt": 2}, 1, event_id="b" * 16),
+        line("operation:complete", {"operation_id": "op-1"}, 2, event_id="c" * 16),
+    )
+    path = written(tmp_path / "r", [begun, again, end])  # the end of the first attempt is lost
+    for stored in ("1 stored", "0 stored, 1 already in the hub"):
+        code, told = replay(hub, path, "--speed", "max")
+        assert (code, f"3 events played: {stored}, 2 refused" in told) == (1, True), told
+        shown = json.loads(tidings("show", "op-1", "--json", TIDINGS_URL=hub.url).stdout)
+        assert (shown["state"], shown["attempt"]) == ("running", 1)
+    code, told = replay(hub, path, "--speed", "max", "--new-ids")
+    assert (code, "still running in the hub, because the played events do not end them: op-1~" in told) == (1, True)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "garbage", '{"type":"operation:st'])
+def test_a_file_without_an_envelope_is_not_a_recording(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r").write_text(content)
+    done = tidings("replay", str(tmp_path / "r"), "--to", "ws://127.0.0.1:9")
+    assert (done.returncode, "error: not a recording: expected at least one envelope" in done.stderr) == (2, True)

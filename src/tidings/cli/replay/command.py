@@ -104,6 +104,7 @@ def format_figures(played: Played) -> str:
     for number, name in (
         (played.known, "already in the hub"),
         (played.refused, "refused"),
+        (played.leftovers, "of an earlier attempt, skipped"),
         (played.hubs_own, "internal to a hub, skipped"),
         (played.broken, "invalid line" if played.broken == 1 else "invalid lines"),
     ):

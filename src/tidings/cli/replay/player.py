@@ -27,7 +27,7 @@ from tidings.exceptions import (
     OperationFinished,
     PayloadTooLarge,
 )
-from tidings.operations.lifecycle import END_STATES, TRANSITIONS
+from tidings.operations.lifecycle import END_STATES, TRANSITIONS, Transition
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import EventClass
@@ -129,6 +129,8 @@ class Played(Struct, kw_only=True):
     known: int = 0
     """Events that were in the log of the hub before, even if it has dropped them for newer ones since."""
     refused: int = 0
+    leftovers: int = 0
+    """Events of earlier attempts whose start is not in the recording; they are not played."""
     hubs_own: int = 0
     """Events that only a hub publishes, which are not played."""
     broken: int = 0
@@ -154,6 +156,8 @@ class Player:
         self.played = Played()
         self.open: set[str] = set()
         """Ids of operations that were started and not ended."""
+        self._rejected: set[str | None] = set()
+        """Ids of operations whose last start the hub refused."""
         self._known: set[str] = set()
         """Ids of operations of which the hub had the start before, and whose end is still to be played."""
         self._recording = recording
@@ -208,11 +212,15 @@ class Player:
             if is_from_hub(self._contract, envelope):
                 self.played.hubs_own += 1
                 continue
+            if self._survey.leftovers.contain(line.number, envelope):
+                self.played.leftovers += 1
+                continue
             delay_s = began + self._schedule.due_s(moment_ns) - loop.time()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
             await self._publisher.wait_below(_MAX_IN_FLIGHT)
-            self._publish(line.number, envelope)
+            if self._publish(line.number, envelope):
+                await self._publisher.wait_below(1)
         await self._publisher.wait_below(1)
 
     def _new_schedule(self) -> PlaybackSchedule:
@@ -224,7 +232,12 @@ class Player:
             end_ns=self._survey.newest_ns,
         )
 
-    def _publish(self, number: int, envelope: RecordedEnvelope) -> None:
+    def _publish(self, number: int, envelope: RecordedEnvelope) -> bool:
+        """Publish an event; return whether the next one depends on the hub's answer.
+
+        A hub may refuse a start that names its attempt, or is queued, and accept what follows: an end names no attempt.
+        It would end another attempt, so it is sent only if its start was accepted.
+        """
         played = self.played
         played.sent += 1
         data = self._ids.data(envelope.type, b"" + envelope.data)
@@ -234,8 +247,14 @@ class Player:
         except PayloadTooLarge as error:
             played.refused += 1
             self._remarks.once(f"too large {envelope.type}", f"line {number}: {error}", error_data(error).hint or "")
-            return
-        self._note_life(envelope, data)
+            return False
+        ask = TRANSITIONS.get(envelope.type)
+        key = self._key_of(envelope.type, data) if ask is not None else None
+        if key is not None and key in self._rejected:
+            if ask is not Transition.START:
+                played.refused += 1
+                return False
+            self._rejected.discard(key)
         self._publisher.put(
             Draft(
                 type=envelope.type,
@@ -247,6 +266,7 @@ class Player:
             ),
             Rank.DURABLE,
         )
+        return ask is Transition.START and (b'"attempt"' in data or b'"queued"' in data or b"\\" in data)
 
     def _timestamp(self, timestamp: str | None) -> str:
         if not timestamp or self._request.keep_timestamps:
@@ -255,14 +275,6 @@ class Player:
             return self._schedule.shifted(timestamp)
         except InvalidTimestamp:
             return timestamp  # the hub refuses it with the reason
-
-    def _note_life(self, envelope: Envelope, data: bytes) -> None:
-        ask = TRANSITIONS.get(envelope.type)
-        key = self._key_of(envelope.type, data) if ask is not None else None
-        if key is not None and ask in END_STATES:
-            self.open.discard(key)
-        elif key is not None:
-            self.open.add(key)
 
     def _key_of(self, type: str, data: bytes) -> str | None:
         row = find_event_type(self._contract, type)
@@ -286,13 +298,14 @@ class Player:
         if isinstance(result, Accepted):
             played.known += bool(result.duplicate)
             played.stored += not result.duplicate
-            if result.duplicate:
-                self._note_known(entry.draft)
+            self._note_life(entry.draft, known=bool(result.duplicate))
             return
         if result.refusal in _OVER and self._is_superseded(entry.draft):
             played.known += 1
             return
         played.refused += 1
+        if TRANSITIONS.get(entry.draft.type) is Transition.START:
+            self._rejected.add(self._key_of(entry.draft.type, entry.draft.data))
         hint = error_data(result).hint or ""
         if result.refusal in _OVER and isinstance(self._ids, KeptIds):
             hint = "These operations have ended or advanced in this hub. Pass --new-ids to play them as new ones."
@@ -302,13 +315,16 @@ class Player:
             hint,
         )
 
-    def _note_known(self, draft: Draft) -> None:
+    def _note_life(self, draft: Draft, *, known: bool) -> None:
         ask = TRANSITIONS.get(draft.type)
         key = self._key_of(draft.type, draft.data) if ask is not None else None
-        if key is not None and ask in END_STATES:
-            self._known.discard(key)
-        elif key is not None:
-            self._known.add(key)
+        if key is None:
+            return
+        for ids in (self.open, self._known) if known else (self.open,):
+            if ask in END_STATES:
+                ids.discard(key)
+            else:
+                ids.add(key)
 
     def _is_superseded(self, draft: Draft) -> bool:
         """Return whether the hub had this event and dropped it, as it does a minute after a newer one of its key."""

@@ -5,11 +5,20 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, RecordedLine, moment_of, read_lines
+from tidings.cli.recordings import (
+    HEADER_TYPE,
+    RECORDING_HINT,
+    BrokenLine,
+    RecordedEnvelope,
+    RecordedLine,
+    moment_of,
+    read_lines,
+)
 from tidings.cli.replay.timing import Bound
 from tidings.client.decoding import find_event_type
 from tidings.contract.contract import Contract
-from tidings.exceptions import InvalidTimestamp
+from tidings.exceptions import ConfigError, InvalidTimestamp
+from tidings.operations.lifecycle import END_STATES, TRANSITIONS, Transition
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.timestamps import to_nanoseconds
 from tidings.relay.translate import DIRECT_DOMAINS
@@ -59,10 +68,92 @@ class Selection(Struct, frozen=True, kw_only=True):
         )
 
 
+class _Life(Struct, frozen=True):
+    """The fields of an operation's event that decide whether it is a leftover."""
+
+    operation_id: str
+    attempt: int = 1
+    queued: bool = False
+
+
+_decode_life = msgspec.json.Decoder(_Life).decode
+
+
+class _Unstarted(Struct):
+    """Events of an operation without a start before them."""
+
+    since: int
+    """Number of the first line."""
+    attempt: int
+    count: int = 0
+    running: bool = False
+    ended: bool = False
+    mixed: bool = False
+    """Whether an event follows an end: the events belong to several attempts."""
+
+
+class Leftovers:
+    """Events of earlier attempts of an operation, whose starts are not in the recording.
+
+    A snapshot has the newest event of each type. If an operation ran twice, it may hold progress of the first attempt,
+    and then the start of the second; a hub would count the first as still running, and reject the start. Memory is
+    needed for running operations, and for those without a start.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Number of events that are leftovers."""
+        self._running: set[str] = set()
+        self._unstarted: dict[str, _Unstarted] = {}
+        self._ranges: dict[str, list[tuple[int, int]]] = {}
+
+    def read(self, number: int, envelope: RecordedEnvelope) -> None:
+        """Read the next event of the selection; `number` is its line."""
+        life = _life_of(envelope)
+        if life is None:
+            return
+        transition, key = TRANSITIONS[envelope.type], life.operation_id
+        if transition is Transition.START:
+            self._running.add(key)
+            before = self._unstarted.pop(key, None)
+            later = before is not None and before.running and (life.attempt > before.attempt or life.queued)
+            if before is not None and (before.mixed or later):
+                self._ranges.setdefault(key, []).append((before.since, number))
+                self.count += before.count
+            return
+        if key in self._running:
+            if transition in END_STATES:
+                self._running.discard(key)
+            return
+        events = self._unstarted.setdefault(key, _Unstarted(number, life.attempt))
+        events.count += 1
+        events.mixed = events.mixed or events.ended
+        events.ended = events.ended or transition in END_STATES
+        events.running = not events.ended and (events.running or transition is Transition.PROGRESS)
+
+    def contain(self, number: int, envelope: RecordedEnvelope) -> bool:
+        """Return whether the event at a line is a leftover; the whole recording has been read."""
+        life = _life_of(envelope) if self._ranges else None
+        return life is not None and any(
+            since <= number < until for since, until in self._ranges.get(life.operation_id, ())
+        )
+
+
+def _life_of(envelope: RecordedEnvelope) -> _Life | None:
+    if envelope.type not in TRANSITIONS:
+        return None
+    try:
+        return _decode_life(envelope.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # the hub refuses it with the reason
+
+
 class Survey(Struct, frozen=True, kw_only=True):
     """Facts about a recording, from reading it once before the replay."""
 
     selection: Selection
+    leftovers: Leftovers
+    """Events that are skipped."""
     events: int
     """Number of events to play."""
     newest_ns: int
@@ -86,10 +177,12 @@ def survey(
     """
     first_ns: int | None = None
     selection = Selection(by_timestamp=by_timestamp, from_ns=None, until_ns=None)
-    events = newest_ns = 0
+    events = newest_ns = lines = 0
+    leftovers = Leftovers()
     for line in read_lines(recording):
         if isinstance(line, BrokenLine):
             continue
+        lines += 1
         moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
         # By receipt, a recording begins with its header; by timestamps, with its first event to play.
         begins = not by_timestamp or not (line.envelope.type == HEADER_TYPE or is_from_hub(contract, line.envelope))
@@ -102,8 +195,13 @@ def survey(
             )
         if is_played(line, contract, selection, moment_ns):
             events += 1
+            leftovers.read(line.number, line.envelope)
             newest_ns = max(newest_ns, _timestamp_ns(line.envelope))
-    return Survey(selection=selection, events=events, newest_ns=newest_ns)
+    if not lines:
+        raise ConfigError(
+            "not a recording: expected at least one envelope", option="FILE", source="argument", hint=RECORDING_HINT
+        )
+    return Survey(selection=selection, leftovers=leftovers, events=events - leftovers.count, newest_ns=newest_ns)
 
 
 def is_played(line: RecordedLine, contract: Contract, selection: Selection, moment_ns: int | None) -> bool:
