@@ -15,7 +15,7 @@ from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress
-from tidings.server.websocket.protocol import websocket_protocol
+from tidings.server.websocket.application import websocket_protocol
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
 

@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from tidings.server.serve import DrainingServer, ListenAddress
+from tidings.server.websocket.application import websocket_protocol
 from tidings.server.websocket.frames import binary_frame, text_frame
-from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler, websocket_protocol
+from tidings.server.websocket.handler import WebSocketHandler
+from tidings.server.websocket.handshake import Handshake, Refusal
+from tidings.server.websocket.protocol import WebSocket
 
 Message = MutableMapping[str, Any]
 

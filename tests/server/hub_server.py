@@ -20,7 +20,7 @@ from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, listen
-from tidings.server.websocket.protocol import websocket_protocol
+from tidings.server.websocket.application import websocket_protocol
 from tidings.testing.faulty_log import FaultyLog
 
 T = TypeVar("T")

@@ -12,7 +12,10 @@ from tests.server.echo import app
 from tests.server.raw_client import RawClient
 
 from tidings.server.serve import DrainingServer, ListenAddress
-from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler, websocket_protocol
+from tidings.server.websocket.application import ServedWebSocket, websocket_protocol
+from tidings.server.websocket.handler import WebSocketHandler
+from tidings.server.websocket.handshake import Handshake, Refusal
+from tidings.server.websocket.protocol import WebSocket
 
 T = TypeVar("T")
 Call = tuple[str, *tuple[Any, ...]]
@@ -85,7 +88,7 @@ class RecordingServer:
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
         self.application = RecordingApplication()
         protocol = websocket_protocol(self.application, subprotocols=["second", "first"])
-        assert issubclass(protocol, WebSocket)
+        assert issubclass(protocol, ServedWebSocket)
         self.websocket = protocol
         self._ready: Future[int] = Future()
         self._loop_factory = loop_factory

@@ -14,7 +14,7 @@ from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress
-from tidings.server.websocket.protocol import websocket_protocol
+from tidings.server.websocket.application import websocket_protocol
 
 TIMEOUT_S = 60.0
 _RETENTION = "retention_"

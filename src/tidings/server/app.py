@@ -28,9 +28,10 @@ from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
+from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
 from tidings.server.websocket.hub_handler import HubWebSocketApp
-from tidings.server.websocket.protocol import WebSocket, WebSocketHandler
+from tidings.server.websocket.protocol import WebSocket
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the event loop that the hub runs on."""
@@ -200,7 +201,7 @@ class HubApp:
             self.stop()
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
-        """See `tidings.server.websocket.protocol.WebSocketApplication.open`: the native edge."""
+        """See `tidings.server.websocket.application.WebSocketApplication.open`: the native edge."""
         try:
             return self.running().websocket_app.open(handshake, socket)
         except TidingsError as error:

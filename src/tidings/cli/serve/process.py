@@ -28,7 +28,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress, listen
-from tidings.server.websocket.protocol import websocket_protocol
+from tidings.server.websocket.application import websocket_protocol
 from tidings.version import __version__
 
 _RESERVED_FILES = 256

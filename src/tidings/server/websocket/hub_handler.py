@@ -11,8 +11,9 @@ from tidings.hub.hub import Hub
 from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
+from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
-from tidings.server.websocket.protocol import WebSocket, WebSocketHandler
+from tidings.server.websocket.protocol import WebSocket
 from tidings.server.wire_formats import PLAIN, VERSIONED
 
 log = structlog.get_logger("tidings.server.websocket.hub_handler")

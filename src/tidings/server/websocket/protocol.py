@@ -1,47 +1,33 @@
-"""The native WebSocket edge: an `asyncio.Protocol` to which uvicorn hands a connection that asks for the upgrade.
+"""One connection of the native WebSocket edge, an `asyncio.Protocol`, from its opening handshake to its end.
 
 Inbound, a `MessageReader` turns bytes into messages. Outbound, callers write prebuilt frames straight to the transport.
-The meaning of messages is left to the two protocols below, which the application implements: `WebSocketApplication`
-decides about a handshake, and `WebSocketHandler` receives the messages of one connection.
+The meaning of messages is left to a `WebSocketHandler`.
 """
 
+import abc
 import asyncio
 import enum
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
-from typing import Any, ClassVar, Final, Literal, Protocol, cast
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
-from tidings.server.websocket.accept_queue import AcceptQueue
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
-from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
+from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.inbound_budget import InboundBudget
-from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
+from tidings.server.websocket.message_reader import MessageReader
 from tidings.server.websocket.read_queue import ReadQueue
-from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout
-
-__all__ = [
-    "MAX_MESSAGE_BYTES",
-    "Handshake",
-    "Refusal",
-    "WebSocket",
-    "WebSocketApplication",
-    "WebSocketHandler",
-    "websocket_protocol",
-]
+from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout, share_socket
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds from our Close until the TCP connection is aborted, if the peer has not ended it."""
-
-MAX_EARLY_BYTES: Final = MAX_MESSAGE_BYTES
-"""Bytes that a client may send while its handshake is queued, which the RFC forbids; more abort the connection."""
 
 MAX_WAITING_BYTES: Final = 64 * 1024
 """Bytes that may wait in the transport where writes do not go to the socket directly. Larger ones are split."""
@@ -50,51 +36,6 @@ MAX_SLICE_PONGS: Final = 16
 """Pings of one slice of a segment that are answered one by one; of the others, only the last is."""
 
 logger = logging.getLogger(__name__)
-
-
-class WebSocketHandler(Protocol):
-    """Receiver of one connection's messages. Calls come from the event loop, one at a time, and must not block.
-
-    An optional method `shutdown()` is called when the server drains; without it the connection is closed with 1001.
-    An optional method `overhead_received(count)` is called with the number of control frames and small fragments that
-    were read: they cost the server time and carry nothing.
-    An optional method `violated(code, reason)` is called after a violation of the WebSocket protocol, and must close
-    the connection, immediately or after it has answered what came before; without it the connection ends immediately.
-    An optional method `overloaded()` is called before the connection is closed with 1013, because its incomplete
-    messages exceed the server's memory for all of them.
-    An optional method `invalid_text_received(body)` may send an error about a text message that is not UTF-8, before
-    the connection is closed with 1007.
-    An exception that escapes from a call is logged and closes the connection with 1011.
-    """
-
-    def opened(self) -> None:
-        """Called when the 101 response is written: from now on frames may be written."""
-
-    def text_received(self, body: bytes) -> None:
-        """Receive one whole text message, valid UTF-8."""
-
-    def binary_received(self, body: bytes) -> None:
-        """Receive one whole binary message."""
-
-    def pause_writing(self) -> None:
-        """Called when more bytes than the high-water mark are unsent. May be called during `write`."""
-
-    def resume_writing(self) -> None:
-        """Called when the unsent bytes have fallen to the low-water mark."""
-
-    def closed(self, code: int, reason: str) -> None:
-        """Called last, exactly once after `opened`.
-
-        The code is the peer's own if it sent a Close, ours if we failed the connection because of the peer's bytes
-        (1002, 1007, 1009), and 1006 if the TCP connection ended without either.
-        """
-
-
-class WebSocketApplication(Protocol):
-    """The application behind the edge: it decides about handshakes and makes the handlers of connections."""
-
-    def open(self, handshake: Handshake, socket: "WebSocket") -> WebSocketHandler | Refusal:
-        """Accept with a handler, which may keep `socket` and writes only once it is `opened`; or refuse with HTTP."""
 
 
 class _Phase(enum.Enum):
@@ -110,32 +51,20 @@ def _discard(_frame: bytes | memoryview) -> None:
     """Replace `write` where nothing may be written."""
 
 
-def _writes_directly(transport: asyncio.Transport) -> bool:
-    """Return whether a write reaches the kernel before it returns, while no bytes are unsent."""
-    if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("socket") is None:
-        return False
-    loop = asyncio.get_running_loop()
-    return isinstance(loop, asyncio.SelectorEventLoop) or type(loop).__module__.startswith("uvloop")
-
-
-class WebSocket(asyncio.Protocol):
-    """One connection: the handler writes through it, and the transport calls it.
+class WebSocket(asyncio.Protocol, abc.ABC):
+    """One connection: the handler writes through it, and the transport calls it. A subclass opens it.
 
     `write` is the transport's own bound method, for frames built by `frames`; it becomes a no-op when the connection
     closes. A copy of it (in a lane's tuple) must be dropped by the time `WebSocketHandler.closed` returns; a call
     through the copy in the same tick as `close()` or `abort()` is harmless.
     """
 
-    application: ClassVar[WebSocketApplication]
-    accept_queue: ClassVar[AcceptQueue]
     read_queue: ClassVar[ReadQueue]
     inbound_budget: ClassVar[InboundBudget]
-    subprotocols: ClassVar[tuple[str, ...]] = ()
 
     __slots__ = (
         "_connections",
         "_direct",
-        "_early",
         "_handler",
         "_held",
         "_phase",
@@ -154,8 +83,6 @@ class WebSocket(asyncio.Protocol):
         # uvicorn's annotation lists its own protocols only.
         self._connections = cast("set[Any]", server_state.connections)
         self._phase = _Phase.CONNECTING
-        # The handshake, and the bytes that came after it while it was queued.
-        self._early = b""
         self._direct: socket.socket | None = None
         self._handler: WebSocketHandler | None = None
         self._reader = MessageReader()
@@ -238,11 +165,10 @@ class WebSocket(asyncio.Protocol):
         or an event loop that completes writes later, it writes to the transport up to `MAX_WAITING_BYTES`.
         """
         if self._direct is None:
-            if self._phase is not _Phase.OPEN or not _writes_directly(self._transport):
+            shared = share_socket(self._transport) if self._phase is _Phase.OPEN else None
+            if shared is None:
                 return self._write_bounded
-            shared = self._transport.get_extra_info("socket")
-            # A second object for the transport's descriptor, detached before the transport closes it.
-            self._direct = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
+            self._direct = shared
         return self._direct.send
 
     def _write_bounded(self, frames: bytes) -> int:
@@ -268,7 +194,7 @@ class WebSocket(asyncio.Protocol):
         self._transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read a segment: the handshake, then frames."""
+        """Read a segment: of the handshake, then of frames."""
         if self._phase is _Phase.OPEN or self._phase is _Phase.CLOSING:
             self._reader.push(data)
             if not self._turn_due and not self._reading_paused:
@@ -276,12 +202,7 @@ class WebSocket(asyncio.Protocol):
             if self._turn_due or self._reading_paused:  # otherwise the turn has done it
                 self.inbound_budget.update(self, self._kept_bytes())
         elif self._phase is _Phase.CONNECTING:
-            first = not self._early
-            self._early += data
-            if first:
-                self.accept_queue.run(self._open)
-            elif len(self._early) > MAX_EARLY_BYTES:
-                self.abort()
+            self.handshake_received(data)
 
     def eof_received(self) -> bool:
         """End the connection at the peer's half-close: the peer can no longer close it in order."""
@@ -319,48 +240,39 @@ class WebSocket(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Drain: call the handler's `shutdown`, or close with 1001."""
-        shutdown = getattr(self._handler, "shutdown", None)
-        if shutdown is not None:
-            self._guard(shutdown)
-        else:
+        if not self._call_optional("shutdown"):
             self.close(CloseCode.GOING_AWAY, "the server is shutting down")
 
     # The opening handshake.
 
-    def _open(self) -> None:
-        early, self._early = self._early, b""
-        if self._phase is not _Phase.CONNECTING or self._transport.is_closing():
-            return  # the client went away while it was queued
-        head, end, rest = early.partition(END_OF_HEAD)
-        self._handshake(head + end)
-        if rest:
-            self.data_received(rest)
+    @abc.abstractmethod
+    def handshake_received(self, data: bytes) -> None:
+        """Receive the request for the upgrade, and what follows it until the request is accepted or refused."""
 
-    def _handshake(self, request: bytes) -> None:
-        scheme: Literal["ws", "wss"] = "ws" if self._transport.get_extra_info("sslcontext") is None else "wss"
-        name = self._transport.get_extra_info("peername")
-        peer = (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
-        opening = Opening(request, subprotocols=self.subprotocols, peer=peer, scheme=scheme)
-        decision = self._decide(opening.handshake) if opening.handshake is not None else None
-        if decision is None or isinstance(decision, Refusal):
-            self._phase = _Phase.ENDED
-            self._transport.write(opening.refused(decision))
-            self._transport.close()
-            return
+    @property
+    def is_connecting(self) -> bool:
+        """Whether the request is neither accepted nor refused yet, and the client still waits for that."""
+        return self._phase is _Phase.CONNECTING and not self._transport.is_closing()
+
+    def get_extra_info(self, name: str) -> Any:
+        """See `asyncio.BaseTransport.get_extra_info`."""
+        return self._transport.get_extra_info(name)
+
+    def accept(self, handler: WebSocketHandler, response: bytes) -> None:
+        """Write the 101 response, and open the connection."""
         apply_socket_options(self._transport)
-        self._handler = decision
+        self._handler = handler
         self._phase = _Phase.OPEN
         self._connections.add(self)
         self.write = self._transport.write
-        self.write(opening.accepted())
-        self._guard(decision.opened)
+        self.write(response)
+        self._guard(handler.opened)
 
-    def _decide(self, handshake: Handshake) -> WebSocketHandler | Refusal:
-        try:
-            return self.application.open(handshake, self)
-        except Exception:
-            logger.exception("the handshake for %s failed", handshake.path)
-            return Refusal(status=500, body=b"Internal Server Error\n")
+    def refuse(self, response: bytes) -> None:
+        """Write the response that refuses the request, and end the connection."""
+        self._phase = _Phase.ENDED
+        self._transport.write(response)
+        self._transport.close()
 
     # `ReadingConnection`: turns of reading.
 
@@ -394,9 +306,7 @@ class WebSocket(asyncio.Protocol):
     def drop_inbound(self) -> None:
         """See `InboundConnection.drop_inbound`: report it, and end the connection with 1013."""
         if self._phase is _Phase.OPEN:
-            report = getattr(self._handler, "overloaded", None)
-            if report is not None:
-                self._guard(report)
+            self._call_optional("overloaded")
             self.close(CloseCode.TRY_AGAIN_LATER, "the server is overloaded")
         self._reader.release()
         self._held.clear()
@@ -476,9 +386,7 @@ class WebSocket(asyncio.Protocol):
             overhead += self._reader.overhead
             self._reader.overhead = 0
         if overhead and self._handler is not None and self._phase is _Phase.OPEN:
-            report = getattr(self._handler, "overhead_received", None)
-            if report is not None:
-                self._guard(partial(report, overhead))
+            self._call_optional("overhead_received", overhead)
 
     def _deliver_one(self, kind: int, body: bytes) -> None:
         assert self._handler is not None
@@ -486,9 +394,7 @@ class WebSocket(asyncio.Protocol):
             try:
                 body.decode()
             except UnicodeDecodeError:
-                report = getattr(self._handler, "invalid_text_received", None)
-                if report is not None:
-                    self._guard(partial(report, body))
+                self._call_optional("invalid_text_received", body)
                 if self._phase is _Phase.OPEN and not self._reading_paused:
                     self._end(self._reader.fail(CloseCode.INVALID_DATA, "not UTF-8"))
                 return
@@ -510,6 +416,14 @@ class WebSocket(asyncio.Protocol):
         else:
             self.write(pong_frame(payload))
 
+    def _call_optional(self, name: str, *args: object) -> bool:
+        """Call an optional method of the handler; return whether there is one."""
+        method = getattr(self._handler, name, None)
+        if method is None:
+            return False
+        self._guard(partial(method, *args))
+        return True
+
     def _guard(self, call: Callable[[], None]) -> None:
         try:
             call()
@@ -524,10 +438,7 @@ class WebSocket(asyncio.Protocol):
 
     def _end_reading(self, answer: bytes) -> None:
         """End the connection at the peer's Close or violation; after a violation, the handler may do it later."""
-        report = getattr(self._handler, "violated", None) if self._reader.failed else None
-        if report is not None:
-            self._guard(partial(report, *self._reader.outcome))
-        else:
+        if not (self._reader.failed and self._call_optional("violated", *self._reader.outcome)):
             self._end(answer)
 
     def _end(self, answer: bytes) -> None:
@@ -561,23 +472,3 @@ class WebSocket(asyncio.Protocol):
         self._reading_paused = False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
-
-
-def websocket_protocol(
-    application: WebSocketApplication, *, subprotocols: Sequence[str] = ()
-) -> type[asyncio.Protocol]:
-    """Make the class that `uvicorn.Config(ws=...)` takes.
-
-    Args:
-        application: Decides about handshakes and makes handlers.
-        subprotocols: Subprotocols of this server, the preferred one first.
-    """
-    members = {
-        "__slots__": (),
-        "application": application,
-        "accept_queue": AcceptQueue(),
-        "read_queue": ReadQueue(),
-        "inbound_budget": InboundBudget(),
-        "subprotocols": tuple(subprotocols),
-    }
-    return type("ServedWebSocket", (WebSocket,), members)

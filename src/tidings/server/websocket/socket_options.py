@@ -1,4 +1,4 @@
-"""Socket options of the hub's TCP connections."""
+"""The sockets of the hub's TCP connections: their options, and the descriptor for writes past the transport."""
 
 import asyncio
 import contextlib
@@ -74,3 +74,18 @@ def apply_socket_options(transport: asyncio.BaseTransport) -> None:
         # A kernel may refuse an option that it has (containers, old kernels); the connection works without it.
         with contextlib.suppress(OSError):
             tcp_socket.setsockopt(level, option, value)
+
+
+def share_socket(transport: asyncio.Transport) -> socket.socket | None:
+    """Return a second object for the transport's descriptor, to be detached before the transport closes it.
+
+    None where a write may not have reached the kernel when it returns: with TLS, or an event loop that completes
+    writes later.
+    """
+    shared = transport.get_extra_info("socket")
+    if shared is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    loop = asyncio.get_running_loop()
+    if not (isinstance(loop, asyncio.SelectorEventLoop) or type(loop).__module__.startswith("uvloop")):
+        return None
+    return socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
