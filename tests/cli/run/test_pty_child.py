@@ -257,6 +257,50 @@ def test_remaining_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     assert b"done" in screen.shown
 
 
+def test_process_that_outlives_the_command_writes_on(tmp_path: Path) -> None:
+    fifo, status = tmp_path / "fifo", tmp_path / "status"
+    os.mkfifo(fifo)
+    os.mkfifo(status)
+    late = f"open({str(fifo)!r}).read(); print('late', flush=True); open({str(status)!r}, 'w').write('written')"
+    with run_on_terminal(
+        tmp_path / "report", "sh", "-c", f"{shlex.join(python(late))} & echo started; exit 3"
+    ) as screen:
+        assert screen.wait_for_end() == 3
+        assert calls(tmp_path / "report")[-1]["code"] == "exit_3"
+        assert screen.modes()[LFLAG] & termios.ICANON, "our terminal is restored"
+        fifo.write_text("")
+        assert status.read_text() == "written"
+        assert screen.wait_for(b"late\r\n") == b"started\r\nlate\r\n"
+
+
+def test_nothing_of_a_run_is_left_after_the_last_process(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with run_on_terminal(tmp_path / "report", "sh", "-c", f"cat {fifo} & ps -o pid=,sess= | head -n 50") as screen:
+        assert screen.wait_for_end() == 0
+        (session,) = {int(line.split()[1]) for line in screen.shown.splitlines()}
+        assert stat_of(session) == "S"
+        fifo.write_text("")
+        screen.wait_until(lambda: stat_of(session) in ("", "Z"))
+
+
+@needs_bash
+def test_command_that_suspends_itself_stops_both(tmp_path: Path) -> None:
+    source = "import os, signal; os.kill(0, signal.SIGTSTP); print('got', input())"
+    line = shlex.join(command_line(tmp_path / "report", *python(source)))
+    with terminal(["bash", "--norc", "--noprofile", "--noediting", "-i"]) as screen:
+        screen.type(b"PS1='$ '\r")
+        screen.type(line.encode() + b"\r")
+        screen.wait_for(b"Stopped")
+        screen.type(b"fg\r")
+        screen.wait_until(lambda: not screen.modes()[LFLAG] & termios.ICANON)
+        screen.type(b"resumed\r")
+        screen.wait_for(b"got resumed\r\n$ ")
+        screen.type(b"exit\r")
+        screen.wait_for_end()
+    assert calls(tmp_path / "report")[-1]["call"] == "completed"
+
+
 @needs_bash
 def test_ctrl_z_stops_both_and_fg_resumes_both(tmp_path: Path) -> None:
     source = "import os; print('pid', os.getpid(), flush=True); print('got', input())"

@@ -53,6 +53,7 @@ class OutputCopier:
         reader: Called with each chunk after it is written.
         notify: Called when the copying has ended.
         owned: Whether the copier closes the source.
+        kept: Descriptors that the process that goes on copying must hold.
     """
 
     def __init__(
@@ -63,11 +64,15 @@ class OutputCopier:
         notify: Callable[[], None],
         *,
         owned: bool = True,
+        kept: tuple[int, ...] = (),
     ) -> None:
         self._source = source
         self._target = target
         self._reader = reader
         self._owned = owned
+        self._kept = kept
+        self.handed_over = False
+        """Whether another process goes on copying."""
         self._notify = notify
         self._done = False
         self._ended_at: float | None = None
@@ -103,7 +108,8 @@ class OutputCopier:
     def _run(self) -> None:
         try:
             if not self._copy():
-                hand_over(self._source, self._target)
+                hand_over(self._source, self._target, self._kept)
+                self.handed_over = True
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
                 write_remark(f"cannot write the output: {error.strerror}")

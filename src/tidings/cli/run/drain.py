@@ -10,14 +10,15 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 CHUNK_BYTES = 64 * 1024
 """Bytes read at a time: the capacity of a pipe on Linux."""
 
 
-def hand_over(source: int, target: int) -> None:
-    """Start a process that copies `source` to `target` until its end, and do not wait for it.
+def hand_over(source: int, target: int, kept: Collection[int] = ()) -> None:
+    """Start a process that copies `source` to `target` until its end and holds `kept`; do not wait for it.
 
     Raises:
         OSError: It cannot be started.
@@ -28,6 +29,7 @@ def hand_over(source: int, target: int) -> None:
         stdout=target,
         stderr=subprocess.DEVNULL,
         cwd="/",
+        pass_fds=kept,
         start_new_session=True,
     )
     # It outlives us by design, which is not worth the warning about a process that was not waited for.

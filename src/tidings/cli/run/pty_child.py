@@ -6,16 +6,16 @@ import os
 import pty
 import select
 import signal
-import subprocess
 import sys
 import termios
 import threading
 import tty
 from collections.abc import Callable, Sequence
 
-from tidings.cli.run.child import descriptor, signal_group, spawn
+from tidings.cli.run.child import signal_group
 from tidings.cli.run.copy import CopiedOutput, OutputCopier, Wake
 from tidings.cli.run.reader.output import Source
+from tidings.cli.run.session_leader import SessionLeader
 
 assert sys.platform != "win32"
 
@@ -110,14 +110,14 @@ _OFLAG = 1
 
 
 class TerminalChild(CopiedOutput):
-    """A command that leads a session on a pseudo-terminal.
+    """A command in a session of its own on a pseudo-terminal.
 
     Its terminal starts with the size and modes of ours. Ours is in raw mode while the command runs in the foreground,
     so that every key reaches the command; `close` restores it in every case. If our stdin is not a terminal, the
     command reads it directly; if our stderr is not one, the command's stderr passes to it through a pipe.
 
-    Ctrl-Z stops the command and us, and `fg` and `bg` resume both. A program that suspends itself (`:suspend` in an
-    editor) is not stopped: the kernel ignores the request where no shell shares the session.
+    Ctrl-Z stops the command and us, and `fg` and `bg` resume both. The same holds if a program suspends itself
+    (`:suspend` in an editor).
 
     Args:
         command: Program and arguments.
@@ -141,8 +141,9 @@ class TerminalChild(CopiedOutput):
         self._suspending = False
         # Output processing flags that we turned off in the command's terminal; None while they are the command's own.
         self._processes_output: int | None = None
+        self._status: int | None = None
         self._master, slave = pty.openpty()
-        stderr_apart = not os.isatty(STDERR)
+        errors, stderr = (None, slave) if os.isatty(STDERR) else os.pipe()
         try:
             modes = self._modes or _modes(STDOUT)
             if modes is not None:
@@ -150,30 +151,36 @@ class TerminalChild(CopiedOutput):
             self.copy_size()
             if self._modes is None or not _in_foreground(STDIN):
                 self._process_output(False)
-            self._process = spawn(
-                command,
-                stdin=slave if self._modes is not None else None,
-                stdout=slave,
-                stderr=subprocess.PIPE if stderr_apart else slave,
-                new_session=True,
-                preexec=_take_controlling_terminal,
+            self._leader = SessionLeader(
+                command, stdin=slave if self._modes is not None else None, stdout=slave, stderr=stderr
             )
         except BaseException:
             os.close(self._master)
+            if errors is not None:
+                os.close(errors)
             raise
         finally:
             os.close(slave)
+            if errors is not None:
+                os.close(stderr)
         os.set_blocking(self._master, False)
-        self.copiers = [OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
-        if stderr_apart:
-            errors = descriptor(self._process.stderr)
+        self._screen = OutputCopier(
+            self._master,
+            STDOUT,
+            lambda data: read(data, Source.STDOUT),
+            notify,
+            owned=False,
+            kept=(self._leader.control,),
+        )
+        self.copiers = [self._screen]
+        if errors is not None:
             self.copiers.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
         self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
 
     @property
     def pid(self) -> int:
         """Process id of the command."""
-        return self._process.pid
+        return self._leader.command_pid
 
     def start(self) -> None:
         """Start to pass keys and output on."""
@@ -182,32 +189,35 @@ class TerminalChild(CopiedOutput):
         self.start_copying()
 
     def poll(self) -> int | None:
-        """Return the exit status if the command has ended; if Ctrl-Z has stopped it, stop ourselves first."""
-        if self._process.returncode is not None:
-            return self._process.returncode
-        while True:
-            pid, status = os.waitpid(self._process.pid, os.WUNTRACED | os.WNOHANG)
-            if pid == 0:
+        """Return the exit status if the command has ended; if it was suspended, stop ourselves first."""
+        while self._status is None:
+            status = self._leader.status()
+            if status is None:
                 return None
             if not os.WIFSTOPPED(status):
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-                return self._process.returncode
-            if self._suspending:
+                self._status = os.waitstatus_to_exitcode(status)
+            elif self._suspending or os.WSTOPSIG(status) == signal.SIGTSTP:
                 self._suspend()
+        return self._status
 
     def send(self, number: int) -> None:
         """Pass a signal on to the command's process group."""
-        signal_group(self._process.pid, number)
+        signal_group(self.pid, number)
 
     def end(self, number: int) -> bool:
         """Send a signal to the command's process group, 0 to check only; return whether any of it is left."""
-        return signal_group(self._process.pid, number)
+        return signal_group(self.pid, number)
 
     def close(self) -> None:
         """Restore our terminal and close the command's."""
         self._keyboard.close()
         self._restore()
+        # Now our terminal turns LF into CR LF in what is still copied.
+        self._process_output(False)
         os.close(self._master)
+        self._leader.close()
+        if not self._screen.handed_over:
+            self._leader.wait()
         super().close()
 
     def copy_size(self) -> None:
@@ -250,10 +260,10 @@ class TerminalChild(CopiedOutput):
 
     def _stop_child(self) -> bool:
         """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground, which it stops."""
-        if os.tcgetpgrp(self._master) != self._process.pid:
+        if os.tcgetpgrp(self._master) != self.pid:
             return False
         self._suspending = True
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.killpg(self.pid, signal.SIGSTOP)
         return True
 
     def _suspend(self) -> None:
@@ -267,7 +277,7 @@ class TerminalChild(CopiedOutput):
         if not self._raw:
             self._process_output(False)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGCONT)
+            os.killpg(self.pid, signal.SIGCONT)
 
 
 def _modes(file: int) -> list[int | list[bytes | int]] | None:
@@ -283,8 +293,3 @@ def _in_foreground(file: int) -> bool:
         return os.tcgetpgrp(file) == os.getpgrp()
     except OSError:
         return False
-
-
-def _take_controlling_terminal() -> None:
-    """Make the new terminal the controlling terminal of the session; runs in the child."""
-    fcntl.ioctl(STDOUT, termios.TIOCSCTTY, 0)
