@@ -295,3 +295,19 @@ def test_contract_with_a_member_of_another_kind_is_an_error(member: str, value: 
     (tmp_path / "contract.toml").write_text(f"[[events]]\n{type}{member} = {value}\n")
     with pytest.raises(InvalidContract):
         find_contract(str(tmp_path / "contract.toml"))
+
+
+def test_a_ballast_beyond_its_share_of_the_disk_is_rejected_before_writing(tmp_path: Path) -> None:
+    data = tmp_path / "hub" / "data"
+    done = tidings("serve", "--port", "0", "--data", str(data), "--ballast", "9999TiB")
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: --ballast: invalid size 9999TiB: expected at most ")
+    assert hint.startswith("hint: Choose a size of at most 1/16 of the disk")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_retention_beyond_the_disk_has_a_warning(tmp_path: Path) -> None:
+    with Hub("--data", str(tmp_path), "--retention-bytes", "9999TiB", memory=False) as hub:
+        _, _, stderr = hub.stop()
+    assert "the disk is smaller than retention_bytes" in stderr

@@ -58,8 +58,8 @@ def integer(minimum: int, maximum: int | None = None) -> OptionType:
     return OptionType("N", read, str)
 
 
-def size(minimum: int = 0) -> OptionType:
-    """Return the type of sizes, in bytes, of at least `minimum`."""
+def size(minimum: int, maximum: int) -> OptionType:
+    """Return the type of sizes, in bytes, within bounds, which are included."""
 
     def read(value: object) -> int:
         if value == 0 and not isinstance(value, bool):
@@ -69,6 +69,8 @@ def size(minimum: int = 0) -> OptionType:
         number = parse_size(value)
         if number < minimum:
             raise _invalid("size", value, f"expected at least {format_size(minimum)}")
+        if number > maximum:
+            raise _invalid("size", value, f"expected at most {format_size(maximum)}")
         return number
 
     return OptionType("SIZE", read, lambda value: format_toml(format_size(value)))

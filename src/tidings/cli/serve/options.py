@@ -22,12 +22,17 @@ from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, i
 from tidings.exceptions import ConfigError
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
+from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES
 
 VARIABLE_PREFIX = "TIDINGS_"
 _HUB = HubConfig()
 _RETENTION = Retention()
 _DAY_S = 86_400.0
 _CENTURY_S = 36_525 * _DAY_S
+_MAX_EVENTS = 10**12
+"""Maximum number of durable events: more than any disk has space for."""
+_MAX_BYTES = 1 << 60
+"""Maximum size: 1 EiB, which no disk has."""
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "Retention", "Access"
 _OPERATIONS, _CONTRACT = "Operations", "Contract"
@@ -56,17 +61,17 @@ class ServeSettings:
     ] = None
     memory: Annotated[bool, About(FLAG, "Keep the log in memory only, and lose it on exit.", _KEPT)] = False
     retention_events: Annotated[
-        int, About(integer(1), "Maximum number of durable events; the oldest are deleted.", _KEPT)
+        int, About(integer(1, _MAX_EVENTS), "Maximum number of durable events; the oldest are deleted.", _KEPT)
     ] = _RETENTION.events
     retention_bytes: Annotated[
-        int, About(size(1 << 16), "Maximum size of what the log stores; oldest first.", _KEPT)
+        int, About(size(1 << 16, _MAX_BYTES), "Maximum size of what the log stores; oldest first.", _KEPT)
     ] = _RETENTION.bytes
     retention_age: Annotated[float, About(duration(1, _CENTURY_S), "Maximum age of durable events.", _KEPT)] = (
         _RETENTION.age_s
     )
     ballast: Annotated[
-        int, About(size(), "Disk space held in reserve, so that a full disk can still be trimmed.", _KEPT)
-    ] = 8 << 20
+        int, About(size(0, _MAX_BYTES), "Disk space held in reserve, so that a full disk can still be trimmed.", _KEPT)
+    ] = DEFAULT_BALLAST_BYTES
     ws_path: Annotated[str, About(text("PATH", prefix="/"), "Path of the WebSocket.")] = "/ws"
     contract: Annotated[
         str | None,

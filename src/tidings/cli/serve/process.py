@@ -7,9 +7,11 @@ import logging
 import os
 import secrets
 import shlex
+import shutil
 import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import typer
@@ -20,11 +22,13 @@ from tidings.cli.serve.options import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import AddressInUse
+from tidings.exceptions import AddressInUse, ConfigError
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite.log import SqliteLog
+from tidings.log.sqlite.data_dir import max_ballast_bytes
+from tidings.log.sqlite.database import FILE
+from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES, SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress, listen
@@ -132,6 +136,7 @@ class HubProcess:
     def _open_log(self, scheduler: Scheduler) -> Log:
         if self._settings.data is None:
             return MemoryLog(_new_epoch(), self._retention)
+        _check_ballast(self._settings.data, self._settings.ballast)
         return SqliteLog(
             self._settings.data,
             scheduler,
@@ -154,6 +159,13 @@ class HubProcess:
         )
 
         data = self._settings.data
+        if data is not None and retention.bytes > (total := shutil.disk_usage(data).total):
+            log.warning(
+                "the disk is smaller than retention_bytes: events are refused when it is full",
+                disk=describe_size(total),
+                retention_bytes=format_size(retention.bytes),
+                hint="Use a smaller --retention-bytes, so that the oldest events are deleted first.",
+            )
         if data is not None and os.name == "posix" and data.stat().st_mode & stat.S_IWOTH:
             log.warning(
                 "any user of this machine can replace the log",
@@ -198,6 +210,34 @@ class HubProcess:
     async def _drain(self) -> None:
         log.info("hub drains", connections=len(self._hub_app.connections))
         self._hub_app.drain()
+
+
+def _check_ballast(data: Path, ballast: int) -> None:
+    """Check, before anything is written, that the disk of the data folder has space for a ballast.
+
+    The default is not checked: a small disk gets a smaller ballast. Nor is free space for a log that exists, because a
+    hub must be able to start on a full disk.
+    """
+    if ballast <= DEFAULT_BALLAST_BYTES:
+        return
+    folder = next((each for each in (data, *data.absolute().parents) if each.is_dir()), None)
+    if folder is None:
+        return  # opening the log reports it
+    try:
+        limit, free = max_ballast_bytes(folder), shutil.disk_usage(folder).free
+    except OSError:
+        return
+    if not (data / FILE).exists():
+        limit = min(limit, free // 2)
+    if ballast > limit:
+        raise ConfigError(
+            f"--ballast: invalid size {format_size(ballast)}: expected at most {describe_size(limit)} on the disk of "
+            f"{data}",
+            option="ballast",
+            source="ballast",
+            hint="Choose a size of at most 1/16 of the disk, and half of its free space. The default, "
+            f"{format_size(DEFAULT_BALLAST_BYTES)}, is enough for trimming.",
+        )
 
 
 def _new_epoch() -> str:

@@ -39,7 +39,7 @@ class DataDir:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A link would be followed, and the file behind it emptied.
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
-            self.reserve_bytes = min(ballast_bytes, shutil.disk_usage(path).total // _BALLAST_FRACTION)
+            self.reserve_bytes = min(ballast_bytes, max_ballast_bytes(path))
             """Size of the ballast."""
         except OSError as cause:
             if cause.errno == errno.ELOOP:
@@ -104,6 +104,11 @@ class DataDir:
     def close(self) -> None:
         """Unlock the folder for other processes."""
         os.close(self._lock)
+
+
+def max_ballast_bytes(path: Path) -> int:
+    """Return the maximum size of the ballast on the disk of the folder at `path`, which exists."""
+    return shutil.disk_usage(path).total // _BALLAST_FRACTION
 
 
 def _lock(descriptor: int) -> bool:
