@@ -3,9 +3,12 @@
 import pytest
 from tests.hub.events import make_event, make_record, progress
 
+from tidings.hub.config import HubConfig
 from tidings.hub.paces import CollectedEvents
 from tidings.hub.ring import RingEntry
+from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import InMemoryHub
+from tidings.testing.loop import ManualLoop
 
 
 def test_collected_events_are_the_newest_of_each_latest_key_in_log_order() -> None:
@@ -51,3 +54,18 @@ def test_fault_of_one_member_stops_no_pace(monkeypatch: pytest.MonkeyPatch) -> N
     publisher.send("operation:progress", progress("c", 2))
     hub.loop.advance(1)
     assert len(clients[2].read_events()) == 1
+
+
+def test_members_of_an_overflowed_lane_all_read_the_log() -> None:
+    clock = ManualClock(reading_s=0.001)
+    config = HubConfig(ring_bytes=2_500, catchup_budget_s=0.0005)  # two events; each slice ends after one step
+    hub = InMemoryHub(config, clock=clock, loop=ManualLoop(clock))
+    clients = [hub.connect("channel=data&pace_ms=1000") for _ in range(3)]
+    publisher = hub.connect("channels=none")
+    hub.settle()
+    publisher.send("data:update", {"dataset": "a"})
+    hub.loop.advance(0.1)
+    for _ in range(4):
+        publisher.send("data:update", {"dataset": "a"})
+    hub.loop.advance(3)
+    assert [len(client.read_events()) for client in clients] == [5, 5, 5]

@@ -186,9 +186,10 @@ class Paces:
             yield
         if window.overflowed:
             for lane in lanes:
+                # All at once: one that came back while others are left would join them at the window's start.
                 for subscriber in list(lane.members):
                     self._delivery.read_again(subscriber)
-                    yield
+                yield
             return
         equal: dict[tuple[CollectedEvents, ...], list[Lane]] = {}
         for lane, parts in lanes.items():
