@@ -58,6 +58,22 @@ COMMANDS = {
     "sh -c 'curl -s -u ann:hunter2 https://example.com'": "sh -c 'curl -s -u ann:REDACTED https://example.com'",
     "smbclient -U ann%hunter2 //host/share": "smbclient -U ann%REDACTED //host/share",
     "7z x -phunter2 a.7z": "7z x -pREDACTED a.7z",
+    "rar a -hphunter2 a.rar b": "rar a -hpREDACTED a.rar b",
+    "zip -rP hunter2 a.zip b": "zip -rP REDACTED a.zip b",
+    "ldapsearch -xw hunter2 -b dc=x": "ldapsearch -xw REDACTED -b dc=x",
+    "sudo htpasswd -b file ann hunter2": "sudo htpasswd -b file ann REDACTED",
+    "htpasswd -cbB file ann hunter2": "htpasswd -cbB file ann REDACTED",
+    "htpasswd -nb ann hunter2": "htpasswd -nb ann REDACTED",
+    "plink -pw hunter2 ann@host": "plink -pw REDACTED ann@host",
+    "xfreerdp /u:ann /p:hunter2 /v:host": "xfreerdp /u:ann /p:REDACTED /v:host",
+    "rpcclient -U ann%hunter2 host": "rpcclient -U ann%REDACTED host",
+    "fetch '/prices?key=hunter2&n=1'": "fetch '/prices?key=REDACTED&n=1'",
+    "sh -c 'ldapsearch -x -w hunter2 -b dc=x | head'": "sh -c 'ldapsearch -x -w REDACTED -b dc=x | head'",
+    "sh -c 'cd /srv && zip -P hunter2 a.zip b > log'": "sh -c 'cd /srv && zip -P REDACTED a.zip b > log'",
+    "sh -c '7z a -phunter2 a.7z b; true'": "sh -c '7z a -pREDACTED a.7z b; true'",
+    "sh -c 'htpasswd -b file ann hunter2 2>&1'": "sh -c 'htpasswd -b file ann REDACTED 2>&1'",
+    "sh -c 'smbclient //h/s -U ann%hunter2 -c ls'": "sh -c 'smbclient //h/s -U ann%REDACTED -c ls'",
+    "sh -c 'redis-cli -a hunter2 ping'": "sh -c 'redis-cli -a REDACTED ping'",
 }
 KEPT_COMMANDS = [
     "pytest --passes=3 -p no:cacheprovider",
@@ -78,6 +94,9 @@ KEPT_COMMANDS = [
     "compass --bypass=1 --compare keys",
     "app --use-auth-token=true --token none",
     "mkdir -p secrets/token",
+    "htpasswd -c file ann",
+    "unzip -p a.zip b",
+    "sh -c 'zip -r a.zip b -x c > log'",
     "tar -cpf a.tar sk-learn task-0123456789abcdef0123",
 ]
 TEXTS = {
@@ -128,6 +147,8 @@ KEPT_TEXTS = [
     "Downloading task-0123456789abcdef0123.tar: 40%",
     "-----BEGIN CERTIFICATE-----",
     "cd /srv && cp -p a b",
+    "zip the files; 7z is not found - ldap server (port 389) is up",
+    "is it done? see the key below & wait",
 ]
 
 

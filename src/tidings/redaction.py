@@ -42,7 +42,9 @@ _HEADER = re.compile(
 _BEARER = re.compile(r"(\b(?:bearer|basic)[ \t]+)(?=[^\s\"']*\d)[\w.~+/-]{8,}=*", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^\s:/@\"'?#]*:)(?!\d{1,5}(?:[/?#]|$))([^\s\"'<>]{1,500})(?=@)")
 _URL_TOKEN = re.compile(r"(://)[\w.~-]{20,}(?=@)")
-_QUERY = re.compile(r"([?&](?:key|sig|auth|code|signature|x-amz-(?:signature|credential))=)[^\s&\"'#]+", re.IGNORECASE)
+_QUERY = re.compile(
+    r"([?&](?:key|sig|auth|code|pass|pwd?|signature|x-amz-(?:signature|credential))=)[^\s&\"'#]+", re.IGNORECASE
+)
 _OPENSSL = re.compile(r"(?<![\w:.-])(pass:)([^\s\"']{2,})")
 _COMMAND_PASSWORD = re.compile(
     rf"(?<![\w.-])((?:mysql|mariadb)[\w-]*(?:\.exe)?\b(?:[ \t]+(?!-p)[^\s|;&]+){{0,20}}[ \t]+-p"
@@ -52,6 +54,12 @@ _COMMAND_USER = re.compile(
     r"(?<![\w.-])(curl\b(?:[ \t]+(?!-[a-zA-Z]*[uU]\b|-[uU]|--(?:proxy-)?user\b)[^\s|;&]+){0,20}"
     r"[ \t]+(?:-[a-zA-Z]*[uU][ \t]*|--(?:proxy-)?user[ \t=]+)[\"']?[^\s:\"']*:)([^\s\"']+)"
 )
+_LISTED_COMMAND = re.compile(
+    r"(?<![\w.-])(?:7z|htpasswd|isql|ldap|lftp|mcrypt|mosquitto|plink|pscp|psftp|redis-cli|r(?:ar|desktop|pcclient)"
+    r"|smb(?:client|get)|snmp|unrar|unzip|xfreerdp|zip)\w*(?:\.exe)?(?=[ \t])"
+    r"(?:\"[^\"\n]*\"|'[^'\n]*'|(?!(?<=\s)\d[<>])[^\n|;&<>\"'])+"
+)
+_SHELL_WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"'])+")
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|gl(?:pat|rt|dt)-[\w-]{16,}"
     r"|sk-(?=[\w-]*\d)[\w-]{16,}|[rsp]k_(?:live|test)_\w{10,}|xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{10,}"
@@ -68,6 +76,10 @@ _MIN_KEY_LINE: Final = 64
 _NAME_WORDS = ("pass", "pwd", "secret", "key", "token", "credential", "_auth")
 _HEADER_WORDS = ("authorization", "cookie", "-key", "-token", "bearer", "basic")
 _PROGRAM_WORDS = ("mysql", "mariadb", "sshpass", "curl")
+_LISTED_WORDS = (
+    *("7z", "htpasswd", "isql", "ldap", "lftp", "mcrypt", "mosquitto", "plink", "pscp", "psftp", "rar", "rdesktop"),
+    *("redis-cli", "rpcclient", "smbclient", "smbget", "snmp", "xfreerdp", "zip"),
+)
 _TOKEN_WORDS = (
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "glrt-", "gldt-", "sk-", "k_live_", "k_test_"),
     *("xox", "xapp-", "akia", "asia", "aiza", "ya29.", "npm_", "pypi-", "hf_", "_v1_", "sg.", "hvs.", "hvb.", "shp"),
@@ -77,7 +89,9 @@ _TOKEN_WORDS = (
 # One of these words, of `://` and of a private key. First letters are tried once for all words, which is several times
 # faster than a search for each.
 _HINT = re.compile(
-    r"://|-(?:key|token)|_(?:auth|v1_)|a(?:ge-secret|iza|kia|sia|uthorization)|b(?:asic|earer)|c(?:ookie|redential|url)"
+    r"://|[?&](?:auth|code|pwd?|sig)|7z|htp|isql|l(?:dap|ftp)|mcrypt|mosq|p(?:link|scp|sftp)|r(?:ar |desk|edis|pcc)"
+    r"|smb|snmp|xfreerdp|zip|-(?:key|token)|_(?:auth|v1_)|a(?:ge-secret|iza|kia|sia|uthorization)"
+    r"|b(?:asic|earer)|c(?:ookie|redential|url)"
     r"|eyj|g(?:h[opurs]_|ithub_pat_|l(?:dt|pat|rt)-)|h(?:f_|v[sb]\.)|k(?:ey|_(?:live|test)_)|m(?:ariadb|ysql)|npm_"
     r"|p(?:ass|wd|ypi-)|s(?:ecret|g\.|hp|k-)|token|x(?:app-|ox)|ya29\."
 )
@@ -103,6 +117,7 @@ def redact_text(text: str) -> str:
     if "://" in text:
         text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)
         text = _URL_TOKEN.sub(rf"\1{REDACTED}", text)
+    if "?" in text or "&" in text:
         text = _QUERY.sub(rf"\1{REDACTED}", text)
     if _holds(lowered, _TOKEN_WORDS):
         text = _TOKEN.sub(REDACTED, text)
@@ -116,6 +131,8 @@ def redact_text(text: str) -> str:
     if _holds(lowered, _PROGRAM_WORDS):
         text = _COMMAND_PASSWORD.sub(rf"\1{REDACTED}", text)
         text = _COMMAND_USER.sub(rf"\1{REDACTED}", text)
+    if _holds(lowered, _LISTED_WORDS):
+        text = _LISTED_COMMAND.sub(_redact_listed, text)
     return text
 
 
@@ -132,6 +149,8 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
     redacted: list[str] = []
     options: _Options = ()
     secret_next: str | None = None
+    # Positional arguments before those that are secrets; None if no position is one.
+    open_positions: int | None = None
     for position, argument in enumerate(arguments):
         if secret_next is not None:
             redacted.append(_hide_value(argument, secret_next))
@@ -139,9 +158,16 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
             continue
         program = PurePath(argument.replace("\\", "/")).name.removesuffix(".exe").lower()
         options = _options_of(program, arguments[position + 1 :]) or options
+        if program == "htpasswd":
+            open_positions = _open_positions(arguments[position + 1 :])
         if argument == "--" or _is_known_program(program):
             redacted.append(argument)
             continue
+        if open_positions is not None and not argument.startswith("-"):
+            open_positions -= 1
+            if open_positions < 0:
+                redacted.append(REDACTED)
+                continue
         changed, secret_next = _redact_argument(argument, options)
         redacted.append(changed)
     return redacted
@@ -225,22 +251,26 @@ _OPTIONS: dict[str, _Options] = {
     "mongoimport": _NEXT_P,
     "beeline": _NEXT_P,
     "twine": _NEXT_P,
-    "7z": (("-p", "attached"),),
-    "7za": (("-p", "attached"),),
-    "7zr": (("-p", "attached"),),
-    "zip": (("-P", "both"),),
-    "unzip": (("-P", "both"),),
+    **dict.fromkeys(("7z", "7za", "7zr", "7zz"), (("-p", "attached"),)),
+    **dict.fromkeys(("rar", "unrar"), (("-p", "attached"), ("-hp", "attached"))),
+    **dict.fromkeys(("zip", "unzip"), (("-P", "both"),)),
     "redis-cli": (("-a", "next"),),
     "sqlcmd": (("-P", "both"),),
     "bcp": (("-P", "both"),),
     "ipmitool": (("-P", "both"),),
     "mosquitto_pub": (("-P", "both"),),
     "mosquitto_sub": (("-P", "both"),),
-    "ldapsearch": (("-w", "both"),),
-    "ldapadd": (("-w", "both"),),
-    "ldapmodify": (("-w", "both"),),
-    "ldapdelete": (("-w", "both"),),
-    "ldapwhoami": (("-w", "both"),),
+    **dict.fromkeys(
+        ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldapwhoami", "ldapcompare", "ldapmodrdn"),
+        (("-w", "both"),),
+    ),
+    "ldappasswd": (("-w", "both"), ("-s", "both"), ("-a", "both")),
+    **dict.fromkeys(("plink", "pscp", "psftp"), (("-pw", "next"),)),
+    **dict.fromkeys(("snmpget", "snmpwalk", "snmpset", "snmpbulkwalk"), (("-A", "both"), ("-X", "both"))),
+    "rdesktop": _NEXT_P,
+    "xfreerdp": (("/p:", "attached"),),
+    "isql": (("-P", "both"),),
+    "mcrypt": (("-k", "both"),),
     "openssl": (("-k", "next"), ("-K", "next")),
     "curl": (
         ("-u", "user"),
@@ -254,7 +284,7 @@ _OPTIONS: dict[str, _Options] = {
     "http": (("-a", "user"), ("--auth", "user")),
     "https": (("-a", "user"), ("--auth", "user")),
     "lftp": (("-u", "user"),),
-    "smbclient": (("-U", "user"),),
+    **dict.fromkeys(("smbclient", "smbget", "rpcclient"), (("-U", "user"),)),
 }
 _LOGIN_PROGRAMS = frozenset({"docker", "podman", "helm", "nerdctl", "buildah", "skopeo", "oras", "oc", "cf", "az"})
 """Programs whose `-p` is a password, or for `skopeo` none, after the word `login`, and something else elsewhere."""
@@ -263,6 +293,7 @@ _FLAG_NAME = re.compile(rf"--?[\w.-]*?(?:{_NAME}|(?<=-)pass(?:in|out)?|(?<=-)aut
 _MEMBER = re.compile(rf"(?:{_NAME}|authorization|cookie)$", re.IGNORECASE)
 _FLAG_PASS = re.compile(r"(--?pass(?:in|out)?=)(.+)", re.IGNORECASE | re.DOTALL)
 _CURL_CLUSTER = re.compile(r"-[a-zA-Z#]*?[uU]")
+_CLUSTER = re.compile(r"-[a-zA-Z]{2,8}")
 _USER_SEPARATOR = re.compile(r"[:%,]")
 
 
@@ -274,8 +305,16 @@ def _options_of(program: str, rest: Sequence[str]) -> _Options:
     return _OPTIONS.get(program, ())
 
 
+def _open_positions(rest: Sequence[str]) -> int | None:
+    """Return how many positional arguments of htpasswd come before the password; None if it is not an argument."""
+    flags = "".join(argument[1:] for argument in rest if re.fullmatch(r"-[a-zA-Z]+", argument))
+    if "b" not in flags:
+        return None
+    return 1 if "n" in flags else 2
+
+
 def _is_known_program(program: str) -> bool:
-    return program in _OPTIONS or program in _LOGIN_PROGRAMS
+    return program == "htpasswd" or program in _OPTIONS or program in _LOGIN_PROGRAMS
 
 
 def _redact_argument(argument: str, options: _Options) -> tuple[str, str | None]:
@@ -284,11 +323,13 @@ def _redact_argument(argument: str, options: _Options) -> tuple[str, str | None]
         if argument == flag or (form == "user" and len(flag) == 2 and _CURL_CLUSTER.fullmatch(argument)):
             if form != "attached":
                 return argument, form
+        elif form == "both" and len(flag) == 2 and _CLUSTER.fullmatch(argument) and argument.endswith(flag[1]):
+            return argument, form
         elif flag.startswith("--"):
             if argument.startswith(f"{flag}="):
                 return f"{flag}={_hide_value(argument[len(flag) + 1 :], form)}", None
         elif argument.startswith(flag) and not argument.startswith("--") and form != "next":
-            return flag + _hide_value(argument[2:], form), None
+            return flag + _hide_value(argument[len(flag) :], form), None
     if _FLAG_NAME.fullmatch(argument):
         return argument, f"name {argument}"
     named = _FLAG_PASS.fullmatch(argument)
@@ -317,6 +358,17 @@ def _hide_value(value: str, form: str) -> str:
 
 
 # Texts.
+
+
+def _redact_listed(match: re.Match[str]) -> str:
+    """Return a command line of a listed program that stands in a text, redacted."""
+    words = list(_SHELL_WORD.finditer(match[0]))
+    parts: list[str] = []
+    at = 0
+    for word, redacted in zip(words, redact_command([word[0] for word in words]), strict=True):
+        parts += [match[0][at : word.start()], redacted]
+        at = word.end()
+    return "".join([*parts, match[0][at:]])
 
 
 def _assigned(match: re.Match[str]) -> str:

@@ -321,3 +321,28 @@ def test_unchanged_line_is_redacted_once() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0, redact=redact)
     reader.feed(b"working\n" * 1_000)
     assert redacted == ["working"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("fetching https://ann:SEC62", "aaa@host/ now\n", "fetching https://ann:REDACTED@host/ now"),
+        ("key sk-SEC62", "abcdefghijklmnop done\n", "key REDACTED done"),
+        ('login password="SEC62 b', 'c" done\n', 'login password="REDACTED" done'),
+        ("[1/3] https://ann:SEC62", "aaa@host/\n", "[1/3] https://ann:REDACTED@host/"),
+        ("x-tra Bearer SEC", "62aaaaaa done\n", "x-tra Bearer REDACTED done"),
+    ],
+)
+def test_secret_written_in_two_parts_is_never_read(first: str, second: str, message: str) -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    readings = [*reader.feed(first.encode()), *reader.settle()]
+    assert "SEC" not in str(readings)
+    readings += [*reader.feed(second.encode()), *reader.finish()]
+    assert "SEC" not in str(readings)
+    assert readings[-1].message == message
+
+
+def test_unfinished_line_without_a_secret_is_read() -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    reader.feed(b"Compiling the kernel...")
+    assert [reading.message for reading in reader.settle()] == ["Compiling the kernel..."]

@@ -33,6 +33,8 @@ _SLICE_BYTES = 64 * 1024
 _KNOWN_BAR = -1
 """Number of the bar of a known program's part."""
 _WORD = re.compile(r"[^\W_]")
+_SETTLED_WORD = re.compile(r"[\[(]?\d{1,7}(?:[.,]\d+)?(?:%|/\d{1,7}|[A-Za-z]{0,3}/s)[\])]?|[^\W\d_]*(?:\.\.\.|…)")
+"""A last word of an unfinished line that is not the beginning of a secret: `42%`, `12/30`, `3it/s]`, `Compiling...`."""
 _MAX_KEY_LINES = 200
 """Most lines of a private key (RSA, 16,384 bits); after them, its end has been lost."""
 
@@ -112,6 +114,7 @@ class OutputReader:
         self._emitted = CommandProgress(None, 0, "", 0, "")
         self._emitted_at: float | None = None
         self._changed = False
+        self._ended = False
 
     @property
     def unsettled(self) -> bool:
@@ -145,6 +148,8 @@ class OutputReader:
     def finish(self) -> list[CommandProgress]:
         """Read the rest at the end of the output; return the last reading even if it is not due."""
         readings: list[CommandProgress] = []
+        # An error message may end without a line feed: the last line of all is complete.
+        self._ended = True
         for stream in self._streams.values():
             readings.extend(self._read(stream.screen.feed(stream.decoder.decode(b"", final=True)), stream))
             readings.extend(self._read(stream.screen.settle(), stream))
@@ -179,8 +184,10 @@ class OutputReader:
         text = line.text
         if (stream.key_lines or "PRIVATE KEY" in text) and _is_of_key(text, stream):
             return
-        if _WORD.search(text) is not None:
-            self._last_line = text
+        # A secret that is written in two parts may not look like one after the first.
+        certain = text if not line.unfinished or self._ended else _without_cut_word(text)
+        if _WORD.search(certain) is not None:
+            self._last_line = certain
         bars = stream.bars
         if not text:
             return  # a row that is blanked before it is drawn again
@@ -209,7 +216,7 @@ class OutputReader:
             redrawn = False
             progress = read_progress(text, redrawn=redrawn)
         if progress is None or not (progress.drawn or progress.certain):
-            ordinal = read_ordinal(text)
+            ordinal = read_ordinal(text if certain is line.text else self._redact(certain))
             if ordinal is not None:
                 bars.vacate(line.row)
                 self._steps.enter(ordinal)
@@ -285,6 +292,18 @@ class OutputReader:
         if reading != self._emitted:
             self._emitted, self._emitted_at = reading, self._clock()
             yield reading
+
+
+def _without_cut_word(text: str) -> str:
+    """Return an unfinished line without its last word or open quotation, which may be the beginning of a secret."""
+    for quote in "\"'":
+        before, _, _ = text.rpartition(quote)
+        if text.count(quote) % 2 and not before[-1:].isalnum():
+            text = before
+    words = text.rsplit(None, 1)
+    if not words or text[-1:].isspace() or _SETTLED_WORD.fullmatch(words[-1]) is not None:
+        return text
+    return text[: -len(words[-1])]
 
 
 def _is_of_key(text: str, stream: _Stream) -> bool:
