@@ -7,7 +7,7 @@ import sys
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
 
-from tidings.cli.errors import ExitCode
+from tidings.cli.errors import USAGE, ExitCode
 
 SCRIPT = """
 set -e
@@ -163,3 +163,20 @@ def test_help_imports_no_httpx() -> None:
     code = "import sys; import tidings.cli.app; print([n for n in ('httpx', 'rich.live') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "remark"),
+    [
+        ({"TIDINGS_URL": "ftp://me:secret@x"}, "invalid hub URL 'ftp://me:...@x'"),
+        ({"TIDINGS_URL": "wss://127.0.0.1:1/ws", "TIDINGS_CA": "/nope.pem"}, "invalid certificate file '/nope.pem'"),
+    ],
+)
+def test_invalid_environment_does_not_break_the_script(variables: dict[str, str], remark: str) -> None:
+    for arguments in (("start", "import", "--id", "env-1"), ("progress", "env-1", "5"), ("complete", "env-1")):
+        done = tidings("report", *arguments, **variables)
+        assert done.returncode == 0
+        assert done.stdout == ("env-1\n" if arguments[0] == "start" else "")
+        (line,) = done.stderr.splitlines()
+        assert remark in line
+        assert tidings("report", *arguments, "--strict", **variables).returncode == USAGE

@@ -77,6 +77,14 @@ def test_killed_command_is_reported_with_the_signal(shared_hub: Hub) -> None:
     assert events(shared_hub, "killed", last="operation:failed")[-1]["data"]["code"] == "signal_SIGKILL"  # type: ignore[index]
 
 
+def test_crash_without_output_has_no_hint_about_output(shared_hub: Hub) -> None:
+    assert run(shared_hub, "--name", "crashed", "sh", "-c", "kill -SEGV $$").returncode == 128 + signal.SIGSEGV
+    failed = events(shared_hub, "crashed", last="operation:failed")[-1]["data"]
+    assert isinstance(failed, dict)
+    assert failed["code"] == "signal_SIGSEGV"
+    assert "hint" not in failed
+
+
 def test_missing_command_is_reported_and_exits_with_127(shared_hub: Hub) -> None:
     done = run(shared_hub, "--name", "absent", "--", "no-such-command-at-all")
     assert done.returncode == 127
@@ -127,7 +135,7 @@ def test_unreachable_hub_is_mentioned_once() -> None:
     done = tidings("run", "--", "sh", "-c", "echo out; sleep 0.5; exit 4", TIDINGS_URL="ws://127.0.0.1:1/ws")
     assert (done.returncode, done.stdout) == (4, "out\n")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("tidings: this run is not shown: no hub answers at 127.0.0.1:1")
+    assert line.startswith("tidings: this run is kept, and shown when a hub answers: no hub answers at 127.0.0.1:1")
 
 
 def test_silent_hub_delays_the_end_by_a_bounded_time() -> None:
@@ -183,7 +191,7 @@ def test_mention_on_a_terminal_starts_a_new_line() -> None:
     ) as terminal:
         assert terminal.wait() == 0
     first, second = terminal.shown.replace("\r\n", "\n").splitlines()
-    assert first.startswith("tidings: this run is not shown")
+    assert first.startswith("tidings: this run is kept")
     assert second == "done"
 
 

@@ -113,6 +113,15 @@ def test_ctrl_c_interrupts_the_command_and_cancels_the_operation(tmp_path: Path)
     }
 
 
+def test_ctrl_backslash_quits_the_command_and_is_named(tmp_path: Path) -> None:
+    with run_on_terminal(tmp_path / "report", "sh", "-c", "ulimit -c 0; echo ready; exec sleep 60") as screen:
+        screen.wait_for(b"ready")
+        screen.type(b"\x1c")
+        assert screen.wait_for_end() == 128 + signal.SIGQUIT
+    cancelled = calls(tmp_path / "report")[-1]
+    assert (cancelled["call"], cancelled["reason"]) == ("cancelled", "interrupted by Ctrl-\\ or SIGQUIT")
+
+
 def test_ctrl_c_does_not_end_a_command_that_handles_it(tmp_path: Path) -> None:
     source = (
         "import time\n"

@@ -17,7 +17,14 @@ from tidings.client.drafts import Draft, make_draft
 from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.client.options import LinkOptions, read_token
 from tidings.contract.contract import Contract
-from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, OperationUnknown, TidingsError
+from tidings.exceptions import (
+    CommandRefused,
+    ConfigError,
+    HubUnreachable,
+    OperationFenced,
+    OperationUnknown,
+    TidingsError,
+)
 from tidings.producer.diagnostics import write_line
 from tidings.producer.options import is_disabled
 from tidings.producer.spool.directory import SpoolOptions, list_folders, list_spool_files
@@ -87,19 +94,26 @@ def post_event(
         url: URL of the hub; None means TIDINGS_URL, or a hub on this machine.
         post: The event.
         timeout_s: Maximum time, in seconds.
-        strict: Whether an unreachable hub, or a refusal, is an error rather than a warning.
+        strict: Whether an unreachable hub, an invalid address of it, or a refusal is an error rather than a warning.
         clock: Returns seconds from a monotonic clock.
         sleep: Sleeps for a number of seconds.
 
     Raises:
-        ConfigError: `url` is invalid.
+        ConfigError: `url` or the environment is invalid, and `strict` is set.
         TidingsError: The payload is not valid.
     """
     draft = make_draft(str(post.type), post.payload)
     if is_disabled():
         return ExitCode.SUCCESS
+    try:
+        http = HTTPClient(url, timeout_s=timeout_s)
+    except ConfigError as error:
+        if strict:
+            raise
+        write_line(f"{post.type} was not reported: {error}. The script continues. {error.hint}".strip())
+        return ExitCode.SUCCESS
     with (
-        HTTPClient(url, timeout_s=timeout_s) as client,
+        http as client,
         LocalCopy(client.address.url, producer_of(post.operation_id), timeout_s) as local,
     ):
         delivery = _Delivery(client, local, post, clock() + timeout_s, clock, sleep)

@@ -93,14 +93,17 @@ class CommandEnd:
         """Code for the report of a failure: `exit_3`, `signal_SIGKILL`."""
         return f"signal_{signal_name(-self.status)}".replace(" ", "_") if self.status < 0 else f"exit_{self.status}"
 
-    @property
-    def hint(self) -> str:
-        """Advice for a failure."""
+    def hint(self, *, has_output: bool) -> str:
+        """Return advice for a failure; empty if there is none.
+
+        Args:
+            has_output: Whether the details contain output.
+        """
         if -self.status == getattr(signal, "SIGKILL", None):
             return "If you did not kill it, the machine may have run out of memory: look for 'oom' in the kernel log."
         if -self.status == getattr(signal, "SIGPIPE", None):
             return "The reader of its output exited before the command did."
-        return "See the last lines of its output in the details."
+        return "See the last lines of its output in the details." if has_output else ""
 
 
 def signal_name(number: int) -> str:

@@ -249,8 +249,7 @@ def _report_end(
     elif end.status == 0:
         reporter.completed(duration_ms)
     else:
-        # Only the hint about a signal stands without output.
-        reporter.failed(end.code, end.sentence, tail, end.hint if tail.strip() or end.status < 0 else "")
+        reporter.failed(end.code, end.sentence, tail, end.hint(has_output=bool(tail.strip())))
 
 
 def _user() -> str:

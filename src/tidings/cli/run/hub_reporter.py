@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from tidings.cli.run.reporter import Mention
-from tidings.exceptions import TidingsError
+from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.producer.outbox.outbox import Outbox
 from tidings.protocol.codes import error_data
 from tidings.protocol.message_types import MessageType
@@ -151,7 +151,9 @@ class OperationReporter:
     def _mention_error(self, error: TidingsError) -> None:
         self._error = error
         hint = error_data(error).hint
-        self._mention(f"this run is not shown: {error}. The command goes on. {hint}".strip())
+        # Its events stay on disk while no hub answers; what a hub refuses is lost.
+        fate = "kept, and shown when a hub answers" if isinstance(error, HubUnreachable) else "not shown"
+        self._mention(f"this run is {fate}: {error}. The command goes on. {hint}".strip())
 
 
 def _writable(text: str, max_chars: int = _MAX_TEXT) -> str:

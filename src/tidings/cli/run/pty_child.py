@@ -33,12 +33,12 @@ class Keyboard:
     Args:
         terminal: Descriptor of our terminal.
         master: Descriptor of our end of the command's terminal, non-blocking.
-        on_interrupt: Called when Ctrl-C or Ctrl-\ is passed on.
+        on_interrupt: Called with the signal when Ctrl-C or Ctrl-\ is passed on.
         on_suspend: Called for Ctrl-Z; returns whether it handled the key, which is passed on otherwise.
     """
 
     def __init__(
-        self, terminal: int, master: int, on_interrupt: Callable[[], None], on_suspend: Callable[[], bool]
+        self, terminal: int, master: int, on_interrupt: Callable[[int], None], on_suspend: Callable[[], bool]
     ) -> None:
         self._terminal = terminal
         self._master = master
@@ -87,8 +87,10 @@ class Keyboard:
             self._send(keys)
             return
         interrupt, quit_key, suspend = (attributes[_CC][key] for key in (termios.VINTR, termios.VQUIT, termios.VSUSP))
-        if interrupt in keys or quit_key in keys:
-            self._on_interrupt()
+        if quit_key in keys:
+            self._on_interrupt(signal.SIGQUIT)
+        if interrupt in keys:
+            self._on_interrupt(signal.SIGINT)
         before, found, after = keys.partition(suspend)
         if found and self._on_suspend():
             keys = before + after
@@ -122,7 +124,7 @@ class TerminalChild(CopiedOutput):
     Args:
         command: Program and arguments.
         read: Called with each chunk of output.
-        on_interrupt: Called when the interrupt key is passed on.
+        on_interrupt: Called with the signal when the interrupt or quit key is passed on.
         notify: Called when the end of an output stream has been passed on.
 
     Raises:
@@ -133,7 +135,7 @@ class TerminalChild(CopiedOutput):
         self,
         command: Sequence[str],
         read: Callable[[bytes, Source], None],
-        on_interrupt: Callable[[], None],
+        on_interrupt: Callable[[int], None],
         notify: Callable[[], None],
     ) -> None:
         self._modes = _modes(STDIN)

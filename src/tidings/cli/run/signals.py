@@ -114,6 +114,8 @@ class Signals:
             return None
         if self._stop_signal == signal.SIGINT:
             return "interrupted by Ctrl-C or SIGINT"
+        if sys.platform != "win32" and self._stop_signal == signal.SIGQUIT:
+            return "interrupted by Ctrl-\\ or SIGQUIT"
         if sys.platform != "win32" and self._stop_signal == signal.SIGHUP:
             return "its terminal or session was closed (SIGHUP)"
         return f"ended by {signal.Signals(self._stop_signal).name}"
