@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -232,3 +233,33 @@ def test_invalid_parent_is_mentioned_and_the_command_runs(shared_hub: Hub) -> No
     assert (done.returncode, done.stdout) == (0, "done\n")
     assert "this run is shown without its parent" in done.stderr
     assert "parent_id" not in str(events(shared_hub, "orphan", last="operation:start")[0])
+
+
+def test_ctrl_c_on_a_nested_run_cancels_both(shared_hub: Hub) -> None:
+    command = (
+        sys.executable,
+        "-c",
+        "import sys, time; print('on')\ntry: time.sleep(60)\nexcept BaseException: sys.exit(2)",
+    )
+    arguments = ("run", "--name", "outer", "--", *TIDINGS, "run", "--name", "inner", "--", *command)
+    with Terminal(*arguments, env={"TIDINGS_URL": shared_hub.url}) as terminal:
+        terminal.wait_for("on")
+        terminal.press(b"\x03")
+        assert terminal.wait() == 2
+    for name in ("outer", "inner"):
+        cancelled = events(shared_hub, name, last="operation:cancelled")[-1]["data"]
+        assert isinstance(cancelled, dict)
+        assert cancelled["reason"] == "interrupted by Ctrl-C or SIGINT"
+
+
+def test_progress_of_a_nested_run_is_not_that_of_the_outer_one(shared_hub: Hub) -> None:
+    count = "for i in 1 2 3 4 5; do echo $i/5; sleep 0.15; done"
+    script = shlex.join([*TIDINGS, "run", "--name", "counting", "--", "sh", "-c", count])
+    script += "; echo first; echo after all"
+    assert run(shared_hub, "--name", "enclosing", "--", "sh", "-c", script).returncode == 0
+    shares = {}
+    for name in ("counting", "enclosing"):
+        told = [each["data"] for each in events(shared_hub, name, last="operation:complete")[1:-1]]
+        shares[name] = max(data.get("progress", 0) for data in told if isinstance(data, dict))
+    assert shares["counting"] > 50
+    assert shares["enclosing"] == 0

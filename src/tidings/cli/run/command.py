@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from tidings.cli.run.child import Child, CommandEnd, CommandNotStarted
+from tidings.cli.run.nesting import RUN_VARIABLE, NestedRuns, OuterRun
 from tidings.cli.run.piped_child import PipedChild
 from tidings.cli.run.reader.patterns import MAX_LABEL, cut
 from tidings.cli.run.reader.worker import ReaderThread
-from tidings.cli.run.reporter import Mention, Reporter, write_remark
+from tidings.cli.run.reporter import Mention, NullReporter, Reporter, write_remark
 from tidings.cli.run.signals import Signals
 from tidings.printable import decode_argument
 from tidings.redaction import Redactor
@@ -156,10 +157,18 @@ def run_command(
     """
     mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
     disclosure = disclosure or Disclosure()
-    reader = ReaderThread(reporter, mention, redact=disclosure.redactor.text, with_text=disclosure.output)
+    outer = OuterRun(os.environ.get(RUN_VARIABLE), reports=not isinstance(reporter, NullReporter))
+    nested = NestedRuns()
+    reader = ReaderThread(
+        reporter,
+        mention,
+        redact=disclosure.redactor.text,
+        with_text=disclosure.output,
+        is_foreign=nested.wrote,
+    )
     start = _start_of(command, name, disclosure)
     cancellation = cancellation or Cancellation()
-    with Signals() as signals:
+    with nested, Signals() as signals:
         began = time.monotonic()
         try:
             child = _start(command, reader, signals)
@@ -180,7 +189,12 @@ def run_command(
             signals.wait_for(lambda: child.drained or None)
         finally:
             child.close()
+        stop = signals.stop or nested.last_stop()
+        if stop is not None:
+            signals.stop_asked(*stop)
         stopped = signals.explain(end.status)
+        if stop is not None and stopped is not None:
+            outer.record_stop(*stop)
         reader.finish(lambda tail: _report_end(reporter, end, cancellation, stopped, duration_ms, tail))
         return end.exit_code
 

@@ -98,9 +98,14 @@ class Signals:
         while self._early:
             send(self._early.pop(0))
 
-    def stop_asked(self, number: int = signal.SIGINT) -> None:
-        """Record that the command was requested to stop."""
-        self._stop_signal, self._stop_signal_at = number, time.monotonic()
+    def stop_asked(self, number: int = signal.SIGINT, at: float | None = None) -> None:
+        """Record that the command was requested to stop, now or at a time of the monotonic clock in seconds."""
+        self._stop_signal, self._stop_signal_at = number, time.monotonic() if at is None else at
+
+    @property
+    def stop(self) -> tuple[int, float] | None:
+        """The last stop signal and its time; None if there was none."""
+        return None if self._stop_signal is None else (self._stop_signal, self._stop_signal_at)
 
     def explain(self, status: int) -> str | None:
         """Return why a command that ended with `status` was cancelled, None if it was not.

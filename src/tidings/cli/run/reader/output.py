@@ -115,14 +115,16 @@ class OutputReader:
         self._emitted_at: float | None = None
         self._changed = False
         self._ended = False
+        self._foreign = False
 
     @property
     def unsettled(self) -> bool:
         """Whether `settle` could return a reading now or later."""
         return self._changed or any(stream.screen.unsettled for stream in self._streams.values())
 
-    def feed(self, data: bytes, source: Source = Source.STDOUT) -> list[CommandProgress]:
-        """Read a chunk of output and return the readings that are due."""
+    def feed(self, data: bytes, source: Source = Source.STDOUT, *, foreign: bool = False) -> list[CommandProgress]:
+        """Read a chunk of output and return the readings that are due; of a foreign one, only messages."""
+        self._foreign = foreign
         readings: list[CommandProgress] = []
         stream = self._streams[source]
         for start in range(0, len(data), _SLICE_BYTES):
@@ -169,6 +171,8 @@ class OutputReader:
         for event in events:
             if isinstance(event, ScreenLine):
                 self._read_line(event, stream)
+            elif self._foreign:
+                continue
             elif isinstance(event, CursorRise):
                 lead = stream.bars.rise(event.top, event.bottom)
                 if lead is None:
@@ -191,7 +195,7 @@ class OutputReader:
         bars = stream.bars
         if not text:
             return  # a row that is blanked before it is drawn again
-        if not may_hold_progress(text):
+        if self._foreign or not may_hold_progress(text):
             bars.vacate(line.row)
             return
         text = self._redact(text)

@@ -59,6 +59,7 @@ class ReaderThread:
         mention: Writes a remark about a failure of reporting to stderr, once.
         redact: Applied to each text of the output that is reported.
         with_text: Whether texts of the output are reported; if not, only percentages and numbers of steps are.
+        is_foreign: Called for each chunk; returns whether its progress is that of another operation.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ReaderThread:
         *,
         redact: Callable[[str], str] = redact_text,
         with_text: bool = True,
+        is_foreign: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reporter = reporter
         self._mention = mention
@@ -76,7 +78,8 @@ class ReaderThread:
         self._overall = OverallProgress()
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
-        self._chunks: deque[tuple[bytes, Source]] = deque()
+        self._is_foreign = is_foreign
+        self._chunks: deque[tuple[bytes, Source, bool]] = deque()
         self._backlog = 0
         self._lost: set[Source] = set()
         self._conclude: Callable[[str], None] | None = None
@@ -100,10 +103,10 @@ class ReaderThread:
     def offer(self, data: bytes, source: Source) -> None:
         """Queue output for reading; drop the oldest beyond MAX_BACKLOG_BYTES."""
         with self._wake:
-            self._chunks.append((data, source))
+            self._chunks.append((data, source, self._is_foreign()))
             self._backlog += len(data)
             while self._backlog > MAX_BACKLOG_BYTES and len(self._chunks) > 1:
-                dropped, dropped_source = self._chunks.popleft()
+                dropped, dropped_source, _ = self._chunks.popleft()
                 self._backlog -= len(dropped)
                 self._lost.add(dropped_source)
             self._wake.notify()
@@ -143,12 +146,12 @@ class ReaderThread:
             self._calls.clear()
             return calls
 
-    def _take_batch(self) -> list[tuple[bytes, Source]]:
+    def _take_batch(self) -> list[tuple[bytes, Source, bool]]:
         with self._wake:
             for source in self._lost:
                 self._reader.skip(source)
             self._lost.clear()
-            batch: list[tuple[bytes, Source]] = []
+            batch: list[tuple[bytes, Source, bool]] = []
             size = 0
             while self._chunks and size < _BATCH_BYTES:
                 chunk = self._chunks.popleft()
@@ -168,9 +171,9 @@ class ReaderThread:
         with self._wake:
             self._wake.wait_for(lambda: self._calls or self._conclude is not None, worked_s * (1 / _MAX_DUTY - 1))
 
-    def _read(self, chunks: list[tuple[bytes, Source]]) -> None:
-        for data, source in chunks:
-            self._report(self._reader.feed(data, source))
+    def _read(self, chunks: list[tuple[bytes, Source, bool]]) -> None:
+        for data, source, foreign in chunks:
+            self._report(self._reader.feed(data, source, foreign=foreign))
 
     def _settle(self) -> None:
         self._report(self._reader.settle())
