@@ -271,6 +271,15 @@ def test_blocked_members_share_the_runs_that_are_held() -> None:
     assert {received(each) for each in slow} == {b"".join(frames)}
 
 
+def test_member_that_stops_earlier_than_one_before_it_misses_nothing() -> None:
+    lane = Lane(key("data"), 0)
+    slow = [connected(lane, free=free) for free in (150, 50)]  # in the second frame, and in the first
+    write(lane, b"a" * 100, b"b" * 100)
+    assert [drain(lane, each) for each in slow] == [None, None]
+    assert [received(each) for each in slow] == [b"a" * 100 + b"b" * 100] * 2
+    assert lane.held_bytes == 0
+
+
 def test_clients_that_stop_in_a_large_frame_share_one_copy() -> None:
     run = FrameRun(b"a" * 10 + b"b" * 100_000, [10, 100_000], [1, 2], 0)
     parts = [run.part(start, 100_010) for start in (500, 70_000)]

@@ -69,7 +69,8 @@ class Watcher:
         self._subscribing: dict[str, Group] = {}
         self._not_live: list[Group] = []
         self._unsubscribing: dict[str, bool] = {}
-        """Unanswered commands, and whether another one was unanswered before: it may have removed the same paths."""
+        """Unanswered commands, and whether another one was unanswered before: it may have removed or covered the same
+        paths."""
         self._published: dict[str, str] = {}
         """Numbers of the unanswered events of this connection, by command id."""
         self._last = 0
@@ -102,7 +103,7 @@ class Watcher:
     def unsubscribe(self, names: list[str]) -> None:
         assert self.client is not None
         id = self._next_id("unsubscribe")
-        self._unsubscribing[id] = bool(self._unsubscribing)
+        self._unsubscribing[id] = bool(self._unsubscribing or self._subscribing)
         self.client.send("channel:unsubscribe", {"channels": names}, id=id)
 
     def publish(self, type: str, data: Message, number: str, *, again: bool = False, **fields: Any) -> None:

@@ -4,7 +4,7 @@ A subscriber is a cursor in the log and the outlet that its events go to. Live s
 share a lane.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import chain, islice
@@ -118,6 +118,7 @@ class Lane:
         "_by_send",
         "_held",
         "_held_number",
+        "_partial",
         "_sends",
         "blocked",
         "form",
@@ -137,8 +138,10 @@ class Lane:
         self.form = key.form
         self.members: dict[Subscriber, Send] = {}
         self.blocked: dict[Subscriber, tuple[int, int]] = {}
-        """Members with unsent bytes, in the order in which they were blocked, which is that of their places: number of
-        a run, and the end of the last frame of it that was written."""
+        """Members with unsent bytes, in the order in which they were blocked, and their places: number of a run, which
+        only grows in this order, and the end of the last frame of it that was written."""
+        self._partial: Counter[int] = Counter()
+        """Number of blocked members that need a part of a run, by its number."""
         self.held_bytes = 0
         """Memory of the runs that are held for blocked members."""
         self.waiting: dict[Subscriber, None] = {}
@@ -175,7 +178,7 @@ class Lane:
         send = self.members.pop(subscriber, None)
         if send is None:
             return
-        self.blocked.pop(subscriber, None)
+        self._leave_place(subscriber)
         self.trim()
         if self._sends.pop(send, None) is not None:
             self.sends = None
@@ -193,10 +196,11 @@ class Lane:
         Returns:
             The offset that it has reached if it did not take everything, and has to leave the lane; else None.
         """
-        missed = self._missed(*self.blocked.pop(subscriber))
+        missed = self._missed(*self.blocked[subscriber])
+        self._leave_place(subscriber)
         written = write_run(subscriber, missed) if missed is not None else 0
         if missed is not None and written < len(missed.frames):
-            self.blocked.pop(subscriber, None)
+            self._leave_place(subscriber)
             return missed.offset(written)
         if not subscriber.blocked:
             self._sends[self.members[subscriber]] = subscriber
@@ -214,6 +218,13 @@ class Lane:
         place = self.blocked.get(subscriber)
         missed = self._missed(*place) if place is not None else None
         return head if missed is None else missed.after
+
+    def _leave_place(self, subscriber: Subscriber) -> None:
+        number, end = self.blocked.pop(subscriber, (0, _END))
+        if end < _END:
+            self._partial[number] -= 1
+            if not self._partial[number]:
+                del self._partial[number]
 
     def _missed(self, number: int, end: int) -> FrameRun | None:
         """Return what follows a place in the lane's runs, or None."""
@@ -247,6 +258,7 @@ class Lane:
         end = write_rest(subscriber, run, sent)
         if end < len(run.frames) and subscriber in self.blocked:
             self.blocked[subscriber] = self.number, end
+            self._partial[self.number] += 1
 
     def _hold(self, events: "RoutedEvents", after: int) -> FrameRun:
         form = self.form
@@ -263,8 +275,8 @@ class Lane:
         held = self._held
         if not held:
             return
-        number, end = next(iter(self.blocked.values()), (self.number, _END))
-        needed = self.number - number + (end < _END)
+        number, _ = next(iter(self.blocked.values()), (self.number, _END))
+        needed = self.number - number + (number in self._partial)
         while len(held) > needed:
             self.held_bytes -= held.popleft().memory
 
