@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,39 @@ def test_restarted_hub_costs_followed_logs_no_line(tmp_path: Path) -> None:
                 code, rest, _ = following.wait()
     assert code == 0
     assert [line.split()[-1] for line in [*found, *rest.splitlines()]] == ["one", "two", "three", "four"]
+
+
+FOLLOW = """
+import asyncio, sys
+from tidings.cli.logs import print_lines
+print(asyncio.run(print_lines(sys.argv[1], "lost", None, follow=True, lost_after_s=float(sys.argv[2]))).__name__)
+"""
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_followed_logs_end_when_a_restarted_hub_has_lost_the_operation(restored: bool) -> None:
+    with Hub("--log-level", "error") as first:
+        publish_operation(first, "start", "lost")
+        write_lines(first, "lost", "one")
+        with subprocess.Popen(
+            [sys.executable, "-c", FOLLOW, first.url, "60" if restored else "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline().endswith("warning one\n")
+            first.signal(signal.SIGKILL)
+            first.wait()
+            with Hub("--log-level", "error", "--port", str(first.port)) as again:
+                if restored:
+                    publish_operation(again, "complete", "lost")  # the producer was alive
+                stdout, stderr = following.communicate(timeout=60)
+    if restored:
+        assert (following.returncode, stdout) == (0, "OperationCompleteData\n")
+    else:
+        assert following.returncode == 1
+        assert "the hub no longer has operation 'lost': it may have restarted without its log" in stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--follow",)])

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import signal
 import uuid
@@ -7,6 +8,7 @@ import pytest
 from tests.cli.processes import Hub, Process, publish_operation, tidings
 from tests.client.http_server import http_server
 
+from tidings.cli.errors import FAILED as FAILED_WAIT
 from tidings.cli.errors import ExitCode
 from tidings.cli.wait import OperationWait, Until
 from tidings.client.http import HTTPClient
@@ -74,7 +76,9 @@ def test_help_lists_the_exit_codes() -> None:
 class Rig:
     """A wait whose pauses are moments at which something happens."""
 
-    def __init__(self, api: HTTPClient, until: Until = Until.COMPLETE, id: str | None = None) -> None:
+    def __init__(
+        self, api: HTTPClient, until: Until = Until.COMPLETE, id: str | None = None, *, step_s: float = 0.01
+    ) -> None:
         self.id = id or uuid.uuid4().hex
         self.reports: list[str] = []
         self.pauses: list[float] = []
@@ -84,7 +88,7 @@ class Rig:
             self.id,
             until,
             report=self.reports.append,
-            clock=itertools.count(0.0, 0.01).__next__,
+            clock=itertools.count(0.0, step_s).__next__,
             sleep=self._sleep,
         )
 
@@ -170,6 +174,27 @@ def test_an_operation_that_was_seen_times_out_instead_of_unknown(shared_hub: Hub
         publish_operation(hub, "start", rig.id)
         rig.happens = [lambda: hub.signal(9)]
         assert rig.waiting.wait(0.05) is ExitCode.TIMED_OUT
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_operation_that_a_restarted_hub_has_lost_ends_the_wait(restored: bool) -> None:
+    with Hub("--log-level", "error") as first, contextlib.ExitStack() as stack, HTTPClient(first.url) as api:
+        publish_operation(first, "start", "lost")
+        port = str(first.port)
+
+        def kill() -> None:
+            first.signal(signal.SIGKILL)
+            first.wait()
+
+        def restart() -> None:
+            hub = stack.enter_context(Hub("--log-level", "error", "--port", port))
+            if restored:  # the producer is alive
+                rig.happens = [lambda: None, lambda: publish_operation(hub, "complete", "lost")]
+
+        rig = Rig(api, id="lost", step_s=0.01 if restored else 9.0)
+        rig.happens = [kill, restart]
+        assert rig.waiting.wait(None) == (ExitCode.SUCCESS if restored else FAILED_WAIT)
+        assert "the hub no longer has operation 'lost'; waiting 20 s for its producer" in rig.reports
 
 
 def test_a_foreign_server_ends_the_wait() -> None:
