@@ -18,7 +18,7 @@ from typing import Any
 
 from tidings.integrations.celery_control import TaskCanceller
 from tidings.integrations.celery_reporter import TaskReporter, TaskReporting
-from tidings.producer.options import Redact
+from tidings.producer.options import REDACT_ARGUMENT, Redact, check_hook
 
 
 def connect(
@@ -49,7 +49,12 @@ def connect(
         redact: Function that receives every payload before it is sent; see `tidings.operation`.
         lease_s: Time that the hub waits for a lost worker process, in seconds; see `tidings.operation`.
         grace_s: Time that a cancelled task has to end by itself before its process is terminated, in seconds.
+
+    Raises:
+        TypeError: `name` or `redact` is not a function of one argument.
     """
+    check_hook("name", name, "the name of the task")
+    check_hook("redact", redact, REDACT_ARGUMENT)
     reporter = TaskReporter(
         app,
         TaskReporting(

@@ -45,8 +45,8 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
             metadata: Facts about the operation, as JSON can represent them, up to 48 KiB.
             redact: Function that receives every payload as a dictionary before it leaves the process, and returns the
                 payload to send, or None for nothing. It may run on any thread. If it raises, the payload is dropped.
-            on_cancel: Function that receives each cancel request, on another thread, and returns a reason to refuse it,
-                or None to stop.
+            on_cancel: Function of one argument, each cancel request: `reason` and `cancelled_by` are texts or None. It
+                runs on another thread, and returns a reason to refuse the request, or None to stop.
             quiet: Omit the line on a terminal that shows the trace id.
     """
     return Operation(settings_of(name, steps, options))

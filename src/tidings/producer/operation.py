@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
 from tidings.producer.lifecycle import OperationLifecycle
-from tidings.producer.options import Options, Plan, Settings, settings_of
+from tidings.producer.options import Options, Plan, Settings, check_hook, settings_of
 from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_described, failure_of
 from tidings.producer.progress_tree import ProgressNode, SharedState
 from tidings.producer.sanitize import MAX_REASON_CHARS, redacted_text, text
@@ -184,7 +184,11 @@ class Operation(ProgressTracker):
 
         It runs on the thread that ends the operation, perhaps in a signal handler, and must not wait. It does not
         change how the operation ends.
+
+        Raises:
+            TypeError: It is not a function without arguments.
         """
+        check_hook("before_end", say)
         self._lifecycle.before_end(say)
 
     def child(self, name: str, steps: Plan = (), **options: Unpack[Options]) -> "Operation":

@@ -1,6 +1,7 @@
 """Options of an operation: the keyword arguments of `tidings.operation`, and how they are validated."""
 
 import difflib
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ Plan = Sequence["str | tuple[str, float]"] | Mapping[str, float]
 """Steps that are known in advance: names, (name, weight), or a mapping of weights by name."""
 Redact = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Receives every payload before it leaves the process; returns the payload to send, or None to send nothing."""
+REDACT_ARGUMENT = "the payload, a dictionary"
+"""Argument of `Redact`, for errors."""
 RefuseCancel = Callable[[CancelPush], str | None]
 """Receives a cancel request; returns the reason to refuse it, or None to stop."""
 
@@ -90,8 +93,10 @@ def settings_of(name: str, steps: Plan, options: Options) -> Settings:
     """Return the settings for the arguments of `tidings.operation`.
 
     Raises:
-        TypeError: An argument has an unknown name.
+        TypeError: An argument has an unknown name, or is a function that cannot be called with what it receives.
     """
+    check_hook("redact", options.get("redact"), REDACT_ARGUMENT)
+    check_hook("on_cancel", options.get("on_cancel"), "the request, with its `reason` and `cancelled_by`")
     own: dict[str, Any] = dict(options)
     check_names(own)
     parent: Parent | str | None = own.pop("parent", None)
@@ -117,6 +122,34 @@ def check_names(options: Iterable[str]) -> None:
             nearest = difflib.get_close_matches(name, known, 1)
             expected = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
             raise TypeError(f"an operation has no argument {name!r}: {expected}")
+
+
+def check_hook(name: str, hook: object, *arguments: str) -> None:
+    """Check that a function of the job can be called with its arguments; None is accepted.
+
+    Args:
+        name: Name of the function, for the error.
+        hook: The function.
+        *arguments: What it receives, for the error: one text for each positional argument.
+
+    Raises:
+        TypeError: It is not a function, is asynchronous, or takes other arguments.
+    """
+    if hook is None:
+        return
+    if not callable(hook):
+        raise TypeError(f"invalid {name} {hook!r}: expected a function")
+    expected = f"{len(arguments)} argument: {arguments[0]}" if arguments else "no arguments"
+    if inspect.iscoroutinefunction(hook):
+        raise TypeError(f"invalid {name} {hook!r}: expected a function that is not asynchronous")
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(f"invalid {name} {hook!r}: expected a function of {expected} ({error})") from None
 
 
 def key_of(id: object, what: str) -> str | None:
