@@ -346,3 +346,30 @@ def test_unfinished_line_without_a_secret_is_read() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0)
     reader.feed(b"Compiling the kernel...")
     assert [reading.message for reading in reader.settle()] == ["Compiling the kernel..."]
+
+
+def names(*lines: str) -> list[tuple[float | None, str]]:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    readings = [reading for line in lines for reading in reader.feed(f"{line}\n".encode())]
+    return [(reading.percent, reading.current_step) for reading in readings]
+
+
+def test_numbered_commands_whose_names_differ_by_a_number_are_steps() -> None:
+    shown = names(*(f"[{n}/5] cc foo{n}.c" for n in range(1, 6)))
+    assert shown == [(20.0 * n if n < 5 else 99.0, f"cc foo{n}.c") for n in range(1, 6)]
+
+
+def test_numbered_command_of_any_name_goes_on_with_a_build() -> None:
+    shown = names(
+        "[1/4] Building CXX object a.o",
+        "[2/4] Linking target z",
+        "[1/9] detail",
+        "[3/4] Making docs",
+        "[4/4] Running tests",
+    )
+    assert list(dict.fromkeys(shown)) == [
+        (25.0, "Building CXX object a.o"),
+        (50.0, "Linking target z"),
+        (75.0, "Making docs"),
+        (99.0, "Running tests"),
+    ]

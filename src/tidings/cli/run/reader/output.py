@@ -11,6 +11,7 @@ from tidings.cli.run.reader.bars import ANNOUNCED_ROW, Bars, GrowthFilter, Lead,
 from tidings.cli.run.reader.forms import KnownLine, Meaning, read_known
 from tidings.cli.run.reader.patterns import (
     MAX_LABEL,
+    Ordinal,
     ProgressReading,
     clean_label,
     clean_message,
@@ -116,6 +117,9 @@ class OutputReader:
         self._changed = False
         self._ended = False
         self._foreign = False
+        self._whole_program = ""
+        self._whole_parts = 0
+        """Total of the numbers in brackets by which the known program counts its whole; 0 if it does not."""
 
     @property
     def unsettled(self) -> bool:
@@ -205,8 +209,12 @@ class OutputReader:
             self._read_known(known, line, stream.screen)
             return
         if self._steps.whole_lasts:
-            # A detail, such as the output of a test, that a known program prints beside its whole.
+            # A detail, such as the output of a test, that a known program prints beside its whole; but ninja numbers
+            # commands of any name.
             bars.vacate(line.row)
+            part = read_ordinal(text)
+            if part is not None and (part.kind, part.total) == ("[", self._whole_parts):
+                self._advance_numbered(part)
             return
         redrawn = line.redrawn
         progress = read_progress(text, redrawn=redrawn)
@@ -259,9 +267,18 @@ class OutputReader:
             return
         progress = ProgressReading(line.percent, label, None, None, drawn=True, certain=True)
         if meaning is Meaning.WHOLE:
+            numbered = read_ordinal(at.text)
+            self._whole_parts = numbered.total if numbered is not None and numbered.kind == "[" else 0
+            self._whole_program = line.form.program
             self._steps.advance_whole(progress, clean_label(label), line.parts, line.form.program)
         else:
             self._steps.advance(progress, clean_label(label), _KNOWN_BAR, part=True)
+
+    def _advance_numbered(self, part: Ordinal) -> None:
+        """Record a line that goes on with the numbers of the known program, although its words are not known."""
+        share = 100.0 * part.index / part.total
+        progress = ProgressReading(share, part.label, None, None, drawn=True, certain=True)
+        self._steps.advance_whole(progress, part.label, 0, self._whole_program)
 
     def _caption(self, line: ScreenLine, screen: TerminalScreen) -> str:
         """Return the line above a bar as its name: pip and rsync write the subject of the bar there."""

@@ -150,8 +150,9 @@ class Steps:
                 self._serial += 1
                 self._peak = None
                 self._name = self._new_name(label or caption)
-        elif _differ(label, self._label):
-            # The same bar with a new description; the name stays if only a number in it changed (a loss, a rate).
+        elif _differ(label, self._label) or (self._whole and label != self._label):
+            # The same bar with a new description; the name stays if only a number in it changed (a loss, a rate),
+            # unless a known program names its parts: `foo1.c`, `foo2.c`.
             self._label = label
             self._name = label or self._name
         self._progress, self._bar = progress, bar
