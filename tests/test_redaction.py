@@ -264,7 +264,10 @@ def test_any_text_is_redacted_without_an_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "filler",
-    ["a", "-", " ", "mysql ", "-p", '"', "\\", "password", "token=", "://", "x:", "AbC1", "mysql -", "curl ", "://a:b"],
+    [
+        *("a", "-", " ", "mysql ", "-p", '"', "\\", "password", "token=", "://", "x:", "AbC1", "mysql -", "curl "),
+        *("://a:b", "zip ", 'zip "', "htpasswd -b ", "docker login ", "zip -P x "),
+    ],
 )
 def test_long_hostile_text_is_redacted_in_linear_time(filler: str) -> None:
     # Quadratic time would take minutes, beyond the time limit of a test.

@@ -157,9 +157,9 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
             secret_next = None
             continue
         program = PurePath(argument.replace("\\", "/")).name.removesuffix(".exe").lower()
-        options = _options_of(program, arguments[position + 1 :]) or options
+        options = _options_of(program, arguments, position) or options
         if program == "htpasswd":
-            open_positions = _open_positions(arguments[position + 1 :])
+            open_positions = _open_positions(arguments[position + 1 : position + _MAX_OPTIONS])
         if argument == "--" or _is_known_program(program):
             redacted.append(argument)
             continue
@@ -293,15 +293,17 @@ _FLAG_NAME = re.compile(rf"--?[\w.-]*?(?:{_NAME}|(?<=-)pass(?:in|out)?|(?<=-)aut
 _MEMBER = re.compile(rf"(?:{_NAME}|authorization|cookie)$", re.IGNORECASE)
 _FLAG_PASS = re.compile(r"(--?pass(?:in|out)?=)(.+)", re.IGNORECASE | re.DOTALL)
 _CURL_CLUSTER = re.compile(r"-[a-zA-Z#]*?[uU]")
+_MAX_OPTIONS = 64
+"""Arguments after a program in which its options are looked for, which bounds the time for a long text."""
 _CLUSTER = re.compile(r"-[a-zA-Z]{2,8}")
 _USER_SEPARATOR = re.compile(r"[:%,]")
 
 
-def _options_of(program: str, rest: Sequence[str]) -> _Options:
+def _options_of(program: str, arguments: Sequence[str], position: int) -> _Options:
     if program.startswith(("mysql", "mariadb")):
         return _MYSQL
     if program in _LOGIN_PROGRAMS:
-        return _NEXT_P if "login" in rest else ()
+        return _NEXT_P if "login" in arguments[position + 1 : position + _MAX_OPTIONS] else ()
     return _OPTIONS.get(program, ())
 
 

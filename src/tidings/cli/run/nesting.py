@@ -1,4 +1,4 @@
-"""Runs inside of a run: a file that both have open, whose lock and content tell them apart from other commands.
+"""Runs inside of a run: a file that both have open, whose lock and content mark their output and their end.
 
 A run that reports holds a shared lock on the file of the run around it, which the kernel releases in any case. So the
 outer run can attribute output to the inner one, and learns of a stop signal that only the inner one received, because
