@@ -69,3 +69,23 @@ def test_members_of_an_overflowed_lane_all_read_the_log() -> None:
         publisher.send("data:update", {"dataset": "a"})
     hub.loop.advance(3)
     assert [len(client.read_events()) for client in clients] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("free", range(50, 500, 50))
+def test_member_that_leaves_in_a_flush_reads_no_event_twice(free: int) -> None:
+    hub = InMemoryHub(HubConfig(high_water=300))
+    clients = [hub.connect("channel=data&pace_ms=1000") for _ in range(2)]
+    publisher = hub.connect("channels=none")
+    hub.settle()
+    for client, more in zip(clients, (120, 0), strict=True):
+        client.read()
+        client.outlet.stall(free + more)
+    for _ in range(2):
+        publisher.send("data:update", {"dataset": "a"})
+    hub.loop.advance(3)
+    for client in clients:
+        client.outlet.take()
+    hub.loop.advance(3)
+    assert [[event["position"] for event in client.read_events()] for client in clients] == [
+        ["0badc0de:1", "0badc0de:2"]
+    ] * 2

@@ -197,8 +197,7 @@ class Paces:
         for group, members in equal.items():
             events = RoutedEvents.merged([RoutedEvents(self._current(each)) for each in group])
             for lane in members:
-                self._write(lane, events, window.start)
-                lane.offset = end
+                self._write(lane, events, window.start, end)
                 yield
 
     def _current(self, collected: CollectedEvents) -> list[RingEntry]:
@@ -210,9 +209,15 @@ class Paces:
             or not newest.is_superseded(entry.offset, entry.record.event)
         ]
 
-    def _write(self, lane: Lane, events: RoutedEvents, after: int) -> None:
-        if lane.offset > after:  # its first member joined later
-            after = lane.offset
+    def _write(self, lane: Lane, events: RoutedEvents, after: int, end: int) -> None:
+        before = lane.offset
+        if before > after:  # its first member joined later
+            after = before
             events = RoutedEvents([entry for entry in events.entries if entry.offset > after])
-        if events.entries and lane.members:
-            self._delivery.write([lane], events, after)
+        lane.offset = end  # before the write, which takes members out of the lane: they were given its events
+        try:
+            if events.entries and lane.members:
+                self._delivery.write([lane], events, after)
+        except Exception:
+            lane.offset = before  # its members read the events again
+            raise
