@@ -131,3 +131,24 @@ def test_help_lists_exactly_the_exit_codes_that_a_command_gives(name: str) -> No
     assert not shared or int(ExitCode.NO_HUB) in listed
     if name != "run":
         assert listed - {0, 1, 2} <= used | shared
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("ls", "--state", "bogus"), ("wait", "x", "--until", "bogus"), ("report", "log", "x", "m", "--level", "bogus")],
+)
+def test_a_rejected_choice_names_no_exception(arguments: tuple[str, ...]) -> None:
+    done = tidings(*arguments)
+    assert done.returncode == 2
+    assert re.match(rf"error: invalid value for '{arguments[-2]}': 'bogus' is not one of '", done.stderr)
+    assert "Value error" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("serve", "--memory", "--contract", "/nope.json"), ("contract", "check", "x", "--contract", "/nope.toml")],
+)
+def test_a_missing_contract_file_has_a_hint_about_its_path(arguments: tuple[str, ...]) -> None:
+    done = tidings(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: cannot read {arguments[-1]}: No such file or directory\nhint: Check the path.\n"

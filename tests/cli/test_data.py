@@ -87,10 +87,18 @@ def test_faults_of_a_damaged_log_are_listed(hub: Hub, folder: Path) -> None:
     assert error.startswith("error: ")
     assert "is damaged" in error
     assert fault.startswith("  ")
-    assert hint.startswith("hint: ")
+    assert hint == "hint: Use another copy: `tidings data restore FILE` restores it into an empty data folder."
     as_json = tidings("data", "verify", "--json", "--data", str(folder))
     assert as_json.returncode == 1
     assert json.loads(as_json.stdout)["faults"]
+
+
+@pytest.mark.parametrize("command", ["verify", "restore"])
+def test_a_copy_that_is_not_a_log_has_a_hint_about_copies(command: str, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_bytes(b"no database" * 1000)
+    done = tidings("data", command, str(tmp_path / "broken"), "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1] == "hint: Name a copy that `tidings data backup` made, or a data folder."
 
 
 @pytest.mark.parametrize("command", [("info",), ("verify",), ("backup", "copy.db")])

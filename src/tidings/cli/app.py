@@ -150,7 +150,8 @@ def run_app() -> int:
     try:
         return app(standalone_mode=False) or 0
     except _UsageError as error:
-        message = error.format_message().rstrip(".")
+        # Typer names the class of the exception with which it rejects a choice.
+        message = error.format_message().rstrip(".").replace(": Value error, ", ": ")
         command = "tidings" if error.ctx is None else error.ctx.command_path
         raise ConfigError(
             f"{message[:1].lower()}{message[1:]}", option="", source="the command line", hint=f"Run `{command} --help`."

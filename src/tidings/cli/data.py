@@ -1,5 +1,7 @@
 """The commands `tidings data …`, and their results as text and as JSON."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
-from tidings.exceptions import ConfigError, LogCorrupt
+from tidings.exceptions import ConfigError, LogCorrupt, LogForeign
 from tidings.log.sqlite import backup as sqlite_backup
 from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
@@ -66,7 +68,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify that a log, or a copy of one, is intact; the exit code is 1 if it is not."""
-    found = inspect.verify(_folder(data, config) if path is None else path)
+    with _hints_for(path):
+        found = inspect.verify(_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
         if found.faults:
@@ -77,6 +80,7 @@ def verify(
         raise LogCorrupt(
             f"{found.path} is damaged: {count} fault{'s' if count > 1 else ''}",
             details="\n".join(f"  {fault}" for fault in found.faults),
+            hint=_DAMAGED_HINT,
         )
     typer.echo(format_text(found), nl=False)
 
@@ -101,8 +105,26 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Restore a copy into a data folder, which must be empty or not exist."""
-    restored = sqlite_backup.restore(source, _folder(data, config))
+    with _hints_for(source):
+        restored = sqlite_backup.restore(source, _folder(data, config))
     typer.echo(format_json(restored) + "\n" if as_json else format_text(restored), nl=False)
+
+
+_DAMAGED_HINT = "Use another copy: `tidings data restore FILE` restores it into an empty data folder."
+
+
+@contextmanager
+def _hints_for(copy: Path | None) -> Iterator[None]:
+    """Give the errors of a damaged log, or of a copy that is not a log, the hint of a command that reads it."""
+    try:
+        yield
+    except LogCorrupt as error:
+        error.hint = error.hint or _DAMAGED_HINT
+        raise
+    except LogForeign as error:
+        if copy is not None:
+            error.hint = "Name a copy that `tidings data backup` made, or a data folder."
+        raise
 
 
 def _folder(data: str | None, config: Path | None) -> Path:

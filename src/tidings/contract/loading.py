@@ -77,7 +77,9 @@ def _load_file(path: Path, form: Literal["json", "toml"]) -> Contract:
     try:
         text = path.read_bytes()
     except OSError as cause:
-        raise InvalidContract(f"{path}: {cause.strerror or cause}", type="") from cause
+        raise InvalidContract(
+            f"cannot read {path}: {cause.strerror or cause}", type="", hint="Check the path."
+        ) from cause
     return read_contract(text, str(path), form=form)
 
 
@@ -96,12 +98,16 @@ def _load_attribute(name: str, attribute: str) -> Contract:
             hint="Run this in the folder of the module, or set PYTHONPATH.",
         ) from cause
     except Exception as cause:
-        raise InvalidContract(f"{name} cannot be imported: {type(cause).__name__}: {cause}", type="") from cause
+        raise InvalidContract(
+            f"{name} cannot be imported: {type(cause).__name__}: {cause}", type="", hint="Correct the module."
+        ) from cause
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise InvalidContract(f"{name} has no {attribute}", type="") from None
+            raise InvalidContract(
+                f"{name} has no {attribute}", type="", hint="Name the attribute of the module that is a Contract."
+            ) from None
     if not isinstance(found, Contract):
         kind = type(found).__name__
         raise InvalidContract(
@@ -126,7 +132,9 @@ def read_contract(text: str | bytes, source: str, *, form: Literal["json", "toml
     try:
         document = _decode(text, form)
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise InvalidContract(f"{source}: invalid {form.upper()}: {cause}", type="") from cause
+        raise InvalidContract(
+            f"{source}: invalid {form.upper()}: {cause}", type="", hint=f"Correct the {form.upper()}."
+        ) from cause
     return build_contract(document, source)
 
 

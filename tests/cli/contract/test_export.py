@@ -81,7 +81,10 @@ def test_a_go_package_has_the_given_name() -> None:
         (("xml",), "unknown format 'xml'"),
         (("json", "--package", "events"), "--package does not apply to json"),
         (("go", "--package", "my-events"), "invalid Go package 'my-events'"),
-        (("json", "--contract", "nowhere.toml"), "nowhere.toml: No such file"),
+        (
+            ("json", "--contract", "nowhere.toml"),
+            "cannot read nowhere.toml: No such file or directory\nhint: Check the path.",
+        ),
         (("json", "--contract", "json:loads"), "invalid contract json:loads: expected a Contract, not a function"),
         (("json", "--output", "/dev/null/x"), "cannot write /dev/null"),
     ],

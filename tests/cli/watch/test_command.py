@@ -198,3 +198,13 @@ def test_operation_that_a_restarted_hub_lost_is_not_done(form: tuple[str, ...]) 
     assert code == 1
     assert "error: the hub no longer has job lost" in stderr
     assert form or "? the hub no longer has job lost; the end is unknown" in stdout
+
+
+def test_text_that_is_neither_a_channel_nor_an_operation_is_an_error(shared_hub: Hub) -> None:
+    done = tidings("watch", "nosuchname", "--url", shared_hub.url)
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert error == "error: there is no channel and no operation 'nosuchname'"
+    assert hint.startswith(
+        "hint: The channels are data, global, operations, system; `tidings ls` lists the operations."
+    )

@@ -68,7 +68,9 @@ def _decoded(spec: str) -> Any:
     try:
         return _read(Path(spec).read_bytes(), spec, Path(spec).suffix.lower())
     except OSError as cause:
-        raise InvalidContract(f"{spec}: {cause.strerror or cause}", type="") from cause
+        raise InvalidContract(
+            f"cannot read {spec}: {cause.strerror or cause}", type="", hint="Check the path."
+        ) from cause
 
 
 def _read(text: bytes, source: str, suffix: str) -> Any:
@@ -78,4 +80,4 @@ def _read(text: bytes, source: str, suffix: str) -> Any:
     try:
         return msgspec.json.decode(text) if is_json else tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise InvalidContract(f"{source}: invalid {form}: {cause}", type="") from cause
+        raise InvalidContract(f"{source}: invalid {form}: {cause}", type="", hint=f"Correct the {form}.") from cause

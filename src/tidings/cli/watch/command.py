@@ -30,7 +30,7 @@ from tidings.client.events import Item, ReceivedEvent
 from tidings.client.http import HTTPClient, Query
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
-from tidings.exceptions import HubUnreachable, TidingsError
+from tidings.exceptions import ConfigError, HubUnreachable, TidingsError
 from tidings.operations.views import OperationSummary
 from tidings.printable import escape_json
 from tidings.protocol.message_types import ChannelType
@@ -140,7 +140,11 @@ def watch(
 
 
 def _find_operations(paths: Sequence[str], url: str | None) -> tuple[str, ...]:
-    """Return paths, with the path of an operation in place of each text that is not a channel and names one."""
+    """Return paths, with the path of an operation in place of each text that is not a channel and names one.
+
+    Raises:
+        ConfigError: A text names neither a channel nor an operation, or several operations.
+    """
     if all(path in _CHANNELS or "/" in path or path.endswith("*") for path in paths):
         return tuple(paths)
     found: list[str] = []
@@ -150,6 +154,14 @@ def _find_operations(paths: Sequence[str], url: str | None) -> tuple[str, ...]:
         for path in paths:
             known = "/" in path or path.endswith("*") or path in channels
             id = None if known else find_id(client, path)
+            if id is None and not known:
+                raise ConfigError(
+                    f"there is no channel and no operation {path[:80]!r}",
+                    option="PATH",
+                    source="argument",
+                    hint=f"The channels are {', '.join(sorted(channels))}; `tidings ls` lists the operations. "
+                    "For an operation that begins later, write operations/ID.",
+                )
             found.append(path if id is None else f"{ChannelType.OPERATIONS}/{id}")
     return tuple(found) if len(found) == len(paths) else tuple(paths)
 
