@@ -55,6 +55,7 @@ def test_unfinished_messages_are_bounded_together(tmp_path: Path) -> None:
     assert not outcome.hub_ended
     assert outcome.waits.lost == 0
     assert outcome.peak_over_idle_bytes <= MAX_INBOUND_BYTES + SPARE_BYTES
+    assert outcome.left_bytes <= SPARE_BYTES
 
 
 def test_publishers_with_full_windows_are_refused_nothing(tmp_path: Path) -> None:

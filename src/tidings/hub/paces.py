@@ -186,7 +186,7 @@ class Paces:
             yield
         if window.overflowed:
             for lane in lanes:
-                # All at once: one that came back while others are left would join them at the window's start.
+                # Without a pause: one that came back while others are left would join them at the start of the window.
                 for subscriber in list(lane.members):
                     self._delivery.read_again(subscriber)
                 yield

@@ -17,6 +17,7 @@ import structlog
 import typer
 
 from tidings.cli.serve.addresses import explain_in_use, find_addresses, format_place
+from tidings.cli.serve.allocator import return_large_blocks
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
@@ -119,6 +120,7 @@ class HubProcess:
 
     async def serve(self) -> None:
         """Serve until a stop signal."""
+        return_large_blocks()
         # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
         try:
             sockets = listen(self._settings.host, self._settings.port)
