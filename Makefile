@@ -32,7 +32,7 @@ run: $(HUB)
 	$(BIN)/tidings serve
 
 test: install $(TOOLS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
 	$(BIN)/python -m pytest -m alone
 
 # The oldest versions of our dependencies that pyproject.toml allows, with the newest of everything else.
@@ -54,7 +54,7 @@ LOWEST_TESTS := test_tqdm.py \
 	cli/doctor cli/serve cli/watch cli/run/test_piped_child.py $(addprefix cli/test_,app.py ls.py options.py)
 
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand" $(addprefix tests/,$(LOWEST_TESTS))
+	$(LOWEST)/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand" $(addprefix tests/,$(LOWEST_TESTS))
 
 lint: install
 	$(BIN)/ruff check .

@@ -18,5 +18,5 @@ MIB = 1 << 20
 def test_many_operations_hurt_no_innocent_client(tmp_path: Path, name: str, scale: float) -> None:
     outcome = measure(all_attacks()[name], tmp_path, seconds=3.0, scale=scale)
     assert outcome.waits.lost == 0
-    assert outcome.peak_over_idle_bytes < 100 * MIB
+    assert outcome.peak_over_idle_bytes < 200 * MIB  # the ring, and what ended operations may take
     assert not outcome.hub_ended
