@@ -15,15 +15,18 @@ _HOMES = {
     "tidings.contract.event_types": "EventType event",
     "tidings.contract.loading": "load_contract",
     "tidings.exceptions": """
-        AddressInUse AddressUnavailable BinaryMessage ClientError CommandRefused ConfigError ConnectionLost
-        ContractError Draining EventIDReused HandshakeRefused HeadTooLarge HubClosed HubError HubUnreachable
-        InternalError InvalidCommand InvalidContract InvalidEnvelope InvalidEventID InvalidJSON InvalidKey
-        InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidTraceID InvalidUTF8
-        JobOverdue LimitExceeded LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew
-        LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled
-        OperationError OperationExists OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded
-        PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ServeError TidingsError TooDeep
-        TooManyConnections UnknownChannel UnknownType UnsupportedMediaType UpgradeRequired UrlTooLong WrongChannel
+        AccessError AddressInUse AddressUnavailable ApiKeyExpired AuthenticationTimeout AuthenticationUnavailable
+        BinaryMessage ClientError CommandRefused ConfigError ConnectionLost ContractError CredentialRevoked Draining
+        EventIDReused Forbidden HandshakeRefused HeadTooLarge HubClosed HubError HubUnreachable InternalError
+        InvalidCommand InvalidContract InvalidCredential InvalidEnvelope InvalidEventID InvalidGrant InvalidJSON
+        InvalidKey InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidToken
+        InvalidTraceID InvalidUTF8 JobOverdue LimitExceeded LogBusy LogCorrupt LogError LogForeign LogFull LogInUse
+        LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported
+        OperationCancelled OperationError OperationExists OperationFenced OperationFinished OperationUnknown
+        OriginRefused Overloaded PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ReservedName
+        ServeError TidingsError TokenExpired TokenNotYetValid TokenTooLarge TooDeep TooManyConnections Unauthenticated
+        UnknownApiKey UnknownChannel UnknownSigningKey UnknownType UnsupportedMediaType UpgradeRequired UrlTooLong
+        WrongAlgorithm WrongAudience WrongChannel WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -54,15 +57,19 @@ if TYPE_CHECKING:
     from tidings.contract.event_types import EventType as EventType, event as event
     from tidings.contract.loading import load_contract as load_contract
     from tidings.exceptions import (
-        AddressInUse as AddressInUse, AddressUnavailable as AddressUnavailable, BinaryMessage as BinaryMessage,
+        AccessError as AccessError, AddressInUse as AddressInUse, AddressUnavailable as AddressUnavailable,
+        ApiKeyExpired as ApiKeyExpired, AuthenticationTimeout as AuthenticationTimeout,
+        AuthenticationUnavailable as AuthenticationUnavailable, BinaryMessage as BinaryMessage,
         ClientError as ClientError, CommandRefused as CommandRefused, ConfigError as ConfigError,
-        ConnectionLost as ConnectionLost, ContractError as ContractError, Draining as Draining,
-        EventIDReused as EventIDReused, HandshakeRefused as HandshakeRefused, HeadTooLarge as HeadTooLarge,
-        HubClosed as HubClosed, HubError as HubError, HubUnreachable as HubUnreachable, InternalError as InternalError,
-        InvalidCommand as InvalidCommand, InvalidContract as InvalidContract, InvalidEnvelope as InvalidEnvelope,
-        InvalidEventID as InvalidEventID, InvalidJSON as InvalidJSON, InvalidKey as InvalidKey,
-        InvalidParameter as InvalidParameter, InvalidPath as InvalidPath, InvalidPayload as InvalidPayload,
-        InvalidPosition as InvalidPosition, InvalidTimestamp as InvalidTimestamp, InvalidTraceID as InvalidTraceID,
+        ConnectionLost as ConnectionLost, ContractError as ContractError, CredentialRevoked as CredentialRevoked,
+        Draining as Draining, EventIDReused as EventIDReused, Forbidden as Forbidden,
+        HandshakeRefused as HandshakeRefused, HeadTooLarge as HeadTooLarge, HubClosed as HubClosed,
+        HubError as HubError, HubUnreachable as HubUnreachable, InternalError as InternalError,
+        InvalidCommand as InvalidCommand, InvalidContract as InvalidContract, InvalidCredential as InvalidCredential,
+        InvalidEnvelope as InvalidEnvelope, InvalidEventID as InvalidEventID, InvalidGrant as InvalidGrant,
+        InvalidJSON as InvalidJSON, InvalidKey as InvalidKey, InvalidParameter as InvalidParameter,
+        InvalidPath as InvalidPath, InvalidPayload as InvalidPayload, InvalidPosition as InvalidPosition,
+        InvalidTimestamp as InvalidTimestamp, InvalidToken as InvalidToken, InvalidTraceID as InvalidTraceID,
         InvalidUTF8 as InvalidUTF8, JobOverdue as JobOverdue, LimitExceeded as LimitExceeded, LogBusy as LogBusy,
         LogCorrupt as LogCorrupt, LogError as LogError, LogForeign as LogForeign, LogFull as LogFull,
         LogInUse as LogInUse, LogReadOnly as LogReadOnly, LogTooNew as LogTooNew, LogUnavailable as LogUnavailable,
@@ -72,10 +79,13 @@ if TYPE_CHECKING:
         OperationFinished as OperationFinished, OperationUnknown as OperationUnknown, OriginRefused as OriginRefused,
         Overloaded as Overloaded, PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout,
         RateLimited as RateLimited, RequestError as RequestError, RequestTimeout as RequestTimeout,
-        ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
-        TooManyConnections as TooManyConnections, UnknownChannel as UnknownChannel, UnknownType as UnknownType,
-        UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired, UrlTooLong as UrlTooLong,
-        WrongChannel as WrongChannel,
+        ReservedName as ReservedName, ServeError as ServeError, TidingsError as TidingsError,
+        TokenExpired as TokenExpired, TokenNotYetValid as TokenNotYetValid, TokenTooLarge as TokenTooLarge,
+        TooDeep as TooDeep, TooManyConnections as TooManyConnections, Unauthenticated as Unauthenticated,
+        UnknownApiKey as UnknownApiKey, UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey,
+        UnknownType as UnknownType, UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
+        UrlTooLong as UrlTooLong, WrongAlgorithm as WrongAlgorithm, WrongAudience as WrongAudience,
+        WrongChannel as WrongChannel, WrongIssuer as WrongIssuer,
     )
     from tidings.producer.api import operation as operation, start as start
     from tidings.producer.operation import Operation as Operation, current_operation as current_operation

@@ -1,0 +1,71 @@
+"""Subjects, the credentials that identify them, and the verification of credentials."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, Protocol
+
+from msgspec import Struct
+
+from tidings.access.grants import Grants
+from tidings.exceptions import AccessError
+
+MAX_CREDENTIAL_BYTES: Final = 16 << 10
+"""Size of a credential: HTTP servers accept heads of 8 to 16 KiB, and identity providers keep their tokens below."""
+API_KEY_PREFIX: Final = "tdk_"
+"""Prefix of the API keys of tidings: it distinguishes them from a JWT, and scanners for secrets find it."""
+
+CredentialSource = Literal["header", "message", "cookie", "ticket"]
+"""Where a credential came from: `Authorization`, `auth:token`, a cookie, or a single-use ticket in the URL."""
+
+
+class Credential(Struct, frozen=True):
+    """A secret that a client sent. Its value appears in no log and no error."""
+
+    value: str
+    source: CredentialSource
+
+    def __repr__(self) -> str:
+        return f"Credential(source={self.source!r})"
+
+
+class AccessRequest(Struct, frozen=True, kw_only=True):
+    """The known facts about a request, a handshake or a message, from which its sender is identified."""
+
+    headers: Mapping[str, str] = {}
+    """Headers by lower-case name."""
+    address: str = ""
+    """Address of the client, behind trusted proxies its own; "" if it is not known."""
+    method: str = "GET"
+    path: str = ""
+    host: object = None
+    """The request of the application that a hub is mounted in (an ASGI scope); None in a standalone hub."""
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """Someone whom the hub has identified: a person, a service or a program."""
+
+    name: str
+    """1–255 printable characters: the `sub` of a token, or the name of an API key."""
+    grants: Grants
+    expires_ns: int | None = None
+    """When the credential expires, in nanoseconds since 1970; None if it does not."""
+    issued_ns: int | None = None
+    """When it was issued; None if that is not known."""
+    credential_id: str = ""
+    """Id of the token (`jti`) or of the API key, by which it is revoked."""
+
+
+Authenticated = Callable[[Subject | AccessError], None]
+"""Called once with the subject of a credential, or with the reason why there is none."""
+
+
+class Authenticator(Protocol):
+    """Verifies one kind of credentials."""
+
+    method: str
+    """Name in `auth:required`: `token`, `key`, `cookie`."""
+
+    def accepts(self, credential: Credential) -> bool:
+        """Return whether `credential` looks like one of this kind."""
+
+    def authenticate(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
+        """Verify `credential`; `done` is called within the call, or later if something must be fetched."""
