@@ -261,7 +261,7 @@ class Catchup:
             if current.paths and current.after < current.until:
                 self._read(self._next_read(subscriber), subscriber)
                 return
-            subscriber.backlog.popleft()
+            del subscriber.backlog[0]
             current.on_done(current.until)
             if subscriber.blocked or subscriber.state is not SubscriberState.CATCHING_UP:
                 return

@@ -4,7 +4,6 @@ A connection is independent of sockets: it writes to an `Outlet`, and the code t
 and `closed`. The native WebSocket edge, the ASGI edge and the tests are three such callers.
 """
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -106,10 +105,11 @@ class HubConnection:
         self._reading = True
         self._final_close: tuple[int, str] | None = None
         """Code and reason of the close that waits until the events before it are settled."""
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
-        self._refused_starts = RefusedStarts()
-        self._overhead = OverheadLimit(hub.clock.monotonic())
+        # Made at their first use: most connections need neither.
+        self._refused_starts: RefusedStarts | None = None
+        self._overhead: OverheadLimit | None = None
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
@@ -254,7 +254,12 @@ class HubConnection:
 
         Beyond the limit, the connection is closed.
         """
-        if not self.closing and not self._overhead.allows(count, self.hub.clock.monotonic()):
+        if self.closing:
+            return
+        now = self.hub.clock.monotonic()
+        if self._overhead is None:
+            self._overhead = OverheadLimit(now)
+        if not self._overhead.allows(count, now):
             self._reject(RateLimited("too many refused messages, Pings or small fragments"), None)
 
     def _check_id(self, envelope: Envelope) -> None:
@@ -299,11 +304,11 @@ class HubConnection:
 
     def publish_held(self) -> None:
         """See `HeldPublisher.publish_held`."""
-        held, self._held = self._held, deque()
-        while held and not self.closing:
-            self.received(held.popleft())
+        held, self._held = self._held, []
+        for index, body in enumerate(held, 1):
+            self.received(body)
             if self._held:  # no room for this one: what follows keeps its order
-                self._held.extend(held)
+                self._held += held[index:]
                 return
         self._update_reading()
 
@@ -318,6 +323,7 @@ class HubConnection:
             hub.after_commit(self._close_finally)
         if isinstance(result, TidingsError):
             if row_of(result).recoverable:
+                self._refused_starts = self._refused_starts or RefusedStarts()
                 self._refused_starts.add(hub.contract.read(envelope, hub), result, hub.clock.monotonic())
             self._reject(result, envelope)
             return

@@ -11,6 +11,8 @@ MAX_HANDLED_TYPE_CHARS = 64
 MAX_TYPE_NOTICES = 100
 """Unknown or deprecated types for which one connection receives notices; a client has a few, by mistake."""
 
+_NO_TYPES: frozenset[str] = frozenset()  # shared: most connections need no notice
+
 
 class TypeNotices:
     """The notices of one connection about types, at most one for each type.
@@ -23,7 +25,7 @@ class TypeNotices:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._notified: set[str] = set()
+        self._notified = _NO_TYPES
 
     def explain_unavailable(self, type: str, revision: Revision) -> Notice | None:
         """Return a notice if a client of `revision` never receives events of `type`, because of what the type is."""
@@ -35,7 +37,7 @@ class TypeNotices:
             return None
         if type in contract.events or type in revision.accepts:
             return None
-        self._notified.add(type)
+        self._notified |= {type}
         unknown = contract.explain_unknown(type)
         return Notice(code=unknown.code, message=str(unknown), hint=unknown.hint)
 
@@ -43,7 +45,7 @@ class TypeNotices:
         """Return a notice with the replacement of a deprecated type, unless it is a type of `revision`."""
         if type in self._notified or type in revision.accepts:
             return None
-        self._notified.add(type)
+        self._notified |= {type}
         now = LEGACY_TYPES.get(type)
         message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
         return Notice(code="deprecated", message=message, hint=self._contract.deprecated[type])

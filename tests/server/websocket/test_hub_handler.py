@@ -1,4 +1,7 @@
+import gc
 import json
+import tracemalloc
+from contextlib import ExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -8,6 +11,10 @@ from websockets.frames import Close, Opcode
 
 from tidings.hub.rate_limits import MAX_LINES_PER_S
 from tidings.testing.in_memory_hub import InMemoryHub
+
+IDLE_CONNECTIONS = 100
+MAX_IDLE_BYTES = 2_700
+"""Bytes of the hub's own objects for one idle connection: the rest of its 4 KiB are of libraries."""
 
 
 @pytest.mark.parametrize("edge", ["native", "asgi"])
@@ -51,3 +58,24 @@ def test_refusals_are_logged_a_few_times_a_second() -> None:
     refused = [line for line in lines if line["event"] == "message refused"]
     assert len(refused) == MAX_LINES_PER_S + 1
     assert refused[-1]["not_logged"] == 50
+
+
+def test_an_idle_connection_takes_few_bytes() -> None:
+    with HubServer() as server, ExitStack() as clients:
+
+        def measure(connections: int) -> int:
+            """Open more connections, up to this number, and return the bytes of the hub's objects."""
+            while server.call(server.connections) < connections:
+                clients.enter_context(RawClient(server.port)).open("/ws?channel=data")
+            delivery = server.app.hub.delivery
+            server.wait(lambda: sum(len(lane.members) for lane in delivery.lanes) == connections)
+            gc.collect()
+            traces = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/src/tidings/*")]).traces
+            return sum(trace.size for trace in traces)
+
+        tracemalloc.start()
+        try:
+            used = -measure(IDLE_CONNECTIONS) + measure(2 * IDLE_CONNECTIONS)
+        finally:
+            tracemalloc.stop()
+    assert used < IDLE_CONNECTIONS * MAX_IDLE_BYTES

@@ -115,12 +115,9 @@ class _NativeHandler:
         "_app",
         "_connection",
         "_socket",
-        "overhead_received",
-        "overloaded",
         "pause_writing",
         "resume_writing",
         "text_received",
-        "violated",
     )
 
     def __init__(self, connection: HubConnection, app: HubWebSocketApp, socket: WebSocket) -> None:
@@ -128,9 +125,6 @@ class _NativeHandler:
         self._connection = connection
         self._app = app
         # The methods that are called often are the connection's own.
-        self.overhead_received = connection.overhead_received
-        self.overloaded = connection.overloaded
-        self.violated = connection.close_after_events
         self.text_received = connection.received
         self.pause_writing = connection.pause_writing
         self.resume_writing = connection.resume_writing
@@ -148,6 +142,18 @@ class _NativeHandler:
     def binary_received(self, body: bytes) -> None:
         """See `WebSocketHandler.binary_received`."""
         self._connection.reject_binary(body)
+
+    def overhead_received(self, count: int) -> None:
+        """See `WebSocketHandler`."""
+        self._connection.overhead_received(count)
+
+    def overloaded(self) -> None:
+        """See `WebSocketHandler`."""
+        self._connection.overloaded()
+
+    def violated(self, code: int, reason: str) -> None:
+        """See `WebSocketHandler`: close when what came before is answered."""
+        self._connection.close_after_events(code, reason)
 
     def closed(self, code: int, reason: str) -> None:
         """See `WebSocketHandler.closed`."""

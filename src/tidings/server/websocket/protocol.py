@@ -9,7 +9,6 @@ import asyncio
 import enum
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
@@ -87,7 +86,7 @@ class WebSocket(asyncio.Protocol, abc.ABC):
         self._handler: WebSocketHandler | None = None
         self._reader = MessageReader()
         # Messages that were read and could not be delivered, because the handler paused reading.
-        self._held: deque[tuple[int, bytes]] = deque()
+        self._held: list[tuple[int, bytes]] = []
         self._reading_paused = False
         # Whether the connection waits for its turn, in the queue or for a call of `_continue`.
         self._turn_due = False
@@ -284,7 +283,7 @@ class WebSocket(asyncio.Protocol, abc.ABC):
         """See `ReadingConnection.take_turn`."""
         reader = self._reader
         if self._held:
-            held, self._held = self._held, deque()
+            held, self._held = self._held, []
             self._deliver(held, deadline)
         elif reader.more:
             self._read_slice(deadline)
