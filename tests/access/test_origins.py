@@ -4,9 +4,9 @@ from tidings.access.origins import Origins, is_loopback
 from tidings.exceptions import ConfigError, OriginRefused, RequestError
 
 
-def allowed(origins: Origins, origin: str | None, host: str | None, *, is_local: bool = True) -> bool:
+def allowed(origins: Origins, origin: str | None, host: str | None) -> bool:
     try:
-        origins.check(origin, host, is_local=is_local)
+        origins.check(origin, host)
     except OriginRefused:
         return False
     return True
@@ -50,7 +50,7 @@ def test_page_of_the_hubs_own_origin_is_allowed(origin: str, host: str) -> None:
 )
 def test_page_of_another_origin_is_refused(origin: str) -> None:
     assert not allowed(Origins(), origin, "127.0.0.1:8765")
-    assert not allowed(Origins(check_host=False), origin, "127.0.0.1:8765", is_local=False)
+    assert not allowed(Origins(check_host=False), origin, "127.0.0.1:8765")
 
 
 def test_rebound_host_name_is_refused_even_as_own_origin() -> None:
@@ -74,49 +74,75 @@ def test_rebound_host_name_is_refused_even_as_own_origin() -> None:
         "localhost evil.example",
     ],
 )
-@pytest.mark.parametrize("is_local", [True, False])
-def test_host_that_is_no_name_and_port_is_refused(host: str, is_local: bool) -> None:
+def test_host_that_is_no_name_and_port_is_refused(host: str) -> None:
     with pytest.raises(RequestError, match="invalid Host") as caught:
-        Origins().check(None, host, is_local=is_local)
+        Origins().check(None, host)
     assert caught.value.code == "bad_request"
 
 
 @pytest.mark.parametrize(
-    ("site", "mode", "expected"),
+    ("site", "mode", "dest", "method", "expected"),
     [
-        (None, None, True),
-        ("none", "navigate", True),
-        ("same-origin", "no-cors", True),
-        ("cross-site", "navigate", True),
-        ("cross-site", "no-cors", False),
-        ("same-site", "no-cors", False),
-        ("cross-site", None, False),
-        ("cross-site", "cors", False),
+        (None, None, None, "POST", True),
+        ("none", "navigate", "document", "GET", True),
+        ("same-origin", "no-cors", "script", "GET", True),
+        ("cross-site", "navigate", "document", "GET", True),
+        ("cross-site", "navigate", None, "HEAD", True),
+        ("cross-site", "navigate", "iframe", "GET", False),
+        ("cross-site", "navigate", "document", "POST", False),
+        ("same-site", "navigate", "document", "DELETE", False),
+        ("cross-site", "no-cors", "image", "GET", False),
+        ("same-site", "no-cors", "empty", "POST", False),
+        ("cross-site", None, None, "GET", False),
+        ("cross-site", "cors", "empty", "OPTIONS", False),
+        ("cross-site", "websocket", "websocket", "GET", False),
     ],
 )
-def test_address_embedded_by_another_page_is_refused(site: str | None, mode: str | None, expected: bool) -> None:
+def test_request_of_another_page_is_refused(
+    site: str | None, mode: str | None, dest: str | None, method: str, expected: bool
+) -> None:
     def served(origins: Origins, origin: str | None) -> bool:
         try:
-            origins.check_fetch(origin, site, mode)
+            origins.check_fetch(origin, site, mode, dest, method=method)
         except OriginRefused:
             return False
         return True
 
     assert served(Origins(["https://app.example.com"]), None) is expected
+    assert served(Origins(["https://app.example.com"]), "https://app.example.com"), "a listed origin may"
     assert served(Origins(["*"]), None)
-    assert served(Origins(), "https://app.example.com"), "the origin alone decides"
+    if site in ("cross-site", "same-site"):
+        assert not served(Origins(), "https://app.example.com"), "its name may be the hub's, over another scheme"
 
 
 def test_refusal_hints_at_the_origin_to_allow() -> None:
     with pytest.raises(OriginRefused, match=r"evil\.example") as caught:
-        Origins().check("https://evil.example", "127.0.0.1", is_local=True)
+        Origins().check("https://evil.example", "127.0.0.1")
     assert "--allow-origin https://evil.example" in caught.value.hint
     assert caught.value.origin == "https://evil.example"
 
 
-def test_host_name_over_the_network_is_allowed() -> None:
-    assert allowed(Origins(), "https://hub.example.com", "hub.example.com", is_local=False)
-    assert allowed(Origins(), None, "hub.example.com", is_local=False)
+def test_name_of_the_hub_is_allowed_and_no_other() -> None:
+    origins = Origins(hosts=["Hub.Example.com", "hub"])
+    assert allowed(origins, "https://hub.example.com", "hub.example.com")
+    assert allowed(origins, None, "HUB.example.com.:8765")
+    assert allowed(origins, None, "hub:8765")
+    for name in ("www.hub.example.com", "example.com", "hub.example.com.evil.example"):
+        assert not allowed(origins, None, name)
+    assert allowed(Origins(hosts=["*"]), None, "anything.example")
+
+
+def test_refusal_hints_at_the_name_to_allow() -> None:
+    with pytest.raises(OriginRefused, match="unknown host name") as caught:
+        Origins().check(None, "hub.example.com:8765")
+    assert caught.value.hint.endswith("--allow-host hub.example.com")
+
+
+@pytest.mark.parametrize("name", ["", "hub:8765", "https://hub", "[::1]", "a b", "*.example.com"])
+def test_invalid_host_name_raises(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Origins(hosts=[name])
+    assert caught.value.option == "allow-host"
 
 
 def test_host_check_is_off_for_an_application_with_its_own() -> None:

@@ -61,7 +61,7 @@ class HubServer:
             self.server = DrainingServer(served, websocket=native, grace_s=2.0)
         else:
             self.server = uvicorn.Server(
-                uvicorn.Config(served, ws="websockets-sansio", log_config=None, access_log=False)
+                uvicorn.Config(served, ws="websockets-sansio", log_config=None, access_log=False, proxy_headers=False)
             )
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve)

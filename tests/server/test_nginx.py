@@ -63,7 +63,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     for part in certificate.cert_chain_pems:
         part.write_to_path(str(folder / "tidings.pem"), append=True)
     (folder / "tidings.htpasswd").write_text("reporter:{PLAIN}p@ss\n")
-    with Hub("--allow-origin", f"https://localhost:{port}") as hub:
+    with Hub("--trusted-proxy", "127.0.0.1") as hub:
         whole, location = BLOCKS
         config = whole.rstrip().removesuffix("}") + location + "}\n"
         for stands, is_ in (

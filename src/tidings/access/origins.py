@@ -1,17 +1,17 @@
 """Which web pages may use a hub (RFC 6454; the WebSocket handshake's own check, RFC 6455 §10.2).
 
-Every page in a developer's browser can reach a hub on the developer's machine. This module prevents two attacks. A page
-of a foreign origin may open a WebSocket, and post plain text, to any address; the browser names the page in `Origin`.
-And a page may let its own host name resolve to 127.0.0.1 (DNS rebinding): the browser then takes the hub for the page's
-own origin, but sends that name in `Host`.
+Every page in a person's browser can reach a hub on that person's machine or in their network. This module prevents two
+attacks. A page of a foreign origin may open a WebSocket, and post plain text, to any address; the browser names the
+page in `Origin`. And a page may let its own host name resolve to the hub's address (DNS rebinding): the browser then
+takes the hub for the page's own origin, but sends that name in `Host`.
 """
 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from tidings.access.proxies import parse_address
 from tidings.exceptions import ConfigError, OriginRefused, RequestError
 
 ANY = "*"
@@ -32,20 +32,23 @@ class Origins:
     Args:
         listed: Origins as browsers write them (`https://app.example.com`, `http://localhost:5173`), `null` for pages
             without an origin (files, sandboxes), or `*` for every page.
-        check_host: Whether a request over the loopback interface must name the hub by an IP address, by `localhost`, or
-            by the host of a listed origin. An application in which a hub is mounted checks its hosts itself.
+        hosts: Names of the hub, without a port, besides IP addresses, `localhost` and the hosts of listed origins; `*`
+            for every name.
+        check_host: Whether a request must name the hub by one of its names. An application in which a hub is mounted
+            checks its hosts itself.
 
     Raises:
-        ConfigError: One of `listed` is not a valid origin.
+        ConfigError: One of `listed` is not a valid origin, or one of `hosts` not a valid name.
     """
 
     __slots__ = ("_any", "_check_host", "_hosts", "_listed")
 
-    def __init__(self, listed: Iterable[str] = (), *, check_host: bool = True) -> None:
+    def __init__(self, listed: Iterable[str] = (), *, hosts: Iterable[str] = (), check_host: bool = True) -> None:
         self._listed = frozenset(_normalised(origin) for origin in listed)
         self._any = ANY in self._listed
-        self._hosts = frozenset(urlsplit(origin).hostname or "" for origin in self._listed)
-        self._check_host = check_host and not self._any
+        names = frozenset(map(_parse_host, hosts))
+        self._hosts = names | {urlsplit(origin).hostname or "" for origin in self._listed}
+        self._check_host = check_host and not self._any and ANY not in names
 
     def is_listed(self, origin: str) -> bool:
         """Return whether pages of `origin`, which is not the hub's own, may read responses."""
@@ -58,27 +61,18 @@ class Origins:
         """
         return origin != "null" and origin.lower() in self._listed
 
-    def check(self, origin: str | None, host: str | None, *, is_local: bool) -> None:
+    def check(self, origin: str | None, host: str | None) -> None:
         """Check the headers of a request before the hub processes it.
 
         Args:
             origin: The `Origin` header.
             host: The `Host` header.
-            is_local: Whether the request came over the loopback interface.
 
         Raises:
             OriginRefused: The request comes from a page that may not use the hub.
             RequestError: `Host` is not valid (RFC 9110 §7.2).
         """
-        if host is not None:
-            name = _host_name(host)
-            if is_local and self._check_host and not (_is_own_name(name) or name in self._hosts):
-                raise OriginRefused(
-                    f"unknown host name {name[:80]!r}",
-                    origin=host,
-                    hint="A web page may have pointed its own name at this hub. If the name is yours, as behind a "
-                    f"proxy, allow its origin: --allow-origin https://{name[:80]}",
-                )
+        self.check_host(host)
         if origin is None or self.is_listed(origin) or _is_same(origin, host):
             return
         raise OriginRefused(
@@ -87,38 +81,59 @@ class Origins:
             hint=f"To allow them, pass --allow-origin {origin[:120]}",
         )
 
-    def check_fetch(self, origin: str | None, site: str | None, mode: str | None) -> None:
-        """Check what a browser reports of a request without `Origin` (W3C Fetch Metadata).
+    def check_host(self, host: str | None) -> None:
+        """Check that a `Host` header names this hub; HTTP/1.0 may leave it out.
 
-        A page may embed any address as an image, a script or a style without `Origin`, and cause work. A person may
-        follow a link to the hub from any page. A request with `Origin` is decided by that alone.
+        Raises:
+            OriginRefused: It is another name.
+            RequestError: It is not valid.
+        """
+        if host is None:
+            return
+        name = _host_name(host)
+        if self._check_host and not (_is_own_name(name) or name in self._hosts):
+            raise OriginRefused(
+                f"unknown host name {name[:80]!r}",
+                origin=host,
+                hint="A web page may have pointed its own name at this hub. If the name is the hub's, allow it: "
+                f"--allow-host {name[:80]}",
+            )
+
+    def check_fetch(
+        self, origin: str | None, site: str | None, mode: str | None, dest: str | None, *, method: str
+    ) -> None:
+        """Check what a browser reports of a request (W3C Fetch Metadata).
+
+        A page may embed any address as an image, a script or a style without `Origin`, and cause work, or send a form
+        from which a browser removes it. A person may follow a link to the hub from any page.
 
         Args:
             origin: The `Origin` header.
             site: The `Sec-Fetch-Site` header.
             mode: The `Sec-Fetch-Mode` header.
+            dest: The `Sec-Fetch-Dest` header.
+            method: Method of the request.
 
         Raises:
-            OriginRefused: A page of another origin embeds the address.
+            OriginRefused: A page of another origin, which is not listed, sent the request by itself.
         """
-        if origin is None and site in _FOREIGN_SITES and mode != "navigate" and not self._any:
-            raise OriginRefused(
-                "a page of another origin embeds this address",
-                origin=str(site),
-                hint="Request it with `fetch` or `EventSource` (without `mode: 'no-cors'`), from an origin that is "
-                "allowed with --allow-origin.",
-            )
+        if site not in _FOREIGN_SITES or self._any or (origin is not None and self.is_listed(origin)):
+            return
+        is_link = mode == "navigate" and dest in (None, "document") and method in ("GET", "HEAD")
+        if origin is None and is_link:
+            return
+        raise OriginRefused(
+            "a page of another origin sent this request",
+            origin=origin or str(site),
+            hint="Request the address with `fetch` or `EventSource` (without `mode: 'no-cors'`), from an origin that "
+            "is allowed with --allow-origin.",
+        )
 
 
-@lru_cache(maxsize=256)  # called for every request, with few addresses
 def is_loopback(address: str) -> bool:
     """Return whether `address` is an IP address of the loopback interface."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)  # a dual-stack socket names IPv4 peers as ::ffff:127.0.0.1
-    return (mapped or parsed).is_loopback
+    parsed = parse_address(address)
+    return parsed is not None and parsed.is_loopback
 
 
 def _normalised(origin: str) -> str:
@@ -137,6 +152,18 @@ def _normalised(origin: str) -> str:
             hint="Write the origin as a browser does: https://app.example.com or http://localhost:5173.",
         )
     return lowered.removesuffix(_DEFAULT_PORTS.get(parts.scheme, "/"))
+
+
+def _parse_host(name: str) -> str:
+    lowered = name.strip().lower().removesuffix(".")
+    match = _HOST.fullmatch(lowered)
+    if lowered != ANY and (match is None or not match["name"] or ":" in lowered or "*" in lowered):
+        raise ConfigError(
+            f"invalid host name {name!r}: expected a name without a port",
+            option="allow-host",
+            hint="Write the name as in the hub's URL: hub.example.com. Ports and IP addresses need no permission.",
+        )
+    return lowered
 
 
 def _is_bare(parts: SplitResult) -> bool:
@@ -169,8 +196,4 @@ def _host_name(host: str) -> str:
 def _is_own_name(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True  # an address is not resolved by a name service, so an attacker cannot redirect it
+    return parse_address(name) is not None  # no name service resolves it, so an attacker cannot redirect it

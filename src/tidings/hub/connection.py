@@ -63,6 +63,7 @@ class HubConnection:
         "_unacknowledged",
         "_unacknowledged_bytes",
         "_unsent_reply_bytes",
+        "client",
         "closing",
         "connection_id",
         "form",
@@ -84,6 +85,7 @@ class HubConnection:
         versioned: bool,
         query: str = "",
         scope: str = "",
+        client: str = "",
     ) -> None:
         self.hub = hub
         self.outlet = outlet
@@ -91,6 +93,8 @@ class HubConnection:
         self.connection_id = connection_id
         self.versioned = versioned
         self.scope = scope
+        self.client = client
+        """IP address of the client; "" where there is none."""
         self.producer_id = ""
         """The producer that is attached on this connection; "" without one."""
         self.closing = False
@@ -139,7 +143,11 @@ class HubConnection:
             ),
         )
         log.info(
-            "connection opened", connection_id=self.connection_id, versioned=self.versioned, query=redact_text(query)
+            "connection opened",
+            connection_id=self.connection_id,
+            client=self.client,
+            versioned=self.versioned,
+            query=redact_text(query),
         )
         if isinstance(options, ContractError):
             self._reject(options, None)

@@ -100,7 +100,11 @@ CODES: dict[str, ErrorCode] = {
         _row(
             exceptions.UpgradeRequired, 426, "Connect with a WebSocket client, through a proxy that forwards upgrades."
         ),
-        _row(exceptions.OriginRefused, 403, "Allow the page's origin: `tidings serve --allow-origin URL`."),
+        _row(
+            exceptions.OriginRefused,
+            403,
+            "Allow the page's origin, or the hub's name: `tidings serve --allow-origin URL`, `--allow-host NAME`.",
+        ),
         # The log
         _row(exceptions.LogError, 503, "See the hub's log.", recoverable=True),
         _row(exceptions.LogInUse, 503, "Stop the other hub, or give this hub its own --data folder."),

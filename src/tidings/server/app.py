@@ -10,6 +10,8 @@ from msgspec import structs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.access.origins import Origins
+from tidings.access.proxies import TrustedProxies
+from tidings.access.request_check import RequestCheck
 from tidings.client.drafts import PayloadLike, make_draft
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, TidingsError
@@ -53,11 +55,14 @@ class HubApp:
         contract: The contract, which defines the events that may be published.
         ws_path: Path of the WebSocket.
         allow_origins: Web origins, besides the hub's own, whose pages may use the hub; see `Origins`.
+        allow_hosts: Further names of the hub; see `Origins`.
         check_host: See `Origins`; False where the application that mounts the hub checks host names.
+        trusted_proxies: Proxies whose headers count; see `TrustedProxies`.
+        root_path: Path below which clients reach the hub; see `TrustedProxies`. A mounted hub needs none.
         clock: The machine's clocks.
 
     Raises:
-        ConfigError: One of `allow_origins` is not a valid origin.
+        ConfigError: An origin, a host name, a proxy or the path is not valid.
     """
 
     def __init__(
@@ -68,18 +73,24 @@ class HubApp:
         contract: Contract | None = None,
         ws_path: str = "/ws",
         allow_origins: Iterable[str] = (),
+        allow_hosts: Iterable[str] = (),
         check_host: bool = True,
+        trusted_proxies: Iterable[str] = (),
+        root_path: str = "",
         clock: Clock | None = None,
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
         self._contract = contract or Contract()
         self._clock = clock or SystemClock()
-        self._origins = Origins(allow_origins, check_host=check_host)
+        self._check = RequestCheck(
+            Origins(allow_origins, hosts=allow_hosts, check_host=check_host),
+            TrustedProxies(trusted_proxies, prefix=root_path),
+        )
         self._running: RunningHub | None = None
         self.ws_path = ws_path
         self._endpoints: dict[str, ASGIApp] = {
-            "http": HttpEndpoint(self, self._origins, self._contract, ws_path),
+            "http": HttpEndpoint(self, self._check, self._contract, ws_path),
             "websocket": WebSocketEndpoint(self),
             "lifespan": LifespanEndpoint(self.lifespan),
         }
@@ -121,7 +132,7 @@ class HubApp:
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
-        websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._origins)
+        websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
         self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
 
     def drain(self) -> None:

@@ -26,6 +26,7 @@ def embedded_hub(
     config: HubConfig | None = None,
     contract: Contract | None = None,
     allow_origins: Iterable[str] = (),
+    trusted_proxies: Iterable[str] = (),
 ) -> HubApp:
     """Make a hub that an application mounts; the application checks host names itself.
 
@@ -42,9 +43,11 @@ def embedded_hub(
         config: Limits, intervals and retention.
         contract: The contract, which defines the events that may be published.
         allow_origins: Web origins, besides the application's own, whose pages may use the hub.
+        trusted_proxies: Addresses and networks (`10.0.0.0/8`) of proxies whose `Forwarded` and `X-Forwarded-*` headers
+            count. The server must not apply them as well (uvicorn: `proxy_headers=False`).
 
     Raises:
-        ConfigError: One of `allow_origins` is not a valid origin.
+        ConfigError: One of `allow_origins` or `trusted_proxies` is not valid.
     """
     contract = contract or Contract()
     config = config or HubConfig()
@@ -57,7 +60,14 @@ def embedded_hub(
             return MemoryLog(_new_epoch(), retention)
         return SqliteLog(Path(data), scheduler, _new_epoch, retention=retention)
 
-    return HubApp(open_log, config=config, contract=contract, allow_origins=allow_origins, check_host=False)
+    return HubApp(
+        open_log,
+        config=config,
+        contract=contract,
+        allow_origins=allow_origins,
+        check_host=False,
+        trusted_proxies=trusted_proxies,
+    )
 
 
 def _new_epoch() -> str:

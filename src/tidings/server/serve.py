@@ -229,6 +229,7 @@ class DrainingServer(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # the application reads them, of the proxies that it trusts
             ssl_certfile=ssl_certfile,
             ssl_keyfile=ssl_keyfile,
         )

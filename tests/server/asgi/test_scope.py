@@ -1,8 +1,11 @@
 import pytest
 from starlette.types import Scope
 
+from tidings.access.origins import Origins
+from tidings.access.proxies import TrustedProxies
+from tidings.access.request_check import RequestCheck
 from tidings.hub.connection_query import read_values
-from tidings.server.asgi.scope import address_of, query_of
+from tidings.server.asgi.scope import address_of, admit, query_of, request_address, route_path
 
 
 @pytest.mark.parametrize("written", ["name=café+crème%21", "name=caf%C3%A9%20cr%C3%A8me!"])
@@ -16,16 +19,32 @@ def test_query_may_be_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "path"),
+    ("path", "route", "base"),
     [
-        (b"/hub", "/hub/app"),
-        (b"/a/hub/", "/a/hub/app"),
-        (b"//evil.example", "/app"),
-        (b"/<script>", "/app"),
-        (b"", "/app"),
+        ("/hub/v1/events", "/v1/events", "/hub/app"),
+        ("/hub", "/", "/hub/app"),
+        ("/v1/events", "/v1/events", "/hub/app"),
+        ("/hubs/v1", "/hubs/v1", "/hub/app"),
     ],
 )
-def test_address_has_the_prefix_that_a_proxy_removed(prefix: bytes, path: str) -> None:
-    headers = [(b"host", b"events.example"), (b"x-forwarded-prefix", prefix)]
-    scope: Scope = {"scheme": "https", "root_path": "/app", "headers": headers}
-    assert address_of(scope) == ("s", "events.example", path)
+def test_prefix_of_a_proxy_is_removed_or_left(path: str, route: str, base: str) -> None:
+    check = RequestCheck(Origins(check_host=False), TrustedProxies(["10.0.0.0/8"]))
+    scope: Scope = {
+        "scheme": "ws",
+        "path": f"/app{path}",
+        "root_path": "/app",
+        "client": ("10.1.2.3", 4711),
+        "headers": [
+            (b"host", b"events.example"),
+            (b"x-forwarded-prefix", b"/hub/"),
+            (b"x-forwarded-proto", b"https"),
+            (b"x-forwarded-for", b"192.0.2.7"),
+        ],
+    }
+    admitted = admit(scope, check)
+    assert route_path(admitted) == route
+    assert address_of(admitted) == ("s", "events.example", base)
+    assert request_address(admitted).client == "192.0.2.7"
+    foreign = admit({**scope, "client": ("192.0.2.1", 4711)}, check)
+    assert address_of(foreign) == ("", "events.example", "/app")
+    assert request_address(foreign).client == "192.0.2.1"

@@ -283,8 +283,10 @@ def test_cancel_of_ended_or_unheld_operation_is_answered_immediately(server: Hub
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        (b"{", {}, 400, "invalid_json"),
-        (b'{"timeout_s":-1}', {}, 400, "invalid_parameter"),
+        (b"{", {"Content-Type": "application/json"}, 400, "invalid_json"),
+        (b'{"timeout_s":-1}', {"Content-Type": "application/json"}, 400, "invalid_parameter"),
+        (b"{}", {}, 415, "unsupported_media_type"),
+        (b"", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
         (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
         (b"{}", {"Content-Type": "application/x-ndjson"}, 415, "unsupported_media_type"),
     ],
@@ -307,7 +309,8 @@ def test_cancel_with_a_query_is_refused(server: HubServer, client: httpx.Client)
 
 def test_cancel_body_may_begin_with_a_byte_order_mark(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("op", queued=True))
-    answer = client.post("/v1/operations/op/cancel", content=b'\xef\xbb\xbf{"reason":"late"}')
+    body = b'\xef\xbb\xbf{"reason":"late"}'
+    answer = client.post("/v1/operations/op/cancel", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 200
     assert detail(client, "op").reason == "late"
 

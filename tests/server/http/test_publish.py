@@ -13,6 +13,7 @@ from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 
 KEY = "0198c0de-0000-7000-8000-000000000001"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
@@ -62,8 +63,8 @@ def test_envelope_is_answered_with_its_position(client: httpx.Client) -> None:
     assert event_at(client, answer.json()["position"])["data"] == {"dataset": "d1", "version": 7}
 
 
-def test_body_may_lack_a_type_and_begin_with_spaces(client: httpx.Client) -> None:
-    answer = client.post("/v1/events", content=b" \r\n" + msgspec.json.encode(update("d1")))
+def test_body_may_begin_with_spaces(client: httpx.Client) -> None:
+    answer = client.post("/v1/events", content=b" \r\n" + msgspec.json.encode(update("d1")), headers=JSON)
     assert answer.status_code == 200
 
 
@@ -96,14 +97,18 @@ def test_body_may_lack_a_type_and_begin_with_spaces(client: httpx.Client) -> Non
     ],
 )
 def test_invalid_envelope_is_refused_with_its_error(client: httpx.Client, body: bytes, status: int, code: str) -> None:
-    answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    answer = client.post("/v1/events", content=body, headers=JSON)
     assert_error(answer, status, code)
 
 
 @pytest.mark.parametrize(
     "headers",
     [
+        {},
+        {"Content-Type": ""},
         {"Content-Type": "text/plain"},
+        {"Content-Type": "text/plain; application/json"},
+        {"Content-Type": "multipart/form-data; boundary=b"},
         {"Content-Type": "application/x-www-form-urlencoded"},
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
@@ -149,7 +154,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @pytest.mark.parametrize(
     ("body", "headers"),
-    [(b'{"type":"data:update"}', {}), (b'[{"type":"data:update"}]', {}), (b'{"type":"data:update"}\n', NDJSON)],
+    [(b'{"type":"data:update"}', JSON), (b'[{"type":"data:update"}]', JSON), (b'{"type":"data:update"}\n', NDJSON)],
 )
 def test_byte_order_mark_is_ignored(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/v1/events", content=BYTE_ORDER_MARK + body, headers=headers)
@@ -179,9 +184,9 @@ def test_own_event_id_takes_precedence_over_the_key(client: httpx.Client) -> Non
 
 def test_key_does_not_hide_a_second_member(client: httpx.Client) -> None:
     body = b'{"type":"data:update","timestamp":"2026-01-01T00:00:00.5Z","data":{"dataset":"a"},"id":"1","id":"2"}'
-    answer = client.post("/v1/events", content=body, headers={"Idempotency-Key": f"{KEY}-twice"})
+    answer = client.post("/v1/events", content=body, headers={**JSON, "Idempotency-Key": f"{KEY}-twice"})
     assert_error(answer, 400, "invalid_json")
-    batch = client.post("/v1/events", content=b"[%b]" % body, headers={"Idempotency-Key": f"{KEY}-2"})
+    batch = client.post("/v1/events", content=b"[%b]" % body, headers={**JSON, "Idempotency-Key": f"{KEY}-2"})
     assert [result["error"]["code"] for result in batch.json()["results"]] == ["invalid_json"]
 
 
@@ -197,9 +202,9 @@ def test_key_does_not_hide_a_second_member(client: httpx.Client) -> None:
     ],
 )
 def test_name_that_differs_only_in_case_is_refused(client: httpx.Client, body: bytes, code: str) -> None:
-    answer = client.post("/v1/events", content=body)
+    answer = client.post("/v1/events", content=body, headers=JSON)
     assert (answer.is_client_error, answer.json()["code"]) == (True, code)
-    batch = client.post("/v1/events", content=b"[%b]" % body)
+    batch = client.post("/v1/events", content=b"[%b]" % body, headers=JSON)
     assert [result["error"]["code"] for result in batch.json()["results"]] == [code]
 
 
@@ -270,7 +275,7 @@ def test_array_items_are_accepted_or_refused_in_order(client: httpx.Client) -> N
         msgspec.json.encode(update("first")),
         msgspec.json.encode(update("last")),
     )
-    answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    answer = client.post("/v1/events", content=body, headers=JSON)
     results = answer.json()["results"]
     codes = [result.get("error", {}).get("code") for result in results]
     assert codes == [None, "unknown_type", "invalid_envelope", "invalid_utf8", "invalid_utf8", None]
@@ -284,7 +289,7 @@ def test_bad_ndjson_line_is_refused_alone(client: httpx.Client) -> None:
     assert [result.get("error", {}).get("code") for result in results] == [None, "invalid_json", None]
 
 
-@pytest.mark.parametrize(("body", "headers"), [(b"[]", {}), (b"", NDJSON), (b"\n\n", NDJSON)])
+@pytest.mark.parametrize(("body", "headers"), [(b"[]", JSON), (b"", NDJSON), (b"\n\n", NDJSON)])
 def test_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/v1/events", content=body, headers=headers)
     assert (answer.status_code, answer.json()) == (200, {"results": []})
@@ -294,19 +299,20 @@ def test_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: 
     ("body", "code"), [(b"[{},", "invalid_json"), (b"[\xff]", "invalid_utf8"), (b"[" * 5000, "too_deep")]
 )
 def test_invalid_array_is_refused_as_a_whole(client: httpx.Client, body: bytes, code: str) -> None:
-    assert_error(client.post("/v1/events", content=body), 400, code)
+    assert_error(client.post("/v1/events", content=body, headers=JSON), 400, code)
 
 
 def test_item_that_readers_understand_differently_is_refused_alone(client: httpx.Client) -> None:
     body = b'[{"type":"data:update","data":{"x":1,"x":2}},{"type":"data:update","data":{"records":3.0}}]'
-    results = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"}).json()["results"]
+    results = client.post("/v1/events", content=body, headers=JSON).json()["results"]
     assert results[0]["error"]["code"] == "invalid_json"
     assert event_at(client, results[1]["position"])["data"] == {"records": 3}
 
 
 def test_too_deep_item_is_refused_alone(client: httpx.Client) -> None:
     deep = b'{"type":"data:update","x":' + b"[" * 70 + b"]" * 70 + b"}"
-    results = client.post("/v1/events", content=b"[%b,%b]" % (deep, msgspec.json.encode(update("d")))).json()["results"]
+    body = b"[%b,%b]" % (deep, msgspec.json.encode(update("d")))
+    results = client.post("/v1/events", content=body, headers=JSON).json()["results"]
     assert results[0]["error"]["code"] == "too_deep"
     assert "position" in results[1]
 

@@ -1,16 +1,19 @@
 """The addresses at which people and programs reach a hub: what `tidings serve` prints when it is ready."""
 
 import json
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv6Address, ip_address
 
+from tidings.access.proxies import parse_address
 from tidings.client.url import DEFAULT_URL
 from tidings.exceptions import AddressInUse
 from tidings.server.serve import ListenAddress
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
 _PROBE_TIMEOUT_S = 1.0
 _MAX_ANSWER_BYTES = 65_536
 # Addresses for documentation (RFC 5737, RFC 3849): a datagram socket that is connected to one sends nothing, and has
@@ -61,6 +64,19 @@ def find_addresses(listening: Sequence[ListenAddress], *, ws_path: str, secure: 
         elsewhere=None if other is None else f"http{scheme}://{format_place(other, port)}/",
         is_public=any(not ip_address(each.host.partition("%")[0]).is_loopback for each in listening),
     )
+
+
+def find_host_names(host: str) -> list[str]:
+    """Return the names under which other machines find a hub: the one in `--host`, and those of this machine.
+
+    No web page can take a machine's own name: it has no dot, or it ends in `.local`, which the machine itself answers.
+
+    Args:
+        host: The address or name to listen on.
+    """
+    machine = socket.gethostname().partition(".")[0]
+    names = [host, machine, f"{machine}.local"]
+    return [name for name in names if _HOST_NAME.fullmatch(name) and parse_address(name) is None]
 
 
 def format_place(host: str, port: int) -> str:

@@ -90,6 +90,17 @@ class ServeSettings:
     allow_origin: Annotated[
         tuple[str, ...], About(text("ORIGIN"), "Web origin whose pages may connect; repeatable.", _ACCESS)
     ] = ()
+    allow_host: Annotated[
+        tuple[str, ...],
+        About(text("NAME"), "Further name of the hub in URLs, beside addresses and localhost; repeatable.", _ACCESS),
+    ] = ()
+    trusted_proxy: Annotated[
+        tuple[str, ...],
+        About(text("CIDR"), "Proxy whose Forwarded or X-Forwarded-* headers count; repeatable.", _ACCESS),
+    ] = ()
+    root_path: Annotated[
+        str | None, About(text("PATH", prefix="/"), "Path below which a proxy serves the hub.", _ACCESS)
+    ] = None
     max_connections: Annotated[int, About(integer(1, 1_000_000), "Maximum number of open connections.", _LIMITS)] = (
         _HUB.max_connections
     )

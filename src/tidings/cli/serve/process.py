@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import typer
 
-from tidings.cli.serve.addresses import explain_in_use, find_addresses, format_place
+from tidings.cli.serve.addresses import explain_in_use, find_addresses, find_host_names, format_place
 from tidings.cli.serve.allocator import return_large_blocks
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
@@ -103,6 +103,9 @@ class HubProcess:
             contract=contract,
             ws_path=settings.ws_path,
             allow_origins=settings.allow_origin,
+            allow_hosts=[*settings.allow_host, *find_host_names(settings.host)],
+            trusted_proxies=settings.trusted_proxy,
+            root_path=settings.root_path or "",
         )
         self.runner = DrainingServer(
             self._hub_app,

@@ -3,33 +3,38 @@
 import re
 import string
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import structs
 from starlette.types import Scope
 
-from tidings.access.origins import is_loopback
+from tidings.access.proxies import FieldReader, RequestAddress
+from tidings.access.request_check import RequestCheck
 from tidings.exceptions import RequestError
 
 Headers = Mapping[bytes, bytes]
-_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~\-]+)+/?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_ADDRESS: Final = "tidings.address"
+"""Key of the `RequestAddress` in a scope that `admit` returned."""
 _SINGLE_FIELDS: Final = frozenset(
     {
         b"host",
         b"origin",
+        b"authorization",
         b"sec-fetch-site",
         b"sec-fetch-mode",
+        b"sec-fetch-dest",
+        b"content-length",
         b"content-type",
         b"content-encoding",
         b"idempotency-key",
         b"last-event-id",
-        b"tidings-producer",
-        b"tidings-lease",
     }
 )
-"""Headers that the hub acts on, and that a request has once (RFC 9110 §5.3)."""
+"""Headers that the hub acts on, and that a request has once (RFC 9110 §5.3); so do all that begin with `_OWN_FIELD`."""
+_OWN_FIELD: Final = b"tidings-"
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -49,7 +54,7 @@ def check_repeated(fields: Collection[tuple[bytes, bytes]]) -> None:
     if len(dict(fields)) == len(fields):
         return
     for name, count in Counter(name for name, _ in fields).items():
-        if count > 1 and name in _SINGLE_FIELDS:
+        if count > 1 and (name in _SINGLE_FIELDS or name.startswith(_OWN_FIELD)):
             shown = name.decode().title()
             raise RequestError(f"{count} headers `{shown}`: expected one", hint=f"Send `{shown}` once.")
 
@@ -66,27 +71,54 @@ def query_of(scope: Scope) -> str:
     return query.decode() if query.isascii() else quote(query, safe=string.printable)
 
 
+def admit(scope: Scope, check: RequestCheck) -> Scope:
+    """Check a request, and return its scope with its `RequestAddress`.
+
+    The path may begin with the prefix below which a proxy serves the hub; it is then a part of `root_path`, as the path
+    is at which another application mounts the hub.
+
+    Raises:
+        OriginRefused: The request comes from a web page that may not use the hub.
+        RequestError: A header is not valid, or repeated.
+    """
+    check_repeated(scope["headers"])
+    client = scope.get("client")
+    address = check.admit(
+        _field_reader(scope["headers"]),
+        method=scope.get("method", "GET"),
+        peer=client[0] if client else "",
+        scheme=scope.get("scheme", "http"),
+    )
+    root: str = scope.get("root_path", "").rstrip("/")
+    path = route_path(scope)
+    inner = address.relative(path)
+    address = structs.replace(address, prefix=address.prefix + root)
+    return {**scope, "root_path": root + path.removesuffix(inner), _ADDRESS: address}
+
+
+def request_address(scope: Scope) -> RequestAddress:
+    """Return where a request comes from that was admitted, and how its client addressed the hub."""
+    address: RequestAddress = scope[_ADDRESS]
+    return address
+
+
 def address_of(scope: Scope) -> tuple[str, str, str]:
     """Return the address of the application, as the client of this request reaches it.
 
     Returns:
-        "s" if the scheme is https, or ""; the host and port; and the path that the application is mounted at, or that
-        a proxy removes (`X-Forwarded-Prefix`, as Traefik sends it).
+        "s" if the scheme is https, or ""; the host and port; and the path below which the client reaches it.
     """
-    prefix = header(headers_of(scope), b"x-forwarded-prefix") or ""
-    path = (prefix if _PREFIX.fullmatch(prefix) else "").rstrip("/") + scope.get("root_path", "").rstrip("/")
-    host = header(headers_of(scope), b"host") or ""
-    secure = "s" if scope.get("scheme") in ("https", "wss") else ""
-    return secure, host if _HOST.fullmatch(host) else "127.0.0.1", path
+    address = request_address(scope)
+    host = address.host or ""
+    return "s" if address.scheme == "https" else "", host if _HOST.fullmatch(host) else "127.0.0.1", address.prefix
 
 
-def is_local(scope: Scope) -> bool:
-    """Return whether the request came over the loopback interface.
+def _field_reader(fields: Sequence[tuple[bytes, bytes]]) -> FieldReader:
+    def read(name: str) -> list[str]:
+        wanted = name.encode()
+        return [value.decode("latin-1") for key, value in fields if key == wanted]
 
-    Decided by the server's own address: the client's may come from a proxy.
-    """
-    server = scope.get("server")
-    return server is not None and is_loopback(server[0])
+    return read
 
 
 def route_path(scope: Scope) -> str:

@@ -14,7 +14,7 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import check_repeated, header, headers_of, is_local, query_of, route_path
+from tidings.server.asgi.scope import admit, query_of, request_address, route_path
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
@@ -38,11 +38,11 @@ class WebSocketEndpoint:
         """Serve one WebSocket, from the handshake to its end."""
         if (await receive())["type"] != "websocket.connect":
             return
-        headers = headers_of(scope)
         try:
-            check_repeated(scope["headers"])
             app = self._host.running().websocket_app
-            app.check(route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope))
+            with app.logging_refusals():
+                scope = admit(scope, app.request_check)
+            app.check_path(route_path(scope))
         except TidingsError as error:
             await _refuse(error, scope, send)
             return
@@ -57,6 +57,7 @@ class WebSocketEndpoint:
             VERSIONED_LINES if versioned else PLAIN_LINES,
             query_of(scope),
             versioned=versioned,
+            client=request_address(scope).client,
         )
         outlet.attach(connection)
         await _Session(app, connection, outlet).run(receive, send)

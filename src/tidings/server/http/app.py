@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from tidings.access.origins import Origins
+from tidings.access.request_check import RequestCheck
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     InternalError,
@@ -23,7 +23,7 @@ from tidings.exceptions import (
     TidingsError,
     UpgradeRequired,
 )
-from tidings.server.asgi.scope import Headers, check_repeated, header, headers_of, is_local, route_path
+from tidings.server.asgi.scope import Headers, admit, header, headers_of, request_address, route_path
 from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
@@ -46,7 +46,6 @@ _ALLOWED_HEADERS: Final = (
 )
 _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_\-, ]{1,2000}")
 _PREFLIGHT_AGE_S: Final = b"600"
-_FETCH_SITE: Final = b"sec-fetch-site"
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
 log = structlog.get_logger("tidings.server.http.app")
@@ -57,13 +56,14 @@ class HttpEndpoint:
 
     Args:
         host: The owner of the hub.
-        origins: The web origins whose pages may use the hub.
+        check: The check that every request passes first.
         contract: The contract, which defines the events that may be published.
         ws_path: Path of the WebSocket.
     """
 
-    def __init__(self, host: HubHost, origins: Origins, contract: Contract, ws_path: str) -> None:
-        self._origins = origins
+    def __init__(self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str) -> None:
+        self._check = check
+        self._origins = check.origins
         bodies = BodyReader()
         self._publish = PublishEndpoint(host, bodies)
         turns = asyncio.Semaphore(READS_AT_A_TIME)
@@ -100,9 +100,7 @@ class HttpEndpoint:
         origin = header(headers, b"origin")
         send = _without_sniffing(send)
         try:
-            check_repeated(scope["headers"])
-            self._origins.check(origin, header(headers, b"host"), is_local=is_local(scope))
-            self._origins.check_fetch(origin, header(headers, _FETCH_SITE), header(headers, b"sec-fetch-mode"))
+            scope = admit(scope, self._check)
         except RequestError as error:
             log.warning("request refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
             await error_answer(error).send(send)
@@ -113,6 +111,11 @@ class HttpEndpoint:
         method = scope["method"]
         if method == "POST" and path == EVENTS:
             await self._publish(scope, receive, send)
+        elif not scope["path"].removeprefix(scope["root_path"]):
+            # The links of the page are relative to its URL.
+            location = f"{request_address(scope).prefix}/".encode()
+            await send({"type": "http.response.start", "status": 308, "headers": [(b"location", location)]})
+            await send({"type": "http.response.body", "body": b""})
         elif headers.get(b"content-length", b"0") != b"0" and self._takes_no_body(scope):
             hint = "Write parameters into the query of the URL."
             await error_answer(InvalidParameter(f"{method} with a body: expected none", hint=hint)).send(send)

@@ -43,6 +43,8 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 """Windows programs write it, and RFC 8259 §8.1 lets a parser ignore it."""
 _HINT: Final = f"Send at most {MAX_BATCH_EVENTS:,} events and {MAX_BODY_BYTES >> 20} MiB per request."
 
+_TYPE_HINT: Final = "Send `Content-Type: application/json` or `application/x-ndjson` (with curl: --json or -H)."
+
 _split_array = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -164,7 +166,7 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
     """Return the envelopes of a batch, undecoded; None if the body is a single envelope.
 
     Raises:
-        UnsupportedMediaType: The headers name a type that is not JSON.
+        UnsupportedMediaType: The headers name a type that is not JSON, or none.
         InvalidEnvelope: The body is empty.
         InvalidJSON: The body is an array with a syntax error.
         InvalidUTF8: The body is an array with bytes that are not UTF-8.
@@ -193,10 +195,10 @@ def _too_large(message: str, size: int, limit: int, path: str) -> PayloadTooLarg
 
 
 def check_json_type(headers: Headers) -> None:
-    """Check that the headers name JSON, or no type.
+    """Check that the headers of a post with a body name JSON.
 
     Raises:
-        UnsupportedMediaType: The headers name another type.
+        UnsupportedMediaType: The headers name another type, or none.
     """
     if _is_ndjson(headers):
         raise UnsupportedMediaType(
@@ -205,7 +207,11 @@ def check_json_type(headers: Headers) -> None:
 
 
 def _is_ndjson(headers: Headers) -> bool:
-    """Return whether the body is NDJSON, not JSON; other types are refused, so that web pages need a CORS preflight."""
+    """Return whether the body is NDJSON, not JSON.
+
+    Other types are refused, so that web pages need a CORS preflight, and so is a body without a type: a page may send
+    that without one, as a `Blob`.
+    """
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding.strip().lower() != b"identity":
         raise UnsupportedMediaType(
@@ -213,8 +219,10 @@ def _is_ndjson(headers: Headers) -> bool:
             hint="Send the body without an encoding.",
         )
     named = headers.get(b"content-type")
-    if named is None or named == b"application/json":
+    if named == b"application/json":
         return False
+    if named is None:
+        raise UnsupportedMediaType("no Content-Type: a post with a body names its type", hint=_TYPE_HINT)
     media_type = named.partition(b";")[0].strip().lower()
     if media_type in _NDJSON_TYPES:
         return True
@@ -222,7 +230,7 @@ def _is_ndjson(headers: Headers) -> bool:
         return False
     raise UnsupportedMediaType(
         f"unsupported Content-Type {media_type[:80].decode('latin-1')!r}",
-        hint="Send `Content-Type: application/json` or `application/x-ndjson` (with curl: --json or -H).",
+        hint=_TYPE_HINT,
     )
 
 

@@ -101,8 +101,9 @@ class OperationRoutes:
         body = await self._bodies.read(request.receive)
         if body is None:  # the client is gone
             return Response()
-        if body:
-            check_json_type(headers_of(request.scope))
+        headers = headers_of(request.scope)
+        if body or b"content-type" in headers:  # a form without fields has a type and no body
+            check_json_type(headers)
         cancel = read_cancel(target.operation_id, body)
         running = self._host.running()
         _find(running.hub, target.operation_id)

@@ -26,7 +26,7 @@ from tidings.protocol.payloads import ConnectionClosed, Payload
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import header, headers_of, query_of
+from tidings.server.asgi.scope import header, headers_of, query_of, request_address
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
@@ -75,7 +75,7 @@ class StreamEndpoint:
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        await _serve(running, options, receive, send)
+        await _serve(running, options, request_address(scope).client, receive, send)
 
 
 async def _refuse_in_band(error: TidingsError, send: Send) -> None:
@@ -130,9 +130,9 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     return structs.replace(options, since=since)
 
 
-async def _serve(running: RunningHub, options: ConnectionOptions, receive: Receive, send: Send) -> None:
+async def _serve(running: RunningHub, options: ConnectionOptions, client: str, receive: Receive, send: Send) -> None:
     outlet = BufferedOutlet()
-    stream = EventStream(running.hub, outlet, options, connection_id=running.hub.mint()[:16])
+    stream = EventStream(running.hub, outlet, options, connection_id=running.hub.mint()[:16], client=client)
     outlet.attach(stream)
 
     async def send_part(body: bytes) -> None:
@@ -168,22 +168,31 @@ class EventStream:
         outlet: The outlet to the client.
         options: Options of the request.
         connection_id: Id of the connection in logs.
+        client: IP address of the client; "" where there is none.
     """
 
-    __slots__ = ("_first", "_hub", "_options", "_outlet", "connection_id", "subscriber")
+    __slots__ = ("_first", "_hub", "_options", "_outlet", "client", "connection_id", "subscriber")
 
-    def __init__(self, hub: Hub, outlet: BufferedOutlet, options: ConnectionOptions, *, connection_id: str) -> None:
+    def __init__(
+        self, hub: Hub, outlet: BufferedOutlet, options: ConnectionOptions, *, connection_id: str, client: str = ""
+    ) -> None:
         self._hub = hub
         self._outlet = outlet
         self._options = options
         self._first = _retry_field(_retry_ms())
         self.connection_id = connection_id
+        self.client = client
         form = revise_form(EVENT_STREAM, options.revision)
         self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._report_gap)
 
     def open(self) -> None:
         """Start: send `channel:subscribed`, with the delay before a reconnect, then events."""
-        log.info("stream opened", connection_id=self.connection_id, channels=self._options.paths.names())
+        log.info(
+            "stream opened",
+            connection_id=self.connection_id,
+            client=self.client,
+            channels=self._options.paths.names(),
+        )
         delivery = self._hub.delivery
         delivery.open(self.subscriber)
         delivery.subscribe(

@@ -1,9 +1,12 @@
 """The hub behind the native WebSocket edge, and the checks that all WebSocket edges share."""
 
+import contextlib
+from collections.abc import Iterator
+
 import structlog
 from websockets.datastructures import Headers
 
-from tidings.access.origins import Origins, is_loopback
+from tidings.access.request_check import RequestCheck
 from tidings.exceptions import NotFound, OriginRefused, RequestError, TooManyConnections
 from tidings.hub.connection import HubConnection
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS, ConnectionRegistry
@@ -26,49 +29,52 @@ class HubWebSocketApp:
         hub: The hub.
         connections: Its connections.
         path: Path of the WebSocket, such as `/ws`.
-        origins: Which web pages may connect.
+        request_check: The check that every handshake passes first.
     """
 
-    def __init__(self, hub: Hub, connections: ConnectionRegistry, path: str, origins: Origins) -> None:
+    def __init__(self, hub: Hub, connections: ConnectionRegistry, path: str, request_check: RequestCheck) -> None:
         self._hub = hub
         self._connections = connections
         self._path = path
-        self._origins = origins
+        self.request_check = request_check
         self._reported_subprotocols = False
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         """See `WebSocketApplication.open`."""
         headers = handshake.headers
-        is_local = handshake.peer is not None and is_loopback(handshake.peer[0])
         try:
-            self.check(handshake.path, _header(headers, "Origin"), _header(headers, "Host"), is_local=is_local)
+            with self.logging_refusals():
+                address = self.request_check.admit(
+                    headers.get_all,
+                    method="GET",
+                    peer=handshake.peer[0] if handshake.peer is not None else "",
+                    scheme=handshake.scheme,
+                )
+            self.check_path(address.relative(handshake.path))
         except RequestError as error:
             return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
         if not versioned:
             self.report_unknown_subprotocols(_header(headers, "Sec-WebSocket-Protocol"))
         form = VERSIONED if versioned else PLAIN
-        return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
+        connection = self.connection(socket, form, handshake.query, versioned=versioned, client=address.client)
+        return _NativeHandler(connection, self, socket)
 
-    def check(self, path: str, origin: str | None, host: str | None, *, is_local: bool) -> None:
-        """Check a handshake before the upgrade, while HTTP can still refuse it (docs/protocol/codes.md).
+    @contextlib.contextmanager
+    def logging_refusals(self) -> Iterator[None]:
+        """Log a handshake that is refused for its origin: a web page sees nothing of it, so the operator must."""
+        try:
+            yield
+        except OriginRefused as error:
+            log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=error.origin)
+            raise
 
-        Args:
-            path: Path of the request.
-            origin: Its `Origin` header.
-            host: Its `Host` header.
-            is_local: Whether the request came over the loopback interface.
+    def check_path(self, path: str) -> None:
+        """Check the path of a handshake, while HTTP can still refuse it (docs/protocol/codes.md).
 
         Raises:
-            OriginRefused: The request comes from a web page that may not use the hub.
             NotFound: `path` is not the WebSocket's path.
         """
-        try:
-            self._origins.check(origin, host, is_local=is_local)
-        except OriginRefused as error:
-            # A web page sees nothing of a refused upgrade, so the hub's operator must see it in the log.
-            log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
-            raise
         if path != self._path:
             raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
@@ -85,10 +91,17 @@ class HubWebSocketApp:
             hint = f"Offer {SUBPROTOCOL}, or no subprotocol for a plain connection: browsers fail such connections."
             log.warning("unknown subprotocols", offered=offered[:200], hint=hint)
 
-    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> HubConnection:
-        """Make the connection of a handshake that was accepted."""
-        connection_id = self._hub.mint()[:16]
-        return HubConnection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
+    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool, client: str) -> HubConnection:
+        """Make the connection of a handshake that was accepted, from the IP address `client`."""
+        return HubConnection(
+            self._hub,
+            outlet,
+            form,
+            connection_id=self._hub.mint()[:16],
+            versioned=versioned,
+            query=query,
+            client=client,
+        )
 
     def opened(self, connection: HubConnection) -> None:
         """Open the connection and register it, or close it if the hub has too many connections."""

@@ -50,8 +50,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     parser and the request in memory. An `Upgrade` to anything else is ignored (RFC 9110 §7.8) without losing the body,
     which the parser skips for every upgrade: Java's HttpClient and `curl --http2` offer `h2c` with each first request.
     A request that cannot be parsed is answered with ErrorData, as every other error is, and so is one without `Host`
-    or with several (RFC 9112 §3.2). A head has a limit and a timeout. And a client that closes its half of the
-    connection after a request still gets the answer.
+    (RFC 9112 §3.2) or with a header twice that counts once. A head has a limit and a timeout. And a client that closes
+    its half of the connection after a request still gets the answer.
     """
 
     tcp_limit: ClassVar[TcpLimit] = TcpLimit(None)
