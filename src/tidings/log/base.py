@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError
 from tidings.log.newest import Newest
+from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import NO_PATHS, PathSet
@@ -190,6 +191,8 @@ AppendDone = Callable[[int | LogError], None]
 """Called once per batch: with the offset of its first event, from which the others count up, or with the error."""
 ReadDone = Callable[[Page | LogError], None]
 """Called once per read, with the page or with the error."""
+RevokeDone = Callable[[Revocation | LogError], None]
+"""Called once per revocation: with the row of the table, or with the reason why it is not stored yet."""
 Tail = Callable[[Sequence[Record]], None]
 """Called with every committed batch of any publisher, in log order."""
 
@@ -223,6 +226,8 @@ class Log(Protocol):
     - **Operations.** `operations` is derived from all events ever appended, in log order, and up to date when
       `AppendDone` is called: trimming removes nothing from it. Ended operations are forgotten according to `Retention`.
       A crash may set a live operation back to its newest progress event.
+    - **Revocations.** A revocation is in `revocations` when `revoke` returns, even if it cannot be stored; then
+      `maintain` tries again to store it. One that `RevokeDone` reported as stored survives like an event.
     - **Newest.** `newest` and reads agree: the newest event of a key is readable as long as `newest` lists it, however
       far the range was trimmed.
     - **Threading.** One thread with one event loop makes all calls, and all callbacks run on it. The caller passes the
@@ -239,6 +244,10 @@ class Log(Protocol):
     @property
     def operations(self) -> OperationTable:
         """The operations: their lives and their status."""
+
+    @property
+    def revocations(self) -> RevocationTable:
+        """The credentials that no longer count."""
 
     @property
     def epoch(self) -> str:
@@ -268,6 +277,13 @@ class Log(Protocol):
 
     def read(self, query: Query, done: ReadDone) -> None:
         """Read forward and call `done` with a page."""
+
+    def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
+        """Add `revocation` to `revocations`, store it, and call `done`.
+
+        Raises:
+            LimitExceeded: There are too many; see `RevocationTable.add`.
+        """
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """Return the offset up to which durable events on `paths` after `after` may be missing, or None."""

@@ -16,6 +16,7 @@ from tidings.log.base import (
     ReadDone,
     Record,
     Retention,
+    RevokeDone,
     Tail,
 )
 from tidings.log.clock_jumps import ClockJumps
@@ -23,6 +24,7 @@ from tidings.log.epochs import Epoch, Epochs
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
 from tidings.log.retention import RetainedRow, RetentionSweeper
+from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.trim_marks import TrimMarks
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.operations.table import OperationTable
@@ -194,6 +196,7 @@ class MemoryLog:
         self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone]] = deque()
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
+        self._revocations = RevocationTable()
         self._jumps = ClockJumps()
         self._now_ns = 0
         self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention, self._jumps)
@@ -207,6 +210,11 @@ class MemoryLog:
     def operations(self) -> OperationTable:
         """See `Log.operations`."""
         return self._operations
+
+    @property
+    def revocations(self) -> RevocationTable:
+        """See `Log.revocations`."""
+        return self._revocations
 
     @property
     def epoch(self) -> str:
@@ -285,6 +293,12 @@ class MemoryLog:
         records = list(islice(following, MAX_READ_EVENTS))
         return records, records[-1].offset if len(records) == MAX_READ_EVENTS else query.until
 
+    def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
+        """See `Log.revoke`."""
+        added = self._revocations.add(revocation)
+        self._revocations.discard_changes()
+        done(added)
+
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
         return self._trim_marks.above(after, paths)
@@ -319,6 +333,8 @@ class MemoryLog:
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         self._now_ns = now_ns
+        self._revocations.expire(now_ns)
+        self._revocations.discard_changes()
         more = self._newest.expire(now_ns)
         more = self._operations.expire(now_ns, self._jumps.adjust) or more
         self._operations.discard_changes()

@@ -4,8 +4,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tidings.exceptions import LogError
-from tidings.log.base import AppendDone, EventToAppend, KnownEvent, Log, LogStatistics, Query, ReadDone, Tail
+from tidings.log.base import (
+    AppendDone,
+    EventToAppend,
+    KnownEvent,
+    Log,
+    LogStatistics,
+    Query,
+    ReadDone,
+    RevokeDone,
+    Tail,
+)
 from tidings.log.newest import Newest
+from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
@@ -73,6 +84,11 @@ class FaultyLog:
         return self._log.operations
 
     @property
+    def revocations(self) -> RevocationTable:
+        """See `Log.revocations`."""
+        return self._log.revocations
+
+    @property
     def epoch(self) -> str:
         """See `Log.epoch`."""
         return self._log.epoch
@@ -119,6 +135,10 @@ class FaultyLog:
             done(self._read_errors.pop(0))
         else:
             self._log.read(query, done)
+
+    def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
+        """See `Log.revoke`."""
+        self._log.revoke(revocation, done)
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""

@@ -11,6 +11,7 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogReadOnly, LogTooNew
 from tidings.log.base import Retention
+from tidings.log.revocations import Revocation
 from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.log.sqlite.inspect import info, verify
 from tidings.protocol.codes import error_data
@@ -94,6 +95,22 @@ def test_newer_schema_is_refused(sqlite: SqliteHarness, folder: Path) -> None:
     assert str(SCHEMA_VERSION + 1) in str(error)
     with pytest.raises(LogTooNew):
         verify(folder)
+
+
+def test_log_of_version_2_is_checked_as_it_is_and_migrated_on_opening(sqlite: SqliteHarness, folder: Path) -> None:
+    log = sqlite.open_at(folder)
+    sqlite.append(log, EventFactory()("data:update", "a"))
+    sqlite.close_one(log)
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE revocations")
+        connection.execute("PRAGMA user_version = 2")
+    assert verify(folder).faults == ()
+    log = sqlite.open_at(folder)
+    log.revoke(Revocation(kind="subject", name="ada", issued_before_ns=1), lambda row: None)
+    assert (log.head, len(log.revocations)) == (1, 1)
+    sqlite.close_one(log)
+    assert verify(folder).faults == ()
+    assert info(folder).schema == SCHEMA_VERSION
 
 
 def overwrite_pages(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
+from tidings.log.revocations import Revocation
 from tidings.log.sqlite.database import FILE, connect
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import NO_PATHS, Path, PathSet
@@ -122,6 +123,35 @@ class TestLockedFile:
         sqlite.settle()
         assert done == [1]
         assert sqlite.open_at(folder).head == 1
+
+    def test_revocation_counts_before_the_file_is_free(self, sqlite: SqliteHarness, folder: FilePath) -> None:
+        log = sqlite.open_at(folder)
+        done: list[Revocation | LogError] = []
+        row = Revocation(kind="subject", name="ada", issued_before_ns=1)
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.revoke(row, done.append)
+            log.revoke(row, done.append)
+            assert log.revocations.find("subject", "ada") == row
+            assert done == []
+            other.execute("ROLLBACK")
+        sqlite.settle()
+        assert done == [row, row]
+
+    def test_revocation_that_is_not_stored_in_time_is_stored_later(
+        self, sqlite: SqliteHarness, folder: FilePath, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tidings.log.sqlite.log.MAX_BUSY_S", 0.05)
+        log = sqlite.open_at(folder)
+        done: list[Revocation | LogError] = []
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.revoke(Revocation(kind="subject", name="ada", issued_before_ns=1), done.append)
+            sqlite.settle()
+            assert [type(result) for result in done] == [LogBusy]
+            assert log.revocations.find("subject", "ada") is not None
+        sqlite.maintain(log, make.now_ns)
+        assert len(sqlite.crash(log, Retention()).revocations) == 1
 
     def test_close_reports_a_batch_that_cannot_be_stored(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)

@@ -9,6 +9,7 @@ import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.log.base import EventToAppend, Retention
+from tidings.log.revocations import Revocation
 from tidings.log.sqlite import set_aside
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes, verify
@@ -54,6 +55,20 @@ def query(folder: Path, sql: str) -> list[tuple[object, ...]]:
 def operation(action: str, operation_id: str, **more: object) -> EventToAppend:
     data = json.dumps({"operation_id": operation_id, **more}).encode()
     return make(f"operation:{action}", operation_id, data=data)
+
+
+def test_damaged_revocation_is_set_aside_and_others_stay(sqlite: SqliteHarness, folder: Path) -> None:
+    log = sqlite.open_at(folder)
+    for name in ("ada", "bob"):
+        log.revoke(Revocation(kind="subject", name=name, issued_before_ns=1), lambda row: None)
+    sqlite.close_one(log)
+    change(folder, "UPDATE revocations SET issued_before_ns = 'soon' WHERE target = 'subject:ada'")
+    assert any("table revocations" in fault for fault in verify(folder).faults)
+    log = sqlite.open_at(folder)
+    assert [row.name for row in log.revocations] == ["bob"]
+    sqlite.close_one(log)
+    assert query(folder, "SELECT target FROM revocations") == [("subject:bob",)]
+    assert query(folder, "SELECT source FROM set_aside") == [("revocations",)]
 
 
 def fill(sqlite: SqliteHarness, folder: Path, events: int = 10) -> None:

@@ -14,8 +14,11 @@ from tidings.protocol.message_types import EventClass, SlotEffect
 FILE = "log.db"
 APPLICATION_ID = 0x7469_6431
 """ASCII "tid1": marks the file as a log of tidings (PRAGMA application_id)."""
-SCHEMA_VERSION = 2
-"""Version of the tables. Version 1 had no operations; such a file is migrated when it is opened for writing."""
+SCHEMA_VERSION = 3
+"""Version of the tables. Version 1 had no operations, version 2 no revocations; such a file is migrated when it is
+opened for writing. An older program does not open it: it would accept what is revoked."""
+_SCHEMA_WITH_OPERATIONS = 2
+_SCHEMA_WITH_REVOCATIONS = 3
 
 # Tables.
 
@@ -30,6 +33,11 @@ CREATE TABLE names (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, history BLOB
 INSERT INTO meta VALUES ('operations_to', 0);
 """
 # In `meta`: `operations_to` is the offset up to which every event is reflected in the rows of `operations`.
+_REVOCATIONS = """
+CREATE TABLE revocations (target TEXT PRIMARY KEY, issued_before_ns INTEGER NOT NULL, kept_until_ns INTEGER)
+    WITHOUT ROWID;
+"""
+# `target`: `credential:` and its id, or `subject:` and its name.
 _MIGRATION = """
 ALTER TABLE events ADD COLUMN producer_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE events ADD COLUMN lease_s REAL NOT NULL DEFAULT 0;
@@ -220,9 +228,11 @@ def open_database(path: Path) -> sqlite3.Connection:
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LogReadOnly(f"{path}: the file system cannot keep a write-ahead log")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
+            operations = f"{_MIGRATION} {_OPERATIONS}" if version < _SCHEMA_WITH_OPERATIONS else ""
             connection.executescript(
-                f"BEGIN IMMEDIATE; {_MIGRATION} {_OPERATIONS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {operations} {_REVOCATIONS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
     except LogError:
         connection.close()
@@ -254,9 +264,15 @@ def _create(path: Path) -> None:
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create the tables of a new log."""
     connection.executescript(
-        f"BEGIN; {_TABLES} {_OPERATIONS}"
+        f"BEGIN; {_TABLES} {_OPERATIONS} {_REVOCATIONS}"
         f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
+
+
+def has_revocations(connection: sqlite3.Connection) -> bool:
+    """Return whether a log has the table of revocations; one that was not opened for writing since may lack it."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version >= _SCHEMA_WITH_REVOCATIONS
 
 
 def replace_file(source: Path, target: Path) -> None:

@@ -23,10 +23,12 @@ from tidings.log.base import (
     ReadDone,
     Record,
     Retention,
+    RevokeDone,
     Scheduler,
     Tail,
 )
 from tidings.log.newest import Newest
+from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.sqlite.checkpointer import Checkpointer
 from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, is_busy, to_log_error
@@ -49,6 +51,12 @@ MAX_BUSY_S = 5.0
 class _PendingAppend(msgspec.Struct):
     batch: Sequence[EventToAppend]
     done: AppendDone
+    deadline: float
+
+
+class _PendingRevocation(msgspec.Struct, frozen=True):
+    revocation: Revocation
+    done: RevokeDone
     deadline: float
 
 
@@ -87,6 +95,7 @@ class SqliteLog:
         self._path = folder / FILE
         self._disk_space = DiskSpaceGuard(self._data_dir, folder / f"{FILE}-wal")
         self._pending: _PendingAppend | None = None
+        self._revoking: list[_PendingRevocation] = []
         self._delivering = False
         self._is_displaced = False
         """Whether the file was missing when it was last looked for."""
@@ -120,6 +129,11 @@ class SqliteLog:
     def operations(self) -> OperationTable:
         """See `Log.operations`."""
         return self._state.operations
+
+    @property
+    def revocations(self) -> RevocationTable:
+        """See `Log.revocations`."""
+        return self._state.revocations
 
     @property
     def epoch(self) -> str:
@@ -252,6 +266,34 @@ class SqliteLog:
             return LogFull(f"{self._path}: the disk is full")
         return refused
 
+    # Revoking.
+
+    def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
+        """See `Log.revoke`."""
+        added = self._state.revocations.add(revocation)
+        if self._closed:
+            done(LogUnavailable(f"{self._path} is closed"))
+            return
+        self._revoking.append(_PendingRevocation(added, done, time.monotonic() + MAX_BUSY_S))
+        if len(self._revoking) == 1:
+            self._try_revoke()
+
+    def _try_revoke(self) -> None:
+        if not self._revoking:
+            return
+        refused: LogError | None = None
+        try:
+            self._check_file()
+            self._state.save_revocations()
+        except Exception as error:  # also OSError and MemoryError: the caller waits for a result
+            if not self._closed and is_busy(error) and time.monotonic() < self._revoking[0].deadline:
+                self._scheduler.call_later(RETRY_DELAY_S, self._try_revoke)
+                return
+            refused = self._write_error(error)
+        done, self._revoking = self._revoking, []
+        for pending in done:
+            pending.done(refused or pending.revocation)
+
     # Reading.
 
     def known(self, scope: str, event_id: str) -> KnownEvent | None:
@@ -319,6 +361,7 @@ class SqliteLog:
         self._closed = True
         self._checkpointer.stop()
         self._try_append()  # a waiting batch is tried once more, and its outcome reported
+        self._try_revoke()
         try:
             self._state.close()
         except Exception as error:  # such as a full disk: the write-ahead log stays, and the next opening reads it

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from functools import cache
 
-from tidings.log.sqlite.database import create_tables
+from tidings.log.sqlite.database import create_tables, has_revocations
 from tidings.log.sqlite.set_aside import TABLE
 
 Schema = dict[tuple[str, str], object]
@@ -13,7 +13,9 @@ Schema = dict[tuple[str, str], object]
 
 def foreign_schema(connection: sqlite3.Connection) -> list[str]:
     """Return the differences between a log's schema and that of a new one."""
-    found, expected = _read_schema(connection), _new_schema()
+    found, expected = _read_schema(connection), dict(_new_schema())
+    if not has_revocations(connection):  # not migrated yet
+        expected.pop(("table", "revocations"))
     found.pop(("table", TABLE), None)
     faults = [f"the {type} {name!r} is not part of a log" for type, name in found if (type, name) not in expected]
     faults += [f"the {type} {name!r} is missing" for type, name in expected if (type, name) not in found]

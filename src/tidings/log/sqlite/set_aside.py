@@ -20,7 +20,7 @@ _CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (number INTEGER PRIMARY KEY, at TEXT NOT NULL, source TEXT NOT NULL,
     reason TEXT NOT NULL, content TEXT NOT NULL)
 """
-_KEYS = {"events": "offset", "operations": "number", "names": "name"}
+_KEYS = {"events": "offset", "operations": "number", "names": "name", "revocations": "target"}
 """The tables whose rows are set aside, and the column that identifies a row."""
 _MESSAGEPACK = ("status", "history")
 """Columns of MessagePack."""

@@ -11,11 +11,13 @@ from typing import TypeVar
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
+from tidings.log.revocations import RevocationTable
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
 from tidings.log.sqlite.queries import SqliteRows, find_last_before, read_page
 from tidings.log.sqlite.saved_clock import SavedClock
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
+from tidings.log.sqlite.saved_revocations import SavedRevocations
 from tidings.log.sqlite.schema_check import foreign_schema
 from tidings.log.sqlite.set_aside import LostEvent, SetAside, is_text_error, reading_any_text
 from tidings.log.trim_marks import TrimMarks
@@ -51,6 +53,7 @@ class SqliteState:
         self._connection = connection
         self.newest = retention.new_newest()
         self.operations = retention.new_operations()
+        self.revocations = RevocationTable()
         self._trim_marks = TrimMarks()
         self._clock = SavedClock(connection)
         self.jumps = self._clock.jumps
@@ -72,6 +75,8 @@ class SqliteState:
         self._restore_trim_marks()
         self._saved_operations = SavedOperations(connection, self.operations, self.set_aside)
         self._saved_operations.restore(self.newest)
+        self._saved_revocations = SavedRevocations(connection, self.revocations, self.set_aside)
+        self._saved_revocations.restore()
         self.epochs = Epochs(read_epochs(connection))
         self.now_ns = 0
         """The hub's clock at the last step of retention, nanoseconds since 1970; 0 before the first."""
@@ -133,6 +138,16 @@ class SqliteState:
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return records, size
+
+    def save_revocations(self) -> None:
+        """Save the changes of `revocations`.
+
+        Raises:
+            sqlite3.Error: They are not saved; the next step tries again.
+        """
+        with self._transaction():
+            self._saved_revocations.step()
+        self._saved_revocations.commit()
 
     # Reading.
 
@@ -213,6 +228,7 @@ class SqliteState:
     def expire(self, now_ns: int) -> bool:
         """Remove some entries that are too old from the tables in memory; return whether to continue."""
         more = self.newest.expire(now_ns)
+        self.revocations.expire(now_ns)
         self._sweeper.operations_bytes = self.operations.ended_bytes
         return self.operations.expire(now_ns, self.jumps.adjust) or more
 
@@ -221,6 +237,7 @@ class SqliteState:
         return (
             bool(self.set_aside.found)
             or self._saved_operations.is_due()
+            or self._saved_revocations.is_due()
             or self._clock.is_due()
             or self._sweeper.is_due(now_ns)
             or self.saved_index.is_due(self.head)
@@ -251,6 +268,7 @@ class SqliteState:
                 else:
                     self.saved_index.step(self.head)
                 self._save_marks()
+                self._saved_revocations.step()
                 self._clock.save(now_ns)
         except Exception:
             self._saved_operations.roll_back()
@@ -258,6 +276,7 @@ class SqliteState:
             self.saved_index.abandon()
             raise
         self._saved_operations.commit()
+        self._saved_revocations.commit()
         self._sweeper.commit()
         self._clock.commit()
         return self.is_due(now_ns)
@@ -322,6 +341,7 @@ class SqliteState:
                         self._sweeper.delete_released()
                 self.set_aside.step()
                 self._saved_operations.save(self.head)
+                self._saved_revocations.step()
                 self._save_marks()
                 self.saved_index.save(self.head)
                 self._clock.save(self.now_ns)

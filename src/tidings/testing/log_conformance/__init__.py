@@ -29,11 +29,12 @@ from tidings.testing.log_conformance.machine import check_against_model
 from tidings.testing.log_conformance.operations import OperationTests, ReopenedOperationTests
 from tidings.testing.log_conformance.reading import ReadTests
 from tidings.testing.log_conformance.retention import RetentionTests
+from tidings.testing.log_conformance.revocations import ReopenedRevocationTests, RevocationTests
 
 __all__ = ["DurableLogConformance", "LogConformance", "LogHarness"]
 
 
-class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests):
+class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests, RevocationTests):
     """Every guarantee of the port except durability. Needs a fixture `harness` that provides a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
@@ -43,5 +44,5 @@ class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests):
         check_against_model(harness, self.model_settings)
 
 
-class DurableLogConformance(LogConformance, DurabilityTests, ReopenedOperationTests):
+class DurableLogConformance(LogConformance, DurabilityTests, ReopenedOperationTests, ReopenedRevocationTests):
     """Every guarantee of the port, for a log that outlives its process."""
