@@ -54,7 +54,10 @@
     │   │   ├── UnknownSigningKey     no key of the hub has the token's `kid`
     │   │   ├── UnknownApiKey
     │   │   ├── ApiKeyExpired
-    │   │   └── CredentialRevoked
+    │   │   ├── CredentialRevoked
+    │   │   └── InvalidTicket
+    │   ├── CredentialInURL
+    │   ├── TooManyFailures           invalid credentials from one address
     │   ├── AuthenticationTimeout
     │   ├── AuthenticationUnavailable
     │   ├── InvalidGrant              the text is not a grant
@@ -72,6 +75,7 @@
     │   ├── Draining
     │   ├── TooManyConnections
     │   ├── RateLimited               a client that sends more than the hub serves for one connection
+    │   ├── TooManyRequests           a subject or an address that uses as much at a time as it may
     │   ├── Overloaded                the hub drops a client to keep its memory bounded
     │   ├── JobOverdue                a recurring job of the hub no longer runs
     │   └── InternalError
@@ -100,15 +104,18 @@ from tidings.exceptions.access import (
     ApiKeyExpired,
     AuthenticationTimeout,
     AuthenticationUnavailable,
+    CredentialInURL,
     CredentialRevoked,
     Forbidden,
     InvalidCredential,
     InvalidGrant,
+    InvalidTicket,
     InvalidToken,
     ReservedName,
     TokenExpired,
     TokenNotYetValid,
     TokenTooLarge,
+    TooManyFailures,
     Unauthenticated,
     UnknownApiKey,
     UnknownSigningKey,
@@ -189,6 +196,7 @@ from tidings.exceptions.server import (
     RequestTimeout,
     ServeError,
     TooManyConnections,
+    TooManyRequests,
     UnsupportedMediaType,
     UpgradeRequired,
     UrlTooLong,
@@ -207,6 +215,7 @@ __all__ = [
     "ConfigError",
     "ConnectionLost",
     "ContractError",
+    "CredentialInURL",
     "CredentialRevoked",
     "Draining",
     "EventIDReused",
@@ -229,6 +238,7 @@ __all__ = [
     "InvalidPath",
     "InvalidPayload",
     "InvalidPosition",
+    "InvalidTicket",
     "InvalidTimestamp",
     "InvalidToken",
     "InvalidTraceID",
@@ -271,6 +281,8 @@ __all__ = [
     "TokenTooLarge",
     "TooDeep",
     "TooManyConnections",
+    "TooManyFailures",
+    "TooManyRequests",
     "Unauthenticated",
     "UnknownApiKey",
     "UnknownChannel",

@@ -67,6 +67,22 @@ class UnknownApiKey(InvalidCredential, code="unknown_api_key"):
     """The hub has no such API key."""
 
 
+class InvalidTicket(InvalidCredential, code="invalid_ticket"):
+    """The ticket was used, has expired, or is from another hub."""
+
+
+class CredentialInURL(AccessError, code="credential_in_url"):
+    """The URL contains a secret other than a ticket."""
+
+
+class TooManyFailures(AccessError, code="too_many_failures"):
+    """Too many invalid credentials came from this address; try again after `retry_after_ms`."""
+
+    def __init__(self, message: str, *, retry_after_ms: int = 1000, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_ms = retry_after_ms
+
+
 class AuthenticationUnavailable(AccessError, code="authentication_unavailable"):
     """A JWKS or a forward-auth server, which the hub needs to verify the credential, does not answer."""
 

@@ -99,6 +99,14 @@ class RateLimited(HubError, code="rate_limited"):
     """The client sends more refused messages, Pings or small fragments than the hub serves for one connection."""
 
 
+class TooManyRequests(HubError, code="too_many_requests"):
+    """A subject or an address uses as much at a time as it may; try again after `retry_after_ms`."""
+
+    def __init__(self, message: str, *, retry_after_ms: int = 1000, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_ms = retry_after_ms
+
+
 class Overloaded(HubError, code="overloaded"):
     """The hub keeps too many incomplete messages, and dropped the largest."""
 

@@ -137,6 +137,13 @@ CODES: dict[str, ErrorCode] = {
             "Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.",
             close=4029,
         ),
+        _row(
+            exceptions.TooManyRequests,
+            429,
+            "Send fewer requests at a time, and try again after the time in `retry_after_ms`.",
+            close=1013,
+            recoverable=True,
+        ),
         _row(exceptions.Overloaded, 503, "Reconnect, and send whole messages.", close=1013, recoverable=True),
         _row(
             exceptions.JobOverdue,
@@ -167,6 +174,21 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.UnknownApiKey, 401, "Check the key, or ask the administrator of the hub for one.", close=4001),
         _row(exceptions.ApiKeyExpired, 401, "Ask the administrator of the hub for a new key.", close=4001),
         _row(exceptions.CredentialRevoked, 401, "Ask the administrator of the hub for a new one.", close=4001),
+        _row(exceptions.InvalidTicket, 401, "Get a new ticket (`POST /v1/tickets`) for each connection.", close=4001),
+        _row(
+            exceptions.CredentialInURL,
+            400,
+            "Send `Authorization: Bearer TOKEN`; in a browser `auth:token`, or a ticket (`POST /v1/tickets`). The "
+            "secret may be in logs now: replace it.",
+            close=4001,
+        ),
+        _row(
+            exceptions.TooManyFailures,
+            429,
+            "Correct the credential, and try again after the time in `retry_after_ms`.",
+            close=1013,
+            recoverable=True,
+        ),
         _row(exceptions.AuthenticationTimeout, 401, "Send `auth:token` as soon as `auth:required` comes.", close=4001),
         _row(
             exceptions.AuthenticationUnavailable,

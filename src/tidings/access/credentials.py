@@ -1,0 +1,71 @@
+"""The credential of a request: where a client may put it, and where it may not.
+
+A URL ends up in histories, logs of proxies and `Referer` headers, so the only secret in one is a ticket: it is valid
+once, for 30 s.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_plus
+
+from tidings.access.subjects import Credential
+from tidings.exceptions import CredentialInURL
+
+TICKET_PARAMETER: Final = "ticket"
+"""Query parameter with a ticket, for clients that cannot send headers: EventSource, and the WebSocket of browsers."""
+SECRET_PARAMETERS: Final = frozenset({"token", "access_token", "jwt", "api_key", "apikey", "authorization"})
+"""Query parameters in which other servers accept secrets (RFC 6750 §2.3 discourages `access_token`)."""
+_BEARER: Final = "bearer"
+
+
+def find_credential(headers: Mapping[str, str], query: str, *, cookie: str = "") -> Credential | None:
+    """Return the credential of a request: of `Authorization: Bearer`, of the query's ticket, or of a cookie.
+
+    Another scheme of `Authorization` is not for the hub: a proxy in front of it may ask for a password.
+
+    Args:
+        headers: Headers by lower-case name.
+        query: Query of the URL, without the `?`.
+        cookie: Name of the cookie that may hold a credential; "" for none.
+
+    Raises:
+        CredentialInURL: The query has a parameter for a secret other than a ticket.
+    """
+    check_query(query)
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == _BEARER and value.strip():
+        return Credential(value.strip(), "header")
+    tickets = [value for name, value in _pairs(query) if name == TICKET_PARAMETER and value]
+    if tickets:
+        return Credential(unquote_plus(tickets[-1]), "ticket")
+    found = _find_cookie(headers.get("cookie", ""), cookie) if cookie else ""
+    return Credential(found, "cookie") if found else None
+
+
+def check_query(query: str) -> None:
+    """Check that a URL's query holds no secret but a ticket.
+
+    Raises:
+        CredentialInURL: It has a parameter for one; the error does not contain its value.
+    """
+    for name, _ in _pairs(query):
+        if name.lower() in SECRET_PARAMETERS:
+            raise CredentialInURL(f"a credential in the URL: parameter `{name.lower()}`")
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return [(unquote_plus(name), value) for name, _, value in pairs]
+
+
+def _find_cookie(header: str, name: str) -> str:
+    """Return the value of a cookie (RFC 6265 §5.4), or "" where it is missing or sent twice with different values.
+
+    A page of a sibling domain can set a second cookie of the same name, and nothing shows which one is whose.
+    """
+    values = set()
+    for part in header.split(";"):
+        own, separator, value = part.strip().partition("=")
+        if separator and own == name:
+            values.add(value.strip().strip('"'))
+    return values.pop() if len(values) == 1 else ""
