@@ -7,11 +7,9 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from pathlib import Path
 from socket import socket as Socket
 from types import FrameType
 from typing import Any, Literal, NamedTuple, cast
@@ -19,7 +17,9 @@ from typing import Any, Literal, NamedTuple, cast
 import uvicorn
 
 from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
+from tidings.server.reloading import Reloaders
 from tidings.server.tcp_limit import TcpLimit
+from tidings.server.tls import TlsCertificate
 from tidings.server.websocket.upgrade import UpgradableHttpProtocol
 
 _MAX_PORT_ATTEMPTS = 8
@@ -38,8 +38,6 @@ _CANCEL_TIMEOUT_S = 1.0
 _STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
     _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
-
-_HANG_UP = "SIGHUP ignored: the server goes on, and SIGTERM stops it; options and certificates are read at the start"
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +175,7 @@ class DrainingServer(uvicorn.Server):
     and the process may exit with 0. Connections have half of the grace period to end by themselves; then the TCP
     connections of responses that go on are closed (an endless stream receives `http.disconnect`); at the end of the
     grace period everything else is cancelled and aborted. A second Ctrl-C ends the process immediately, as the signal
-    does by default. SIGHUP, which a closed terminal sends, is logged and changes nothing.
+    does by default. SIGHUP, which a closed terminal sends too, reloads what `reloaders` has.
     """
 
     def __init__(
@@ -202,7 +200,8 @@ class DrainingServer(uvicorn.Server):
             host: Address or name to listen on; "" stands for all interfaces.
             port: Port to listen on; 0 picks a free one.
             websocket: The result of `websocket_protocol`; without it, WebSockets are not served.
-            ssl_certfile: Certificate chain in PEM; with it the port speaks TLS.
+            ssl_certfile: Certificate chain in PEM; with it the port speaks TLS. It is read again when it changes, and
+                at SIGHUP.
             ssl_keyfile: Private key of the certificate, if the chain's file does not contain it.
             grace_s: Grace period of a drain in seconds, after which the rest is ended by force.
             on_ready: Called once the sockets listen and the application has started.
@@ -230,10 +229,11 @@ class DrainingServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # the application reads them, of the proxies that it trusts
-            ssl_certfile=ssl_certfile,
-            ssl_keyfile=ssl_keyfile,
         )
         super().__init__(config)
+        self.reloaders = Reloaders()
+        """What SIGHUP reloads."""
+        self._tls_files = None if ssl_certfile is None else (ssl_certfile, ssl_keyfile)
         self._grace_s = grace_s
         self._on_ready = on_ready
         self._on_drain = on_drain
@@ -280,6 +280,7 @@ class DrainingServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Wait for the end; uvicorn would check for it ten times per second."""
         while not await self.on_tick(0):
+            self.reloaders.reload_changed()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DATE_INTERVAL_S):
                     await self._wakeup.wait()
@@ -321,7 +322,7 @@ class DrainingServer(uvicorn.Server):
 
         def hang_up(number: int, frame: FrameType | None) -> None:
             # Not here: the signal may have interrupted a log line that holds the lock of its stream.
-            loop.call_soon_threadsafe(logger.warning, _HANG_UP)
+            loop.call_soon_threadsafe(self.reloaders.reload_all)
 
         # Not the loop's add_signal_handler: its handlers would wait for a busy loop.
         before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
@@ -337,19 +338,11 @@ class DrainingServer(uvicorn.Server):
         """Load the configuration, so that a bad certificate is found before a port is taken."""
         if self.config.loaded:
             return
-        for option in ("ssl_certfile", "ssl_keyfile"):
-            path = getattr(self.config, option)
-            # ssl's own error for a missing file does not name it.
-            if path is not None and not Path(path).is_file():
-                raise ConfigError(f"no such file: {os.fspath(path)!r}", option=option)
-        try:
-            self.config.load()
-        except ssl.SSLError as error:
-            raise ConfigError(
-                f"the certificate or its key cannot be used: {error.reason or error}",
-                option="ssl_certfile",
-                hint="Use PEM files, and the certificate's own key without a password.",
-            ) from error
+        tls = None if self._tls_files is None else TlsCertificate(*self._tls_files)
+        self.config.load()
+        if tls is not None:
+            self.config.ssl = tls.context
+            self.reloaders.on_reload("TLS certificate", tls.reload, files=tls.files)
 
     async def _call_on_drain(self) -> None:
         if self._on_drain is None:
