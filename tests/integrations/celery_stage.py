@@ -69,6 +69,10 @@ class Stage:
         """Return the result of a task."""
         return AsyncResult(task_id, app=self._app)
 
+    def revoke(self, task_id: str) -> None:
+        """Revoke a task by Celery, and wait until a worker has taken note of it."""
+        assert self._app.control.revoke(task_id, reply=True, limit=1, timeout=TIMEOUT_S)
+
     def operation(self, operation_id: str) -> dict[str, Any]:
         """Return an operation from the hub; an empty dictionary if the hub does not have it."""
         try:

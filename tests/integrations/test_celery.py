@@ -120,12 +120,13 @@ class TestCancelling:
         busy = served.send("waiting", str(tmp_path / "began"), str(gate))
         until((tmp_path / "began").exists)
         task_id = served.send("touch", str(tmp_path / "ran"))
-        stage.result(task_id).revoke()
-        expired = served.send("touch", str(tmp_path / "ran"), expires=0.01)
+        stage.revoke(task_id)
+        expired = served.send("touch", str(tmp_path / "ran"), expires=0)  # before a worker can receive it
         gate.touch()
         stage.wait_for(busy, "complete")
         assert stage.wait_for(task_id, "cancelled")["reason"] == "revoked"
         assert stage.wait_for(expired, "cancelled")["reason"] == "it expired in the queue"
+        assert not (tmp_path / "ran").exists()
 
     def test_cancelled_task_on_a_thread_stops_at_its_next_report(self, stage: Stage, tmp_path: Path) -> None:
         with Worker(stage, "threads", pool="threads", log=tmp_path / "log"), Sender(stage, "threads") as sender:
