@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import weakref
+from collections.abc import Callable
 from contextlib import suppress
 
 from tidings.exceptions import OperationCancelled
@@ -10,6 +12,10 @@ from tidings.producer.options import RefuseCancel
 from tidings.producer.outcome import Cancelled
 from tidings.producer.sanitize import MAX_REASON_CHARS, text
 from tidings.protocol.messages import CancelAnswer, CancelPush
+
+
+def _no_task() -> None:
+    """Stand in for the reference to a task."""
 
 
 class CancellationState:
@@ -24,7 +30,8 @@ class CancellationState:
 
     def __init__(self, refuse: RefuseCancel | None) -> None:
         self._refuse = refuse
-        self._task: asyncio.Task[object] | None = None
+        # Weak: a task that has ended holds its exception, and that the block which it interrupted.
+        self._task: Callable[[], asyncio.Task[object] | None] = _no_task
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._requests_before = 0
@@ -69,9 +76,10 @@ class CancellationState:
             OperationCancelled: This thread is to stop.
         """
         thread = threading.get_ident()
-        if self._task is not None and thread == self._loop_thread:
+        task = self._task()
+        if task is not None and thread == self._loop_thread:
             # Cancelling the task interrupts the body, unless the body has not yielded to the loop since.
-            if self._task_interrupted or asyncio.current_task(self._loop) is not self._task:
+            if self._task_interrupted or asyncio.current_task(self._loop) is not task:
                 return
         elif thread in self._interrupted_threads and at_loop:
             raise self.exception()
@@ -83,17 +91,19 @@ class CancellationState:
 
     def enter_task(self) -> None:
         """Record the running task as the body of the operation."""
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
+        self._task = _no_task if task is None else weakref.ref(task)
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._requests_before = 0 if self._task is None else self._task.cancelling()
+        self._requests_before = 0 if task is None else task.cancelling()
 
     def leave_task(self) -> bool:
         """Forget the task; return whether its cancellation is due to this operation alone."""
-        task, self._task, self._loop = self._task, None, None
+        task, self._task, self._loop = self._task(), _no_task, None
         return self._task_interrupted and task is not None and task.uncancel() <= self._requests_before
 
     def _cancel_task(self) -> None:
-        if self._task is not None and not self._task_interrupted and self._loop_thread not in self._interrupted_threads:
+        task = self._task()
+        if task is not None and not self._task_interrupted and self._loop_thread not in self._interrupted_threads:
             self._task_interrupted = True
-            self._task.cancel(self.exception().message)
+            task.cancel(self.exception().message)

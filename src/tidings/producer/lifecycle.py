@@ -173,6 +173,8 @@ class OperationLifecycle:
     def leave(self, error: BaseException | None) -> None:
         """End a live operation whose block was left, by `error` or normally."""
         if not self.is_live and not self._must_start:
+            if self.is_finished:
+                RUNTIME.remove(self)  # the first try may have been interrupted
             return
         decided: End | None = None
         try:

@@ -5,7 +5,6 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
 from tidings.producer.lifecycle import OperationLifecycle
@@ -229,9 +228,7 @@ class Operation(ProgressTracker):
             self.__exit__(type(error), error, None)
             raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         try:
             self._leave_block()
         finally:
@@ -243,19 +240,18 @@ class Operation(ProgressTracker):
         self._lifecycle.cancellation.enter_task()
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the block.
+    def _leave_async(self, error: BaseException | None) -> BaseException | None:
+        """See `ProgressTracker`: OperationCancelled, if the body was cancelled because the operation was.
 
-        Raises:
-            OperationCancelled: The body was cancelled because the operation was, and for no other reason; compare the
-                TimeoutError of `asyncio.timeout`. In all other cases CancelledError passes.
+        And for no other reason; compare the TimeoutError of `asyncio.timeout`. Else CancelledError passes.
         """
         ours_alone = self._lifecycle.cancellation.leave_task()
-        self.__exit__(kind, error, traceback)
-        if ours_alone and isinstance(error, asyncio.CancelledError):
-            raise self._lifecycle.cancellation.exception() from error
+        self._leave(error)
+        if not ours_alone or not isinstance(error, asyncio.CancelledError):
+            return None
+        cancelled = self._lifecycle.cancellation.exception()
+        cancelled.__cause__ = error
+        return cancelled
 
     def __call__(self, function: F) -> F:
         """Decorate `function`: each call is an operation with these arguments. See `tidings.operation`.

@@ -2,10 +2,11 @@
 
 import math
 import operator
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Any, Never, Self, SupportsIndex, TypeVar, overload
+from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, cast, overload
 
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, plan_of, share_of, weight_of
@@ -13,6 +14,8 @@ from tidings.producer.progress_tree import ProgressNode, SharedState, count_text
 from tidings.producer.sanitize import text
 
 T = TypeVar("T")
+R = TypeVar("R")
+_Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], R]
 
 _BLOCKS: ContextVar[tuple["ProgressTracker", ...]] = ContextVar("tidings blocks", default=())
 """The operations and steps in whose blocks this code runs, the innermost last. A block may be left before those that
@@ -29,6 +32,60 @@ def length_of(rows: object) -> float | None:
         return operator.length_hint(rows) or None
     except Exception:  # for the same reason
         return None
+
+
+class _Leaving(Exception):
+    """The end of one block of an operation or step; the `__exit__` that `_BlockEnd` provides.
+
+    An exception (that of Ctrl-C) may arrive before the first line of any function in Python, also of an `__exit__`. It
+    does not arrive before `BaseException.__new__`, in C, has kept the arguments: the block is left when this object is
+    freed, with the traceback of the exception that arrived.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        tracker, _, error, _ = self.args
+        tracker._leave(error)
+        self.args = ()  # without them, nothing is left to do
+
+    def __del__(self) -> None:
+        if self.args:
+            self._leave()
+
+    def __bool__(self) -> bool:
+        """Return False: the exception that left the block passes."""
+        return False
+
+
+class _AsyncLeaving(_Leaving):
+    """The end of one asynchronous block; the `__aexit__` that `_BlockEnd` provides."""
+
+    def _leave(self) -> None:
+        tracker, _, error, _ = self.args
+        self._raised = tracker._leave_async(error)
+        self.args = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        if self._raised is not None:
+            raise self._raised
+        return
+        yield
+
+
+class _BlockEnd(Generic[R]):
+    """An `__exit__` or `__aexit__` that leaves its block even if an exception arrives before its first line.
+
+    Args:
+        leaving: Class whose construction leaves the block.
+    """
+
+    def __init__(self, leaving: type[_Leaving]) -> None:
+        self._leaving = leaving
+
+    def __get__(self, tracker: "ProgressTracker | None", kind: object = None) -> _Exit[R]:
+        return cast(_Exit[R], self._leaving if tracker is None else partial(self._leaving, tracker))
 
 
 class ProgressTracker:
@@ -160,6 +217,9 @@ class ProgressTracker:
 
     # Blocks.
 
+    __exit__ = _BlockEnd[None](_Leaving)
+    __aexit__ = _BlockEnd[Awaitable[None]](_AsyncLeaving)
+
     def _enter_block(self) -> None:
         _BLOCKS.set((*_BLOCKS.get(), self))
 
@@ -170,6 +230,15 @@ class ProgressTracker:
                 _BLOCKS.set(blocks[:index] + blocks[index + 1 :])
                 return
         # The block was left in another context, as by the finalizer of a generator.
+
+    def _leave(self, error: BaseException | None) -> None:
+        """End the block of this operation or step, which `error` has left; it may be called again for the same end."""
+        raise NotImplementedError
+
+    def _leave_async(self, error: BaseException | None) -> BaseException | None:
+        """End the asynchronous block of this operation or step; return the exception to raise, if not `error`."""
+        self._leave(error)
+        return None
 
 
 class Step(ProgressTracker):
@@ -215,19 +284,12 @@ class Step(ProgressTracker):
         self._enter_block()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._leave_block()
-        self._node.leave(finished=error is None)
-
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    def _leave(self, error: BaseException | None) -> None:
+        self._leave_block()
+        self._node.leave(finished=error is None)
 
     def begin(self) -> None:
         """Begin the step, where a `with` block does not fit; without effect if it is running.
