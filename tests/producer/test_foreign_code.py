@@ -176,7 +176,7 @@ def test_redact_may_wait_for_another_thread_that_reports(reported: Reported, par
     op = tidings.operation("Redacted", redact=redact)
     op.begin()
     with op.step("part", weight=0):
-        pass
+        until(lambda: done or part != "progress")  # on the sampling thread
     op.log("line")
     op.complete(result=1)
     assert done == [True]
@@ -308,6 +308,49 @@ def test_count_of_any_type_does_not_prevent_progress_and_end(reported: Reported,
             step.progress(count, "still here")
             assert op.reading().message == "still here"
     assert reported.kinds(op.id) == ["start", "complete"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_count_may_wait_for_another_thread_that_reports(reported: Reported) -> None:
+    class Count:
+        def __float__(self) -> float:
+            done.append(report_elsewhere(lambda: op.log("from another thread")))
+            return 5.0
+
+        __radd__ = lambda self, other: self  # noqa: E731
+
+    done: list[bool] = []
+    count: Any = Count()
+    with tidings.operation("Count", total=10) as op:
+        op.advance(count)
+        assert op.percent == 50
+        op.progress(count)
+        assert op.reading().progress == 50
+    assert done == [True] * len(done)
+    assert len(done) >= 2
+
+
+@pytest.mark.usefixtures("patient")
+def test_log_handler_of_an_error_may_wait_for_another_thread_that_reports(reported: Reported) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            done.append(report_elsewhere(lambda: op.percent))
+
+    done: list[bool] = []
+    handler = Handler()
+    logger = logging.getLogger("tidings")
+    op = tidings.start("Import", redact=lambda payload: {**payload, "level": 7} if "level" in payload else payload)
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    DIAGNOSTICS._reported.clear()
+    try:
+        op.log("line")
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+    op.complete()
+    assert done == [True]
 
 
 def broken_rows() -> Iterator[str]:

@@ -66,6 +66,7 @@ def test_interrupt_at_each_line_of_tidings_loses_and_doubles_nothing(reported: R
     assert {id: found for id, found in kinds.items() if found[0] != "start" or len(found) != 2} == {}
     assert reported.kinds("last") == ["start", "complete"]
 
+
 INTERRUPTED_AT_THE_END = """
 import asyncio, gc
 

@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from tidings.producer.signals import SIGNALS_DEFERRED, DeferSignals, SigtermHandler
+from tidings.producer.signals import CALLS_DEFERRED, DeferCalls, SigtermHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -53,7 +53,7 @@ def test_other_handler_that_raises_ends_operations_first(handler: SigtermHandler
 def test_handler_waits_for_the_deferred_region(handler: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     handler.install()
-    with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+    with CALLS_DEFERRED, CALLS_DEFERRED.region:
         signal.raise_signal(signal.SIGTERM)
         done.append("reported")
     assert done == ["reported", "the job's own"]
@@ -105,12 +105,12 @@ def test_install_from_another_thread_has_no_effect(handler: SigtermHandler) -> N
 
 def test_action_outside_the_region_runs_immediately() -> None:
     done: list[str] = []
-    DeferSignals().run(lambda: done.append("now"))
+    DeferCalls().run(lambda: done.append("now"))
     assert done == ["now"]
 
 
 def test_action_inside_the_region_runs_at_its_outermost_end() -> None:
-    deferred, done = DeferSignals(), list[str]()
+    deferred, done = DeferCalls(), list[str]()
     with deferred, deferred.region:
         with deferred, deferred.region:
             deferred.run(lambda: done.append("first"))
@@ -120,7 +120,7 @@ def test_action_inside_the_region_runs_at_its_outermost_end() -> None:
 
 
 def test_deferred_action_may_raise() -> None:
-    deferred = DeferSignals()
+    deferred = DeferCalls()
 
     def leave() -> None:
         raise SystemExit(3)
@@ -134,7 +134,7 @@ def test_deferred_action_may_raise() -> None:
 
 
 def test_region_of_another_thread_defers_nothing() -> None:
-    deferred, done = DeferSignals(), list[str]()
+    deferred, done = DeferCalls(), list[str]()
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:

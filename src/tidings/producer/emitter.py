@@ -25,7 +25,7 @@ from tidings.producer.event_sink import EventSink, NullSink, OnCancel
 from tidings.producer.options import Redact, Settings, number_of
 from tidings.producer.outcome import Completed, End, Failed
 from tidings.producer.sanitize import jsonable, read, text
-from tidings.producer.signals import SIGNALS_DEFERRED
+from tidings.producer.signals import CALLS_DEFERRED
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
     LogLevel,
@@ -95,12 +95,12 @@ class OperationEmitter:
         """Claim the operation: the hub then fails it if the process dies, and sends cancel requests to `on_cancel`."""
         lease_s = number_of(lease_s, "reading lease_s=")
         lease_s = None if lease_s is None else min(_MAX_LEASE_S, max(_MIN_LEASE_S, float(lease_s)))
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+        with CALLS_DEFERRED, CALLS_DEFERRED.region:
             self.sink.hold(self._id, lease_s=lease_s, trace_id=self.trace_id, on_cancel=on_cancel)
 
     def release(self) -> None:
         """Give up the claim once the hub has the terminal event."""
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+        with CALLS_DEFERRED, CALLS_DEFERRED.region:
             self.sink.release(self._id)
 
     def start(
@@ -190,7 +190,7 @@ class OperationEmitter:
 
     def send(self, event: BuiltEvent) -> None:
         """Send an event, and then raise its `error`."""
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+        with CALLS_DEFERRED, CALLS_DEFERRED.region:
             self.put(event)
         if event.error is not None:
             raise event.error

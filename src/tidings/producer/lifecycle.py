@@ -20,7 +20,7 @@ from tidings.producer.progress_tree import ProgressNode, ProgressReporter, Share
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.sampler import SAMPLER
 from tidings.producer.sanitize import text
-from tidings.producer.signals import SIGNALS_DEFERRED
+from tidings.producer.signals import CALLS_DEFERRED
 from tidings.producer.tracing import current_trace_id
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.messages import CancelAnswer, CancelPush
@@ -154,7 +154,7 @@ class OperationLifecycle:
             self._send_if_live(event)
 
     def _send_if_live(self, event: BuiltEvent) -> None:
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region, self._shared.lock.guard():
+        with CALLS_DEFERRED, CALLS_DEFERRED.region, self._shared.lock.guard():
             if self._unsent_start is not None:
                 self._put_start(self._unsent_start)
             if self.state in ("queued", "running"):
@@ -204,7 +204,7 @@ class OperationLifecycle:
                         return
                     self._decide(end)
                 else:
-                    with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region, self._shared.lock.guard():
+                    with CALLS_DEFERRED, CALLS_DEFERRED.region, self._shared.lock.guard():
                         self._put_end(self._unsent_end)
         finally:
             if self.outcome is not None and self.is_finished:
@@ -220,7 +220,7 @@ class OperationLifecycle:
         finally:
             total_s = time.monotonic() - self._began_s
             event = self._emitter.end(end, total_s)
-            with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region, self._shared.lock.guard():
+            with CALLS_DEFERRED, CALLS_DEFERRED.region, self._shared.lock.guard():
                 if self._unsent_start is not None:
                     self._put_start(self._unsent_start)
                 # Without a call in between: code that interrupts this one may end the operation, too.
@@ -259,7 +259,7 @@ class OperationLifecycle:
                 if before != "queued":
                     self._claim()
                 event = self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps))
-                with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region, self._shared.lock.guard():
+                with CALLS_DEFERRED, CALLS_DEFERRED.region, self._shared.lock.guard():
                     # An end, a fork or an earlier try may have been faster.
                     if self.state == before:
                         self.outcome = self._decided = None
@@ -396,7 +396,7 @@ class OperationLifecycle:
             self._taken += 1
             number = self._taken
         event = self._emitter.progress(payload)
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region, self._shared.lock.guard():
+        with CALLS_DEFERRED, CALLS_DEFERRED.region, self._shared.lock.guard():
             if self.state == "running" and number > self._sent:  # a newer one may have overtaken it
                 if self._unsent_start is not None:
                     self._put_start(self._unsent_start)

@@ -17,7 +17,7 @@ from tidings.protocol.paths import check_key
 DISABLED_VARIABLE = "TIDINGS_DISABLED"
 """Environment variable that switches reporting off, unless it is 0."""
 
-_MAX_INTEGER = 1 << 63
+MAX_INTEGER = 1 << 63
 """Integers from here on become floats: a quotient of them may overflow."""
 
 Plan = Sequence["str | tuple[str, float]"] | Mapping[str, float]
@@ -174,11 +174,11 @@ def number_of(value: Any, what: str) -> float | None:
     A number may be of another library, whose comparisons and sums return something else, as those of an array.
     """
     kind = type(value)
-    if value is None or kind is float or (kind is int and abs(value) < _MAX_INTEGER):
+    if value is None or kind is float or (kind is int and abs(value) < MAX_INTEGER):
         return value  # type: ignore[no-any-return]
     try:
         number = float(value)
-        return int(number) if number.is_integer() and abs(number) < _MAX_INTEGER else number
+        return int(number) if number.is_integer() and abs(number) < MAX_INTEGER else number
     except KeyboardInterrupt:
         raise
     except BaseException as error:

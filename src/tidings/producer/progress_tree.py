@@ -10,7 +10,7 @@ from typing import Any
 
 from tidings.client.deferring_lock import BoundedLock
 from tidings.producer.diagnostics import log_errors
-from tidings.producer.options import countable, number_of
+from tidings.producer.options import MAX_INTEGER, countable
 from tidings.producer.sanitize import text
 from tidings.protocol.payloads import OperationProgressData
 
@@ -164,7 +164,7 @@ class ProgressNode:
         self.total = self._total_given
         """Number of units; None if unknown."""
         self.count: float = 0
-        """Number of completed units; `advance` adds anything, see `plain_count`."""
+        """Number of completed units: an int, perhaps a large one, or a float, perhaps NaN. See `plain_count`."""
         self.reported: float | None = None
         """Share that the job reported; NaN after `indeterminate`."""
         self.message: str | None = None
@@ -309,10 +309,13 @@ class ProgressNode:
         return (self.plain_count(), *(count for step in self.active for count in step.counts()))
 
     def plain_count(self) -> float:
-        """Return the count as a plain number: `advance` adds anything, and an array counts nothing."""
-        count = number_of(self.count, "reading a count")
-        if count is None:
-            count = self.count = 0
+        """Return the count as a number that quotients do not overflow; 0 for one beyond all floats."""
+        count = self.count
+        if type(count) is int and abs(count) >= MAX_INTEGER:
+            try:
+                return float(count)
+            except OverflowError:
+                count = self.count = 0
         return count
 
     def text(self, now_s: float) -> str:

@@ -4,6 +4,7 @@ import atexit
 import sys
 import threading
 import time
+from functools import partial
 from typing import Protocol
 
 from tidings.client.url import resolve_hub_url
@@ -14,7 +15,7 @@ from tidings.producer.options import is_disabled
 from tidings.producer.outbox.outbox import Outbox, call_before_restart
 from tidings.producer.outcome import Cancelled, End, Failed, end_of
 from tidings.producer.sampler import SAMPLER, Sampled
-from tidings.producer.signals import REASON, SIGNALS_DEFERRED, SigtermHandler
+from tidings.producer.signals import CALLS_DEFERRED, REASON, SigtermHandler
 
 CLOSE_S = 2.0
 """Time that the end of a process may wait for all of its hubs together, in seconds."""
@@ -99,13 +100,13 @@ class ProducerRuntime:
     def flush(self, timeout_s: float = CLOSE_S) -> int:
         """Wait until the hubs have all events; return the number of events that they do not have."""
         deadline = time.monotonic() + timeout_s
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+        with CALLS_DEFERRED, CALLS_DEFERRED.region:
             return sum(sink.flush(max(0.0, deadline - time.monotonic())) for sink in list(self._sinks.values()))
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Flush, and close the connections; the next operation opens a new one."""
         deadline = time.monotonic() + timeout_s
-        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+        with CALLS_DEFERRED, CALLS_DEFERRED.region:
             sinks, self._sinks = list(self._sinks.values()), {}
             return sum(sink.close(max(0.0, deadline - time.monotonic())) for sink in sinks)
 
@@ -151,7 +152,7 @@ class ProducerRuntime:
 
     def reset_after_fork(self) -> None:
         """Start empty in a forked child: the parent reports the operations that run in it."""
-        SIGNALS_DEFERRED.reset()
+        CALLS_DEFERRED.reset()
         self.sigterm.remove()
         running, self._running = self.running, {}
         # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
@@ -173,7 +174,8 @@ class ProducerRuntime:
 
 def _open(address: str, token: str | None) -> EventSink:
     def report_error(error: TidingsError) -> None:
-        DIAGNOSTICS.report_error(error, address)
+        # Handlers of the job's logging run then, and must not while this thread holds the lock of an operation.
+        CALLS_DEFERRED.run(partial(DIAGNOSTICS.report_error, error, address))
 
     return Outbox(address, token=token, on_error=report_error)
 

@@ -18,24 +18,32 @@ REASON = "SIGTERM"
 """Reason of operations that SIGTERM ends."""
 
 
-class DeferSignals:
-    """A reentrant region in which the main thread defers the work of signal handlers: `with it, it.region:`.
+class _DeferredCalls(ThreadMark):
+    """The calls that one thread has deferred."""
 
-    It runs the deferred work at the end of the outermost block. No exception can leave the thread in the region.
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Callable[[], None]] = []
+
+
+class DeferCalls:
+    """A reentrant region in which a thread defers calls of the job's code: `with it, it.region:`.
+
+    Such are the work of signal handlers, and what reports an error of the hub. The thread makes them at the end of the
+    outermost block. No exception can leave the thread in the region.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Leave the region, as a forked child does whose parent's main thread was inside."""
-        self._mark = ThreadMark()
-        self._deferred: list[Callable[[], None]] = []
+        """Leave the region, as a forked child does whose parent's thread was inside."""
+        self._calls = _DeferredCalls()
 
     @property
     def region(self) -> AbstractContextManager[object]:
         """The region for this thread. Enter it after this object, as in `with deferred, deferred.region:`."""
-        return self._mark.region
+        return self._calls.region
 
     def __enter__(self) -> Self:
         return self
@@ -43,22 +51,20 @@ class DeferSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        while self._deferred and _in_main_thread() and not self._mark.is_set:
-            self._deferred.pop(0)()
+        calls = self._calls
+        while calls.waiting and not calls.is_set:
+            calls.waiting.pop(0)()
 
-    def run(self, action: Callable[[], None]) -> None:
-        """Run `action` now, or when the main thread leaves the region. For handlers, so in the main thread."""
-        if self._mark.is_set:
-            self._deferred.append(action)
+    def run(self, call: Callable[[], None]) -> None:
+        """Make `call` now, or when this thread leaves the region."""
+        calls = self._calls
+        if calls.is_set:
+            calls.waiting.append(call)
         else:
-            action()
+            call()
 
 
-def _in_main_thread() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
-
-
-SIGNALS_DEFERRED = DeferSignals()
+CALLS_DEFERRED = DeferCalls()
 """The region of this process."""
 
 
@@ -112,7 +118,7 @@ class SigtermHandler:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = True
-        SIGNALS_DEFERRED.run(lambda: self._terminate(number, frame))
+        CALLS_DEFERRED.run(lambda: self._terminate(number, frame))
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, cast, overload
 
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
-from tidings.producer.options import Plan, plan_of, share_of, weight_of
+from tidings.producer.options import Plan, number_of, plan_of, share_of, weight_of
 from tidings.producer.progress_tree import ProgressNode, SharedState, count_text
 from tidings.producer.sanitize import text
 
@@ -32,6 +32,11 @@ def length_of(rows: object) -> float | None:
         return operator.length_hint(rows) or None
     except Exception:  # for the same reason
         return None
+
+
+def _plain(n: Any) -> float:
+    """Return a number of another type as a plain one: its code must not run where the count is read, under a lock."""
+    return number_of(0 + n, "advance") or 0
 
 
 class _Leaving(Exception):
@@ -115,7 +120,8 @@ class ProgressTracker:
         """
         # Under the GIL one addition of a plain number is not interrupted; a lock would cost four times as much.
         try:
-            self._node.count += n
+            kind = type(n)
+            self._node.count += n if kind is int or kind is float else _plain(n)
         except Exception as error:
             DIAGNOSTICS.log_fault("advance", error)
         if self._shared.alert:
@@ -381,7 +387,8 @@ class LoopCounter:
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
-        self._node.count = self._start + n
+        kind = type(n)
+        self._node.count = self._start + (n if kind is int or kind is float else _plain(n))
         if self.shared.alert:
             self.shared.attend(False)
 

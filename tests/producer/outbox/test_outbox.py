@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 import pytest
@@ -110,6 +111,12 @@ def test_outbox_starts_no_thread_before_the_first_event() -> None:
     assert "tidings outbox" not in [thread.name for thread in threading.enumerate()]
     assert outbox.close() == 0
     assert not log_line(outbox, 1)
+
+
+@pytest.mark.parametrize("on_error", ["log", lambda: None])
+def test_on_error_that_cannot_be_called_is_refused_at_construction(on_error: Any) -> None:
+    with pytest.raises(TypeError, match="invalid on_error"):
+        Outbox("ws://127.0.0.1:1/ws", on_error=on_error)
 
 
 def test_outbox_with_an_invalid_url_raises() -> None:

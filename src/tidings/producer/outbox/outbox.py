@@ -31,6 +31,7 @@ from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import CommandRefused, ConfigError, ContractError, LogBusy, TidingsError
+from tidings.producer.options import check_hook
 from tidings.producer.outbox.claims import OnCancel, OnLost
 from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import OutboxStatistics, PendingEvents
@@ -110,6 +111,7 @@ class Outbox:
 
     Raises:
         ConfigError: `url`, `token` or `lease_s` is invalid.
+        TypeError: `on_error` is not a function of one argument.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Outbox:
         options: LinkOptions | None = None,
         contract: Contract | None = None,
     ) -> None:
+        check_hook("on_error", on_error, "the error")
         self._url = resolve_hub_url(url)
         options = options or LinkOptions(wait_for_hub=True)
         token = read_token(token if token is not None else options.token, os.environ)
