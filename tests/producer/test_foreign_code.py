@@ -176,7 +176,7 @@ def test_redact_may_wait_for_another_thread_that_reports(reported: Reported, par
     op = tidings.operation("Redacted", redact=redact)
     op.begin()
     with op.step("part", weight=0):
-        until(lambda: done or part != "progress")  # on the sampling thread
+        until(lambda: bool(done) or part != "progress")  # on the sampling thread
     op.log("line")
     op.complete(result=1)
     assert done == [True]
