@@ -120,6 +120,7 @@ TEXTS = {
     "+ deploy --password hunter2 --now": "+ deploy --password REDACTED --now",
     "token ghp_0123456789abcdefghijABCDEFGHIJ012345": "token REDACTED",
     "key sk-proj-0123456789abcdefABCDEF": "key REDACTED",
+    f"sent tdk_abcdefg2_{'abcdefghijklmnopqrstuvwxyz' * 2} 42%": "sent REDACTED 42%",
     "slack xoxb-0123456789-abcdef": "slack REDACTED",
     "id AKIAIOSFODNN7EXAMPLE": "id REDACTED",
     "jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl": "jwt REDACTED",
@@ -148,6 +149,7 @@ KEPT_TEXTS = [
     "-----BEGIN CERTIFICATE-----",
     "cd /srv && cp -p a b",
     "zip the files; 7z is not found - ldap server (port 389) is up",
+    "revoked the key tdk_abcdefg2 of ci",
     "is it done? see the key below & wait",
 ]
 
@@ -162,6 +164,7 @@ TOKENS = [
     *(prefix + LETTERS for prefix in PREFIXES),
     *(prefix + LETTERS.upper() for prefix in ("AKIA", "ASIA", "AGE-SECRET-KEY-1")),
     f"SG.{LETTERS}.{LETTERS}",
+    f"tdk_abcdefg2_{'abcdefghijklmnopqrstuvwxyz' * 2}",
     f"eyJ{LETTERS}.eyJ{LETTERS}.{LETTERS}",
 ]
 NAMES = (

@@ -16,17 +16,18 @@ _HOMES = {
     "tidings.contract.loading": "load_contract",
     "tidings.exceptions": """
         AccessError AddressInUse AddressUnavailable ApiKeyExpired AuthenticationTimeout AuthenticationUnavailable
-        BinaryMessage ClientError CommandRefused ConfigError ConnectionLost ContractError CredentialRevoked Draining
-        EventIDReused Forbidden HandshakeRefused HeadTooLarge HubClosed HubError HubUnreachable InternalError
-        InvalidCommand InvalidContract InvalidCredential InvalidEnvelope InvalidEventID InvalidGrant InvalidJSON
-        InvalidKey InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidToken
-        InvalidTraceID InvalidUTF8 JobOverdue LimitExceeded LogBusy LogCorrupt LogError LogForeign LogFull LogInUse
-        LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported
-        OperationCancelled OperationError OperationExists OperationFenced OperationFinished OperationUnknown
-        OriginRefused Overloaded PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ReservedName
-        ServeError TidingsError TokenExpired TokenNotYetValid TokenTooLarge TooDeep TooManyConnections Unauthenticated
-        UnknownApiKey UnknownChannel UnknownSigningKey UnknownType UnsupportedMediaType UpgradeRequired UrlTooLong
-        WrongAlgorithm WrongAudience WrongChannel WrongIssuer
+        BinaryMessage ClientError CommandRefused ConfigError ConnectionLost ContractError CredentialInURL
+        CredentialRevoked Draining EventIDReused Forbidden HandshakeRefused HeadTooLarge HubClosed HubError
+        HubUnreachable InsecureAddress InternalError InvalidCommand InvalidContract InvalidCredential InvalidEnvelope
+        InvalidEventID InvalidGrant InvalidJSON InvalidKey InvalidKeyFile InvalidLicense InvalidParameter InvalidPath
+        InvalidPayload InvalidPosition InvalidTicket InvalidTimestamp InvalidToken InvalidTraceID InvalidUTF8 JobOverdue
+        LicenseExpired LicenseNotYetValid LicenseOfAnotherKey LimitExceeded LogBusy LogCorrupt LogError LogForeign
+        LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound
+        NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced OperationFinished
+        OperationUnknown OriginRefused Overloaded PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout
+        ReservedName ServeError TidingsError TokenExpired TokenNotYetValid TokenTooLarge TooDeep TooManyConnections
+        TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType
+        UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -61,16 +62,19 @@ if TYPE_CHECKING:
         ApiKeyExpired as ApiKeyExpired, AuthenticationTimeout as AuthenticationTimeout,
         AuthenticationUnavailable as AuthenticationUnavailable, BinaryMessage as BinaryMessage,
         ClientError as ClientError, CommandRefused as CommandRefused, ConfigError as ConfigError,
-        ConnectionLost as ConnectionLost, ContractError as ContractError, CredentialRevoked as CredentialRevoked,
-        Draining as Draining, EventIDReused as EventIDReused, Forbidden as Forbidden,
-        HandshakeRefused as HandshakeRefused, HeadTooLarge as HeadTooLarge, HubClosed as HubClosed,
-        HubError as HubError, HubUnreachable as HubUnreachable, InternalError as InternalError,
-        InvalidCommand as InvalidCommand, InvalidContract as InvalidContract, InvalidCredential as InvalidCredential,
-        InvalidEnvelope as InvalidEnvelope, InvalidEventID as InvalidEventID, InvalidGrant as InvalidGrant,
-        InvalidJSON as InvalidJSON, InvalidKey as InvalidKey, InvalidParameter as InvalidParameter,
-        InvalidPath as InvalidPath, InvalidPayload as InvalidPayload, InvalidPosition as InvalidPosition,
-        InvalidTimestamp as InvalidTimestamp, InvalidToken as InvalidToken, InvalidTraceID as InvalidTraceID,
-        InvalidUTF8 as InvalidUTF8, JobOverdue as JobOverdue, LimitExceeded as LimitExceeded, LogBusy as LogBusy,
+        ConnectionLost as ConnectionLost, ContractError as ContractError, CredentialInURL as CredentialInURL,
+        CredentialRevoked as CredentialRevoked, Draining as Draining, EventIDReused as EventIDReused,
+        Forbidden as Forbidden, HandshakeRefused as HandshakeRefused, HeadTooLarge as HeadTooLarge,
+        HubClosed as HubClosed, HubError as HubError, HubUnreachable as HubUnreachable,
+        InsecureAddress as InsecureAddress, InternalError as InternalError, InvalidCommand as InvalidCommand,
+        InvalidContract as InvalidContract, InvalidCredential as InvalidCredential, InvalidEnvelope as InvalidEnvelope,
+        InvalidEventID as InvalidEventID, InvalidGrant as InvalidGrant, InvalidJSON as InvalidJSON,
+        InvalidKey as InvalidKey, InvalidKeyFile as InvalidKeyFile, InvalidLicense as InvalidLicense,
+        InvalidParameter as InvalidParameter, InvalidPath as InvalidPath, InvalidPayload as InvalidPayload,
+        InvalidPosition as InvalidPosition, InvalidTicket as InvalidTicket, InvalidTimestamp as InvalidTimestamp,
+        InvalidToken as InvalidToken, InvalidTraceID as InvalidTraceID, InvalidUTF8 as InvalidUTF8,
+        JobOverdue as JobOverdue, LicenseExpired as LicenseExpired, LicenseNotYetValid as LicenseNotYetValid,
+        LicenseOfAnotherKey as LicenseOfAnotherKey, LimitExceeded as LimitExceeded, LogBusy as LogBusy,
         LogCorrupt as LogCorrupt, LogError as LogError, LogForeign as LogForeign, LogFull as LogFull,
         LogInUse as LogInUse, LogReadOnly as LogReadOnly, LogTooNew as LogTooNew, LogUnavailable as LogUnavailable,
         MethodNotAllowed as MethodNotAllowed, MissingExtra as MissingExtra, NotAHub as NotAHub, NotFound as NotFound,
@@ -81,9 +85,10 @@ if TYPE_CHECKING:
         RateLimited as RateLimited, RequestError as RequestError, RequestTimeout as RequestTimeout,
         ReservedName as ReservedName, ServeError as ServeError, TidingsError as TidingsError,
         TokenExpired as TokenExpired, TokenNotYetValid as TokenNotYetValid, TokenTooLarge as TokenTooLarge,
-        TooDeep as TooDeep, TooManyConnections as TooManyConnections, Unauthenticated as Unauthenticated,
-        UnknownApiKey as UnknownApiKey, UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey,
-        UnknownType as UnknownType, UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
+        TooDeep as TooDeep, TooManyConnections as TooManyConnections, TooManyFailures as TooManyFailures,
+        TooManyRequests as TooManyRequests, Unauthenticated as Unauthenticated, UnknownApiKey as UnknownApiKey,
+        UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey, UnknownType as UnknownType,
+        UnsafeFile as UnsafeFile, UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
         UrlTooLong as UrlTooLong, WrongAlgorithm as WrongAlgorithm, WrongAudience as WrongAudience,
         WrongChannel as WrongChannel, WrongIssuer as WrongIssuer,
     )

@@ -10,12 +10,11 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from tidings.cli.app import load_command
 from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import FAILED, exit_codes_epilog
-from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
+from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder
 from tidings.cli.units import describe_size, ordinal
-from tidings.exceptions import ConfigError, LogCorrupt, LogForeign
+from tidings.exceptions import LogCorrupt, LogForeign
 from tidings.log.sqlite import backup as sqlite_backup
 from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
@@ -34,26 +33,11 @@ data = typer.Typer(
     help="Inspect, verify, back up and restore the data of a hub.",
 )
 
-DataOption = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="Data folder of the hub.", show_default=False)
-]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        envvar=f"{VARIABLE_PREFIX}CONFIG",
-        help="TOML file of the hub's options.",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 
 @data.command(cls=PlainCommand)
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what a log holds; works while a hub uses it."""
-    found = inspect.info(_folder(data, config))
+    found = inspect.info(find_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
@@ -69,7 +53,7 @@ def verify(
 ) -> None:
     """Verify that a log, or a copy of one, is intact; the exit code is 1 if it is not."""
     with _hints_for(path):
-        found = inspect.verify(_folder(data, config) if path is None else path)
+        found = inspect.verify(find_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
         if found.faults:
@@ -93,7 +77,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a log to a file; works while a hub uses it."""
-    made = sqlite_backup.backup(_folder(data, config), target)
+    made = sqlite_backup.backup(find_folder(data, config), target)
     typer.echo(format_json(made) + "\n" if as_json else format_text(made), nl=False)
 
 
@@ -106,7 +90,7 @@ def restore(
 ) -> None:
     """Restore a copy into a data folder, which must be empty or not exist."""
     with _hints_for(source):
-        restored = sqlite_backup.restore(source, _folder(data, config))
+        restored = sqlite_backup.restore(source, find_folder(data, config))
     typer.echo(format_json(restored) + "\n" if as_json else format_text(restored), nl=False)
 
 
@@ -125,21 +109,6 @@ def _hints_for(copy: Path | None) -> Iterator[None]:
         if copy is not None:
             error.hint = "Name a copy that `tidings data backup` made, or a data folder."
         raise
-
-
-def _folder(data: str | None, config: Path | None) -> Path:
-    """Return the data folder that `tidings serve` would use with the same options.
-
-    Raises:
-        ConfigError: The hub would use none, or the configuration cannot be used.
-    """
-    given = {"--data": data, "--config": None if config is None else str(config)}
-    arguments = [text for flag, value in given.items() if value is not None for text in (flag, value)]
-    with load_command("serve").make_context("serve", arguments) as ctx:
-        folder = resolve(ctx).settings.data
-    if folder is None:
-        raise ConfigError("this hub keeps its log in memory", option="data", hint="Pass a data folder with --data.")
-    return folder
 
 
 Record = LogInfo | Verification | Backup | Restored

@@ -61,6 +61,7 @@
     │   ├── AuthenticationTimeout
     │   ├── AuthenticationUnavailable
     │   ├── InvalidGrant              the text is not a grant
+    │   ├── LicenseExpired            the license of the hub: nothing is published
     │   └── ReservedName              the name belongs to the hub
     ├── LogError                      the log cannot serve a request
     │   ├── LogInUse
@@ -92,6 +93,12 @@
     │   └── PublishTimeout
     ├── OperationCancelled            raised in a job whose operation is cancelled
     ├── ConfigError
+    │   ├── InsecureAddress           a hub without authentication on an address that other machines can reach
+    │   ├── InvalidKeyFile            the file of the API keys is damaged, or cannot be read or written
+    │   ├── InvalidLicense            the license, or its public key, is damaged or cannot be read
+    │   ├── LicenseOfAnotherKey       signed with another key than the one that the hub trusts
+    │   ├── LicenseNotYetValid
+    │   └── UnsafeFile                a file of secrets that other users can read or change
     ├── InvalidContract               an event type that no contract can hold
     └── MissingExtra
 
@@ -107,10 +114,16 @@ from tidings.exceptions.access import (
     CredentialInURL,
     CredentialRevoked,
     Forbidden,
+    InsecureAddress,
     InvalidCredential,
     InvalidGrant,
+    InvalidKeyFile,
+    InvalidLicense,
     InvalidTicket,
     InvalidToken,
+    LicenseExpired,
+    LicenseNotYetValid,
+    LicenseOfAnotherKey,
     ReservedName,
     TokenExpired,
     TokenNotYetValid,
@@ -119,6 +132,7 @@ from tidings.exceptions.access import (
     Unauthenticated,
     UnknownApiKey,
     UnknownSigningKey,
+    UnsafeFile,
     WrongAlgorithm,
     WrongAudience,
     WrongIssuer,
@@ -225,6 +239,7 @@ __all__ = [
     "HubClosed",
     "HubError",
     "HubUnreachable",
+    "InsecureAddress",
     "InternalError",
     "InvalidCommand",
     "InvalidContract",
@@ -234,6 +249,8 @@ __all__ = [
     "InvalidGrant",
     "InvalidJSON",
     "InvalidKey",
+    "InvalidKeyFile",
+    "InvalidLicense",
     "InvalidParameter",
     "InvalidPath",
     "InvalidPayload",
@@ -244,6 +261,9 @@ __all__ = [
     "InvalidTraceID",
     "InvalidUTF8",
     "JobOverdue",
+    "LicenseExpired",
+    "LicenseNotYetValid",
+    "LicenseOfAnotherKey",
     "LimitExceeded",
     "LogBusy",
     "LogCorrupt",
@@ -288,6 +308,7 @@ __all__ = [
     "UnknownChannel",
     "UnknownSigningKey",
     "UnknownType",
+    "UnsafeFile",
     "UnsupportedMediaType",
     "UpgradeRequired",
     "UrlTooLong",

@@ -1,6 +1,6 @@
 """Errors of access: who someone is, and what they may do."""
 
-from tidings.exceptions.base import TidingsError
+from tidings.exceptions.base import ConfigError, TidingsError
 
 
 class AccessError(TidingsError, code="access_denied"):
@@ -97,3 +97,31 @@ class InvalidGrant(AccessError, code="invalid_grant"):
 
 class ReservedName(AccessError, code="reserved_name"):
     """The name belongs to the hub."""
+
+
+class UnsafeFile(ConfigError, code="unsafe_file"):
+    """Other users can read or change a file that holds secrets or decides on access."""
+
+
+class InvalidKeyFile(ConfigError, code="invalid_key_file"):
+    """The file of the API keys is damaged, or cannot be read or written."""
+
+
+class InsecureAddress(ConfigError, code="insecure_address"):
+    """A hub without authentication may not listen on an address that other machines can reach."""
+
+
+class LicenseExpired(AccessError, code="license_expired"):
+    """The license of the hub has expired: nothing is published, and after the grace nothing is read."""
+
+
+class InvalidLicense(ConfigError, code="invalid_license"):
+    """The license, or the public key that verifies it, is damaged or cannot be read."""
+
+
+class LicenseOfAnotherKey(ConfigError, code="license_key_mismatch"):
+    """The license was signed with another key than the one that the hub trusts."""
+
+
+class LicenseNotYetValid(ConfigError, code="license_not_yet_valid"):
+    """The license begins later, or the hub's clock is wrong."""

@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "lenient": ("on", "true", True),
     "tls_cert": ("/c.pem", '"/c.pem"', Path("/c.pem")),
     "tls_key": ("/k.pem", '"/k.pem"', Path("/k.pem")),
+    "keys": ("/k.jsonl", '"/k.jsonl"', Path("/k.jsonl")),
     "allow_origin": ("https://a,https://b", '["https://a", "https://b"]', ("https://a", "https://b")),
     "allow_host": ("hub,hub.example.com", '["hub", "hub.example.com"]', ("hub", "hub.example.com")),
     "trusted_proxy": ("10.0.0.0/8,::1", '["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import platformdirs
 import typer
 
+from tidings.access.key_file import KEY_FILE
 from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, size, text
 from tidings.exceptions import ConfigError
 from tidings.hub.config import HubConfig
@@ -87,6 +88,9 @@ class ServeSettings:
     tls_key: Annotated[
         Path | None, About(path("FILE"), "Private key, where the certificate's file does not hold it.", _ACCESS)
     ] = None
+    keys: Annotated[
+        Path | None, About(path("FILE"), "File of the API keys. Default: keys.jsonl in the data folder.", _ACCESS)
+    ] = None
     allow_origin: Annotated[
         tuple[str, ...], About(text("ORIGIN"), "Web origin whose pages may connect; repeatable.", _ACCESS)
     ] = ()
@@ -126,6 +130,11 @@ class ServeSettings:
     log_level: Annotated[str, About(choice("debug", "info", "warning", "error"), "Lowest level to log.", _LOGS)] = (
         "info"
     )
+
+    @property
+    def key_file(self) -> Path | None:
+        """File of the API keys; None for a hub without a data folder that names none."""
+        return self.keys or (None if self.data is None else self.data / KEY_FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,7 +154,7 @@ const (
 	ErrorCodeRequestTimeout = "request_timeout"
 	// ErrorCodeUpgradeRequired: Connect with a WebSocket client, through a proxy that forwards upgrades.
 	ErrorCodeUpgradeRequired = "upgrade_required"
-	// ErrorCodeOriginRefused: Allow the page's origin: `tidings serve --allow-origin URL`.
+	// ErrorCodeOriginRefused: Allow the page's origin, or the hub's name: `tidings serve --allow-origin URL`, `--allow-host NAME`.
 	ErrorCodeOriginRefused = "origin_refused"
 	// ErrorCodeLogError: See the hub's log.
 	ErrorCodeLogError = "log_error"
@@ -182,12 +182,60 @@ const (
 	ErrorCodeTooManyConnections = "too_many_connections"
 	// ErrorCodeRateLimited: Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.
 	ErrorCodeRateLimited = "rate_limited"
+	// ErrorCodeTooManyRequests: Send fewer requests at a time, and try again after the time in `retry_after_ms`.
+	ErrorCodeTooManyRequests = "too_many_requests"
 	// ErrorCodeOverloaded: Reconnect, and send whole messages.
 	ErrorCodeOverloaded = "overloaded"
 	// ErrorCodeJobOverdue: Read the cause in the hub's log; restart the hub if it remains.
 	ErrorCodeJobOverdue = "job_overdue"
 	// ErrorCodeInternal: Try again; if the error remains, report it with the hub's log.
 	ErrorCodeInternal = "internal"
+	// ErrorCodeAccessDenied: Ask the administrator of the hub.
+	ErrorCodeAccessDenied = "access_denied"
+	// ErrorCodeForbidden: Ask the administrator of the hub for a grant.
+	ErrorCodeForbidden = "forbidden"
+	// ErrorCodeUnauthenticated: Send `Authorization: Bearer TOKEN`, or `auth:token` over WebSocket.
+	ErrorCodeUnauthenticated = "unauthenticated"
+	// ErrorCodeInvalidCredential: Get a new token or API key, and connect again.
+	ErrorCodeInvalidCredential = "invalid_credential"
+	// ErrorCodeInvalidToken: Send the token as it was issued, without quotes or blanks.
+	ErrorCodeInvalidToken = "invalid_token"
+	// ErrorCodeTokenTooLarge: Put fewer claims into the token.
+	ErrorCodeTokenTooLarge = "token_too_large"
+	// ErrorCodeTokenExpired: Get a new token, and connect again.
+	ErrorCodeTokenExpired = "token_expired"
+	// ErrorCodeTokenNotYetValid: Correct the clock of the issuer or of the hub.
+	ErrorCodeTokenNotYetValid = "token_not_yet_valid"
+	// ErrorCodeWrongAudience: Ask the issuer for a token for this hub.
+	ErrorCodeWrongAudience = "wrong_audience"
+	// ErrorCodeWrongIssuer: Get a token from an issuer that the hub trusts.
+	ErrorCodeWrongIssuer = "wrong_issuer"
+	// ErrorCodeWrongAlgorithm: Sign the token with an algorithm that the hub accepts.
+	ErrorCodeWrongAlgorithm = "wrong_algorithm"
+	// ErrorCodeUnknownSigningKey: Get a new token: the issuer may have rotated its keys.
+	ErrorCodeUnknownSigningKey = "unknown_signing_key"
+	// ErrorCodeUnknownAPIKey: Check the key, or ask the administrator of the hub for one.
+	ErrorCodeUnknownAPIKey = "unknown_api_key"
+	// ErrorCodeAPIKeyExpired: Ask the administrator of the hub for a new key.
+	ErrorCodeAPIKeyExpired = "api_key_expired"
+	// ErrorCodeCredentialRevoked: Ask the administrator of the hub for a new one.
+	ErrorCodeCredentialRevoked = "credential_revoked"
+	// ErrorCodeInvalidTicket: Get a new ticket (`POST /v1/tickets`) for each connection.
+	ErrorCodeInvalidTicket = "invalid_ticket"
+	// ErrorCodeCredentialInURL: Send `Authorization: Bearer TOKEN`; in a browser `auth:token`, or a ticket (`POST /v1/tickets`). The secret may be in logs now: replace it.
+	ErrorCodeCredentialInURL = "credential_in_url"
+	// ErrorCodeTooManyFailures: Correct the credential, and try again after the time in `retry_after_ms`.
+	ErrorCodeTooManyFailures = "too_many_failures"
+	// ErrorCodeAuthenticationTimeout: Send `auth:token` as soon as `auth:required` comes.
+	ErrorCodeAuthenticationTimeout = "authentication_timeout"
+	// ErrorCodeAuthenticationUnavailable: Try again: a server that the hub asks about credentials does not answer.
+	ErrorCodeAuthenticationUnavailable = "authentication_unavailable"
+	// ErrorCodeInvalidGrant: Write an action and a path, such as `read operations/acme.*`.
+	ErrorCodeInvalidGrant = "invalid_grant"
+	// ErrorCodeReservedName: Choose another name: those of the hub begin with `tidings`.
+	ErrorCodeReservedName = "reserved_name"
+	// ErrorCodeLicenseExpired: Ask the administrator of the hub to renew its license.
+	ErrorCodeLicenseExpired = "license_expired"
 )
 
 // Codes with which a hub closes a WebSocket.

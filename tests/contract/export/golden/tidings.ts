@@ -124,7 +124,7 @@ export const ErrorCode = {
   REQUEST_TIMEOUT: "request_timeout",
   /** Connect with a WebSocket client, through a proxy that forwards upgrades. */
   UPGRADE_REQUIRED: "upgrade_required",
-  /** Allow the page's origin: `tidings serve --allow-origin URL`. */
+  /** Allow the page's origin, or the hub's name: `tidings serve --allow-origin URL`, `--allow-host NAME`. */
   ORIGIN_REFUSED: "origin_refused",
   /** See the hub's log. */
   LOG_ERROR: "log_error",
@@ -152,12 +152,62 @@ export const ErrorCode = {
   TOO_MANY_CONNECTIONS: "too_many_connections",
   /** Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes. */
   RATE_LIMITED: "rate_limited",
+  /** Send fewer requests at a time, and try again after the time in `retry_after_ms`. */
+  TOO_MANY_REQUESTS: "too_many_requests",
   /** Reconnect, and send whole messages. */
   OVERLOADED: "overloaded",
   /** Read the cause in the hub's log; restart the hub if it remains. */
   JOB_OVERDUE: "job_overdue",
   /** Try again; if the error remains, report it with the hub's log. */
   INTERNAL: "internal",
+  /** Ask the administrator of the hub. */
+  ACCESS_DENIED: "access_denied",
+  /** Ask the administrator of the hub for a grant. */
+  FORBIDDEN: "forbidden",
+  /** Send `Authorization: Bearer TOKEN`, or `auth:token` over WebSocket. */
+  UNAUTHENTICATED: "unauthenticated",
+  /** Get a new token or API key, and connect again. */
+  INVALID_CREDENTIAL: "invalid_credential",
+  /** Send the token as it was issued, without quotes or blanks. */
+  INVALID_TOKEN: "invalid_token",
+  /** Put fewer claims into the token. */
+  TOKEN_TOO_LARGE: "token_too_large",
+  /** Get a new token, and connect again. */
+  TOKEN_EXPIRED: "token_expired",
+  /** Correct the clock of the issuer or of the hub. */
+  TOKEN_NOT_YET_VALID: "token_not_yet_valid",
+  /** Ask the issuer for a token for this hub. */
+  WRONG_AUDIENCE: "wrong_audience",
+  /** Get a token from an issuer that the hub trusts. */
+  WRONG_ISSUER: "wrong_issuer",
+  /** Sign the token with an algorithm that the hub accepts. */
+  WRONG_ALGORITHM: "wrong_algorithm",
+  /** Get a new token: the issuer may have rotated its keys. */
+  UNKNOWN_SIGNING_KEY: "unknown_signing_key",
+  /** Check the key, or ask the administrator of the hub for one. */
+  UNKNOWN_API_KEY: "unknown_api_key",
+  /** Ask the administrator of the hub for a new key. */
+  API_KEY_EXPIRED: "api_key_expired",
+  /** Ask the administrator of the hub for a new one. */
+  CREDENTIAL_REVOKED: "credential_revoked",
+  /** Get a new ticket (`POST /v1/tickets`) for each connection. */
+  INVALID_TICKET: "invalid_ticket",
+  /**
+   * Send `Authorization: Bearer TOKEN`; in a browser `auth:token`, or a ticket (`POST /v1/tickets`). The secret may be in logs now: replace it.
+   */
+  CREDENTIAL_IN_URL: "credential_in_url",
+  /** Correct the credential, and try again after the time in `retry_after_ms`. */
+  TOO_MANY_FAILURES: "too_many_failures",
+  /** Send `auth:token` as soon as `auth:required` comes. */
+  AUTHENTICATION_TIMEOUT: "authentication_timeout",
+  /** Try again: a server that the hub asks about credentials does not answer. */
+  AUTHENTICATION_UNAVAILABLE: "authentication_unavailable",
+  /** Write an action and a path, such as `read operations/acme.*`. */
+  INVALID_GRANT: "invalid_grant",
+  /** Choose another name: those of the hub begin with `tidings`. */
+  RESERVED_NAME: "reserved_name",
+  /** Ask the administrator of the hub to renew its license. */
+  LICENSE_EXPIRED: "license_expired",
 } as const;
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
