@@ -1,0 +1,185 @@
+"""The keys of an issuer that publishes them as a JWK Set (RFC 7517 §5): fetched, kept, and replaced when they change.
+
+The state machine has no I/O and no clock of its own. It fetches the set when it starts, again and again after that,
+and when a token names a key that it does not have. While the server does not answer, the old keys stay valid for a
+time. Until the first set is there, every token is refused with `authentication_unavailable`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from tidings.access.fetching import Fetch, HttpAnswer, check_url
+from tidings.access.signing_keys import ALGORITHMS, InvalidKeyFile, SigningKey, parse_keys
+from tidings.access.tokens import KeysFound, TokenHeader, matching_keys
+from tidings.exceptions import AccessError, AuthenticationUnavailable
+from tidings.log.base import Scheduler
+
+DEFAULT_REFRESH_S: Final = 600.0
+"""Time between two fetches, in seconds: a key that its issuer withdraws is refused after it."""
+DEFAULT_MAX_STALE_S: Final = 86_400.0
+"""Time for which keys stay valid while the server does not answer, in seconds: providers announce a rotation a day
+ahead."""
+DEFAULT_COOLDOWN_S: Final = 30.0
+"""Shortest time between two fetches for unknown keys, in seconds, so that forged tokens cause no flood: as in `jose`
+(`cooldownDuration`, https://github.com/panva/jose)."""
+_MIN_RETRY_S: Final = 1.0
+_MAX_RETRY_S: Final = 60.0
+MAX_WAITING: Final = 1_000
+"""Tokens that wait for a fetch; further ones are refused with `authentication_unavailable`."""
+_ACCEPT: Final = {"accept": "application/jwk-set+json, application/json"}
+
+logger = logging.getLogger(__name__)
+
+
+class RemoteKeys:
+    """A `tidings.access.tokens.KeySource` over a JWK Set at a URL.
+
+    Args:
+        url: Address of the set.
+        fetch: Sends requests.
+        monotonic: Returns seconds of a clock that never goes back.
+        scheduler: The event loop.
+        algorithms: Algorithms that keys may have; those with a secret are left out, because a published secret is none.
+        refresh_s: See `DEFAULT_REFRESH_S`.
+        max_stale_s: See `DEFAULT_MAX_STALE_S`.
+        cooldown_s: See `DEFAULT_COOLDOWN_S`.
+        option: Name of the option with the URL, for errors.
+
+    Raises:
+        ConfigError: The URL is not an `https://` address (or `http://` of this machine).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        fetch: Fetch,
+        *,
+        monotonic: Callable[[], float],
+        scheduler: Scheduler,
+        algorithms: Iterable[str] = ALGORITHMS,
+        refresh_s: float = DEFAULT_REFRESH_S,
+        max_stale_s: float = DEFAULT_MAX_STALE_S,
+        cooldown_s: float = DEFAULT_COOLDOWN_S,
+        option: str = "jwks_url",
+    ) -> None:
+        self._url = check_url(url, option=option)
+        self._fetch = fetch
+        self._monotonic = monotonic
+        self._scheduler = scheduler
+        self._algorithms = tuple(name for name in algorithms if not name.startswith("HS"))
+        self._refresh_s = refresh_s
+        self._max_stale_s = max_stale_s
+        self._cooldown_s = cooldown_s
+        self._keys: tuple[SigningKey, ...] = ()
+        self._fetched_at = 0.0
+        self._asked_at: float | None = None
+        self._is_fetching = False
+        self._waiting: list[tuple[TokenHeader, KeysFound]] = []
+        self._timer = 0
+        """Number of the newest timer; older ones do nothing."""
+        self._is_closed = False
+        self.failures = 0
+        """Fetches that failed since the last one that succeeded."""
+        self.failures_total = 0
+        """Fetches that failed."""
+
+    def start(self) -> None:
+        """Fetch the keys for the first time, and again and again from then on. To be called on the event loop."""
+        self._ask()
+
+    def close(self) -> None:
+        """Stop fetching; tokens that wait are refused."""
+        self._is_closed = True
+        self._answer_waiting()
+
+    def refresh(self) -> None:
+        """Fetch the keys now."""
+        self._ask()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether tokens can be verified: there are keys, and they are not too old."""
+        return bool(self._keys) and self._monotonic() - self._fetched_at <= self._max_stale_s
+
+    def find(self, header: TokenHeader, found: KeysFound) -> None:
+        """See `KeySource.find`."""
+        keys = self._match(header)
+        if not isinstance(keys, AccessError):
+            found(keys)
+        elif self._is_fetching or self._may_ask(keys):
+            if len(self._waiting) >= MAX_WAITING:
+                found(_unavailable())
+                return
+            self._waiting.append((header, found))
+            if not self._is_fetching:
+                self._ask()
+        else:
+            found(keys)
+
+    def _match(self, header: TokenHeader) -> tuple[SigningKey, ...] | AccessError:
+        return matching_keys(self._keys, header) if self.is_usable else _unavailable()
+
+    def _may_ask(self, error: AccessError) -> bool:
+        # While the server does not answer, the timer asks it; a token does not.
+        if self._is_closed or isinstance(error, AuthenticationUnavailable) or self._asked_at is None:
+            return False
+        return self._monotonic() - self._asked_at >= self._cooldown_s
+
+    def _ask(self) -> None:
+        if self._is_fetching or self._is_closed:
+            return
+        self._is_fetching = True
+        self._asked_at = self._monotonic()
+        self._fetch(self._url, _ACCEPT, self._fetched)
+
+    def _fetched(self, answer: HttpAnswer | AuthenticationUnavailable) -> None:
+        self._is_fetching = False
+        try:
+            self._keys = self._parse(answer)
+        except (AuthenticationUnavailable, InvalidKeyFile) as error:
+            self._note_failure(str(error))
+        else:
+            if self.failures:
+                logger.info("the JWK Set at %s answers again, after %d failures", self._url, self.failures)
+            self.failures = 0
+            self._fetched_at = self._monotonic()
+            self._schedule(self._refresh_s)
+        self._answer_waiting()
+
+    def _parse(self, answer: HttpAnswer | AuthenticationUnavailable) -> tuple[SigningKey, ...]:
+        if isinstance(answer, AuthenticationUnavailable):
+            raise answer
+        if answer.status != 200:
+            raise AuthenticationUnavailable(f"the status is {answer.status}, and not 200")
+        return parse_keys(answer.body, self._algorithms)
+
+    def _note_failure(self, reason: str) -> None:
+        self.failures += 1
+        self.failures_total += 1
+        delay_s = min(_MIN_RETRY_S * 2 ** min(self.failures - 1, 10), _MAX_RETRY_S)
+        logger.warning(
+            "the JWK Set at %s cannot be fetched: %s; the next attempt is in %g s, and %s",
+            self._url,
+            reason,
+            delay_s,
+            "the old keys stay valid" if self.is_usable else "until then no token can be verified",
+        )
+        self._schedule(delay_s)
+
+    def _schedule(self, delay_s: float) -> None:
+        self._timer += 1
+        number = self._timer
+        self._scheduler.call_later(delay_s, lambda: self._ask() if number == self._timer else None)
+
+    def _answer_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for header, found in waiting:
+            try:
+                found(self._match(header))
+            except Exception:  # the others wait, too
+                logger.exception("a token could not be judged")
+
+
+def _unavailable() -> AuthenticationUnavailable:
+    return AuthenticationUnavailable("the keys of the issuer, with which tokens are verified, cannot be fetched now")

@@ -1,0 +1,209 @@
+"""Requests to real servers: bounded in time, size, number and redirects."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import trustme
+
+from tidings.access import fetching
+from tidings.access.fetching import HttpAnswer, HttpFetcher
+from tidings.exceptions import AuthenticationUnavailable
+
+Handler = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def serving(handle: Handler, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    class Requests(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            handle(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Requests) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def reply(request: BaseHTTPRequestHandler, body: bytes = b"", status: int = 200, **headers: str) -> None:
+    request.send_response(status)
+    for name, value in headers.items():
+        request.send_header(name.replace("_", "-"), value)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+async def fetch(
+    fetcher: HttpFetcher, url: str, headers: Mapping[str, str] | None = None
+) -> HttpAnswer | AuthenticationUnavailable:
+    answered: asyncio.Future[HttpAnswer | AuthenticationUnavailable] = asyncio.get_running_loop().create_future()
+    fetcher(url, headers or {}, answered.set_result)
+    return await answered
+
+
+async def failure(fetcher: HttpFetcher, url: str) -> str:
+    answer = await fetch(fetcher, url)
+    assert isinstance(answer, AuthenticationUnavailable)
+    return answer.message
+
+
+async def test_answer_has_status_headers_and_body() -> None:
+    seen: list[str | None] = []
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.headers["Cookie"])
+        reply(request, b"body", 401, X_User="ada")
+
+    with serving(handle) as url:
+        answer = await fetch(HttpFetcher(), url, {"cookie": "session=1"})
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, answer.body, answer.headers["x-user"]) == (401, b"body", "ada")
+    assert seen == ["session=1"]
+
+
+async def test_redirects_stay_within_the_origin() -> None:
+    reached: list[str] = []
+
+    def other(request: BaseHTTPRequestHandler) -> None:
+        reached.append(request.headers["Authorization"])
+        reply(request)
+
+    with serving(other) as foreign:
+
+        def handle(request: BaseHTTPRequestHandler) -> None:
+            targets = {"/away": foreign, "/here": "/there", "/loop": "/loop", "/there": ""}
+            target = targets[request.path]
+            if target:
+                reply(request, status=302, Location=target)
+            else:
+                reply(request, b"arrived")
+
+        with serving(handle) as url:
+            secret = {"authorization": "Bearer secret"}
+            away = await fetch(HttpFetcher(), f"{url}/away", secret)
+            here = await fetch(HttpFetcher(), f"{url}/here", secret)
+            not_followed = await fetch(HttpFetcher(follow_redirects=False), f"{url}/here", secret)
+            loop = await fetch(HttpFetcher(), f"{url}/loop", secret)
+    assert isinstance(away, HttpAnswer)
+    assert (away.status, reached) == (302, [])
+    assert isinstance(here, HttpAnswer)
+    assert (here.status, here.body) == (200, b"arrived")
+    assert isinstance(not_followed, HttpAnswer)
+    assert not_followed.status == 302
+    assert isinstance(loop, HttpAnswer)
+    assert loop.status == 302
+
+
+async def test_answer_that_is_too_large_is_not_read() -> None:
+    sent = 0
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        nonlocal sent
+        request.send_response(200)
+        request.end_headers()
+        try:
+            while True:
+                request.wfile.write(b"x" * 65_536)
+                sent += 65_536
+        except OSError:
+            return
+
+    with serving(handle) as url:
+        assert "larger than 1 MiB" in await failure(HttpFetcher(), url)
+    assert sent < 16 << 20
+
+
+async def test_server_that_hangs_is_given_up_while_the_loop_runs() -> None:
+    release = threading.Event()
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        release.wait()
+
+    with serving(handle) as url:
+        fetcher = HttpFetcher(timeout_s=0.2)
+        turns = 0
+        waiting = asyncio.ensure_future(failure(fetcher, url))
+        while not waiting.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert "in time" in waiting.result() or "within 0.2 s" in waiting.result()
+        assert turns > 10, "the event loop goes on"
+        release.set()
+
+
+async def test_server_that_dribbles_is_given_up() -> None:
+    release = threading.Event()
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        try:
+            while not release.wait(0.02):
+                request.wfile.write(b"x")
+        except OSError:
+            return
+
+    with serving(handle) as url:
+        assert "within 0.2 s" in await failure(HttpFetcher(timeout_s=0.2), url)
+        release.set()
+
+
+async def test_number_of_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "MAX_REQUESTS", 2)
+    release = threading.Event()
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        release.wait()
+        reply(request)
+
+    with serving(handle) as url:
+        fetcher = HttpFetcher()
+        waiting = [asyncio.ensure_future(fetch(fetcher, url)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert "in flight" in await failure(fetcher, url)
+        release.set()
+        assert [type(answer) for answer in await asyncio.gather(*waiting)] == [HttpAnswer] * 2
+        assert isinstance(await fetch(fetcher, url), HttpAnswer)
+
+
+async def test_unreachable_server_and_nonsense_are_described() -> None:
+    with serving(reply) as url:
+        pass
+    assert "refused" in await failure(HttpFetcher(), url)
+
+    def nonsense(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"\x00\x01 nonsense\r\n\r\n")
+
+    with serving(nonsense) as url:
+        assert await failure(HttpFetcher(), url) == "BadStatusLine"
+
+
+async def test_certificate_of_the_server_is_checked() -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with serving(reply, context) as url:
+        assert "not trusted" in await failure(HttpFetcher(), url)
+        assert isinstance(await fetch(HttpFetcher(tls=trusting), url), HttpAnswer)
+
+
+async def test_server_of_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with serving(reply) as url:
+        assert isinstance(await fetch(HttpFetcher(), url), HttpAnswer)
