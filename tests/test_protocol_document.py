@@ -10,7 +10,7 @@ from tests.transcripts.markdown import ROOT, Block, Document, Table
 
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
-from tidings.hub import commands, connection, hub, rate_limits, subscription_reports, type_notices
+from tidings.hub import commands, connection_output, hub, rate_limits, subscription_reports, type_notices
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
 from tidings.operations import lifecycle, views
@@ -127,16 +127,14 @@ def test_retention_per_key_matches_the_catalogue() -> None:
 
 
 def test_every_name_of_the_contract_is_documented() -> None:
-    names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.RESERVED_COMMANDS, *LEGACY_TYPES]
+    names = [*MessageType, *ChannelType, *messages.COMMANDS, *LEGACY_TYPES]
     assert [name for name in names if f"`{name}`" not in TEXT] == []
     assert f"`{REVISION}`" in TEXT
 
 
 def test_table_of_commands_matches_the_messages() -> None:
     rows = _table("Commands and replies").rows
-    reserved = {row[0] for row in rows if row[1] == "*reserved*"}
-    assert reserved == messages.RESERVED_COMMANDS
-    replies = {row[0]: row[1] for row in rows if row[0] not in reserved}
+    replies = {row[0]: row[1] for row in rows}
     assert replies.pop("any event") == messages.ACCEPTED
     assert replies == {
         name: spec.answered_by or "none: it is an answer itself" for name, spec in messages.COMMANDS.items()
@@ -204,7 +202,7 @@ def test_table_of_limits_matches_the_code() -> None:
             f"{rate_limits.MAX_OVERHEAD:,}, and {rate_limits.OVERHEAD_PER_S:g} more each second"
         ),
         "incomplete messages of all WebSocket connections": f"{inbound_budget.MAX_INBOUND_BYTES:,} bytes",
-        "unread replies of one connection": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
+        "unread replies of one connection": f"{connection_output.MAX_UNSENT_REPLY_BYTES:,} bytes",
         "wait for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in _table("Limits").rows} == limits

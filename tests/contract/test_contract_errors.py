@@ -3,7 +3,7 @@
 import pytest
 from tests.contract.envelopes import message, read
 
-from tidings.exceptions import ContractError, PayloadTooLarge, TidingsError, UnknownType
+from tidings.exceptions import ContractError, PayloadTooLarge, UnknownType
 from tidings.protocol.codes import CODES, error_data
 
 PROGRESS = '{"operation_id":"a","progress":1,"current_step":"x","total_steps":2}'
@@ -199,13 +199,6 @@ def test_unknown_type_suggests_the_nearest_name(type: str, suggestion: str) -> N
 
 def test_command_as_an_event_has_a_hint_about_the_subprotocol() -> None:
     assert "tidings.v1" in refusal(message("channel:subscribe", "null")).hint
-
-
-@pytest.mark.parametrize("type", ["auth:token"])
-def test_reserved_command_is_not_supported(type: str) -> None:
-    with pytest.raises(TidingsError) as caught:
-        read(message(type, "null"))
-    assert caught.value.code == "not_supported"
 
 
 @pytest.mark.parametrize("channel", ["data", "system"])

@@ -78,7 +78,7 @@ def test_stalled_connection_gets_no_heartbeat() -> None:
         client = hub.connect("channel=data", versioned=versioned)
         hub.settle()
         client.outlet.stall()
-        client.connection._write(b"x\n")
+        client.connection.write(b"x\n")
         hub.loop.advance(60)
         assert (client.outlet.write_buffer_size(), client.outlet.pings) == (2, 0)
 

@@ -12,7 +12,6 @@ from tidings.protocol.messages import (
     COMMANDS,
     HUB_MESSAGES,
     MESSAGES,
-    RESERVED_COMMANDS,
     Accepted,
     Nothing,
     Subscribe,
@@ -56,7 +55,7 @@ def test_invalid_command_data_names_the_member(name: str, data: Any, fault: str)
 
 def test_commands_replies_and_events_share_no_name() -> None:
     publishable = {event.type for event in BUILTIN if event.publishable}
-    groups = [set(COMMANDS), set(RESERVED_COMMANDS), set(HUB_MESSAGES) - {messages.CANCEL}, publishable]
+    groups = [set(COMMANDS), set(HUB_MESSAGES) - {messages.CANCEL}, publishable]
     assert sum(map(len, groups)) == len(set().union(*groups))
 
 
@@ -100,5 +99,5 @@ def test_answers_are_replies_of_the_other_direction() -> None:
 
 
 def test_each_struct_is_the_data_of_one_message() -> None:
-    structs = [spec.data for spec in MESSAGES if not spec.reserved]
+    structs = [spec.data for spec in MESSAGES]
     assert len(structs) == len(set(structs))

@@ -43,7 +43,7 @@ FIELDS = {
     "connection:established": "connection_id contract position now heartbeat_s channels auth",
     "connection:closed": "code reason reconnect retry_after_ms?",
     "auth:required": "methods reason deadline_s",
-    "auth:success": "subject grants expires_at?",
+    "auth:success": "subject grants expires_at? removed?",
     "auth:failed": ERROR,
     "license:expired": "expired_at? license_id? message? hint?",
 }

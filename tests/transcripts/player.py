@@ -232,7 +232,7 @@ async def play(transcript: Transcript) -> None:
     Raises:
         Mismatch: The hub did something else.
     """
-    async with served(transcript.settings) as hub:
+    async with served(transcript.settings, transcript.tokens) as hub:
         player = Player(hub)
         try:
             await player.play(transcript)

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import structs
+from tests.access.token_table import TokenTable
 
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
@@ -17,20 +19,26 @@ from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
 
 TIMEOUT_S = 60.0
+Tokens = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Subject and grants of each token."""
 _RETENTION = "retention_"
 
 
 class ServedHub:
     """A hub over a memory log, and the server in front of it."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], tokens: Tokens) -> None:
         retention = {
             name.removeprefix(_RETENTION): value for name, value in settings.items() if name.startswith(_RETENTION)
         }
         own = {name: value for name, value in settings.items() if not name.startswith(_RETENTION)}
         self._retention = structs.replace(Retention(), **retention)
         # Events of the hub itself would mix with those of an example; the example about them enables them.
-        self.app = HubApp(self._open_log, config=HubConfig(**{"status_s": 0.0, "metrics_s": 0.0, **own}))
+        config = HubConfig(**{"status_s": 0.0, "metrics_s": 0.0, **own})
+        table = TokenTable()
+        for token, (name, grants) in tokens.items():
+            table.add(token, *grants, name=name)
+        self.app = HubApp(self._open_log, config=config, access=table.options if tokens else None)
         self.ready: asyncio.Future[ListenAddress] = asyncio.get_running_loop().create_future()
         self.runner = DrainingServer(
             self.app,
@@ -57,10 +65,10 @@ class ServedHub:
 
 
 @asynccontextmanager
-async def served(settings: dict[str, Any]) -> AsyncIterator[ServedHub]:
-    """Serve a hub with `settings` during the block."""
+async def served(settings: dict[str, Any], tokens: Tokens = MappingProxyType({})) -> AsyncIterator[ServedHub]:
+    """Serve a hub with `settings` during the block; it identifies its clients if there are `tokens`."""
     interrupt = signal.getsignal(signal.SIGINT)
-    hub = ServedHub(settings)
+    hub = ServedHub(settings, tokens)
     hub.app.start()
     serving = asyncio.create_task(hub.runner.serve())
     try:

@@ -14,6 +14,7 @@ _TEXT = re.compile(r"(?P<client>[A-Z])> (?P<text>text|bytes) (?P<literal>.+)")
 _CONNECTS = re.compile(r"(?P<client>[A-Z]) connects to (?P<target>/\S*)(?: with (?P<subprotocol>\S+))?")
 _CLOSED = re.compile(r"(?P<client>[A-Z]) is closed with (?P<code>[0-9]{4})")
 _DOES = re.compile(r"(?P<client>[A-Z]) (?P<what>drops|stops reading|reads again)")
+_TOKEN = re.compile(r"the hub knows the token (?P<token>\S+) of (?P<name>\S+): (?P<grants>.+)")
 _SAME = re.compile(r"(?P<one>[A-Z]) and (?P<other>[A-Z]) have read the same events")
 
 
@@ -36,6 +37,8 @@ class Transcript:
     """Steps, and the settings of the hub for them."""
 
     settings: dict[str, Any]
+    tokens: dict[str, tuple[str, tuple[str, ...]]]
+    """Subject and grants of each token; a hub without tokens identifies no one."""
     steps: tuple[Step, ...]
 
 
@@ -46,15 +49,18 @@ def parse(text: str) -> Transcript:
         ValueError: A line is not in the notation.
     """
     settings: dict[str, Any] = {}
+    tokens: dict[str, tuple[str, tuple[str, ...]]] = {}
     steps = []
     for line in _joined(text):
         if line.startswith("the hub has "):
             for part in line.removeprefix("the hub has ").split(", "):
                 name, _, value = part.partition("=")
                 settings[name] = float(value) if "." in value else int(value)
+        elif match := _TOKEN.fullmatch(line):
+            tokens[match["token"]] = match["name"], tuple(match["grants"].split(", "))
         else:
             steps.append(_step(line))
-    return Transcript(settings=settings, steps=tuple(steps))
+    return Transcript(settings=settings, tokens=tokens, steps=tuple(steps))
 
 
 def _joined(text: str) -> Iterator[str]:

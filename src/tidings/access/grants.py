@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from tidings.exceptions import ContractError, Forbidden, InvalidGrant
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import NO_PATHS, Path, PathSet, parse_path
+from tidings.protocol.paths import NO_PATHS, Path, PathSet, parse_path, parse_paths
 
 READ: Final = "read"
 PUBLISH: Final = "publish"
@@ -173,6 +173,25 @@ class Grants:
                 allowed=allowed,
                 hint=f"This subject may read {_listed(allowed)}; `*` is all of it.",
             )
+
+    def parse_read(self, texts: Iterable[str], channels: Iterable[str]) -> PathSet:
+        """Return the paths that `texts` name, where `*` is everything that may be read.
+
+        Raises:
+            InvalidPath: One of `texts` is not a valid path.
+            UnknownChannel: One of `texts` names an unknown channel.
+            Forbidden: One of the paths may not be read, or nothing may.
+        """
+        paths = parse_paths(texts, channels, self.read.paths)
+        self.check_read(paths)
+        if not paths:
+            raise Forbidden("no grant to read anything", hint="Ask the administrator of the hub for a grant to read.")
+        return paths
+
+    def readable_channels(self, channels: Iterable[str]) -> list[str]:
+        """Return those of `channels` of which something may be read."""
+        readable = {path.channel for path in self.read.paths}
+        return [channel for channel in channels if channel in readable]
 
     def may_read(self, channel: str, key: str | None) -> bool:
         """Return whether events of `channel` and `key` may be read."""

@@ -13,6 +13,9 @@ MAX_CREDENTIAL_BYTES: Final = 16 << 10
 API_KEY_PREFIX: Final = "tdk_"
 """Prefix of the API keys of tidings: it distinguishes them from a JWT, and scanners for secrets find it."""
 
+SEPARATOR: Final = "\x1f"
+"""Stands between a subject and the id of its producer: the unit separator is in neither."""
+
 CredentialSource = Literal["header", "message", "cookie", "ticket"]
 """Where a credential came from: `Authorization`, `auth:token`, a cookie, or a single-use ticket in the URL."""
 
@@ -52,6 +55,15 @@ class Subject(Struct, frozen=True, kw_only=True):
     """When it was issued; None if that is not known."""
     credential_id: str = ""
     """Id of the token (`jti`) or of the API key, by which it is revoked."""
+
+    @property
+    def scope(self) -> str:
+        """Namespace of the event ids that it publishes without a producer."""
+        return self.name + SEPARATOR
+
+    def qualify(self, producer_id: str) -> str:
+        """Return the id that the hub uses for a producer of this subject: no other subject has an equal one."""
+        return f"{self.name}{SEPARATOR}{producer_id}"
 
 
 Authenticated = Callable[[Subject | AccessError], None]

@@ -24,7 +24,6 @@ from tidings.exceptions import (
     InvalidKey,
     InvalidPayload,
     NotPublishable,
-    NotSupported,
     PayloadTooLarge,
     UnknownChannel,
     UnknownType,
@@ -43,7 +42,7 @@ from tidings.protocol.envelope import (
     to_single_line,
 )
 from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES
 from tidings.protocol.near_names import find_near
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
@@ -356,8 +355,6 @@ class Contract:
             return UnknownType(f"$.type: {type} is a command, not an event", type=type, hint=hint)
         if type in self._rows or type in HUB_MESSAGES:
             return NotPublishable(f"$.type: only the hub writes {type}")
-        if type in RESERVED_COMMANDS:
-            return NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
         names = sorted(self._publishable)
         suggestion = next(map(str, find_near(type, (*names, *COMMANDS))), "")
         hint = f"Did you mean {suggestion!r}?" if suggestion else f"Use one of {', '.join(names)}."

@@ -15,7 +15,7 @@ from tidings.contract.event_types import BUILTIN, PayloadType
 from tidings.exceptions import ContractError, InvalidPayload, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope, parse_validation_error
 from tidings.protocol.message_types import LEGACY_TYPES
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES
 from tidings.protocol.strict_json import repair_members
 
 UNREADABLE = ""
@@ -24,7 +24,7 @@ _MAX_FINDINGS = 1_000
 """Maximum number of findings, and of counted types: a recording of garbage must not fill the memory."""
 _ITEM = re.compile(r"\[[0-9]+\]")
 _HUB_ONLY = frozenset(str(event.type) for event in BUILTIN if not event.publishable)
-_OTHER_MESSAGES = frozenset({*COMMANDS, *RESERVED_COMMANDS, *HUB_MESSAGES})
+_OTHER_MESSAGES = frozenset({*COMMANDS, *HUB_MESSAGES})
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload, LimitExceeded
+from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload, LimitExceeded, NotSupported
+from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
@@ -31,6 +32,9 @@ class CommandConnection(LeaseHolder, Protocol):
     hub: Hub
     outlet: Outlet
     subscriber: Subscriber
+    versioned: bool
+    access: ConnectionAccess | None
+    """The subject of the connection; None where the hub does not identify its clients."""
     producer_id: str
     """The producer that is attached on this connection; "" without one."""
 
@@ -74,7 +78,7 @@ def run_command(connection: CommandConnection, command: Envelope, spec: MessageS
     except msgspec.ValidationError as cause:
         message, path = parse_validation_error(cause, "$.data")
         raise InvalidCommand(f"{path}: {message}", hint=hint) from cause
-    if spec.answered_by is not None and command.id is None:
+    if spec.answered_by is not None and command.id is None and connection.versioned:
         raise InvalidCommand(f"{spec.name} needs an `id`")
     HANDLERS[spec.name](connection, command, data)
 
@@ -89,7 +93,9 @@ def _handles(name: str) -> Callable[[CommandHandler], CommandHandler]:
 
 @_handles(messages.SUBSCRIBE)
 def _subscribe(connection: CommandConnection, command: Envelope, data: messages.Subscribe) -> None:
-    paths = parse_paths(data.channels, connection.hub.contract.channels)
+    channels, access = connection.hub.contract.channels, connection.access
+    parse = parse_paths if access is None else access.grants.parse_read
+    paths = parse(data.channels, channels)
     since = parse_since(data.since)
     own = connection.subscriber.paths.paths
     if len(own) + len(paths.paths) > MAX_PATHS:
@@ -131,6 +137,13 @@ def _describe_paths(paths: PathSet) -> str:
 @_handles(messages.PING)
 def _ping(connection: CommandConnection, command: Envelope, data: messages.Nothing) -> None:
     connection.reply(command, messages.Pong(now=connection.hub.timestamp()))
+
+
+@_handles(messages.AUTH_TOKEN)
+def _authenticate(connection: CommandConnection, command: Envelope, data: messages.AuthToken) -> None:
+    if connection.access is None:
+        raise NotSupported("this hub asks for no credentials", hint="Leave auth:token out.")
+    connection.access.renew(command, data.token)
 
 
 @_handles(messages.ATTACH)

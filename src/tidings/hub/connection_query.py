@@ -5,15 +5,16 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidings.access.credentials import TICKET_PARAMETER
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
 from tidings.protocol.near_names import find_near
-from tidings.protocol.paths import NO_PATHS, PathSet, decode_form, parse_query
+from tidings.protocol.paths import NO_PATHS, Path, PathSet, decode_form, parse_query
 from tidings.protocol.positions import NOW, Since, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
 
 PATH_PARAMETERS: Final = ("channel", "channels")
-CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
+CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract", TICKET_PARAMETER)
 FOREIGN_PARAMETERS: Final = ("access_token", "token")
 """Parameters that the hub ignores. They are for a proxy that authenticates: pages cannot give a WebSocket or an
 EventSource a header."""
@@ -74,13 +75,20 @@ def _decode(name: str, text: str) -> str:
         ) from cause
 
 
-def parse_connection_query(query: str, channels: Iterable[str], *, default_since: str = NOW) -> ConnectionOptions:
+def parse_connection_query(
+    query: str,
+    channels: Iterable[str],
+    *,
+    default_since: str = NOW,
+    everything: tuple[Path, ...] | None = None,
+) -> ConnectionOptions:
     """Parse the query of a handshake.
 
     Args:
         query: The URL's query, without the `?`.
         channels: The channels of the contract.
         default_since: Value of an absent `since`.
+        everything: The paths that `*` stands for. Default: every channel.
 
     Raises:
         InvalidPath: A path is not valid.
@@ -90,7 +98,7 @@ def parse_connection_query(query: str, channels: Iterable[str], *, default_since
         NotSupported: `contract` names an unknown revision.
     """
     pairs = query_pairs(query)
-    paths = parse_query(pairs, channels)
+    paths = parse_query(pairs, channels, everything)
     values = {name: found[-1] for name, found in read_values(query, CONNECTION_PARAMETERS).items()}
     revision = values.get("contract", REVISION)
     if revision not in REVISIONS:

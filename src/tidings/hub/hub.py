@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import structlog
 from msgspec import Struct
 
+from tidings.access.control import AccessControl
+from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
@@ -70,6 +72,7 @@ class Hub:
         clock: The machine's clocks.
         mint: Makes ids: 32 lower-case hex digits, a W3C trace id.
         config: Limits and intervals.
+        access: Identifies clients; None lets everyone do everything.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Hub:
         clock: Clock,
         mint: Callable[[], str],
         config: HubConfig | None = None,
+        access: AccessControl | None = None,
     ) -> None:
         self.contract = contract
         self.log = event_log
@@ -87,6 +91,7 @@ class Hub:
         self.clock = clock
         self.mint = mint
         self.config = config or HubConfig()
+        self.access = access
         self.counters = HubCounters()
         self.operations = event_log.operations
         """The log's operations, without the staged events."""
@@ -189,6 +194,7 @@ class Hub:
         producer_id: str = "",
         by_hub: bool = False,
         body: bytes = b"",
+        subject: Subject | None = None,
     ) -> Event:
         """Check `envelope` and stage its event; `settled` is called when the log has appended or refused it.
 
@@ -200,12 +206,14 @@ class Hub:
             producer_id: Id of the producer, "" if it has none; a producer holds the operations that it begins.
             by_hub: Whether the hub itself publishes it.
             body: The message as it was sent; see `Contract.read`.
+            subject: The subject that publishes it; None for the hub itself, and without authentication.
 
         Returns:
             The event as it was staged.
 
         Raises:
             ContractError: The contract does not allow it; see `Contract.read`.
+            Forbidden: `subject` has no grant for it.
             OperationError: The operation's life does not allow it.
             Draining: The hub accepts no new events.
             LogBusy: Too many events wait for the log already.
@@ -216,6 +224,8 @@ class Hub:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, defaults, by_hub=by_hub, body=body)
+        if subject is not None:
+            self._check_grants(event, subject)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
@@ -225,6 +235,17 @@ class Hub:
         self._staging.add(entry, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
+
+    def _check_grants(self, event: Event, subject: Subject) -> None:
+        """Check that `subject` may publish `event` to each channel that it goes to.
+
+        Raises:
+            Forbidden: It may not.
+        """
+        row = self.contract.events.get(event.type)
+        own = event.channel if row is None or row.channel is None else row.channel
+        channels = (event.channel,) if event.channel == own else (own, event.channel)
+        subject.grants.check_publish(event.type, channels, event.key, declared=row is not None)
 
     def _alert_undeclared(self, event: Event) -> None:
         """Raise an alert for an undeclared type, once.

@@ -207,6 +207,13 @@ class CancelOutcome(Payload, frozen=True, kw_only=True):
     """Outcomes of the operation's children, which are cancelled with it."""
 
 
+class AuthToken(Payload, frozen=True, kw_only=True):
+    """Data of `auth:token`: a client's credential, the first one or the next."""
+
+    token: str
+    """A token or an API key."""
+
+
 class Nothing(Payload, frozen=True, kw_only=True):
     """Data of a command that needs none: `null` or `{}`."""
 
@@ -222,8 +229,6 @@ class MessageSpec(Struct, frozen=True, kw_only=True):
     kind: Literal["command", "reply", "push"]
     answered_by: str | None = None
     """The name of the reply; None where the message is not answered. A message that is answered needs an `id`."""
-    reserved: bool = False
-    """True: a command of the contract that this hub does not serve. The hub answers `not_supported`."""
 
     def decode(self, data: bytes | Raw) -> Payload:
         """Return the message's data; `null` is an empty object.
@@ -264,10 +269,8 @@ CANCEL_OUTCOME = "operation:cancel_outcome"
 ATTACHED = "producer:attached"
 
 
-def _command(name: str, data: type[Payload], answered_by: str, *, reserved: bool = False) -> MessageSpec:
-    return MessageSpec(
-        name=name, data=data, direction="to_hub", kind="command", answered_by=answered_by, reserved=reserved
-    )
+def _command(name: str, data: type[Payload], answered_by: str) -> MessageSpec:
+    return MessageSpec(name=name, data=data, direction="to_hub", kind="command", answered_by=answered_by)
 
 
 def _reply(name: str, data: type[Payload]) -> MessageSpec:
@@ -284,7 +287,7 @@ MESSAGES: tuple[MessageSpec, ...] = (
     _command(PING, Nothing, PONG),
     _command(ATTACH, Attach, ATTACHED),
     _command(CANCEL, Cancel, CANCEL_OUTCOME),
-    _command(AUTH_TOKEN, Nothing, MessageType.AUTH_SUCCESS, reserved=True),
+    _command(AUTH_TOKEN, AuthToken, MessageType.AUTH_SUCCESS),
     MessageSpec(name=CANCEL_ANSWER, data=CancelAnswer, direction="to_hub", kind="reply"),
     _reply(SUBSCRIBED, Subscribed),
     _reply(UNSUBSCRIBED, Unsubscribed),
@@ -307,13 +310,8 @@ MESSAGES: tuple[MessageSpec, ...] = (
 )
 """Every message that is not a logged event, once for each direction. Exports list the messages in this order."""
 
-COMMANDS: Mapping[str, MessageSpec] = {
-    spec.name: spec for spec in MESSAGES if spec.direction == "to_hub" and not spec.reserved
-}
+COMMANDS: Mapping[str, MessageSpec] = {spec.name: spec for spec in MESSAGES if spec.direction == "to_hub"}
 """The messages that this hub serves besides events, by name."""
-
-RESERVED_COMMANDS = frozenset(spec.name for spec in MESSAGES if spec.reserved)
-"""Commands of the contract that this hub does not serve: it answers `not_supported`, not `unknown_type`."""
 
 HUB_MESSAGES: Mapping[str, MessageSpec] = {spec.name: spec for spec in MESSAGES if spec.direction == "to_client"}
 """The messages that the hub sends besides logged events, by name. A client that sends one is answered
@@ -324,7 +322,7 @@ DIRECT_EVENTS: tuple[MessageSpec, ...] = tuple(
 )
 """The messages that are events of the catalogue, too."""
 
-_NAMES: Mapping[type[Payload], str] = {spec.data: spec.name for spec in MESSAGES if not spec.reserved}
+_NAMES: Mapping[type[Payload], str] = {spec.data: spec.name for spec in MESSAGES}
 
 
 def name_of(data: Payload) -> str:

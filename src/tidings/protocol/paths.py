@@ -80,12 +80,13 @@ def _order(path: Path) -> tuple[str, str, bool]:
     return path.channel, path.key or "", not path.prefix
 
 
-def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
+def parse_path(text: str, channels: Iterable[str], everything: Iterable[Path] | None = None) -> tuple[Path, ...]:
     """Return the paths that `text` names; several only for ``*``.
 
     Args:
         text: A path as it is written on the wire.
         channels: All channels of the contract.
+        everything: The paths that ``*`` stands for. Default: every channel.
 
     Raises:
         InvalidPath: The path is empty, or its key is not valid.
@@ -93,7 +94,7 @@ def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
     """
     known = tuple(channels)
     if text == "*":
-        return tuple(Path(channel) for channel in known)
+        return tuple(map(Path, known) if everything is None else everything)
     channel, slash, key = text.partition("/")
     if not channel:
         raise InvalidPath(f"path {text[:80]!r} names no channel")
@@ -192,15 +193,15 @@ class PathSet(Struct, frozen=True):
 NO_PATHS = PathSet(())
 
 
-def parse_paths(texts: Iterable[str], channels: Iterable[str]) -> PathSet:
-    """Return the set of paths that `texts` name.
+def parse_paths(texts: Iterable[str], channels: Iterable[str], everything: tuple[Path, ...] | None = None) -> PathSet:
+    """Return the set of paths that `texts` name; see `parse_path`.
 
     Raises:
         InvalidPath: One of `texts` is not a valid path.
         UnknownChannel: One of `texts` names a channel that the contract does not have.
     """
     known = tuple(channels)
-    return PathSet.of(path for text in texts for path in parse_path(text, known))
+    return PathSet.of(path for text in texts for path in parse_path(text, known, everything))
 
 
 def check_paths(texts: Iterable[str]) -> None:
@@ -213,13 +214,16 @@ def check_paths(texts: Iterable[str]) -> None:
         parse_path(text, (text.partition("/")[0],))
 
 
-def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> PathSet:
+def parse_query(
+    pairs: Iterable[tuple[str, str]], channels: Iterable[str], everything: tuple[Path, ...] | None = None
+) -> PathSet:
     """Return the set of paths that a URL's query names.
 
     Args:
         pairs: The query's names and values, still percent-encoded. ``channel`` may be repeated and is exact;
             ``channels`` splits on commas; neither means ``*``; ``channels=none`` reads nothing.
         channels: All channels of the contract.
+        everything: The paths that ``*`` stands for. Default: every channel.
 
     Raises:
         InvalidPath: A path is not valid, or not UTF-8.
@@ -236,7 +240,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> Pa
             if value != NO_CHANNELS:
                 # Commas alone give the empty path, which is rejected: reading nothing must be an explicit `none`.
                 texts.extend([_decoded(part) for part in value.split(",") if part] or [""])
-    return parse_paths(texts if named else ["*"], channels)
+    return parse_paths(texts if named else ["*"], channels, everything)
 
 
 def decode_form(text: str) -> str:

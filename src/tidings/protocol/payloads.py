@@ -276,9 +276,9 @@ class ConnectionEstablished(Payload, frozen=True, kw_only=True):
     heartbeat_s: float
     """Heartbeat interval in seconds. After two intervals of silence the connection is lost."""
     channels: list[str]
-    """The channels that this connection may read."""
+    """The channels of which this connection may read something."""
     auth: str
-    """`none`, `required`, or the authenticated subject."""
+    """`none`: the hub identifies no one. `required`: send `auth:token`. Otherwise the name of the subject."""
 
 
 class ConnectionClosed(Payload, frozen=True, kw_only=True):
@@ -296,16 +296,24 @@ class AuthRequired(Payload, frozen=True, kw_only=True):
     """Sent by the hub when a connection must authenticate."""
 
     methods: list[str]
+    """The kinds of credentials that the hub accepts: `token`, `key`, and others."""
     reason: str
+    """`missing`: the connection has no credential yet. `expiring`: the present one expires in `deadline_s` seconds."""
     deadline_s: Seconds
+    """Time for `auth:token`, in seconds; then the hub closes the connection with 4001."""
 
 
 class AuthSuccess(Payload, frozen=True, kw_only=True):
     """Sent by the hub when it has accepted a token."""
 
     subject: str
+    """Name of the person, service or program that the hub has identified."""
     grants: list[str]
+    """Its grants, as lines (docs/access.md)."""
     expires_at: Timestamp | None = None
+    """When the credential expires; absent if it does not."""
+    removed: list[str] | None = None
+    """Paths that the connection read, and may not read any more."""
 
 
 class AuthFailed(ErrorData, frozen=True, kw_only=True):

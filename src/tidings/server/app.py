@@ -9,6 +9,7 @@ import structlog
 from msgspec import structs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidings.access.control import AccessControl, AccessOptions
 from tidings.access.origins import Origins
 from tidings.access.proxies import TrustedProxies
 from tidings.access.request_check import RequestCheck
@@ -60,6 +61,7 @@ class HubApp:
         trusted_proxies: Proxies whose headers count; see `TrustedProxies`.
         root_path: Path below which clients reach the hub; see `TrustedProxies`. A mounted hub needs none.
         clock: The machine's clocks.
+        access: How clients are identified; None lets everyone do everything.
 
     Raises:
         ConfigError: An origin, a host name, a proxy or the path is not valid.
@@ -78,6 +80,7 @@ class HubApp:
         trusted_proxies: Iterable[str] = (),
         root_path: str = "",
         clock: Clock | None = None,
+        access: AccessOptions | None = None,
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
@@ -87,6 +90,7 @@ class HubApp:
             Origins(allow_origins, hosts=allow_hosts, check_host=check_host),
             TrustedProxies(trusted_proxies, prefix=root_path),
         )
+        self._access = access
         self._running: RunningHub | None = None
         self.ws_path = ws_path
         self._endpoints: dict[str, ASGIApp] = {
@@ -128,7 +132,13 @@ class HubApp:
             return
         loop = asyncio.get_running_loop()
         event_log = self._open_log(loop)
-        hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config)
+        options = self._access
+        access = (
+            None
+            if options is None
+            else AccessControl(options, wall_ns=self._clock.wall_ns, scheduler=loop, revocations=event_log.revocations)
+        )
+        hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config, access)
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from tidings.access.control import AccessControl, AccessOptions
+from tidings.access.subjects import Credential
 from tidings.contract.contract import Contract
 from tidings.exceptions import TooManyConnections
 from tidings.hub.config import HubConfig
@@ -41,6 +43,7 @@ class InMemoryHub:
         loop: The hub's event loop, created on `clock`.
         contract: The event types that may be published.
         mint: Creates ids. Default: counted from 1.
+        access: How clients are identified. Default: not at all.
     """
 
     def __init__(
@@ -52,26 +55,38 @@ class InMemoryHub:
         loop: ManualLoop | None = None,
         contract: Contract | None = None,
         mint: Callable[[], str] | None = None,
+        access: AccessOptions | None = None,
     ) -> None:
         self.config = config or HubConfig()
         self.clock = clock or ManualClock()
         self.loop = loop or ManualLoop(self.clock)
         self.log: Log = log if log is not None else MemoryLog(EPOCH, self.config.retention)
-        self.hub = Hub(contract or Contract(), self.log, self.loop, self.clock, mint or counted_ids(), self.config)
+        control = (
+            None
+            if access is None
+            else AccessControl(
+                access, wall_ns=self.clock.wall_ns, scheduler=self.loop, revocations=self.log.revocations
+            )
+        )
+        self.hub = Hub(
+            contract or Contract(), self.log, self.loop, self.clock, mint or counted_ids(), self.config, control
+        )
         self.connections = ConnectionRegistry(self.hub)
         self._client_numbers = count(1)
 
-    def connect(self, query: str = "", *, versioned: bool = True, past_transport: bool = True) -> "InMemoryClient":
+    def connect(
+        self, query: str = "", *, versioned: bool = True, past_transport: bool = True, token: str | None = None
+    ) -> "InMemoryClient":
         """Open a connection, like the WebSocket edge.
 
         Args:
             query: The query of the URL, without the `?`.
             versioned: Whether the client selects `tidings.v1`.
             past_transport: See `MemoryOutlet`.
+            token: A credential for the handshake's `Authorization`.
         """
-        return InMemoryClient(
-            self, query, versioned, MemoryOutlet(past_transport=past_transport), f"client-{next(self._client_numbers)}"
-        )
+        outlet = MemoryOutlet(past_transport=past_transport)
+        return InMemoryClient(self, query, versioned, outlet, f"client-{next(self._client_numbers)}", token)
 
     def admit(self, connection: HubConnection) -> None:
         """Open a connection and register it unless there are too many, like the WebSocket edge."""
@@ -91,7 +106,15 @@ class InMemoryHub:
 class InMemoryClient:
     """One client of an `InMemoryHub`, with the messages it received."""
 
-    def __init__(self, hub: InMemoryHub, query: str, versioned: bool, outlet: MemoryOutlet, connection_id: str) -> None:
+    def __init__(
+        self,
+        hub: InMemoryHub,
+        query: str,
+        versioned: bool,
+        outlet: MemoryOutlet,
+        connection_id: str,
+        token: str | None = None,
+    ) -> None:
         self._hub = hub
         self._read_to = 0
         self._ids = count(1)
@@ -103,6 +126,7 @@ class InMemoryClient:
             connection_id=connection_id,
             versioned=versioned,
             query=query,
+            credential=None if token is None else Credential(token, "header"),
         )
         outlet.on_pause = self.connection.pause_writing
         outlet.on_resume = self.connection.resume_writing

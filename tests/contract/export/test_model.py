@@ -29,7 +29,7 @@ def test_model_has_every_message_of_the_protocol() -> None:
 def test_definitions_of_commands_only_are_not_received() -> None:
     model = build_model(Contract())
     assert model.definitions.keys() - model.received == {
-        *("Subscribe", "Unsubscribe", "Attach", "Claim", "Cancel", "CancelAnswer")
+        *("Subscribe", "Unsubscribe", "Attach", "Claim", "Cancel", "CancelAnswer", "AuthToken")
     }
 
 

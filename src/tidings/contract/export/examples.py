@@ -100,8 +100,8 @@ _EVENT_EXAMPLES: dict[str, dict[str, Any]] = {
         "reconnect": True,
         "retry_after_ms": 1000,
     },
-    MessageType.AUTH_REQUIRED: {"methods": ["token"], "reason": "this hub asks for a token", "deadline_s": 10},
-    MessageType.AUTH_SUCCESS: {"subject": "ann", "grants": ["read:operations"]},
+    MessageType.AUTH_REQUIRED: {"methods": ["token"], "reason": "missing", "deadline_s": 10},
+    MessageType.AUTH_SUCCESS: {"subject": "ann", "grants": ["read operations/acme.*"]},
     MessageType.AUTH_FAILED: {"code": "token_expired", "message": "the token ended at noon", "recoverable": True},
 }
 _HUB_EXAMPLES: dict[str, dict[str, Any]] = {
@@ -142,6 +142,7 @@ _COMMAND_EXAMPLES: dict[str, dict[str, Any]] = {
     messages.ATTACH: {"producer_id": "importer-7", "operations": [{"operation_id": "op-42", "attempt": 1}]},
     messages.CANCEL: {"operation_id": "op-42", "reason": "not needed any more", "timeout_s": 10},
     messages.CANCEL_ANSWER: {"verdict": "stopping"},
+    messages.AUTH_TOKEN: {"token": "tdk_example"},
 }
 
 

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from tidings.access.proxies import FieldReader, RequestAddress
 from tidings.access.request_check import RequestCheck
+from tidings.access.subjects import AccessRequest
 from tidings.exceptions import RequestError
 
 Headers = Mapping[bytes, bytes]
@@ -63,6 +64,18 @@ def header(headers: Headers, name: bytes) -> str | None:
     """Return the header `name` (lower case), or None."""
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def access_request(scope: Scope) -> AccessRequest:
+    """Return what is known about a request that was admitted, to identify its sender."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers_of(scope).items()}
+    return AccessRequest(
+        headers=headers,
+        address=request_address(scope).client,
+        method=scope.get("method", "GET"),
+        path=route_path(scope),
+        host=scope,
+    )
 
 
 def query_of(scope: Scope) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import structlog
 from websockets.datastructures import Headers
 
+from tidings.access.credentials import find_credential
 from tidings.access.request_check import RequestCheck
-from tidings.exceptions import NotFound, OriginRefused, RequestError, TooManyConnections
+from tidings.access.subjects import AccessRequest, Credential
+from tidings.exceptions import AccessError, NotFound, OriginRefused, RequestError, TooManyConnections
 from tidings.hub.connection import HubConnection
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS, ConnectionRegistry
 from tidings.hub.hub import Hub
@@ -57,8 +59,19 @@ class HubWebSocketApp:
         if not versioned:
             self.report_unknown_subprotocols(_header(headers, "Sec-WebSocket-Protocol"))
         form = VERSIONED if versioned else PLAIN
-        connection = self.connection(socket, form, handshake.query, versioned=versioned, client=address.client)
+        request = None
+        if self.identifies:
+            fields = {name.lower(): value for name, value in headers.raw_items()}
+            request = AccessRequest(headers=fields, address=address.client, path=handshake.path)
+        connection = self.connection(
+            socket, form, handshake.query, versioned=versioned, client=address.client, request=request
+        )
         return _NativeHandler(connection, self, socket)
+
+    @property
+    def identifies(self) -> bool:
+        """Whether the hub identifies its clients."""
+        return self._hub.access is not None
 
     @contextlib.contextmanager
     def logging_refusals(self) -> Iterator[None]:
@@ -91,8 +104,32 @@ class HubWebSocketApp:
             hint = f"Offer {SUBPROTOCOL}, or no subprotocol for a plain connection: browsers fail such connections."
             log.warning("unknown subprotocols", offered=offered[:200], hint=hint)
 
-    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool, client: str) -> HubConnection:
-        """Make the connection of a handshake that was accepted, from the IP address `client`."""
+    def connection(
+        self,
+        outlet: Outlet,
+        form: WireForm,
+        query: str,
+        *,
+        versioned: bool,
+        client: str,
+        request: AccessRequest | None = None,
+    ) -> HubConnection:
+        """Make the connection of a handshake that was accepted.
+
+        Args:
+            outlet: Writes to the client.
+            form: Wire form of events and messages.
+            query: Query of the URL.
+            versioned: Whether the subprotocol is `tidings.v1`.
+            client: IP address of the client.
+            request: The handshake, where the hub identifies its clients.
+        """
+        credential: Credential | AccessError | None = None
+        if request is not None:
+            try:
+                credential = find_credential(request.headers, query)
+            except AccessError as error:
+                credential = error  # answered after the upgrade: a browser sees nothing of a refused one
         return HubConnection(
             self._hub,
             outlet,
@@ -101,6 +138,8 @@ class HubWebSocketApp:
             versioned=versioned,
             query=query,
             client=client,
+            credential=credential,
+            request=request,
         )
 
     def opened(self, connection: HubConnection) -> None:

@@ -66,6 +66,7 @@ const (
 	MessageTypeChannelUnsubscribe    MessageType = "channel:unsubscribe"
 	MessageTypeConnectionPing        MessageType = "connection:ping"
 	MessageTypeProducerAttach        MessageType = "producer:attach"
+	MessageTypeAuthToken             MessageType = "auth:token"
 	MessageTypeOperationCancelAnswer MessageType = "operation:cancel_answer"
 )
 
@@ -485,6 +486,12 @@ type Cancel struct {
 	TimeoutS *float64 `json:"timeout_s,omitempty"`
 	// The person or program that requests it, shown to the producer and to watchers. At most 128 characters.
 	CancelledBy string `json:"cancelled_by,omitempty"`
+}
+
+// AuthToken is the data of auth:token. Data of `auth:token`: a client's credential, the first one or the next.
+type AuthToken struct {
+	// A token or an API key.
+	Token string `json:"token"`
 }
 
 // CancelAnswer is the data of operation:cancel_answer. Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`.

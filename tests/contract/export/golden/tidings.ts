@@ -34,6 +34,7 @@ export const CommandType = {
   CONNECTION_PING: "connection:ping",
   PRODUCER_ATTACH: "producer:attach",
   OPERATION_CANCEL: "operation:cancel",
+  AUTH_TOKEN: "auth:token",
   OPERATION_CANCEL_ANSWER: "operation:cancel_answer",
 } as const;
 export type CommandType = (typeof CommandType)[keyof typeof CommandType];
@@ -554,6 +555,12 @@ export interface Cancel {
   cancelled_by?: string | null;
 }
 
+/** Data of `auth:token`: a client's credential, the first one or the next. */
+export interface AuthToken {
+  /** A token or an API key. */
+  token: string;
+}
+
 /** Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`. */
 export interface CancelAnswer {
   verdict: CancelAnswerVerdict;
@@ -732,6 +739,13 @@ export interface OperationCancelCommand extends ClientMessage {
   id: string;
 }
 
+/** Data of `auth:token`: a client's credential, the first one or the next. */
+export interface AuthTokenCommand extends ClientMessage {
+  type: "auth:token";
+  data: AuthToken;
+  id: string;
+}
+
 /** Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`. */
 export interface OperationCancelAnswerMessage extends ClientMessage {
   type: "operation:cancel_answer";
@@ -787,6 +801,7 @@ export interface Commands {
   "connection:ping": ConnectionPingCommand;
   "producer:attach": ProducerAttachCommand;
   "operation:cancel": OperationCancelCommand;
+  "auth:token": AuthTokenCommand;
   "operation:cancel_answer": OperationCancelAnswerMessage;
 }
 

@@ -282,7 +282,9 @@ class _TypeScriptFile:
             member = f"data?: {data} | null" if event.empty else f"data: {data}"
             members.append(f"\n  | (ClientMessage & {{ type: {type}; {member}; channel?: {channels} }})")
         commands = self._model.commands
-        replies = {each.type: self._messages[each.answered_by] for each in commands if each.answered_by}
+        replies = {
+            each.type: self._messages[each.answered_by] for each in commands if each.answered_by in self._messages
+        }
         return (
             "/** The data of every event that a client publishes, by its type. */\n"
             f"export interface Publications {{\n{''.join(rows)}}}\n\n"

@@ -1,0 +1,300 @@
+"""Access control: the verification of credentials, and the end of sessions at expiry or revocation.
+
+A caller passes a credential and gets a subject. A connection that stays open is a session: it is asked for a new
+credential ahead of expiry, and ended at expiry or when its credential is revoked.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from tidings.access.subjects import (
+    MAX_CREDENTIAL_BYTES,
+    AccessRequest,
+    Authenticated,
+    Authenticator,
+    Credential,
+    Subject,
+)
+from tidings.access.tickets import Tickets
+from tidings.exceptions import (
+    AccessError,
+    AuthenticationUnavailable,
+    CredentialRevoked,
+    InvalidCredential,
+    InvalidToken,
+    TokenExpired,
+    TokenTooLarge,
+    Unauthenticated,
+)
+from tidings.log.base import Scheduler
+from tidings.log.revocations import RevocationTable
+
+DEFAULT_DEADLINE_S: Final = 10.0
+"""Time for the first `auth:token` of a connection, in seconds: a browser may have to fetch the token first."""
+MAX_NOTICE_S: Final = 60.0
+"""Longest time ahead of expiry at which a session is asked for a new credential, in seconds."""
+_NOTICE_SHARE: Final = 5
+"""A session is asked a fifth of the credential's life ahead of expiry, if that is shorter."""
+_CLOCK_CHECK_S: Final = 1.0
+"""Interval at which the wall clock is read while a session expires: it may be set."""
+_SLICE: Final = 100
+"""Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
+_MAX_STALE: Final = 1_024
+"""Superseded entries that the heap of expiries may hold in addition to as many as there are sessions."""
+MAX_SUBJECT_CHARS: Final = 255
+_RESERVED_SUBJECTS: Final = ("none", "required")
+"""Values of `auth` in `connection:established` that are not subjects."""
+
+log = structlog.get_logger("tidings.access")
+
+
+class AccessSession(Protocol):
+    """Something that stays open for one subject: a WebSocket connection, an event stream, a request that waits."""
+
+    credential: Credential
+    """The credential that identified the subject; it is verified again when roles change."""
+    request: AccessRequest
+
+    @property
+    def subject(self) -> Subject:
+        """The subject, known since before the session was entered."""
+
+    def reauthorized(self, subject: Subject) -> None:
+        """Act on changed grants or another expiry of the same subject; `subject` is not replaced yet."""
+
+    def expiring(self, deadline_s: float) -> None:
+        """Ask for a new credential, because the present one expires in `deadline_s` seconds."""
+
+    def ended(self, error: AccessError) -> None:
+        """End: the credential has expired or was revoked. The session is left already."""
+
+
+class AccessOptions(Struct, frozen=True, kw_only=True):
+    """How a hub identifies its clients."""
+
+    authenticators: Sequence[Authenticator]
+    """Verify credentials; the first that accepts a credential decides."""
+    deadline_s: float = DEFAULT_DEADLINE_S
+    """Time for the first `auth:token` of a connection, in seconds."""
+
+
+class AccessControl:
+    """Identifies clients, and ends their sessions in time.
+
+    Args:
+        options: The authenticators and limits.
+        wall_ns: Returns nanoseconds since 1970.
+        scheduler: The event loop.
+        revocations: The credentials that no longer count.
+    """
+
+    def __init__(
+        self,
+        options: AccessOptions,
+        *,
+        wall_ns: Callable[[], int],
+        scheduler: Scheduler,
+        revocations: RevocationTable,
+    ) -> None:
+        self._authenticators = tuple(options.authenticators)
+        self._revocations = revocations
+        self.tickets = Tickets(wall_ns)
+        """The unused tickets."""
+        self._wall_ns = wall_ns
+        self._scheduler = scheduler
+        self.deadline_s = options.deadline_s
+        self.methods = list(dict.fromkeys(each.method for each in self._authenticators))
+        """Names of the accepted kinds of credentials, for `auth:required`."""
+        self._numbers = count()
+        self._sessions: dict[int, AccessSession] = {}
+        """The sessions by number; a session gets another number with each credential."""
+        self._number_of: dict[AccessSession, int] = {}
+        self._due: list[tuple[int, int]] = []
+        """A heap of times in nanoseconds and numbers of sessions."""
+        self._timer_runs = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # Credentials.
+
+    def authenticate(self, credential: Credential | None, request: AccessRequest, done: Authenticated) -> None:
+        """Identify the sender of `request`; `done` is called once, within the call or later. Never raises."""
+        try:
+            authenticator = self._find(credential)
+        except AccessError as error:
+            done(error)
+            return
+        assert credential is not None
+        verified = _Once(partial(self._check, done))
+        try:
+            authenticator.authenticate(credential, request, verified)
+        except AccessError as error:
+            verified(error)
+        except Exception:  # an authenticator's fault must not let anyone in, nor stop others
+            log.exception("an authenticator failed", method=authenticator.method)
+            verified(AuthenticationUnavailable("the credential cannot be verified now"))
+
+    def redeem(self, credential: Credential) -> Credential:
+        """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
+
+        Raises:
+            InvalidTicket: The ticket is not valid.
+        """
+        return self.tickets.redeem(credential.value).credential if credential.source == "ticket" else credential
+
+    def _find(self, credential: Credential | None) -> Authenticator:
+        if credential is None or not credential.value:
+            raise Unauthenticated("this hub asks for a credential")
+        if len(credential.value.encode(errors="surrogatepass")) > MAX_CREDENTIAL_BYTES:
+            raise TokenTooLarge(f"the credential is too long; {MAX_CREDENTIAL_BYTES:,} bytes are allowed")
+        for authenticator in self._authenticators:
+            if authenticator.accepts(credential):
+                return authenticator
+        raise InvalidToken(
+            "unknown kind of credential", hint=f"This hub accepts {' and '.join(self.methods) or 'no credentials'}."
+        )
+
+    def _check(self, done: Authenticated, result: Subject | AccessError) -> None:
+        done(self._judge(result) if isinstance(result, Subject) else result)
+
+    def _is_revoked(self, subject: Subject) -> bool:
+        found = (
+            self._revocations.find("subject", subject.name),
+            self._revocations.find("credential", subject.credential_id),
+        )
+        return any(revocation is not None and revocation.covers(subject.issued_ns) for revocation in found)
+
+    def _judge(self, subject: Subject) -> Subject | AccessError:
+        name = subject.name
+        if not (1 <= len(name) <= MAX_SUBJECT_CHARS and name.isprintable()) or name in _RESERVED_SUBJECTS:
+            return InvalidToken(f"invalid subject: expected 1–{MAX_SUBJECT_CHARS} printable characters")
+        if subject.expires_ns is not None and subject.expires_ns <= self._wall_ns():
+            return TokenExpired("the credential has expired")
+        if self._is_revoked(subject):
+            return CredentialRevoked("the credential was revoked")
+        return subject
+
+    # Sessions.
+
+    def enter(self, session: AccessSession) -> None:
+        """Watch over `session`, whose subject and credential are set; also after it has got another credential."""
+        self.leave(session)
+        number = next(self._numbers)
+        self._sessions[number] = session
+        self._number_of[session] = number
+        expires_ns = session.subject.expires_ns
+        if expires_ns is not None:
+            heapq.heappush(self._due, (expires_ns - self._notice_ns(session.subject, expires_ns), number))
+            self._start_timer()
+
+    def leave(self, session: AccessSession) -> None:
+        """Forget `session`, which has ended."""
+        number = self._number_of.pop(session, None)
+        if number is None:
+            return
+        del self._sessions[number]
+        if len(self._due) > 2 * len(self._sessions) + _MAX_STALE:
+            self._due = [entry for entry in self._due if entry[1] in self._sessions]
+            heapq.heapify(self._due)
+
+    def _notice_ns(self, subject: Subject, expires_ns: int) -> int:
+        began_ns = self._wall_ns() if subject.issued_ns is None else subject.issued_ns
+        return max(0, min(int(MAX_NOTICE_S * 1e9), (expires_ns - began_ns) // _NOTICE_SHARE))
+
+    def _start_timer(self) -> None:
+        if self._timer_runs or not self._due:
+            return
+        self._timer_runs = True
+        due_s = (self._due[0][0] - self._wall_ns()) / 1e9
+        self._scheduler.call_later(min(max(due_s, 0.001), _CLOCK_CHECK_S), self._expire)
+
+    def _expire(self) -> None:
+        self._timer_runs = False
+        now_ns = self._wall_ns()
+        for _ in range(_SLICE):
+            if not self._due or self._due[0][0] > now_ns:
+                break
+            _, number = heapq.heappop(self._due)
+            session = self._sessions.get(number)
+            if session is not None:
+                self._remind(session, number, now_ns)
+        self._start_timer()
+
+    def _remind(self, session: AccessSession, number: int, now_ns: int) -> None:
+        expires_ns = session.subject.expires_ns or now_ns
+        if expires_ns <= now_ns:
+            self._end(session, TokenExpired("the credential has expired"))
+            return
+        heapq.heappush(self._due, (expires_ns, number))
+        _guarded(partial(session.expiring, (expires_ns - now_ns) / 1e9))
+
+    def _end(self, session: AccessSession, error: AccessError) -> None:
+        self.leave(session)
+        _guarded(partial(session.ended, error))
+
+    # Changes.
+
+    def end_revoked(self) -> None:
+        """End the sessions whose credentials are revoked now, in slices."""
+        self._go_through(list(self._sessions), self._end_if_revoked)
+
+    def reevaluate(self) -> None:
+        """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
+        self._go_through(list(self._sessions), self._verify_again)
+
+    def _go_through(self, numbers: list[int], judge: Callable[[int, AccessSession], None], start: int = 0) -> None:
+        for number in numbers[start : start + _SLICE]:
+            session = self._sessions.get(number)
+            if session is not None:
+                judge(number, session)
+        if start + _SLICE < len(numbers):
+            self._scheduler.call_soon(partial(self._go_through, numbers, judge, start + _SLICE))
+
+    def _end_if_revoked(self, number: int, session: AccessSession) -> None:
+        if self._is_revoked(session.subject):
+            self._end(session, CredentialRevoked("the credential was revoked"))
+
+    def _verify_again(self, number: int, session: AccessSession) -> None:
+        self._end_if_revoked(number, session)
+        if number in self._sessions:
+            self.authenticate(session.credential, session.request, partial(self._verified_again, number))
+
+    def _verified_again(self, number: int, result: Subject | AccessError) -> None:
+        session = self._sessions.get(number)
+        if session is None or isinstance(result, AuthenticationUnavailable):
+            return  # an outage takes no rights; the credential was valid and expires in time
+        if isinstance(result, AccessError):
+            self._end(session, result)
+        elif result.name != session.subject.name:
+            self._end(session, InvalidCredential("the credential belongs to another subject now"))
+        elif result != session.subject:
+            _guarded(partial(session.reauthorized, result))
+
+
+class _Once:
+    """Calls a function once, however often an authenticator answers."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: Authenticated) -> None:
+        self._done: Authenticated | None = done
+
+    def __call__(self, result: Subject | AccessError) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(result)
+
+
+def _guarded(call: Callable[[], object]) -> None:
+    """Call a session; its fault must not keep the others from theirs."""
+    try:
+        call()
+    except Exception:
+        log.exception("a session failed")

@@ -1,0 +1,275 @@
+"""The subject of one connection (docs/protocol/access.md). Exists only where the hub identifies its clients.
+
+The upgrade is always accepted: a browser sees nothing of a refused one. A connection without a credential is asked for
+one, and serves little until it comes. Another credential on an open connection takes the place of the first without
+disturbing what the connection reads and holds.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+from msgspec import structs
+
+from tidings.access.control import AccessControl
+from tidings.access.grants import NO_GRANTS, Grants
+from tidings.access.subjects import AccessRequest, Credential, Subject
+from tidings.exceptions import AccessError, AuthenticationTimeout, Forbidden, Unauthenticated
+from tidings.hub.hub import Hub
+from tidings.protocol import messages
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.messages import MessageSpec
+from tidings.protocol.payloads import AuthFailed, AuthRequired, AuthSuccess, Payload
+from tidings.protocol.timestamps import from_nanoseconds
+
+REQUIRED: Final = "required"
+"""`auth` in `connection:established` of a connection that sends its credential later."""
+_DEFAULT_CLOSE: Final = 4001
+
+log = structlog.get_logger("tidings.hub.connection_access")
+
+
+class IdentifiedConnection(Protocol):
+    """A connection as its access sees it."""
+
+    hub: Hub
+    closing: bool
+    connection_id: str
+
+    def greet(self) -> None:
+        """Send `connection:established`."""
+
+    def identified(self, subject: Subject) -> None:
+        """Begin to serve: the connection has a subject for the first time."""
+
+    def change_grants(self, grants: Grants) -> list[str]:
+        """Stop what `grants` do not cover; return the paths that are no longer read."""
+
+    def publish_held(self) -> None:
+        """Process the messages that arrived while the credential was verified."""
+
+    def push(self, data: Payload) -> None:
+        """Send a message unasked."""
+
+    def reply(self, command: Envelope, data: Payload) -> None:
+        """Send the reply to `command`."""
+
+    def close_after_events(self, code: int, reason: str) -> None:
+        """Close once the events that arrived before are answered."""
+
+
+class ConnectionAccess:
+    """The subject of one connection: a session of `AccessControl` once it is known.
+
+    Args:
+        connection: The connection.
+        control: The hub's access control.
+        credential: The credential of the handshake, None, or the reason why it is refused.
+        request: The handshake.
+    """
+
+    __slots__ = ("_connection", "_control", "_deadline", "_refusal", "_subject", "credential", "request", "verifying")
+
+    def __init__(
+        self,
+        connection: IdentifiedConnection,
+        control: AccessControl,
+        credential: Credential | AccessError | None,
+        request: AccessRequest,
+    ) -> None:
+        self._connection = connection
+        self._control = control
+        self._deadline: _Deadline | None = None
+        self._subject: Subject | None = None
+        self._refusal = credential if isinstance(credential, AccessError) else None
+        self.credential = credential if isinstance(credential, Credential) else Credential("", "message")
+        self.request = request
+        self.verifying = False
+        """Whether a credential is being verified: messages wait until it is."""
+
+    @property
+    def subject(self) -> Subject:
+        """The subject.
+
+        Raises:
+            Unauthenticated: The connection has sent no credential yet.
+        """
+        if self._subject is None:
+            raise Unauthenticated("this connection has not sent a credential yet")
+        return self._subject
+
+    @property
+    def grants(self) -> Grants:
+        """The grants of the subject; none before it is known."""
+        return NO_GRANTS if self._subject is None else self._subject.grants
+
+    @property
+    def shown(self) -> str:
+        """`auth` in `connection:established`: the name of the subject."""
+        return REQUIRED if self._subject is None else self._subject.name
+
+    # Lifecycle.
+
+    def open(self) -> None:
+        """Verify the credential of the handshake, or ask for one."""
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            self.credential = self._control.redeem(self.credential)
+        except AccessError as error:
+            self._handshake_verified(None, error)
+            return
+        if self.credential.value:
+            self._verify(self.credential, None, self._handshake_verified)
+            return
+        self._connection.greet()
+        self._deadline = _Deadline(self)
+        self._connection.hub.scheduler.call_later(self._control.deadline_s, self._deadline)
+        self._ask("missing", self._control.deadline_s)
+
+    def close(self) -> None:
+        """Forget the session: the connection has closed."""
+        self._control.leave(self)
+        self._end_deadline()
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.access = None
+            self._deadline = None
+
+    def miss_deadline(self) -> None:
+        """Close the connection: it has sent no credential in time."""
+        self._deadline = None
+        if not self.verifying:
+            error = AuthenticationTimeout(f"no auth:token within {self._control.deadline_s:g} s")
+            self._fail(error, None)
+
+    # Messages.
+
+    def admit(self, type: str, command: MessageSpec | None) -> MessageSpec | None:
+        """Return the row of the command to run for a message of `type`; plain connections have one, `auth:token`.
+
+        Args:
+            type: The message's type.
+            command: The command that a `tidings.v1` connection has of this type; None for an event.
+
+        Raises:
+            Unauthenticated: The connection has sent no credential yet.
+        """
+        if type == messages.AUTH_TOKEN:
+            return messages.COMMANDS[type]
+        if self._subject is None and type != messages.PING:
+            raise Unauthenticated(f"{type[:64]} needs a credential", hint="Send auth:token first.")
+        return command
+
+    def renew(self, command: Envelope, token: str) -> None:
+        """Process `auth:token`."""
+        credential = Credential(token, "message")
+        self._verify(credential, command, partial(self._token_verified, credential))
+
+    def _verify(
+        self,
+        credential: Credential,
+        command: Envelope | None,
+        done: Callable[[Envelope | None, Subject | AccessError], None],
+    ) -> None:
+        self.verifying = True
+
+        def verified(result: Subject | AccessError) -> None:
+            self.verifying = False
+            if not self._connection.closing:
+                done(command, result)
+                self._connection.publish_held()
+
+        self._control.authenticate(credential, self.request, verified)
+
+    def _handshake_verified(self, command: Envelope | None, result: Subject | AccessError) -> None:
+        if isinstance(result, AccessError):
+            self._connection.greet()
+            self._fail(result, None)
+            return
+        self._subject = result
+        self._control.enter(self)
+        self._connection.greet()
+        self._connection.identified(result)
+
+    def _token_verified(self, credential: Credential, command: Envelope | None, result: Subject | AccessError) -> None:
+        before = self._subject
+        if isinstance(result, AccessError):
+            self._fail(result, command)
+        elif before is not None and before.name != result.name:
+            error = Forbidden(
+                f"this connection belongs to {before.name!r}", hint="Open another connection for another subject."
+            )
+            self._send(error_data(error), command)
+        else:
+            self.credential = credential
+            self._replace(result, command)
+
+    def _replace(self, subject: Subject, command: Envelope | None) -> None:
+        first = self._subject is None
+        self._subject = subject
+        self._end_deadline()
+        self._control.enter(self)
+        removed = [] if first else self._connection.change_grants(subject.grants)
+        expires_ns = subject.expires_ns
+        success = AuthSuccess(
+            subject=subject.name,
+            grants=subject.grants.names(),
+            expires_at=None if expires_ns is None else from_nanoseconds(expires_ns),
+            removed=removed or None,
+        )
+        self._send(success, command)
+        if first:
+            self._connection.identified(subject)
+
+    def _fail(self, error: AccessError, command: Envelope | None) -> None:
+        self._send(AuthFailed(**structs.asdict(error_data(error))), command)
+        row = row_of(error)
+        log.info(
+            "authentication failed",
+            connection_id=self._connection.connection_id,
+            subject=self.shown,
+            code=error.code,
+            error=str(error),
+        )
+        if self._subject is None or not row.recoverable:
+            self._connection.close_after_events(row.close or _DEFAULT_CLOSE, error.message)
+
+    def _ask(self, reason: str, deadline_s: float) -> None:
+        self._connection.push(AuthRequired(methods=self._control.methods, reason=reason, deadline_s=deadline_s))
+
+    def _send(self, data: Payload, command: Envelope | None) -> None:
+        if command is None:
+            self._connection.push(data)
+        else:
+            self._connection.reply(command, data)
+
+    # Called by `AccessControl`; see `Session`.
+
+    def reauthorized(self, subject: Subject) -> None:
+        """See `AccessSession.reauthorized`."""
+        self._replace(subject, None)
+
+    def expiring(self, deadline_s: float) -> None:
+        """See `AccessSession.expiring`."""
+        self._ask("expiring", round(deadline_s, 3))
+
+    def ended(self, error: AccessError) -> None:
+        """See `AccessSession.ended`."""
+        self._fail(error, None)
+
+
+class _Deadline:
+    """The timer of a connection without a credential; it keeps nothing of a connection that has closed."""
+
+    __slots__ = ("access",)
+
+    def __init__(self, access: ConnectionAccess) -> None:
+        self.access: ConnectionAccess | None = access
+
+    def __call__(self) -> None:
+        if self.access is not None:
+            self.access.miss_deadline()
