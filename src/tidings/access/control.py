@@ -165,10 +165,8 @@ class AccessControl:
         done(self._judge(result) if isinstance(result, Subject) else result)
 
     def _is_revoked(self, subject: Subject) -> bool:
-        found = (
-            self._revocations.find("subject", subject.name),
-            self._revocations.find("credential", subject.credential_id),
-        )
+        find = self._revocations.find
+        found = find("subject", subject.name), find("credential", subject.credential_id)
         return any(revocation is not None and revocation.covers(subject.issued_ns) for revocation in found)
 
     def _judge(self, subject: Subject) -> Subject | AccessError:

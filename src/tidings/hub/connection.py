@@ -49,7 +49,8 @@ class HubConnection(ConnectionOutput):
         versioned: Whether the subprotocol is `tidings.v1`, with ids, replies and positions.
         query: Query of the URL.
         scope: Namespace of the event ids that the client publishes; with authentication, that of the subject.
-        credential: The credential of the handshake, None, or the reason why it is refused; used only where the hub identifies its clients.
+        credential: The credential of the handshake, None, or the reason why it is refused; used only where the hub
+            identifies its clients.
         request: The handshake; used only where the hub identifies its clients.
     """
 

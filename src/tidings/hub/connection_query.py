@@ -14,10 +14,10 @@ from tidings.protocol.positions import NOW, Since, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
 
 PATH_PARAMETERS: Final = ("channel", "channels")
-CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract", TICKET_PARAMETER)
-FOREIGN_PARAMETERS: Final = ("access_token", "token")
-"""Parameters that the hub ignores. They are for a proxy that authenticates: pages cannot give a WebSocket or an
-EventSource a header."""
+CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
+FOREIGN_PARAMETERS: Final = ("access_token", "token", TICKET_PARAMETER)
+"""Parameters that are not read here. Without authentication, they are for a proxy that authenticates: pages cannot give
+a WebSocket or an EventSource a header. With it, a ticket is one of `tidings.access.credentials`."""
 
 
 class ConnectionOptions(Struct, frozen=True, kw_only=True):
