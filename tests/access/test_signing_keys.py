@@ -18,7 +18,7 @@ from tests.access.tokens import SECRET, jwk, jwk_set, private_key, private_pem, 
 from tidings.access.signing_keys import (
     ALGORITHMS,
     MAX_KEY_FILE_BYTES,
-    InvalidKeyFile,
+    UnusableKey,
     check_algorithms,
     make_secret,
     parse_keys,
@@ -100,7 +100,7 @@ def test_unusable_key_file_is_an_error_of_its_option(case: str, tmp_path: Path) 
 
 def test_error_of_a_key_contains_nothing_of_it() -> None:
     secret = json.dumps({"kty": "XYZ", "d": "very-secret"}).encode()
-    with pytest.raises(InvalidKeyFile) as caught:
+    with pytest.raises(UnusableKey) as caught:
         parse_keys(secret)
     assert "very-secret" not in repr(caught.value)
     assert caught.value.__suppress_context__
@@ -164,7 +164,7 @@ def test_algorithms_of_an_option_are_checked() -> None:
     for wrong in (["none"], ["HS256", "XY"], []):
         with pytest.raises(ConfigError, match="algorithm"):
             check_algorithms(wrong, option="o")
-    with pytest.raises(InvalidKeyFile, match="none of which is allowed"):
+    with pytest.raises(UnusableKey, match="none of which is allowed"):
         parse_keys(public_pem("ES256"), ["RS256"])
 
 
@@ -181,10 +181,10 @@ def test_signed_token_is_verified_with_the_public_key(algorithm: str) -> None:
 
 
 def test_signing_key_must_be_private_and_not_encrypted() -> None:
-    with pytest.raises(InvalidKeyFile, match="public key"):
+    with pytest.raises(UnusableKey, match="public key"):
         parse_keys(public_pem("EdDSA"), private=True)
     encrypted = private_key("EdDSA").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
-    with pytest.raises(InvalidKeyFile, match="encrypted"):
+    with pytest.raises(UnusableKey, match="encrypted"):
         parse_keys(encrypted, private=True)
-    with pytest.raises(InvalidKeyFile, match="the key is for HS256"):
+    with pytest.raises(UnusableKey, match="the key is for HS256"):
         sign({}, make_secret(SECRET), "RS256")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tidings.access.fetching import Fetch, HttpAnswer, check_url
-from tidings.access.signing_keys import ALGORITHMS, InvalidKeyFile, SigningKey, parse_keys
+from tidings.access.signing_keys import ALGORITHMS, SigningKey, UnusableKey, parse_keys
 from tidings.access.tokens import KeysFound, TokenHeader, matching_keys
 from tidings.exceptions import AccessError, AuthenticationUnavailable
 from tidings.log.base import Scheduler
@@ -137,7 +137,7 @@ class RemoteKeys:
         self._is_fetching = False
         try:
             self._keys = self._parse(answer)
-        except (AuthenticationUnavailable, InvalidKeyFile) as error:
+        except (AuthenticationUnavailable, UnusableKey) as error:
             self._note_failure(str(error))
         else:
             if self.failures:

@@ -50,7 +50,7 @@ class SigningKey(Struct, frozen=True):
         return f"SigningKey(kid={self.kid!r}, algorithms={sorted(self.algorithms)})"
 
 
-class InvalidKeyFile(ValueError):
+class UnusableKey(ValueError):
     """The text is not a key that can be used; the message contains nothing of it."""
 
 
@@ -58,15 +58,15 @@ def make_secret(secret: bytes, algorithms: Iterable[str] = ALGORITHMS) -> Signin
     """Return the key of a shared secret.
 
     Raises:
-        InvalidKeyFile: It is too short, or a public key, which everyone may have.
+        UnusableKey: It is too short, or a public key, which everyone may have.
     """
     try:
         jwt.get_algorithm_by_name("HS256").prepare_key(secret)
     except (jwt.InvalidKeyError, RecursionError):
-        raise InvalidKeyFile("it is empty, or a public key, and not a secret") from None
+        raise UnusableKey("it is empty, or a public key, and not a secret") from None
     allowed = frozenset(name for name, size in _SECRET_ALGORITHMS.items() if len(secret) >= size)
     if not allowed:
-        raise InvalidKeyFile(f"it has {len(secret)} bytes; a secret has {MIN_SECRET_BYTES} or more")
+        raise UnusableKey(f"it has {len(secret)} bytes; a secret has {MIN_SECRET_BYTES} or more")
     return _restricted(SigningKey(secret, allowed), algorithms)
 
 
@@ -81,57 +81,57 @@ def parse_keys(text: bytes, algorithms: Iterable[str] = ALGORITHMS, *, private: 
         private: Whether the keys are for signing. A file for verifying must not contain private keys.
 
     Raises:
-        InvalidKeyFile: It has no usable key.
+        UnusableKey: It has no usable key.
     """
     if len(text) > MAX_KEY_FILE_BYTES:
-        raise InvalidKeyFile(f"it is larger than {MAX_KEY_FILE_BYTES >> 20} MiB")
+        raise UnusableKey(f"it is larger than {MAX_KEY_FILE_BYTES >> 20} MiB")
     if b"-----BEGIN" in text:
         return (_restricted(_from_pem(text, private=private), algorithms),)
     try:
         parsed = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise InvalidKeyFile("it is neither PEM nor JSON") from cause
+        raise UnusableKey("it is neither PEM nor JSON") from cause
     if isinstance(parsed, dict) and isinstance(listed := parsed.get("keys"), list):
         return _from_jwk_set(listed, algorithms, private=private)
     if not isinstance(parsed, dict):
-        raise InvalidKeyFile("it is not a JWK or a JWK Set")
+        raise UnusableKey("it is not a JWK or a JWK Set")
     return (_restricted(_from_jwk(parsed, private=private), algorithms),)
 
 
 def _from_jwk_set(listed: list[Any], algorithms: Iterable[str], *, private: bool) -> tuple[SigningKey, ...]:
     if len(listed) > MAX_KEYS:
-        raise InvalidKeyFile(f"it has {len(listed):,} keys; a JWK Set has {MAX_KEYS} or fewer")
+        raise UnusableKey(f"it has {len(listed):,} keys; a JWK Set has {MAX_KEYS} or fewer")
     keys = []
     for each in listed:
         try:
             keys.append(_restricted(_from_jwk(each, private=private), algorithms))
-        except InvalidKeyFile as error:
+        except UnusableKey as error:
             logger.debug("a key of a JWK Set is not used: %s", error)
     if not keys:
-        raise InvalidKeyFile("it has no key that can verify signatures with an allowed algorithm")
+        raise UnusableKey("it has no key that can verify signatures with an allowed algorithm")
     return tuple(keys)
 
 
 def _from_jwk(fields: Any, *, private: bool) -> SigningKey:
     if not isinstance(fields, dict) or not isinstance(fields.get("kty"), str):
-        raise InvalidKeyFile("it is not a JWK: `kty` is missing")
+        raise UnusableKey("it is not a JWK: `kty` is missing")
     if fields.get("use", "sig") != "sig":
-        raise InvalidKeyFile("the key is not for signatures")
+        raise UnusableKey("the key is not for signatures")
     operations = fields.get("key_ops")
     if isinstance(operations, list) and not {"verify", "sign"} & {each for each in operations if isinstance(each, str)}:
-        raise InvalidKeyFile("the key is not for signatures")
+        raise UnusableKey("the key is not for signatures")
     kid, named = fields.get("kid"), fields.get("alg")
     if not isinstance(kid, str | None) or not isinstance(named, str | None):
-        raise InvalidKeyFile("`kid` or `alg` is not text")
+        raise UnusableKey("`kid` or `alg` is not text")
     try:
         # `alg` chooses between RS256 and PS256 only; the type of the key decides on the family.
         material = jwt.PyJWK({name: value for name, value in fields.items() if name != "alg"}).key
     except Exception:  # PyJWT and cryptography raise many kinds; their messages may contain the key
-        raise InvalidKeyFile("the JWK is not a valid key") from None
+        raise UnusableKey("the JWK is not a valid key") from None
     key = make_secret(material) if isinstance(material, bytes) else _asymmetric(material, private=private)
     allowed = key.algorithms if named is None else key.algorithms & {named}
     if not allowed:
-        raise InvalidKeyFile(f"its algorithm is not one of {', '.join(sorted(key.algorithms))}")
+        raise UnusableKey(f"its algorithm is not one of {', '.join(sorted(key.algorithms))}")
     return SigningKey(key.material, allowed, kid)
 
 
@@ -144,34 +144,34 @@ def _from_pem(text: bytes, *, private: bool) -> SigningKey:
         else:
             material = load_pem_public_key(text)
     except TypeError:
-        raise InvalidKeyFile("the private key is encrypted") from None
+        raise UnusableKey("the private key is encrypted") from None
     except Exception:  # cryptography raises ValueError, UnsupportedAlgorithm and others
-        raise InvalidKeyFile("it is not a valid PEM key") from None
+        raise UnusableKey("it is not a valid PEM key") from None
     return _asymmetric(material, private=private)
 
 
 def _asymmetric(material: Any, *, private: bool) -> SigningKey:
     is_private = hasattr(material, "private_bytes")
     if is_private and not private:
-        raise InvalidKeyFile("it is a private key, which only the issuer needs")
+        raise UnusableKey("it is a private key, which only the issuer needs")
     if private and not is_private:
-        raise InvalidKeyFile("it is a public key, which cannot sign")
+        raise UnusableKey("it is a public key, which cannot sign")
     public = material.public_key() if is_private else material
     if isinstance(public, rsa.RSAPublicKey):
         if public.key_size < MIN_RSA_BITS:
-            raise InvalidKeyFile(f"the RSA key has {public.key_size} bits; {MIN_RSA_BITS:,} or more are needed")
+            raise UnusableKey(f"the RSA key has {public.key_size} bits; {MIN_RSA_BITS:,} or more are needed")
         return SigningKey(material, frozenset(_RSA_ALGORITHMS))
     if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
         return SigningKey(material, frozenset({_CURVES[public.curve.name]}))
     if isinstance(public, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         return SigningKey(material, frozenset({"EdDSA"}))
-    raise InvalidKeyFile("the type of the key is not RSA, P-256, P-384, P-521 or Ed25519")
+    raise UnusableKey("the type of the key is not RSA, P-256, P-384, P-521 or Ed25519")
 
 
 def _restricted(key: SigningKey, algorithms: Iterable[str]) -> SigningKey:
     allowed = key.algorithms & set(algorithms)
     if not allowed:
-        raise InvalidKeyFile(f"the key is for {', '.join(sorted(key.algorithms))}, none of which is allowed")
+        raise UnusableKey(f"the key is for {', '.join(sorted(key.algorithms))}, none of which is allowed")
     return SigningKey(key.material, allowed, key.kid)
 
 
@@ -204,7 +204,7 @@ def read_secret_file(path: Path, *, option: str, algorithms: Iterable[str] = ALG
     text = _read(path, option).rstrip(b"\r\n")
     try:
         return (make_secret(text, algorithms),)
-    except InvalidKeyFile as cause:
+    except UnusableKey as cause:
         raise ConfigError(
             f"invalid secret in {str(path)!r}: {cause}",
             option=option,
@@ -223,7 +223,7 @@ def read_key_file(
     text = _read(path, option)
     try:
         return parse_keys(text, algorithms, private=private)
-    except InvalidKeyFile as cause:
+    except UnusableKey as cause:
         hint = (
             "Create a key with `openssl genpkey -algorithm ed25519`."
             if private
@@ -259,10 +259,10 @@ def sign(claims: Mapping[str, Any], key: SigningKey, algorithm: str | None = Non
         algorithm: One of the key's algorithms; by default the first of them in `ALGORITHMS`.
 
     Raises:
-        InvalidKeyFile: The key does not have the algorithm.
+        UnusableKey: The key does not have the algorithm.
     """
     chosen = algorithm or next(name for name in ALGORITHMS if name in key.algorithms)
     if chosen not in key.algorithms:
-        raise InvalidKeyFile(f"the key is for {', '.join(sorted(key.algorithms))}")
+        raise UnusableKey(f"the key is for {', '.join(sorted(key.algorithms))}")
     headers = None if key.kid is None else {"kid": key.kid}
     return jwt.encode(cast(dict[str, Any], dict(claims)), key.material, algorithm=chosen, headers=headers)

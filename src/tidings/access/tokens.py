@@ -5,7 +5,7 @@ No error contains anything of a token: neither its text nor its claims.
 
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 import jwt
 import msgspec
@@ -42,7 +42,7 @@ MAX_NAME_CHARS: Final = 255
 """Length of the name of a subject, and of the id of a credential."""
 _MAX_CANDIDATES: Final = 10
 """Keys that are tried for a token that names none."""
-_MAX_TIME_S: Final = 253_402_300_800
+_END_OF_TIME_S: Final = 253_402_300_800
 """The end of the year 9999."""
 _SIGNATURES = jwt.PyJWS(algorithms=ALGORITHMS)
 
@@ -152,6 +152,20 @@ def read_header(token: str) -> TokenHeader:
 _SEND_WHOLE: Final = "Send the whole token as it was issued, without quotes, blanks or line ends."
 
 
+def read_claims(token: str) -> Mapping[str, Any]:
+    """Return the claims of a token, which nothing has verified: to show them, and not to act on them.
+
+    Raises:
+        TokenTooLarge, InvalidToken: See `read_header`; or its claims are not a JSON object.
+    """
+    read_header(token)
+    text = token.split(".")[1]
+    try:
+        return _parse_claims(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError:
+        raise InvalidToken("the claims of the token are cut off", hint=_SEND_WHOLE) from None
+
+
 class TokenVerifier:
     """Verifies tokens.
 
@@ -200,6 +214,10 @@ def _verified_claims(token: str, header: TokenHeader, keys: Sequence[SigningKey]
             continue  # another key without `kid`
     else:
         raise InvalidToken("the signature of the token is wrong", hint="Get a new token from the issuer of this hub.")
+    return _parse_claims(content)
+
+
+def _parse_claims(content: bytes) -> Mapping[str, Any]:
     try:
         claims = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -266,10 +284,15 @@ def _time_ns(claims: Mapping[str, Any], name: str) -> int | None:
     value = claims.get(name)
     if value is None:
         return None
-    # JSON has no NaN, and `True` is an int for Python only.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME_S:
+    if not is_time(value):
         raise InvalidToken(f"`{name}` is not a number of seconds since 1970")
     return int(value * 1_000_000_000)
+
+
+def is_time(value: object) -> TypeGuard[int | float]:
+    """Return whether the value of a claim is a time (RFC 7519 §2, NumericDate) until the end of the year 9999."""
+    # JSON has no NaN, and `True` is an int for Python only.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME_S
 
 
 def describe_skew(duration_ns: int) -> str:

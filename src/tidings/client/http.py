@@ -199,6 +199,15 @@ class HTTPClient:
         answer = self._request("POST", path, body=body, read_s=timeout_s + self._timeout_s)
         return self._decode(answer, CancelOutcome)
 
+    def revoke(self, revocation: Mapping[str, str]) -> Any:
+        """Revoke credentials, and return the revocation as the hub has it.
+
+        Args:
+            revocation: Body of `POST /v1/admin/revocations`.
+        """
+        body = msgspec.json.encode(revocation)
+        return self._decode(self._request("POST", "v1/admin/revocations", body=body), object)
+
     def publish(self, envelope: bytes, headers: Mapping[str, str] | None = None) -> PublishAnswer:
         """Publish one event."""
         answer = self._request("POST", "v1/events", body=envelope, headers=headers)
