@@ -193,6 +193,7 @@ def _host_name(host: str) -> str:
     return match["address"] or match["name"].lower().removesuffix(".")
 
 
+@lru_cache(maxsize=256)  # as above
 def _is_own_name(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True

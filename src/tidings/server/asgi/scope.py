@@ -46,13 +46,17 @@ def headers_of(scope: Scope) -> Headers:
     return dict(reversed(list(scope["headers"])))
 
 
-def check_repeated(fields: Collection[tuple[bytes, bytes]]) -> None:
-    """Check that no header that a request has once is repeated in `fields`: programs disagree which one counts.
+def check_repeated(fields: Collection[tuple[bytes, bytes]], headers: Headers) -> None:
+    """Check that no header that a request has once is repeated: programs disagree which one counts.
+
+    Args:
+        fields: The request's headers.
+        headers: The same by their names.
 
     Raises:
         RequestError: One is.
     """
-    if len(dict(fields)) == len(fields):
+    if len(headers) == len(fields):
         return
     for name, count in Counter(name for name, _ in fields).items():
         if count > 1 and (name in _SINGLE_FIELDS or name.startswith(_OWN_FIELD)):
@@ -84,20 +88,25 @@ def query_of(scope: Scope) -> str:
     return query.decode() if query.isascii() else quote(query, safe=string.printable)
 
 
-def admit(scope: Scope, check: RequestCheck) -> Scope:
+def admit(scope: Scope, check: RequestCheck, headers: Headers) -> Scope:
     """Check a request, and return its scope with its `RequestAddress`.
 
     The path may begin with the prefix below which a proxy serves the hub; it is then a part of `root_path`, as the path
     is at which another application mounts the hub.
 
+    Args:
+        scope: The request.
+        check: The check.
+        headers: The request's headers, as `headers_of` returns them.
+
     Raises:
         OriginRefused: The request comes from a web page that may not use the hub.
         RequestError: A header is not valid, or repeated.
     """
-    check_repeated(scope["headers"])
+    check_repeated(scope["headers"], headers)
     client = scope.get("client")
     address = check.admit(
-        _field_reader(scope["headers"]),
+        _field_reader(scope["headers"], headers),
         method=scope.get("method", "GET"),
         peer=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
@@ -105,7 +114,8 @@ def admit(scope: Scope, check: RequestCheck) -> Scope:
     root: str = scope.get("root_path", "").rstrip("/")
     path = route_path(scope)
     inner = address.relative(path)
-    address = structs.replace(address, prefix=address.prefix + root)
+    if root:
+        address = structs.replace(address, prefix=address.prefix + root)
     return {**scope, "root_path": root + path.removesuffix(inner), _ADDRESS: address}
 
 
@@ -126,9 +136,11 @@ def address_of(scope: Scope) -> tuple[str, str, str]:
     return "s" if address.scheme == "https" else "", host if _HOST.fullmatch(host) else "127.0.0.1", address.prefix
 
 
-def _field_reader(fields: Sequence[tuple[bytes, bytes]]) -> FieldReader:
-    def read(name: str) -> list[str]:
+def _field_reader(fields: Sequence[tuple[bytes, bytes]], headers: Headers) -> FieldReader:
+    def read(name: str) -> Sequence[str]:
         wanted = name.encode()
+        if wanted not in headers:
+            return ()
         return [value.decode("latin-1") for key, value in fields if key == wanted]
 
     return read

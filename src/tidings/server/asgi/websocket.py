@@ -41,7 +41,7 @@ class WebSocketEndpoint:
         try:
             app = self._host.running().websocket_app
             with app.logging_refusals():
-                scope = admit(scope, app.request_check)
+                scope = admit(scope, app.request_check, headers_of(scope))
             app.check_path(route_path(scope))
         except TidingsError as error:
             await _refuse(error, scope, send)

@@ -31,7 +31,7 @@ from tidings.server.http.health import StatusRoutes
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
-from tidings.server.http.responses import error_answer, error_response, method_refusal, to_response
+from tidings.server.http.responses import NO_SNIFFING, error_answer, error_response, method_refusal, to_response
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.metrics import MetricsRoute
 from tidings.server.openapi.document import openapi_document
@@ -46,7 +46,6 @@ _ALLOWED_HEADERS: Final = (
 )
 _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_\-, ]{1,2000}")
 _PREFLIGHT_AGE_S: Final = b"600"
-_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
 log = structlog.get_logger("tidings.server.http.app")
 
@@ -98,9 +97,8 @@ class HttpEndpoint:
         """Serve one request."""
         headers = headers_of(scope)
         origin = header(headers, b"origin")
-        send = _without_sniffing(send)
         try:
-            scope = admit(scope, self._check)
+            scope = admit(scope, self._check, headers)
         except RequestError as error:
             log.warning("request refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
             await error_answer(error).send(send)
@@ -110,7 +108,7 @@ class HttpEndpoint:
         path = route_path(scope)
         method = scope["method"]
         if method == "POST" and path == EVENTS:
-            await self._publish(scope, receive, send)
+            await self._publish.serve(scope, headers, receive, send)
         elif not scope["path"].removeprefix(scope["root_path"]):
             # The links of the page are relative to its URL.
             location = f"{request_address(scope).prefix}/".encode()
@@ -125,7 +123,7 @@ class HttpEndpoint:
         elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
             await _answer_options(allowed, (), send)
         else:
-            await self._routes(scope, receive, send)
+            await self._routes(scope, receive, _without_sniffing(send))
 
     async def _describe(self, request: Request) -> Response:
         """Answer `GET /openapi.json`."""
@@ -156,13 +154,13 @@ def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
 
 
 def _without_sniffing(send: Send) -> Send:
-    """Return `send` with the header that keeps browsers from taking JSON for a script (Fetch Standard §3.5)."""
+    """Return `send` with `NO_SNIFFING` among the headers."""
 
     async def send_typed(message: Message) -> None:
         if message["type"] == "http.response.start":
             fields = message.get("headers", ())
-            if _NO_SNIFFING not in fields:
-                message = {**message, "headers": [*fields, _NO_SNIFFING]}
+            if NO_SNIFFING not in fields:
+                message = {**message, "headers": [*fields, NO_SNIFFING]}
         await send(message)
 
     return send_typed

@@ -51,6 +51,8 @@ _split_array = msgspec.json.Decoder(list[Raw]).decode
 class BodyReader:
     """Reads the bodies of requests, within a time for each, and within one budget of memory for all of them.
 
+    One timer is set for the body that has the least time left: nearly every body has arrived when its reading begins.
+
     While bytes arrive, a body has `BODY_TIMEOUT_S` and a second more for each `_MIN_BYTES_PER_S` of it. A body of one
     segment never counts towards the budget. If the budget is used up, the body that has been silent for longest is
     given up, if it is silent at all; otherwise the newcomer has to try again.
@@ -61,8 +63,11 @@ class BodyReader:
 
     def __init__(self, *, budget_bytes: int = MAX_UNFINISHED_BYTES) -> None:
         self._free = budget_bytes
-        self._unfinished: dict[_UnfinishedBody, None] = {}
-        """The longest silent one first."""
+        self._reading: dict[_Body, None] = {}
+        self._unfinished: dict[_Body, None] = {}
+        """Bodies with a part that counts towards the budget, the longest silent one first."""
+        self._timed_by: asyncio.AbstractEventLoop | None = None
+        """The event loop whose timer is set."""
 
     async def read(self, receive: Receive) -> bytes | None:
         """Return the body of a request, without a byte order mark; None if the client went away in the middle.
@@ -72,34 +77,59 @@ class BodyReader:
             RequestTimeout: The body did not arrive in time.
             LogBusy: Other bodies use the whole budget.
         """
+        loop = asyncio.get_running_loop()
+        reading = _Body(loop.time())
+        self._reading[reading] = None
+        if self._timed_by is not loop:
+            self._set_timer(loop, BODY_TIMEOUT_S)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S) as timeout:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return None
-                body: bytes = message.get("body", b"")
-                if message.get("more_body", False):
-                    gathered = await self._read_on(_UnfinishedBody(timeout), body, receive)
-                    if gathered is None:
-                        return None
-                    body = gathered
-        except TimeoutError as cause:
-            raise RequestTimeout("the body of the request did not arrive in time") from cause
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body: bytes | None = message.get("body", b"")
+            if message.get("more_body", False):
+                body = await self._read_on(reading, body or b"", receive)
+        except asyncio.CancelledError:
+            if not reading.given_up or reading.task.uncancel():  # the server has cancelled it
+                raise
+            raise RequestTimeout("the body of the request did not arrive in time") from None
+        finally:
+            del self._reading[reading]
+        if body is None:
+            return None
         if len(body) > MAX_BODY_BYTES:
             reason = f"body too large: {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed"
             raise _too_large(reason, len(body), MAX_BODY_BYTES, "")
         return body.removeprefix(_BYTE_ORDER_MARK)
 
-    async def _read_on(self, unfinished: "_UnfinishedBody", part: bytes, receive: Receive) -> bytes | None:
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, delay_s: float) -> None:
+        self._timed_by = loop
+        loop.call_later(delay_s, self._give_up_late, loop)
+
+    def _give_up_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up the bodies whose time is over, and set the timer for the next one."""
+        now = loop.time()
+        next_s = BODY_TIMEOUT_S
+        for body in list(self._reading):
+            left_s = body.deadline - now
+            if left_s <= 0:
+                body.give_up()
+            else:
+                next_s = min(next_s, left_s)
+        self._timed_by = None
+        if self._reading:
+            self._set_timer(loop, next_s)
+
+    async def _read_on(self, unfinished: "_Body", part: bytes, receive: Receive) -> bytes | None:
         size, more = 0, True
         try:
             while True:
                 size += len(part)
+                unfinished.extend_time(asyncio.get_running_loop().time(), size)
                 if size <= MAX_BODY_BYTES:
                     self._take(unfinished, part)
                 elif size > _MAX_REFUSED_BYTES:
                     break
-                unfinished.extend_time(size)
                 if not more:
                     break
                 message = await receive()
@@ -107,59 +137,60 @@ class BodyReader:
                     return None
                 part = message.get("body", b"")
                 more = message.get("more_body", False)
-            if unfinished.given_up:
-                raise TimeoutError
             if size > MAX_BODY_BYTES:
                 raise _too_large(f"body too large: over {MAX_BODY_BYTES} bytes", size, MAX_BODY_BYTES, "")
             return bytes(unfinished.gathered)
         finally:
             self._release(unfinished)
 
-    def _take(self, unfinished: "_UnfinishedBody", part: bytes) -> None:
+    def _take(self, unfinished: "_Body", part: bytes) -> None:
         """Add a part to an unfinished body, and to the budget."""
-        if unfinished.given_up:  # before this part was read
-            raise TimeoutError
         self._unfinished.pop(unfinished, None)
-        now = asyncio.get_running_loop().time()
         while self._free < len(part):
             silent = next(iter(self._unfinished), None)
-            if silent is None or now - silent.last < _MIN_SILENCE_S:
+            if silent is None or unfinished.last - silent.last < _MIN_SILENCE_S:
                 raise LogBusy("too many posts are arriving at a time")
             self._release(silent)
-            silent.give_up(now)
+            silent.give_up()
         self._free -= len(part)
         unfinished.gathered += part
-        unfinished.last = now
         self._unfinished[unfinished] = None
 
-    def _release(self, unfinished: "_UnfinishedBody") -> None:
+    def _release(self, unfinished: "_Body") -> None:
         self._unfinished.pop(unfinished, None)
         self._free += len(unfinished.gathered)
         unfinished.gathered = bytearray()
 
 
-class _UnfinishedBody:
-    """A body of which a part has arrived."""
+class _Body:
+    """A body that is being read by the current task."""
 
-    __slots__ = ("_began", "_timeout", "gathered", "given_up", "last")
+    __slots__ = ("_began", "_size", "gathered", "given_up", "last", "task")
 
-    def __init__(self, timeout: asyncio.Timeout) -> None:
-        self._timeout = timeout
-        self._began = self.last = asyncio.get_running_loop().time()
+    def __init__(self, now: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self._began = self.last = now
+        self._size = 0
         self.given_up = False
         self.gathered = bytearray()
 
-    def extend_time(self, size: int) -> None:
-        """Set the time that a body has of which `size` bytes have arrived."""
-        if not self.given_up:
-            self._timeout.reschedule(
-                min(self.last + BODY_TIMEOUT_S, self._began + BODY_TIMEOUT_S + size / _MIN_BYTES_PER_S)
-            )
+    def extend_time(self, now: float, size: int) -> None:
+        """Record that `size` bytes of it have arrived."""
+        self.last = now
+        self._size = size
 
-    def give_up(self, now: float) -> None:
+    @property
+    def deadline(self) -> float:
+        """Time until which more of it must arrive."""
+        return min(self.last, self._began + self._size / _MIN_BYTES_PER_S) + BODY_TIMEOUT_S
+
+    def give_up(self) -> None:
         """Let its reading fail."""
-        self.given_up = True
-        self._timeout.reschedule(now)
+        if not self.given_up:
+            self.given_up = True
+            self.task.cancel()
 
 
 def split_body(body: bytes, headers: Headers) -> list[bytes] | None:

@@ -131,7 +131,7 @@ def check_batch_key(key: str) -> None:
 
 def deprecation_headers(types: set[str]) -> HeaderFields:
     """Return the headers that report old names among `types`, with their replacements."""
-    old = sorted(name for name in types if name in LEGACY_TYPES)
+    old = sorted(types & LEGACY_TYPES.keys())
     if not old:
         return ()
     text = ", ".join(f"{name} is the old name of {LEGACY_TYPES[name]}" for name in old)
@@ -158,10 +158,14 @@ class PublishEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one post."""
+        await self.serve(scope, headers_of(scope), receive, send)
+
+    async def serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Serve one post with the headers of `scope`."""
         try:
             if scope.get("query_string"):
                 read_values(query_of(scope), ())
-            answer = await self._answer(headers_of(scope), receive)
+            answer = await self._answer(headers, receive)
         except TidingsError as error:
             log.info("post refused", code=error.code, error=str(error))
             answer = error_answer(error)
@@ -198,7 +202,8 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
             settling.set_result(result)
 
     producer_id = options.producer_id
-    await _Post(hub).wait_for_room()
+    if hub.room.full:
+        await _Post(hub).wait_for_room()
     event = hub.publish(
         envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id, body=body
     )
@@ -206,7 +211,7 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
     if isinstance(result, TidingsError):
         raise result
     cancelled = hub.cancellations.pending(_operations_of([event]), producer_id)
-    return Answer(200, _accepted(hub, result), (*deprecation_headers({envelope.type}), *cancel_headers(cancelled)))
+    return Answer(200, _accepted(hub, result), deprecation_headers({envelope.type}) + cancel_headers(cancelled))
 
 
 def _operations_of(events: list[Event]) -> list[str]:
@@ -286,7 +291,7 @@ class _Batch:
         prefix = self._hub.log.epoch.encode()
         results = b",".join([self._encode_result(result, prefix) for result in self._results])
         cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
-        return Answer(200, b'{"results":[%b]}' % results, (*deprecation_headers(legacy), *cancel_headers(cancelled)))
+        return Answer(200, b'{"results":[%b]}' % results, deprecation_headers(legacy) + cancel_headers(cancelled))
 
     async def _stage(self, items: list[bytes]) -> set[str]:
         """Stage all valid items, as there is room; return the old names among their types."""

@@ -13,6 +13,9 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
 
 JSON: Final = "application/json"
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+"""Keeps browsers from taking JSON for a script (Fetch Standard §3.5)."""
+_JSON_FIELD: Final = (b"content-type", JSON.encode())
 _RETRY_AFTER_S: Final = 1
 """Retry-After for errors without one: a restart or a busy log takes about a second."""
 
@@ -27,7 +30,7 @@ class Answer(Struct, frozen=True, gc=False):
 
     async def send(self, send: Send) -> None:
         """Send it to an ASGI client."""
-        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body)), *self.headers]
+        fields = [_JSON_FIELD, (b"content-length", b"%d" % len(self.body)), NO_SNIFFING, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": fields})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -182,7 +182,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         if b"host" not in fields and self.parser.get_http_version() == "1.1":
             self._fail(RequestError("no header `Host`: HTTP/1.1 requires it", hint="Send it once."))
         try:
-            check_repeated(self.headers)
+            check_repeated(self.headers, fields)
         except RequestError as error:
             self._fail(error)
         codings = self._tokens(b"transfer-encoding") if b"transfer-encoding" in fields else [_CHUNKED]
