@@ -36,6 +36,8 @@ HEAD_TIMEOUT_S: Final = 60.0
 """Time within which a client must complete the head of a request that it began, or of the first one."""
 _HALF_CLOSE_TIMEOUT_S: Final = 5.0
 """Time for the answer to a client that has closed its half of the connection, and may be gone."""
+_MAX_JOINED_BYTES: Final = 65_536
+"""Bytes that are written in one round and not yet passed on: uvicorn's own mark for a buffer that is full."""
 _UPGRADE: Final = b"upgrade"
 _CHUNKED: Final = b"chunked"
 
@@ -67,7 +69,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start a new connection."""
-        super().connection_made(cast(asyncio.Transport, transport))
+        self._joining = _JoiningTransport(cast(asyncio.Transport, transport), self.loop)
+        super().connection_made(self._joining)
         apply_socket_options(transport)
         self._await_head()
         if not self.tcp_limit.admits(self, len(self.connections)):
@@ -82,6 +85,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         """Keep the connection open for a response that has not begun; a stream's client is gone."""
         waits = self.cycle is not None and not self.cycle.response_started
         if not waits or self.transport.get_extra_info("sslcontext") is not None:
+            self._joining.release()
             return False
         self.cycle.keep_alive = False
         self.loop.call_later(_HALF_CLOSE_TIMEOUT_S, self.transport.close)
@@ -249,7 +253,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             hint = "Let the proxy speak HTTP/1.1 to the hub (nginx: `proxy_http_version 1.1`)."
             self._refuse(RequestError("a WebSocket handshake needs HTTP/1.1", hint=hint))
             return
-        transport = self.transport
+        transport = self.transport = self._joining.release()
         self.handle_websocket_upgrade()
         self._forget()
         if rest:
@@ -276,12 +280,65 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def _forget(self) -> None:
         """Drop the state of the request, and with it a cycle between the parser and this object."""
-        for name in ("parser", "flow", "transport", "scope", "headers", "cycle"):
+        for name in ("parser", "flow", "transport", "scope", "headers", "cycle", "_joining"):
             setattr(self, name, None)
 
     def abort(self) -> None:
         """End the TCP connection immediately, as `WebSocket.abort` does."""
         self.transport.abort()
+
+
+class _JoiningTransport(asyncio.Transport):
+    """A transport that joins what is written in one round of the event loop; it has the methods that uvicorn calls.
+
+    uvicorn writes the head of an answer and then its body. Sent one by one, they cost two calls of the kernel and two
+    packets: a tenth of the time of a post.
+    """
+
+    __slots__ = ("_loop", "_parts", "_size", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes | bytearray | memoryview] = []
+        self._size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > _MAX_JOINED_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        parts, self._parts, self._size = self._parts, [], 0
+        if parts and not self._transport.is_closing():
+            self._transport.write(b"".join(parts))
+
+    def release(self) -> asyncio.Transport:
+        """Write what is left, and return the transport: for its other users."""
+        self._send()
+        return self._transport
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
 
 
 def _too_large_head() -> HeadTooLarge:

@@ -1,0 +1,77 @@
+"""The cost of a request, counted: functions that are called, and writes to the socket."""
+
+import asyncio
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable
+from http.client import HTTPResponse
+from types import FrameType
+from typing import Any
+
+import msgspec
+from tests.server.hub_server import TIMEOUT_S, HubServer, update
+from tests.server.recorder import RecordingServer
+
+POSTS = 50
+MAX_CALLS_PER_POST = 200
+"""Python functions that are called for one event of one post, which has its own append, in every library: 191 are."""
+
+
+class Calls:
+    """Counts what a thread calls, from `start` to `stop`: Python functions, and methods of C code by name."""
+
+    def __init__(self) -> None:
+        self.functions = 0
+        self.methods: Counter[str] = Counter()
+
+    def start(self) -> None:
+        sys.setprofile(self._count)
+
+    def stop(self) -> None:
+        sys.setprofile(None)
+
+    def _count(self, frame: FrameType, event: str, called: Any) -> None:
+        if event == "call":
+            self.functions += 1
+        elif event == "c_call":
+            self.methods[called.__name__] += 1
+
+
+def count(call: Callable[[Callable[[], None]], None], requests: Callable[[], object]) -> Calls:
+    """Count what the server's thread, which `call` runs functions in, does for some requests."""
+    calls = Calls()
+    call(calls.start)
+    try:
+        requests()
+    finally:
+        call(calls.stop)
+    return calls
+
+
+def request(client: socket.socket, path: str, body: bytes) -> None:
+    """Send a request in one segment, and receive the answer."""
+    client.sendall(
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body)) + body
+    )
+    with HTTPResponse(client) as response:
+        response.begin()
+        assert response.status == 200
+        response.read()
+
+
+def test_single_post_calls_few_functions() -> None:
+    with HubServer() as server, socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as client:
+        bodies = [msgspec.json.encode(update("item", number)) for number in range(POSTS)]
+        request(client, "/v1/events", bodies[0])
+        calls = count(server.call, lambda: [request(client, "/v1/events", body) for body in bodies])
+    assert calls.functions <= POSTS * MAX_CALLS_PER_POST
+
+
+def test_head_and_body_of_an_answer_are_one_write() -> None:
+    with (
+        RecordingServer(asyncio.new_event_loop) as server,
+        socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as client,
+    ):
+        calls = count(server.call, lambda: request(client, "/body", b"hello"))
+    assert calls.methods["send"] == 1
