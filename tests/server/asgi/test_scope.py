@@ -5,7 +5,7 @@ from tidings.access.origins import Origins
 from tidings.access.proxies import TrustedProxies
 from tidings.access.request_check import RequestCheck
 from tidings.hub.connection_query import read_values
-from tidings.server.asgi.scope import address_of, admit, query_of, request_address, route_path
+from tidings.server.asgi.scope import address_of, admit, headers_of, query_of, request_address, route_path
 
 
 @pytest.mark.parametrize("written", ["name=café+crème%21", "name=caf%C3%A9%20cr%C3%A8me!"])
@@ -41,10 +41,10 @@ def test_prefix_of_a_proxy_is_removed_or_left(path: str, route: str, base: str) 
             (b"x-forwarded-for", b"192.0.2.7"),
         ],
     }
-    admitted = admit(scope, check)
+    admitted = admit(scope, check, headers_of(scope))
     assert route_path(admitted) == route
     assert address_of(admitted) == ("s", "events.example", base)
     assert request_address(admitted).client == "192.0.2.7"
-    foreign = admit({**scope, "client": ("192.0.2.1", 4711)}, check)
+    foreign = admit({**scope, "client": ("192.0.2.1", 4711)}, check, headers_of(scope))
     assert address_of(foreign) == ("", "events.example", "/app")
     assert request_address(foreign).client == "192.0.2.1"

@@ -14,7 +14,7 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import access_request, admit, query_of, request_address, route_path
+from tidings.server.asgi.scope import access_request, admit, headers_of, query_of, request_address, route_path
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES

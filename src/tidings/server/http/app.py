@@ -109,7 +109,9 @@ class HttpEndpoint:
         method = scope["method"]
         if method == "POST" and path == EVENTS:
             await self._publish.serve(scope, headers, receive, send)
-        elif not scope["path"].removeprefix(scope["root_path"]):
+            return
+        send = _without_sniffing(send)
+        if not scope["path"].removeprefix(scope["root_path"]):
             # The links of the page are relative to its URL.
             location = f"{request_address(scope).prefix}/".encode()
             await send({"type": "http.response.start", "status": 308, "headers": [(b"location", location)]})
@@ -123,7 +125,7 @@ class HttpEndpoint:
         elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
             await _answer_options(allowed, (), send)
         else:
-            await self._routes(scope, receive, _without_sniffing(send))
+            await self._routes(scope, receive, send)
 
     async def _describe(self, request: Request) -> Response:
         """Answer `GET /openapi.json`."""
