@@ -1,3 +1,4 @@
+import pytest
 from tests.hub.events import publish_updates
 
 from tidings.hub.config import HubConfig
@@ -132,6 +133,46 @@ def test_drain_closes_all_connections_and_refuses_events() -> None:
         assert client.outlet.closed is not None
         assert client.outlet.closed[0] == 4100
     assert (len(hub.connections), hub.log.head) == (0, 0)
+
+
+def test_drain_answers_what_is_outstanding_before_it_closes() -> None:
+    hub = InMemoryHub(CONFIG)
+    client, idle = hub.connect(), hub.connect()
+    hub.settle()
+    for messages in (client, idle):
+        messages.read()
+    for number in range(3):
+        client.send("data:update", {"dataset": f"d{number}"}, id=f"p{number}")
+    hub.hub.draining = True
+    hub.connections.drain_all()
+    client.send("data:update", {"dataset": "too late"}, id="late")
+    assert idle.read_types() == ["connection:closed"], "it has nothing to wait for"
+    hub.settle()
+    answers = client.read()
+    assert [message.get("reply_to") for message in answers] == ["p0", "p1", "p2", None]
+    assert [message["type"] for message in answers[:3]] == ["event:accepted"] * 3
+    assert (answers[3]["type"], answers[3]["data"]["code"]) == ("connection:closed", 4100)
+    assert (len(hub.connections), hub.log.head) == (0, 3)
+
+
+@pytest.mark.parametrize(("rate", "apart_ms"), [(100.0, 10), (20_000.0, 0.05), (0.5, 299 / 3)])
+def test_drain_gives_each_client_its_own_time_and_producers_the_first(rate: float, apart_ms: float) -> None:
+    count = 3_000
+    hub = InMemoryHub(HubConfig(heartbeat_s=25.0, reconnect_rate=rate, drain_retry_ms=1_000))
+    clients = [hub.connect() for _ in range(count)]
+    hub.settle()
+    producers = clients[1_000:1_100]
+    for producer in producers:
+        producer.connection.producer_id = "p"
+    hub.connections.drain_all()
+    hub.connections.drain_all()
+    hub.settle()
+    slots = [client.read()[-1]["data"]["retry_after_ms"] for client in clients]
+    first = sorted(range(count), key=lambda number: slots[number])[: len(producers)]
+    if apart_ms >= 1:
+        assert [clients[number] for number in first] == producers
+    assert sorted(slots) == [1_000 + round(number * apart_ms) for number in range(count)]
+    assert max(slots) <= 300_000
 
 
 def test_heartbeats_stop_with_the_last_connection_or_the_hub() -> None:

@@ -65,7 +65,10 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     maintain_s: float = 0.25
     """Interval at which retention looks for work when it has none."""
     drain_retry_ms: int = 1_000
-    """Delay after which clients reconnect after a drain; their own jitter spreads them."""
+    """Delay after which the first clients reconnect after a drain: a hub restarts in less."""
+    reconnect_rate: float = 1_000.0
+    """Connections per second that a hub accepts, and that a drain asks to return. One costs up to half a millisecond
+    with what it reads first, so that half of a core is left for live delivery."""
     retention: Retention = Retention()
 
     @property

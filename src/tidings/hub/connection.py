@@ -99,8 +99,8 @@ class HubConnection(ConnectionOutput):
         self._type_notices = TypeNotices(hub.contract)
         self._revision = REVISIONS[REVISION]
         self._reading = True
-        self._final_close: tuple[int, str] | None = None
-        """Code and reason of the close that waits until the events before it are settled."""
+        self._final_close: tuple[int, str, int | None] | None = None
+        """Code, reason and time to reconnect of the close that waits until the events before it are settled."""
         self._held: list[bytes] = []
         """Messages that wait: for room in the stage, or until a credential is verified, and those behind them."""
         self._refused_starts: RefusedStarts | None = None  # made at its first use: most connections need none
@@ -205,12 +205,16 @@ class HubConnection(ConnectionOutput):
         if self.access is not None:
             self.access.close()
 
-    def close_after_events(self, code: int, reason: str) -> None:
-        """Close because of a message of the client, once the events that it sent before are in the log and answered."""
+    def drain(self, retry_after_ms: int) -> None:
+        """See `RegisteredConnection.drain`."""
+        self.close_after_events(4100, "the hub is shutting down", retry_after_ms=retry_after_ms)
+
+    def close_after_events(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Read nothing more, and close once the events that the client sent before are in the log and answered."""
         if not self._unacknowledged:
-            self.close(code, reason)
+            self.close(code, reason, retry_after_ms=retry_after_ms)
         elif self._final_close is None:
-            self._final_close = code, reason
+            self._final_close = code, reason, retry_after_ms
             self._held.clear()
             self.hub.room.leave(self)
             self.update_reading()
@@ -355,7 +359,8 @@ class HubConnection(ConnectionOutput):
     def _close_finally(self) -> None:
         if self._final_close is not None:
             self.flush_replies()
-            self.close(*self._final_close)
+            code, reason, retry_after_ms = self._final_close
+            self.close(code, reason, retry_after_ms=retry_after_ms)
 
     def update_reading(self) -> None:
         """Stop reading from a client with too much unacknowledged, unsent or held, and resume at half of the limits."""

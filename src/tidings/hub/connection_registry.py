@@ -20,11 +20,22 @@ TOO_MANY_RETRY_MS = 5_000
 """Minimum time, in milliseconds, until a client that was refused for the limit of connections tries again."""
 
 
+MAX_SLOT_MS = 300_000
+"""Longest time, in milliseconds, for which a drain sends clients away: ours accept no longer one."""
+
+
 class RegisteredConnection(Protocol):
     """A client in the registry: a WebSocket connection or an event stream."""
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Send `connection:closed` with the reason, and close."""
+
+    @property
+    def producer_id(self) -> str:
+        """The producer that is attached, or ""."""
+
+    def drain(self, retry_after_ms: int) -> None:
+        """Stop to read, answer what is outstanding, and close with 4100 and a time to reconnect."""
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
         """Send a heartbeat if the connection is idle; see `HubConnection.send_heartbeat`."""
@@ -41,6 +52,8 @@ class ConnectionRegistry:
         self._slices: deque[dict[RegisteredConnection, None]] = deque({} for _ in range(_SLICES))
         self._slice_of: dict[RegisteredConnection, dict[RegisteredConnection, None]] = {}
         self._started = False
+        self._drained: set[RegisteredConnection] = set()
+        self._slot_ms = 0.0
         self.opened = 0
         """Connections opened since the hub started."""
 
@@ -73,6 +86,29 @@ class ConnectionRegistry:
         members = self._slice_of.pop(connection, None)
         if members is not None:
             del members[connection]
+
+    def drain_all(self) -> None:
+        """Close all connections, and give each its own time to reconnect.
+
+        The times are as far apart as `HubConfig.reconnect_rate` allows, from `drain_retry_ms` on. Producers return
+        first: their leases run.
+        """
+        config = self._hub.config
+        count = max(1, len(self._slice_of))
+        self._slot_ms = min(1_000 / config.reconnect_rate, (MAX_SLOT_MS - config.drain_retry_ms) / count)
+        for connection in sorted(self._slice_of, key=lambda each: not each.producer_id):
+            self.drain(connection)
+
+    def drain(self, connection: RegisteredConnection) -> None:
+        """Close one connection of a hub that drains; once only."""
+        if connection in self._drained:
+            return
+        slot_ms = self._hub.config.drain_retry_ms + round(len(self._drained) * self._slot_ms)
+        self._drained.add(connection)
+        try:
+            connection.drain(slot_ms)
+        except Exception:  # one connection's fault must not keep the others open
+            log.exception("draining a connection failed")
 
     def close_all(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Close all connections."""

@@ -146,14 +146,12 @@ class HubApp:
         self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
 
     def drain(self) -> None:
-        """Refuse new events, and close all connections with a time to reconnect."""
+        """Refuse new events, and close all connections, each with its own time to reconnect."""
         if self._running is not None:
             hub = self._running.hub
             hub.draining = True
             hub.cancellations.drain()
-            self._running.connections.close_all(
-                4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms
-            )
+            self._running.connections.drain_all()
             self._running.long_polls.release()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from tests.server.recorder import RecordingHandler, RecordingServer, connected
 from websockets.frames import Opcode
 
 from tidings.server.websocket import read_queue
-from tidings.server.websocket.accept_queue import TICK_BUDGET_S
+from tidings.server.websocket.accept_queue import TICK_BUDGET_S, AcceptQueue
 from tidings.server.websocket.frames import text_frame
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES
 from tidings.server.websocket.protocol import WebSocket
@@ -64,9 +64,10 @@ def queue_openings(server: RecordingServer, count: int) -> list[int]:
     turn."""
     turns: list[int] = []
 
-    def turn() -> None:
+    def turn() -> bool:
         turns.append(len(turns))
         time.sleep(TICK_BUDGET_S)
+        return True
 
     def queue() -> None:
         for _ in range(count):
@@ -360,3 +361,17 @@ def test_close_in_a_message_before_the_peers_close_answers_it(server: RecordingS
         client.send(text(b"one"), text(b"two"), close(4001))
         assert client.closing().code in (4000, 4001)
         client.wait_eof()
+
+
+def test_handshake_beyond_the_queue_is_refused_with_503(server: RecordingServer) -> None:
+    server.websocket.accept_queue = queue = AcceptQueue(rate=0.01)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(server.port)) for _ in range(3)]
+        assert clients[0].open().startswith("HTTP/1.1 101 ")
+        clients[1].send(handshake_request(), text(b"early"))
+        while not server.call(lambda: queue.waiting):
+            pass
+        clients[2].send(handshake_request(), text(b"early"))
+        response = clients[2].read_response()
+        assert response.startswith("HTTP/1.1 503 ")
+        assert "Retry-After: 5" in response

@@ -123,6 +123,12 @@ class ServeSettings:
             _OPERATIONS,
         ),
     ] = _HUB.unattended_s
+    reconnect_rate: Annotated[
+        int,
+        About(
+            integer(1, 1_000_000), "Maximum WebSockets that open per second; a drain spreads clients by it.", _LIMITS
+        ),
+    ] = int(_HUB.reconnect_rate)
     grace: Annotated[
         float, About(duration(0.1, 3600), "Maximum time for a clean shutdown; then connections are cut.", _LIMITS)
     ] = 5.0

@@ -98,6 +98,7 @@ class HubProcess:
                 lease_s=settings.lease,
                 unattended_s=settings.unattended,
                 max_connections=max_connections,
+                reconnect_rate=settings.reconnect_rate,
                 retention=self._retention,
             ),
             contract=contract,
@@ -111,7 +112,9 @@ class HubProcess:
             self._hub_app,
             host=settings.host,
             port=settings.port,
-            websocket=websocket_protocol(self._hub_app, subprotocols=[SUBPROTOCOL]),
+            websocket=websocket_protocol(
+                self._hub_app, subprotocols=[SUBPROTOCOL], max_accepts_per_s=settings.reconnect_rate
+            ),
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
             grace_s=settings.grace,

@@ -171,6 +171,9 @@ class EventStream:
         client: IP address of the client; "" where there is none.
     """
 
+    producer_id = ""
+    """A stream publishes nothing."""
+
     __slots__ = ("_first", "_hub", "_options", "_outlet", "client", "connection_id", "subscriber")
 
     def __init__(
@@ -215,8 +218,14 @@ class EventStream:
         self._hub.delivery.close(self.subscriber)
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
-        self._push(ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms))
+        closed = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
+        # An EventSource reads no `retry_after_ms`: it waits as long as the last `retry` field asks for.
+        self._push(closed, b"" if retry_after_ms is None else _retry_field(retry_after_ms))
         self._outlet.close(code, reason)
+
+    def drain(self, retry_after_ms: int) -> None:
+        """See `RegisteredConnection.drain`."""
+        self.close(4100, "the hub is shutting down", retry_after_ms=retry_after_ms)
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
         """Renew the client's resume position; see `HubConnection.send_heartbeat`."""

@@ -5,15 +5,17 @@ The application behind the edge decides about the handshake; from then on the co
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from tidings.server.websocket.accept_queue import AcceptQueue
+from tidings.exceptions import TooManyConnections
+from tidings.server.websocket.accept_queue import MAX_WAIT_S, AcceptQueue
 from tidings.server.websocket.handler import WebSocketHandler
-from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
+from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal, refusal
 from tidings.server.websocket.inbound_budget import InboundBudget
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES
 from tidings.server.websocket.protocol import WebSocket
@@ -51,29 +53,36 @@ class ServedWebSocket(WebSocket):
         first = not self._early
         self._early += data
         if first:
-            self.accept_queue.run(self._open)
+            if not self.accept_queue.run(self._open):
+                self._serve_early(busy=True)
         elif len(self._early) > MAX_EARLY_BYTES:
             self.abort()
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Answer the handshake, unless the client went away while it was queued; return whether it is accepted."""
+        return self.is_connecting and self._serve_early()
+
+    def _serve_early(self, *, busy: bool = False) -> bool:
         early, self._early = self._early, b""
-        if not self.is_connecting:
-            return  # the client went away while it was queued
         head, end, rest = early.partition(END_OF_HEAD)
-        self._handshake(head + end)
+        accepted = self._handshake(head + end, busy=busy)
         if rest:
             self.data_received(rest)
+        return accepted
 
-    def _handshake(self, request: bytes) -> None:
+    def _handshake(self, request: bytes, *, busy: bool) -> bool:
         scheme: Literal["ws", "wss"] = "ws" if self.get_extra_info("sslcontext") is None else "wss"
         name = self.get_extra_info("peername")
         peer = (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
         opening = Opening(request, subprotocols=self.subprotocols, peer=peer, scheme=scheme)
-        decision = self._decide(opening.handshake) if opening.handshake is not None else None
+        decision: WebSocketHandler | Refusal | None = None
+        if opening.handshake is not None:
+            decision = _busy() if busy else self._decide(opening.handshake)
         if decision is None or isinstance(decision, Refusal):
             self.refuse(opening.refused(decision))
-        else:
-            self.accept(decision, opening.accepted())
+            return False
+        self.accept(decision, opening.accepted())
+        return True
 
     def _decide(self, handshake: Handshake) -> WebSocketHandler | Refusal:
         try:
@@ -83,19 +92,26 @@ class ServedWebSocket(WebSocket):
             return Refusal(status=500, body=b"Internal Server Error\n")
 
 
+def _busy() -> Refusal:
+    error = TooManyConnections("too many clients are connecting", hint="Try again in a few seconds.")
+    return refusal(error, (("Retry-After", str(math.ceil(MAX_WAIT_S))),))
+
+
 def websocket_protocol(
-    application: WebSocketApplication, *, subprotocols: Sequence[str] = ()
+    application: WebSocketApplication, *, subprotocols: Sequence[str] = (), max_accepts_per_s: float | None = None
 ) -> type[asyncio.Protocol]:
     """Make the class that `uvicorn.Config(ws=...)` takes.
 
     Args:
         application: Decides about handshakes and makes handlers.
         subprotocols: Subprotocols of this server, the preferred one first.
+        max_accepts_per_s: Connections that may open within a second. More wait for a few seconds; beyond that,
+            handshakes are refused with 503.
     """
     members = {
         "__slots__": (),
         "application": application,
-        "accept_queue": AcceptQueue(),
+        "accept_queue": AcceptQueue(rate=max_accepts_per_s),
         "read_queue": ReadQueue(),
         "inbound_budget": InboundBudget(),
         "subprotocols": tuple(subprotocols),

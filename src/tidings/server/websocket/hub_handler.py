@@ -9,7 +9,7 @@ from websockets.datastructures import Headers
 from tidings.access.credentials import find_credential
 from tidings.access.request_check import RequestCheck
 from tidings.access.subjects import AccessRequest, Credential
-from tidings.exceptions import AccessError, NotFound, OriginRefused, RequestError, TooManyConnections
+from tidings.exceptions import AccessError, Draining, NotFound, OriginRefused, TidingsError, TooManyConnections
 from tidings.hub.connection import HubConnection
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS, ConnectionRegistry
 from tidings.hub.hub import Hub
@@ -36,7 +36,7 @@ class HubWebSocketApp:
 
     def __init__(self, hub: Hub, connections: ConnectionRegistry, path: str, request_check: RequestCheck) -> None:
         self._hub = hub
-        self._connections = connections
+        self.connections = connections
         self._path = path
         self.request_check = request_check
         self._reported_subprotocols = False
@@ -53,7 +53,7 @@ class HubWebSocketApp:
                     scheme=handshake.scheme,
                 )
             self.check_path(address.relative(handshake.path))
-        except RequestError as error:
+        except TidingsError as error:
             return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
         if not versioned:
@@ -86,8 +86,11 @@ class HubWebSocketApp:
         """Check the path of a handshake, while HTTP can still refuse it (docs/protocol/codes.md).
 
         Raises:
+            Draining: The hub accepts no new connections.
             NotFound: `path` is not the WebSocket's path.
         """
+        if self._hub.draining:
+            raise Draining("the hub is shutting down")
         if path != self._path:
             raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
@@ -146,17 +149,17 @@ class HubWebSocketApp:
         """Open the connection and register it, or close it if the hub has too many connections."""
         connection.opened()
         try:
-            self._connections.check_limit()
+            self.connections.check_limit()
         except TooManyConnections as error:
             connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=TOO_MANY_RETRY_MS)
             return
         if not connection.closing:
-            self._connections.add(connection)
+            self.connections.add(connection)
 
     def closed(self, connection: HubConnection, code: int, reason: str) -> None:
         """Remove a connection whose socket is closed."""
         connection.closed()
-        self._connections.remove(connection)
+        self.connections.remove(connection)
         log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=reason)
 
 
@@ -213,8 +216,7 @@ class _NativeHandler:
 
     def shutdown(self) -> None:
         """Close the connection, because the server drains."""
-        config = self._connection.hub.config
-        self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
+        self._app.connections.drain(self._connection)
 
 
 def _header(headers: Headers, name: str) -> str | None:

@@ -1,0 +1,90 @@
+"""A restart under publishing load: every client returns, and reads every durable event once."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.cli.processes import Hub
+
+import tidings
+
+DATASETS = 20
+WATCHES = 200
+RATE = 100
+
+
+class Crowd:
+    """Publishers of datasets whose versions count up, and watchers of them, all in this process."""
+
+    def __init__(self, client: tidings.Client) -> None:
+        self._client = client
+        self._stop = False
+        self.published: dict[int, int] = defaultdict(int)
+        """Number of versions of each dataset that the hub has acknowledged."""
+        self.received: dict[int, list[int]] = defaultdict(list)
+        self._changed = asyncio.Condition()
+
+    async def publish(self, dataset: int) -> None:
+        while not self._stop:
+            data = {"dataset": f"set-{dataset}", "version": self.published[dataset]}
+            await self._client.publish("data:update", data, timeout_s=None)
+            self.published[dataset] += 1
+            await asyncio.sleep(0.02)  # a load that leaves time to those who read it
+        await self._client.publish("data:update", {"dataset": f"set-{dataset}", "state": "complete"}, timeout_s=None)
+
+    async def watch(self, number: int) -> None:
+        async with contextlib.aclosing(self._client.watch(f"data/set-{number % DATASETS}", since="first")) as events:
+            async for event in events:
+                version = msgspec.json.decode(event.data).get("version")
+                if version is None:
+                    return
+                self.received[number].append(version)
+                async with self._changed:
+                    self._changed.notify_all()
+
+    async def wait_all_beyond(self, versions: dict[int, int]) -> None:
+        """Wait until each watch has received a version of its dataset from `versions` on."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: all(
+                    self.received[number] and self.received[number][-1] >= versions[number % DATASETS]
+                    for number in range(WATCHES)
+                )
+            )
+
+    def stop(self) -> None:
+        self._stop = True
+
+
+@pytest.mark.timeout(240)
+async def test_restart_under_load_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ("--port", str(port), "--data", str(tmp_path / "data"), "--reconnect-rate", str(RATE))
+    with Hub(*options, "--log-level", "warning", memory=False) as hub:
+        async with tidings.connect(hub.url) as client, asyncio.TaskGroup() as group:
+            crowd = Crowd(client)
+            tasks = [
+                *(group.create_task(crowd.publish(dataset)) for dataset in range(DATASETS)),
+                *(group.create_task(crowd.watch(number)) for number in range(WATCHES)),
+            ]
+            await crowd.wait_all_beyond(defaultdict(int))
+            hub.signal(signal.SIGTERM)
+            code, _, stderr = await asyncio.to_thread(hub.wait)
+            assert (code, "by force" in stderr) == (0, False), stderr
+            before = dict(crowd.published)
+            with Hub(*options, memory=False) as restarted:
+                await crowd.wait_all_beyond({dataset: count + 1 for dataset, count in before.items()})
+                crowd.stop()
+                await asyncio.wait(tasks)
+                code, _, stderr = await asyncio.to_thread(restarted.stop)
+        assert code == 0
+    assert stderr.count("connection opened") == WATCHES + 1
+    for number in range(WATCHES):
+        assert crowd.received[number] == list(range(crowd.published[number % DATASETS]))
