@@ -25,9 +25,10 @@ _HOMES = {
         LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound
         NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced OperationFinished
         OperationUnknown OriginRefused Overloaded PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout
-        ReservedName ServeError TidingsError TokenExpired TokenNotYetValid TokenTooLarge TooDeep TooManyConnections
-        TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType
-        UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel WrongIssuer
+        ReservedName ServeError SignedOut TidingsError TokenExpired TokenNotYetValid TokenTooLarge TokenUnavailable
+        TooDeep TooManyConnections TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel
+        UnknownSigningKey UnknownType UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm
+        WrongAudience WrongChannel WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -83,14 +84,14 @@ if TYPE_CHECKING:
         OperationFinished as OperationFinished, OperationUnknown as OperationUnknown, OriginRefused as OriginRefused,
         Overloaded as Overloaded, PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout,
         RateLimited as RateLimited, RequestError as RequestError, RequestTimeout as RequestTimeout,
-        ReservedName as ReservedName, ServeError as ServeError, TidingsError as TidingsError,
+        ReservedName as ReservedName, ServeError as ServeError, SignedOut as SignedOut, TidingsError as TidingsError,
         TokenExpired as TokenExpired, TokenNotYetValid as TokenNotYetValid, TokenTooLarge as TokenTooLarge,
-        TooDeep as TooDeep, TooManyConnections as TooManyConnections, TooManyFailures as TooManyFailures,
-        TooManyRequests as TooManyRequests, Unauthenticated as Unauthenticated, UnknownApiKey as UnknownApiKey,
-        UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey, UnknownType as UnknownType,
-        UnsafeFile as UnsafeFile, UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
-        UrlTooLong as UrlTooLong, WrongAlgorithm as WrongAlgorithm, WrongAudience as WrongAudience,
-        WrongChannel as WrongChannel, WrongIssuer as WrongIssuer,
+        TokenUnavailable as TokenUnavailable, TooDeep as TooDeep, TooManyConnections as TooManyConnections,
+        TooManyFailures as TooManyFailures, TooManyRequests as TooManyRequests, Unauthenticated as Unauthenticated,
+        UnknownApiKey as UnknownApiKey, UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey,
+        UnknownType as UnknownType, UnsafeFile as UnsafeFile, UnsupportedMediaType as UnsupportedMediaType,
+        UpgradeRequired as UpgradeRequired, UrlTooLong as UrlTooLong, WrongAlgorithm as WrongAlgorithm,
+        WrongAudience as WrongAudience, WrongChannel as WrongChannel, WrongIssuer as WrongIssuer,
     )
     from tidings.producer.api import operation as operation, start as start
     from tidings.producer.operation import Operation as Operation, current_operation as current_operation

@@ -1,6 +1,7 @@
 """A hub without I/O: one log and one connection, for tests that drive a `Session` message by message."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ def message(type: str, data: Any, *, reply_to: str | None = None) -> bytes:
     return encode_message(type, data, timestamp=STAMP, trace_id="t", reply_to=reply_to)
 
 
-def established(*, heartbeat_s: float = 25.0, position: str = "e:0") -> bytes:
+def established(*, heartbeat_s: float = 25.0, position: str = "e:0", auth: str = "none") -> bytes:
     return message(
         "connection:established",
         {
@@ -24,7 +25,7 @@ def established(*, heartbeat_s: float = 25.0, position: str = "e:0") -> bytes:
             "now": STAMP,
             "heartbeat_s": heartbeat_s,
             "channels": ["global", "operations", "data", "system"],
-            "auth": "none",
+            "auth": auth,
         },
     )
 
@@ -44,6 +45,19 @@ def event(position: str, dataset: str = "d", version: int = 0, event_id: str | N
 def closed(code: int, *, reconnect: bool, retry_after_ms: int | None = None, reason: str = "why") -> bytes:
     data = {"code": code, "reason": reason, "reconnect": reconnect, "retry_after_ms": retry_after_ms}
     return message("connection:closed", data)
+
+
+def auth_required(reason: str = "missing", deadline_s: float = 10.0) -> bytes:
+    return message("auth:required", {"methods": ["token"], "reason": reason, "deadline_s": deadline_s})
+
+
+def auth_success(subject: str = "ann", *, removed: Sequence[str] = (), expires_at: str | None = None) -> bytes:
+    data = {"subject": subject, "grants": ["read data"], "expires_at": expires_at, "removed": list(removed)}
+    return message("auth:success", data)
+
+
+def auth_failed(code: str = "token_expired", reason: str = "the token has expired") -> bytes:
+    return message("auth:failed", {"code": code, "message": reason, "recoverable": False, "hint": "Renew."})
 
 
 class ModelHub:

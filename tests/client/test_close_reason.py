@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.client.close_reason import REPLACED, read_close_reason
-from tidings.exceptions import ConnectionLost, HubClosed
+from tidings.exceptions import AuthenticationUnavailable, ConnectionLost, HubClosed, InvalidCredential, TokenExpired
 from tidings.protocol.payloads import ConnectionClosed
 
 
@@ -16,13 +16,32 @@ def test_temporary_close_code_allows_a_reconnect(code: int) -> None:
     assert isinstance(ending.error, ConnectionLost)
 
 
-@pytest.mark.parametrize("code", [1000, 1008, 4001, 4003, 4051])
+@pytest.mark.parametrize("code", [1000, 1008, 4003, 4051])
 def test_final_close_code_forbids_a_reconnect(code: int) -> None:
     ending = read_close_reason(code, "go away", None, greeted=True)
     assert ending.final
     assert isinstance(ending.error, HubClosed)
     assert ending.error.close_code == code
     assert "go away" in str(ending.error)
+
+
+@pytest.mark.parametrize("code", [1005, 1006, 4001])
+def test_refused_token_is_final_unless_there_is_another(code: int) -> None:
+    refusal = TokenExpired("the token has expired")
+    ending = read_close_reason(code, "", None, greeted=True, refusal=refusal)
+    assert (ending.error, ending.final, ending.token_refused) == (refusal, True, True)
+
+
+def test_rejection_without_a_message_is_an_invalid_credential() -> None:
+    ending = read_close_reason(4001, "go away", None, greeted=True)
+    assert isinstance(ending.error, InvalidCredential)
+    assert "go away" in str(ending.error)
+
+
+def test_reason_of_a_temporary_failure_to_authenticate_allows_a_reconnect() -> None:
+    refusal = AuthenticationUnavailable("the key set does not answer")
+    ending = read_close_reason(1013, "", None, greeted=True, refusal=refusal)
+    assert (ending.error, ending.final, ending.token_refused) == (refusal, False, False)
 
 
 def test_second_replacement_is_final() -> None:

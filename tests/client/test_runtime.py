@@ -21,7 +21,7 @@ class Scripted(NetworkRuntime):
     """A runtime over scripted connections, which records its calls."""
 
     def __init__(self, name: str, network: Network) -> None:
-        super().__init__(network.open, lambda: 0.5)
+        super().__init__(LinkOptions(open_connection=network.open).opener(), lambda: 0.5)
         self.name = name
         self.network = network
         self.connection = ScriptedConnection(established())
@@ -29,9 +29,9 @@ class Scripted(NetworkRuntime):
         self.opened: list[str] = []
         self.slept: list[float] = []
 
-    async def open(self, url: str) -> ClientConnection:
+    async def open(self, url: str, token: str | None, /) -> ClientConnection:
         self.opened.append(url)
-        return await super().open(url)
+        return await super().open(url, token)
 
     async def sleep(self, delay_s: float, /) -> None:
         self.slept.append(delay_s)

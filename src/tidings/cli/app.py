@@ -35,6 +35,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "tidings.cli.doctor.command",
         "Check the connection to a hub step by step, with a remedy for each fault.",
     ),
+    "login": ("tidings.cli.login", "Store a token for a hub, after checking it with the hub."),
+    "logout": ("tidings.cli.login", "Delete the stored token for a hub."),
+    "whoami": ("tidings.cli.login", "Show whom a hub takes this user for: subject, grants and expiry."),
     "contract": (
         "tidings.cli.contract.command",
         "Export a contract, compare contracts, and check traffic against one.",
@@ -65,6 +68,9 @@ _GUESSES: Mapping[str, str] = {
     **dict.fromkeys(("sub", "subscribe", "listen", "monitor"), "watch"),
     **dict.fromkeys(("server", "hub", "up", "daemon"), "serve"),
     **dict.fromkeys(("ping", "health"), "doctor"),
+    **dict.fromkeys(("signin", "auth", "auth login", "authenticate"), "login"),
+    **dict.fromkeys(("signout", "auth logout"), "logout"),
+    **dict.fromkeys(("auth status", "id"), "whoami"),
     "version": "--version",
     "help": "--help",
 }

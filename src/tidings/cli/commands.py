@@ -1,4 +1,7 @@
-"""How commands and groups look: plain help with the same layout under every Typer, and hints for unknown names."""
+"""How commands and groups look: plain help with the same layout under every Typer, and hints for unknown names.
+
+Every command that connects to a hub gets the options of the connection here, so that they are the same everywhere.
+"""
 
 import os
 from collections.abc import Mapping
@@ -8,8 +11,9 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tidings.cli.errors import USAGE, exit_codes_epilog, print_stderr
+from tidings.cli.errors import USAGE, ExitCode, exit_codes_epilog, print_stderr
 from tidings.client.network import CA_VARIABLE, make_tls_context
+from tidings.client.tokens import PLAINTEXT_VARIABLE, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from tidings.exceptions import ConfigError
 from tidings.printable import decode_argument
 
@@ -59,16 +63,19 @@ def _option_name(option: Any) -> str:
 
 
 class PlainCommand(_PlainHelp, TyperCommand):
-    """One command; one that connects to a hub also takes `--ca`."""
+    """One command; one that connects to a hub also takes `--ca`, `--token-file` and `--allow-plaintext-token`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        connects = self.name in _WITH_URL_ARGUMENT or any("--url" in param.opts for param in self.params)
         if not self.epilog and "Exit codes:" not in (self.help or ""):
-            self.epilog = exit_codes_epilog()
-        if any("--url" in param.opts for param in self.params):
-            option = _ca_option()
-            option.expose_value = False
-            self.params.append(option)
+            self.epilog = exit_codes_epilog(*([ExitCode.NOT_ALLOWED] if connects else []))
+        if connects:
+            for option in _connection_options():
+                if self.name == "login" and option.name == "token_file":
+                    continue
+                option.expose_value = False
+                self.params.append(option)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, with text in UTF-8 whatever the locale; file names and commands stay as they are."""
@@ -78,6 +85,8 @@ class PlainCommand(_PlainHelp, TyperCommand):
         return super().invoke(ctx)
 
 
+_WITH_URL_ARGUMENT = frozenset({"doctor", "login", "whoami"})
+"""Commands that connect to a hub, and have no option `--url`."""
 _BYTES_METAVARS = frozenset({"FILE", "DIR", "FILE|DIR", "RECORDING", "COMMAND"})
 """Arguments that the system reads back as bytes."""
 
@@ -88,8 +97,8 @@ def _decode(value: Any) -> Any:
     return [_decode(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _ca_option() -> Any:
-    """Return `--ca` as Typer makes options, which its versions do differently."""
+def _connection_options() -> list[Any]:
+    """Return the options of a connection as Typer makes options, which its versions do differently."""
     single = typer.Typer(add_completion=False)
 
     @single.command()
@@ -105,10 +114,32 @@ def _ca_option() -> Any:
                 show_default=False,
             ),
         ] = None,
+        token_file: Annotated[
+            str | None,
+            typer.Option(
+                "--token-file",
+                metavar="FILE",
+                callback=_use_token_file,
+                help=f"File with the token for the hub. Default: {TOKEN_VARIABLE}, else the file at "
+                f"{TOKEN_FILE_VARIABLE}, else what `tidings login` stored.",
+                show_default=False,
+            ),
+        ] = None,
+        plaintext: Annotated[
+            bool,
+            typer.Option(
+                "--allow-plaintext-token",
+                callback=_allow_plaintext,
+                help="Send the token over ws:// to another machine, too.",
+            ),
+        ] = False,
+        token: Annotated[
+            str | None, typer.Option("--token", metavar="TOKEN", callback=_refuse_token, hidden=True)
+        ] = None,
     ) -> None:
-        """Hold the option."""
+        """Hold the options."""
 
-    return cast(Any, typer.main.get_command(single)).params[0]
+    return [param for param in cast(Any, typer.main.get_command(single)).params if param.name != "help"]
 
 
 def _trust(path: str | None) -> str | None:
@@ -117,6 +148,31 @@ def _trust(path: str | None) -> str | None:
         os.environ[CA_VARIABLE] = path
         make_tls_context()  # an invalid variable must not stop `tidings run`, which then reports it
     return path
+
+
+def _use_token_file(path: str | None) -> str | None:
+    """Take the token of every connection of this process from a file."""
+    if path:
+        os.environ.pop(TOKEN_VARIABLE, None)
+        os.environ[TOKEN_FILE_VARIABLE] = path
+    return path
+
+
+def _allow_plaintext(allowed: bool) -> bool:
+    if allowed:
+        os.environ[PLAINTEXT_VARIABLE] = "1"
+    return allowed
+
+
+def _refuse_token(token: str | None) -> str | None:
+    if token is not None:
+        raise ConfigError(
+            "a token on the command line is visible to all users of the machine",
+            option="token",
+            source="argument",
+            hint=f"Set {TOKEN_VARIABLE}, pass --token-file FILE, or run `tidings login`.",
+        )
+    return token
 
 
 class PlainGroup(_PlainHelp, TyperGroup):

@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from tidings.exceptions import (
+    AccessError,
     CommandRefused,
     ConfigError,
     ContractError,
     HubUnreachable,
     InvalidContract,
     OperationUnknown,
+    SignedOut,
     TidingsError,
 )
 from tidings.printable import escape_lines
-from tidings.protocol.codes import error_data
+from tidings.protocol.codes import CODES, error_data, row_of
 
 FAILED = 1
 """Exit code of any other error."""
@@ -53,6 +55,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 9, "no producer to ask"
     NO_HUB = 69, "no hub answers"
     CANCEL_REQUESTED = 75, "cancellation requested: stop, then run `tidings report cancelled`"
+    NOT_ALLOWED = 77, "not signed in, or not allowed"
     TIMED_OUT = 124, "timed out"
 
 
@@ -63,7 +66,17 @@ _ARGUMENT_CODES = frozenset({"invalid_parameter", "invalid_path", "invalid_posit
 def exit_code(error: TidingsError) -> int:
     """Return the exit code for `error`."""
     code = error.refusal if isinstance(error, CommandRefused) else error.code
+    if is_about_access(error):
+        return ExitCode.NOT_ALLOWED
     return USAGE if isinstance(error, ConfigError | InvalidContract) or code in _ARGUMENT_CODES else FAILED
+
+
+def is_about_access(error: TidingsError) -> bool:
+    """Return whether the hub does not let this user in, or do something, until a person changes that."""
+    if isinstance(error, CommandRefused):
+        row = CODES.get(error.refusal)
+        return row is not None and issubclass(row.exception, AccessError) and not row.recoverable
+    return isinstance(error, SignedOut) or (isinstance(error, AccessError) and not row_of(error).recoverable)
 
 
 def exit_codes_epilog(*codes: ExitCode, failed: str = "another error") -> str:
@@ -75,6 +88,8 @@ def exit_codes_epilog(*codes: ExitCode, failed: str = "another error") -> str:
     """
     meanings = {0: "success", FAILED: failed, USAGE: "an invalid command line"}
     meanings |= {int(code): code.meaning for code in codes}
+    if ExitCode.NO_HUB in codes:  # of a command that connects to a hub
+        meanings[int(ExitCode.NOT_ALLOWED)] = ExitCode.NOT_ALLOWED.meaning
     return f"Exit codes: {'; '.join(f'{code}: {meanings[code]}' for code in sorted(meanings))}."
 
 
@@ -82,7 +97,7 @@ def print_error(error: TidingsError, *, prefix: str = "") -> None:
     """Write `error: …` and `hint: …` to stderr, with the code if a program sent what was refused."""
     data = error_data(error)
     code = error.refusal if isinstance(error, CommandRefused) else data.code
-    suffix = f" ({code})" if isinstance(error, CommandRefused | ContractError) else ""
+    suffix = f" ({code})" if isinstance(error, CommandRefused | ContractError | AccessError) else ""
     print_stderr(f"error: {prefix}{data.message}{suffix}", data.details, f"hint: {data.hint}" if data.hint else None)
 
 

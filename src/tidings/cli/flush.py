@@ -1,14 +1,13 @@
 """The command `tidings flush`."""
 
 import asyncio
-import os
 from typing import Annotated
 
 import typer
 
 from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption, parse_duration_option
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.exceptions import TidingsError
@@ -29,8 +28,7 @@ def flush(
     """
     timeout_s = parse_duration_option("timeout", timeout, _MIN_TIMEOUT_S, _MAX_TIMEOUT_S)
     address, spool = resolve_hub_url(url), SpoolOptions()
-    options = LinkOptions(token=read_token(None, os.environ))
-    recovered = asyncio.run(recover_all(address, options, Contract(), spool, timeout_s=timeout_s))
+    recovered = asyncio.run(recover_all(address, LinkOptions(), Contract(), spool, timeout_s=timeout_s))
     for each in recovered:
         typer.echo(_summarize(each))
     left = count_left_behind(address, spool)

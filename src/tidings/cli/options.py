@@ -1,4 +1,4 @@
-"""Options that several commands share: the hub, the token, and durations such as `10s` or `1h30m`."""
+"""Options that several commands share: the hub, and durations such as `10s` or `1h30m`."""
 
 import contextlib
 import re
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from tidings.cli.units import format_duration, parse_duration
-from tidings.client.options import TOKEN_VARIABLE
 from tidings.client.url import DEFAULT_URL, URL_VARIABLE
 from tidings.exceptions import ConfigError, InvalidPosition
 from tidings.protocol.positions import parse_since
@@ -23,12 +22,6 @@ ToOption = Annotated[
     typer.Option("--to", "--url", metavar="URL", envvar=URL_VARIABLE, help=_URL_HELP, show_default=False),
 ]
 """The option for the hub of commands that read from elsewhere and write to the hub."""
-TokenOption = Annotated[
-    str | None,
-    typer.Option(
-        "--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, help="Access token for the hub.", show_default=False
-    ),
-]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Operation id.", show_default=False)]
 
 PARENT_VARIABLE = "TIDINGS_PARENT"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,11 +10,11 @@ import typer
 
 from tidings.cli.contract.command import ContractOption, chosen_contract
 from tidings.cli.errors import FAILED, print_stderr
-from tidings.cli.options import TokenOption, ToOption, parse_duration_option
+from tidings.cli.options import ToOption, parse_duration_option
 from tidings.cli.signals import stop_signals
 from tidings.cli.status_line import StatusLine
 from tidings.cli.units import parse_size
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.client.publish_queue import QueueLimits
 from tidings.client.url import authority, resolve_hub_url
 from tidings.contract.contract import Contract
@@ -33,7 +32,6 @@ def relay(
         typer.Argument(metavar="URL", help="WebSocket of the other service: ws://host:port/path.", show_default=False),
     ],
     to: ToOption = None,
-    token: TokenOption = None,
     header: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,7 +66,7 @@ def relay(
     options = RelayOptions(
         source=source_url(source),
         hub=resolve_hub_url(to),
-        link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=True),
+        link=LinkOptions(wait_for_hub=True, wait_for_token=True),
         headers=[_header(each) for each in header or ()],
         prefix=_checked_prefix(prefix),
         limits=_limits(buffer),

@@ -2,11 +2,12 @@
 
 from msgspec import Struct
 
-from tidings.exceptions import ClientError, ConnectionLost, HubClosed
-from tidings.protocol.codes import should_reconnect
+from tidings.exceptions import AccessError, ConnectionLost, HubClosed, InvalidCredential, TidingsError
+from tidings.protocol.codes import row_of, should_reconnect
 from tidings.protocol.payloads import ConnectionClosed
 
 _NO_CODE, _ABNORMAL = 1005, 1006
+_REJECTED = 4001
 REPLACED = 4102
 """Close code for a connection whose producer has a newer one."""
 _REPLACED_DELAY_S = 30.0
@@ -19,9 +20,11 @@ MAX_RETRY_AFTER_S = 300.0
 class CloseReason(Struct, frozen=True, kw_only=True):
     """How a connection ended, and the consequences."""
 
-    error: ClientError
+    error: TidingsError
     final: bool
     """Whether reconnecting makes no sense."""
+    token_refused: bool = False
+    """Whether it would make sense with another token."""
     retry_after_s: float = 0.0
     """Seconds that the hub asked its clients to stay away, at most MAX_RETRY_AFTER_S."""
     replaced: bool = False
@@ -29,7 +32,13 @@ class CloseReason(Struct, frozen=True, kw_only=True):
 
 
 def read_close_reason(
-    code: int, reason: str, notice: ConnectionClosed | None, *, greeted: bool, replaced_before: bool = False
+    code: int,
+    reason: str,
+    notice: ConnectionClosed | None,
+    *,
+    greeted: bool,
+    replaced_before: bool = False,
+    refusal: AccessError | None = None,
 ) -> CloseReason:
     """Return the consequences of the end of a connection.
 
@@ -40,13 +49,19 @@ def read_close_reason(
         greeted: Whether the hub had sent its greeting.
         replaced_before: Whether an earlier connection was replaced. Replaced again, the client stops: two processes
             with one producer id would replace each other forever.
+        refusal: The `auth:failed` before it, if any.
     """
     if notice is not None and code in (_NO_CODE, _ABNORMAL):
         code, reason = notice.code, notice.reason
+    if refusal is not None and code in (_NO_CODE, _ABNORMAL):
+        code = row_of(refusal).close or code
     suffix = f": {reason}" if reason else ""
+    if code == _REJECTED:
+        rejected = refusal or InvalidCredential(f"the hub rejects the token{suffix}")
+        return CloseReason(error=rejected, final=True, token_refused=True)
     if not should_reconnect(code) or (notice is not None and not notice.reconnect):
-        error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){suffix}", close_code=code)
-        return CloseReason(error=error, final=True)
+        closed = HubClosed(f"the hub closed the connection for good ({code}){suffix}", close_code=code)
+        return CloseReason(error=refusal or closed, final=True)
     if code == REPLACED and replaced_before:
         return CloseReason(
             error=HubClosed(
@@ -63,7 +78,7 @@ def read_close_reason(
     if code == REPLACED:
         retry_after_s = max(retry_after_s, _REPLACED_DELAY_S)
     return CloseReason(
-        error=ConnectionLost(f"{what} ({code}){suffix}"),
+        error=refusal or ConnectionLost(f"{what} ({code}){suffix}"),
         final=False,
         retry_after_s=retry_after_s,
         replaced=code == REPLACED,

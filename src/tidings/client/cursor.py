@@ -80,6 +80,10 @@ class Cursor:
         while len(self._order) > _MAX_SEEN:
             self._seen.discard(self._order.popleft())
 
+    def remove(self, paths: Sequence[str]) -> None:
+        """Read some paths no longer."""
+        self.paths = tuple(path for path in self.paths if path not in paths)
+
     def lose_position(self) -> str:
         """Start again with a snapshot, because the hub cannot read the position; return the lost position."""
         lost, self.position = self.position or "", None

@@ -99,7 +99,15 @@ class Live(Struct, frozen=True, kw_only=True):
     """How the subscription began."""
 
 
-Notice = Gap | Live
+class PathsRemoved(Struct, frozen=True, kw_only=True):
+    """The hub no longer lets this client read some of its paths; the others go on."""
+
+    paths: tuple[str, ...]
+    remaining: tuple[str, ...]
+    """The paths that it still reads."""
+
+
+Notice = Gap | Live | PathsRemoved
 Item = ReceivedEvent | Notice
 
 

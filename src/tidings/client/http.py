@@ -5,7 +5,6 @@ and `tidings doctor` share it. It blocks; asynchronous callers run it in a threa
 """
 
 import contextlib
-import os
 import re
 import socket
 import ssl
@@ -21,9 +20,18 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.client.network import basic_credentials, explain_tls_error, make_tls_context, proxy_hint
-from tidings.client.options import read_token
+from tidings.client.pending import make_access_error
+from tidings.client.tokens import Token, TokenSource, describe_owner, find_token_source
 from tidings.client.url import authority, is_loopback, resolve_hub_url
-from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
+from tidings.exceptions import (
+    CommandRefused,
+    ConfigError,
+    HubUnreachable,
+    InvalidCredential,
+    NotAHub,
+    OperationUnknown,
+    SignedOut,
+)
 from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
 from tidings.protocol.messages import CancelOutcome
 from tidings.protocol.payloads import ErrorData
@@ -103,25 +111,33 @@ class PublishAnswer(Struct, frozen=True):
 class HTTPClient:
     """A connection to a hub over HTTP, kept open between requests.
 
-    Every method may raise `HubUnreachable` if no answer arrives in time, `CommandRefused` if the hub refuses, and
-    `NotAHub` if something else answers.
+    Every method may raise `HubUnreachable` if no answer arrives in time, `CommandRefused` or `AccessError` if the hub
+    refuses, `TokenUnavailable` or `SignedOut` if there is no token, and `NotAHub` if something else answers.
 
     Args:
         url: URL of the hub; None means TIDINGS_URL, or without it a hub on this machine.
-        token: Bearer token; None means TIDINGS_TOKEN.
+        token: The token, or a function that returns it; see `tidings.client.tokens`. It is obtained with the first
+            request, and again when the hub refuses it.
+        allow_plaintext_token: Whether the token may go over an unencrypted network.
         timeout_s: Timeout, in seconds, for connecting and for each answer that does not wait for an event.
 
     Raises:
-        ConfigError: `url` or the token is invalid.
+        ConfigError: `url` or the token is invalid, or the token would go over an unencrypted network.
     """
 
-    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: Token | TokenSource | None = None,
+        allow_plaintext_token: bool = False,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.address = parse_address(url)
-        token = read_token(token, os.environ)
+        self._tokens = find_token_source(token, self.address.url, allow_plaintext=allow_plaintext_token)
+        self._token: str | None = None
         self._timeout_s = timeout_s
-        self._transport = _Transport(
-            self.address.http(""), timeout_s, {} if token is None else {"authorization": f"Bearer {token}"}
-        )
+        self._transport = _Transport(self.address.http(""), timeout_s, {})
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +151,32 @@ class HTTPClient:
         """Close the connection; a request that another thread has under way fails immediately."""
         self._transport.close()
 
+    @property
+    def owner(self) -> str:
+        """Whose token the latest request was sent with, without its secret; see `describe_owner`."""
+        return describe_owner(self._token)
+
     def probe(self, name: str) -> HTTPAnswer:
         """Return the response for `name`, whatever its status."""
-        return self._transport.exchange("GET", self.address.http(name))
+        return self._transport.exchange("GET", self.address.http(name), headers=self._authorization())
+
+    def _authorization(self) -> dict[str, str]:
+        if self._token is None and self._tokens is not None:
+            self._token = self._read_token(self._tokens)
+        return {} if self._token is None else {"authorization": f"Bearer {self._token}"}
+
+    def _read_token(self, tokens: TokenSource) -> str:
+        token = tokens.read()
+        if token is None:
+            raise SignedOut(f"{tokens.name} has no token any more")
+        return token
+
+    def _renew_token(self) -> bool:
+        """Obtain the token again; return whether it is another one."""
+        if self._tokens is None or not self._tokens.renewable:
+            return False
+        before, self._token = self._token, self._read_token(self._tokens)
+        return self._token != before
 
     def operation(self, operation_id: str, *, wait_s: float = 0.0) -> OperationDetail:
         """Return the details of an operation.
@@ -257,10 +296,16 @@ class HTTPClient:
         if len(url) > _MAX_TARGET_BYTES:
             raise ConfigError("the operation id is too long for a URL", option="id", source="argument")
         fields = {**(headers or {}), **({} if body is None else {"content-type": "application/json"})}
-        answer = self._transport.exchange(method, url, body=body, headers=fields, read_s=read_s)
-        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return answer
-        raise _refusal(answer, authority(self.address.url))
+        renewed = False
+        while True:
+            sent = {**fields, **self._authorization()}
+            answer = self._transport.exchange(method, url, body=body, headers=sent, read_s=read_s)
+            if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                return answer
+            refusal = _refusal(answer, authority(self.address.url))
+            if renewed or not (isinstance(refusal, InvalidCredential) and self._renew_token()):
+                raise refusal
+            renewed = True
 
     def _decode(self, answer: HTTPAnswer, type: type[_T]) -> _T:
         return _decode(answer, type, authority(self.address.url))
@@ -307,7 +352,7 @@ class _Transport:
         self._where = authority(url)
         self._timeout_s = timeout_s
         self._headers = {"user-agent": f"tidings/{__version__}", **headers}
-        if parts.username and "authorization" not in headers:
+        if parts.username:  # a token, which a request has, replaces them
             self._headers["authorization"] = basic_credentials(parts.username, parts.password)
         self._closed = False
         host, port = _encode_host(parts.hostname or ""), parts.port or _PORTS[parts.scheme]
@@ -493,6 +538,8 @@ def _refusal(answer: HTTPAnswer, where: str) -> Exception:
     hint = error.hint or ""
     if error.code == OperationUnknown.code:
         return OperationUnknown(error.message, operation_id="", hint=hint)
+    if (refusal := make_access_error(error.code, error.message, hint)) is not None:
+        return refusal
     return CommandRefused(
         error.message, refusal=error.code, recoverable=error.recoverable, hint=hint, details=error.details or ""
     )

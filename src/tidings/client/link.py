@@ -7,15 +7,19 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
+from tidings.client.authentication import EXPIRING
 from tidings.client.close_reason import CloseReason
+from tidings.client.credentials import Credentials
 from tidings.client.events import Delivery
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
 from tidings.client.runtime import ClientRuntime, NetworkRuntime, Timer, find_route
 from tidings.client.session import Phase, Session
-from tidings.client.status import State, Status
+from tidings.client.status import Access, State, Status
+from tidings.client.tokens import find_token_source
 from tidings.client.websocket import ClientConnection, ConnectionEnded
 from tidings.exceptions import (
+    AccessError,
     ClientError,
     CommandRefused,
     ConnectionLost,
@@ -23,7 +27,10 @@ from tidings.exceptions import (
     HubUnreachable,
     NotAHub,
     TidingsError,
+    TokenUnavailable,
 )
+from tidings.protocol.codes import row_of
+from tidings.protocol.payloads import AuthRequired
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +50,9 @@ class Link:
         on_change: Called, on the loop, whenever the state or its error changes.
         on_lost: Called, on the loop, when a connection has ended, before the next is tried.
         name: Name of the task.
+
+    Raises:
+        ConfigError: The token is invalid, or would go over an unencrypted network.
     """
 
     def __init__(
@@ -60,6 +70,12 @@ class Link:
         self.session = session
         self.connections = 0
         """Connections that the hub has greeted."""
+        self.credentials = Credentials(
+            find_token_source(options.token, url, allow_plaintext=options.allow_plaintext_token),
+            wait=options.wait_for_token,
+        )
+        session.authentication.on_asked = self._token_asked
+        session.authentication.on_other_subject = self._connect_anew
         self._url = url
         self._options = options
         self._deliver = deliver
@@ -76,10 +92,12 @@ class Link:
         self._pause_requested = False
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
-        self._reported: tuple[State, TidingsError | None] = (State.CONNECTING, None)
+        self._reported: tuple[State, TidingsError | None, Access | None] = (State.CONNECTING, None, None)
         self._error: TidingsError | None = None
         self._retry_at: float | None = None
-        self._abort_error: ClientError | None = None
+        self._abort_error: TidingsError | None = None
+        self._asked: asyncio.Task[None] | None = None
+        """Answers the hub that asks for a token."""
         self._connection: ClientConnection | None = None
         self._timer: Timer | None = None
         self._ended = False
@@ -102,6 +120,7 @@ class Link:
             outcome=session.cursor.outcome,
             error=self._error,
             retry_at=self._retry_at,
+            access=session.authentication.access,
         )
 
     @property
@@ -177,7 +196,9 @@ class Link:
             connections = self.connections
             reason = await self._connect_once()
             self._error = reason.error
-            if reason.final:
+            admitted = self.session.authentication.admitted
+            again = reason.token_refused and self.credentials.refused(reason, admitted=admitted)
+            if reason.final and not again:
                 raise reason.error
             # The duration of an earlier connection does not count for an attempt that found no hub.
             lasted_s = self.session.lasted(self._runtime.time()) if self.connections > connections else 0.0
@@ -196,13 +217,17 @@ class Link:
 
     async def _connect_once(self) -> CloseReason:
         options = self._options
+        token: str | None = None
+        late: ClientError = TokenUnavailable(f"no token within {options.open_timeout_s:g} s")
         try:
             async with self._runtime.timeout(options.open_timeout_s):
-                connection = await self._runtime.open(self._url)
+                token = await self.credentials.next()
+                late = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
+                self._report_change()
+                connection = await self._runtime.open(self._url, token)
         except TimeoutError:
-            error: ClientError = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
-            return CloseReason(error=error, final=self._is_final(error))
-        except ClientError as failed:
+            return CloseReason(error=late, final=self._is_final(late))
+        except (ClientError, AccessError) as failed:
             return CloseReason(error=failed, final=self._is_final(failed))
         self._connection = connection
         self._abort_error = None
@@ -216,11 +241,13 @@ class Link:
             # Completes the handshake if this side ends the connection; otherwise it only frees the socket.
             await connection.aclose()
 
-    def _is_final(self, error: ClientError) -> bool:
-        """Return whether an error while opening ends the link: never after a hub has greeted it."""
-        if self.session.established is not None:
+    def _is_final(self, error: TidingsError) -> bool:
+        """Return whether an error ends the link: after a hub has let it in, only the lack of a token does."""
+        if self.credentials.is_final(error):
+            return True
+        if self.session.authentication.admitted:
             return False
-        if isinstance(error, HubUnreachable | ConnectionLost):
+        if isinstance(error, HubUnreachable | ConnectionLost | TokenUnavailable | AccessError):
             return not self._options.wait_for_hub
         if isinstance(error, HandshakeRefused) and (error.status >= 500 or error.status in _TEMPORARY_STATUSES):
             return not self._options.wait_for_hub
@@ -240,10 +267,12 @@ class Link:
         except NotAHub as error:
             session.lost(1002, "")
             return CloseReason(error=error, final=self._is_final(error))
-        except CommandRefused as error:
+        except (CommandRefused, AccessError) as error:
             session.lost(1000, "")
-            return CloseReason(error=error, final=not error.recoverable)
+            recoverable = error.recoverable if isinstance(error, CommandRefused) else row_of(error).recoverable
+            return CloseReason(error=error, final=not recoverable)
         finally:
+            self._stop_asking()
             sender.cancel()
             await asyncio.wait([sender])
             if not sender.cancelled() and (failure := sender.exception()) is not None:
@@ -267,6 +296,8 @@ class Link:
                     self.connections += 1
                 phase = session.phase
                 self._error = None
+                if session.ready:
+                    self.credentials.admitted()
                 self._outgoing.set()
                 self._set_timer()
             self._report_change()
@@ -296,6 +327,49 @@ class Link:
             connection.abort()  # otherwise the receiver would wait for answers to messages that were never sent
             raise
 
+    # The token.
+
+    def _token_asked(self, asked: AuthRequired) -> None:
+        self._stop_asking()
+        self._asked = self._loop.create_task(self._answer(asked), name=f"{self._task.get_name()} token")
+
+    def _stop_asking(self) -> None:
+        if self._asked is not None:
+            self._asked.cancel()
+            self._asked = None
+
+    async def _answer(self, asked: AuthRequired) -> None:
+        """Send a token in place; without one, the connection ends, now or when the present token expires."""
+        expiring = asked.reason == EXPIRING
+        deadline = self._runtime.time() + asked.deadline_s
+        backoff = Backoff(self._options.reconnect, self._runtime.random)
+        while True:
+            try:
+                token = await (self.credentials.another() if expiring else self.credentials.first())
+            except TokenUnavailable as error:
+                token = None
+                logger.info("%s", error)
+            except (ClientError, AccessError) as error:
+                self._abort(error)
+                return
+            if token is not None:
+                self.session.send_token(token)
+                self.flush()
+                return
+            if not self.credentials.renewable or self._runtime.time() >= deadline:
+                return
+            await self._runtime.sleep(backoff.next_delay())
+
+    def _connect_anew(self, refusal: AccessError) -> None:
+        """Connect again, as another subject: this connection's producer and its operations are the first one's."""
+        self._abort(ConnectionLost(f"the new token is another subject's: {refusal}"))
+
+    def _abort(self, error: TidingsError) -> None:
+        """End the connection; it is made again, unless `error` is final."""
+        if self._connection is not None:
+            self._abort_error = error
+            self._connection.abort()
+
     # Time.
 
     def _set_timer(self) -> None:
@@ -309,9 +383,8 @@ class Link:
     def _on_timer(self) -> None:
         self._timer = None
         failed = self.session.tick(self._runtime.time())
-        if failed is not None and self._connection is not None:
-            self._abort_error = failed
-            self._connection.abort()
+        if failed is not None:
+            self._abort(failed)
         self._outgoing.set()
         self._report_change()
         self._set_timer()
@@ -320,7 +393,7 @@ class Link:
 
     def _report_change(self) -> None:
         """Report the state if it has changed."""
-        reported = (self.state, self._error)
+        reported = (self.state, self._error, self.session.authentication.access)
         if reported == self._reported:
             return
         self._reported = reported

@@ -1,19 +1,17 @@
 """Options of a link to a hub."""
 
 import random
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from tidings.client.reconnect import Reconnect
 from tidings.client.status import Status
-from tidings.client.websocket import OpenConnection, open_websocket
-from tidings.exceptions import ConfigError
+from tidings.client.tokens import Token, TokenSource
+from tidings.client.websocket import ClientConnection, OpenConnection, open_websocket
 
 OnChange = Callable[[Status], None]
 """Called when the state of a link, or its error, has changed."""
-TOKEN_VARIABLE = "TIDINGS_TOKEN"
 
 
 class LinkOptions(Struct, frozen=True, kw_only=True):
@@ -27,27 +25,28 @@ class LinkOptions(Struct, frozen=True, kw_only=True):
     open_connection: OpenConnection = open_websocket
     random: Callable[[], float] = random.random
     """Source of the reconnect jitter."""
-    token: str | None = None
-    """Credentials for `Authorization: Bearer`; a custom `open_connection` sends its own instead."""
+    token: Token | TokenSource | None = None
+    """The token, or a function that returns it; by default TIDINGS_TOKEN, TIDINGS_TOKEN_FILE or the stored login. It is
+    sent in the handshake, unless a custom `open_connection` makes that, and when the hub asks for it."""
+    allow_plaintext_token: bool = False
+    """Whether the token may go over an unencrypted network (`ws://` to another machine)."""
+    wait_for_token: bool = False
+    """Whether to wait, after the hub has refused the token, until its source has another; otherwise that is the end."""
 
-    def opener(self) -> OpenConnection:
-        """Return the function that opens connections with these options."""
-        if self.token is None or self.open_connection is not open_websocket:
-            return self.open_connection
-        return partial(open_websocket, token=self.token)
+    def __repr__(self) -> str:
+        return f"LinkOptions({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        return list((shown | ({} if self.token is None else {"token": "..."})).items())
 
-def read_token(token: str | None, environment: Mapping[str, str]) -> str | None:
-    """Return `token`, by default the value of TIDINGS_TOKEN; None if there is none.
+    def opener(self) -> Callable[[str, str | None], Awaitable[ClientConnection]]:
+        """Return the function that opens a connection to a URL with a token."""
+        custom = self.open_connection
+        if custom is open_websocket:
+            return open_websocket
 
-    Raises:
-        ConfigError: It cannot be sent in a header.
-    """
-    source = "argument" if token is not None else TOKEN_VARIABLE
-    token = (environment.get(TOKEN_VARIABLE) or "").strip() if token is None else token
-    if not token:
-        return None
-    if not token.isascii() or not token.isprintable() or " " in token:
-        # Not shown: the message may be read by people who must not have the token.
-        raise ConfigError("invalid token: expected printable ASCII without spaces", option="token", source=source)
-    return token
+        async def open_custom(url: str, token: str | None) -> ClientConnection:
+            return await custom(url)
+
+        return open_custom

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
+from tidings.exceptions import AccessError, CommandRefused, NotSupported, OperationUnknown, TidingsError
+from tidings.protocol.codes import CODES
 from tidings.protocol.messages import Cancel
 from tidings.protocol.payloads import ErrorData
 
@@ -60,7 +61,15 @@ def make_cancel_error(error: ErrorData, request: Cancel) -> TidingsError:
         return OperationUnknown(error.message, operation_id=request.operation_id, hint=hint)
     if error.code == NotSupported.code:
         return NotSupported(error.message, hint=hint)
-    return make_refusal(error)
+    return make_access_error(error.code, error.message, hint) or make_refusal(error)
+
+
+def make_access_error(code: str, message: str, hint: str) -> AccessError | None:
+    """Return the exception for a code of access, such as `forbidden`; None for any other."""
+    row = CODES.get(code)
+    if row is None or not issubclass(row.exception, AccessError):
+        return None
+    return row.exception(message, hint=hint)
 
 
 def make_refusal(error: ErrorData) -> CommandRefused:

@@ -62,8 +62,8 @@ class Publisher:
         self.link = self._engine.link
 
     async def wait_connected(self) -> None:
-        """Wait until a hub has greeted this client; raises as `wait_live`."""
-        await self.link.wait_until(lambda: self._engine.session.established is not None)
+        """Wait until a hub has greeted this client, and let it in; raises as `wait_live`."""
+        await self.link.wait_until(lambda: self._engine.session.authentication.admitted)
 
     async def wait_live(self) -> None:
         """See `ReliablePublisher.wait_live`."""

@@ -1,12 +1,12 @@
 """Environment of a link: opens connections, clock, timers, jitter. Replaced in tests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from tidings.client.url import authority
-from tidings.client.websocket import ClientConnection, OpenConnection
+from tidings.client.websocket import ClientConnection
 
 
 class Timer(Protocol):
@@ -19,8 +19,8 @@ class Timer(Protocol):
 class ClientRuntime(Protocol):
     """Environment of one link. Its methods are called in the link's event loop."""
 
-    async def open(self, url: str) -> ClientConnection:
-        """Open a connection; see `OpenConnection`."""
+    async def open(self, url: str, token: str | None, /) -> ClientConnection:
+        """Open a connection, with `token` in its handshake if there is one; see `OpenConnection`."""
 
     def time(self) -> float:
         """Return monotonic time, in seconds."""
@@ -46,7 +46,9 @@ class NetworkRuntime:
         random: See `ClientRuntime.random`.
     """
 
-    def __init__(self, open_connection: OpenConnection, random: Callable[[], float]) -> None:
+    def __init__(
+        self, open_connection: Callable[[str, str | None], Awaitable[ClientConnection]], random: Callable[[], float]
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._open_connection = open_connection
         self.random = random
@@ -54,9 +56,9 @@ class NetworkRuntime:
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self.timeout = asyncio.timeout
 
-    async def open(self, url: str) -> ClientConnection:
+    async def open(self, url: str, token: str | None, /) -> ClientConnection:
         """See `ClientRuntime.open`."""
-        return await self._open_connection(url)
+        return await self._open_connection(url, token)
 
     async def sleep(self, delay_s: float, /) -> None:
         """See `ClientRuntime.sleep`."""

@@ -15,16 +15,18 @@ import msgspec
 from msgspec import Raw
 
 from tidings.client.attachment import Attachment
+from tidings.client.authentication import Authentication
 from tidings.client.close_reason import CloseReason, read_close_reason
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
 from tidings.client.drafts import Draft
-from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
+from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, PathsRemoved, Settled
 from tidings.client.heartbeat import HeartbeatMonitor
 from tidings.client.pending import (
     Command,
     PendingCancellations,
     encode_command,
+    make_access_error,
     make_cancel_error,
     make_refusal,
 )
@@ -34,6 +36,7 @@ from tidings.exceptions import (
     ClientError,
     ConnectionLost,
     Draining,
+    Forbidden,
     InvalidPosition,
     InvalidTimestamp,
     NotAHub,
@@ -43,7 +46,15 @@ from tidings.protocol import messages
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import HUB_MESSAGES
-from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
+from tidings.protocol.payloads import (
+    AuthFailed,
+    AuthRequired,
+    AuthSuccess,
+    ConnectionClosed,
+    ConnectionEstablished,
+    ErrorData,
+    Payload,
+)
 from tidings.protocol.timestamps import to_nanoseconds
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -52,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 _SUBSCRIBE_ID = "subscribe"
 _PING_ID = "ping"
+_TOKEN_ID = "token"
 _ANSWER_ID = "answer"
 """Id of answers to cancel requests. Without one, their refusal could be taken for that of an event."""
 
@@ -61,6 +73,7 @@ class Phase(Enum):
 
     DISCONNECTED = "disconnected"
     GREETING = "greeting"
+    AUTHENTICATING = "authenticating"
     ATTACHING = "attaching"
     CATCHING_UP = "catching up"
     LIVE = "live"
@@ -92,6 +105,7 @@ class Session:
         self.cursor = Cursor(paths, since)
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
+        self.authentication = Authentication()
         self.cancellations = PendingCancellations()
         self.heartbeat = HeartbeatMonitor()
         self._contract = contract
@@ -118,6 +132,9 @@ class Session:
             messages.CANCEL: self._on_cancel,
             messages.CANCEL_OUTCOME: self._on_cancel_outcome,
             messages.ATTACHED: self._on_attached,
+            MessageType.AUTH_REQUIRED: self._on_auth_required,
+            MessageType.AUTH_SUCCESS: self._on_auth_success,
+            MessageType.AUTH_FAILED: self._on_auth_failed,
         }
 
     # The connection.
@@ -127,16 +144,18 @@ class Session:
         self.phase = Phase.GREETING
         self._opened_at = now
         self._closed = None
+        self.authentication.opened()
         self._established_at = None
         self.heartbeat.pinged = False
 
     def lost(self, code: int, reason: str) -> CloseReason:
         """Note that the connection ended with the WebSocket close code `code`; return the consequences."""
         notice, self._closed = self._closed, None
+        refusal = self.authentication.take_refusal()
         greeted = self.phase is not Phase.GREETING
         self.phase = Phase.DISCONNECTED
         self._outgoing.clear()
-        end = read_close_reason(code, reason, notice, greeted=greeted, replaced_before=self._replaced)
+        end = read_close_reason(code, reason, notice, greeted=greeted, replaced_before=self._replaced, refusal=refusal)
         self._replaced |= end.replaced
         return end
 
@@ -161,7 +180,7 @@ class Session:
         """Return the state of the session."""
         if self.heartbeat.is_stale(now):
             return State.STALE
-        if self.phase in (Phase.DISCONNECTED, Phase.GREETING, Phase.ATTACHING):
+        if self.phase not in (Phase.CATCHING_UP, Phase.LIVE):
             return State.CONNECTING
         return State.LIVE if self.phase is Phase.LIVE else State.CATCHING_UP
 
@@ -242,6 +261,13 @@ class Session:
         if self._attachment is not None and self.ready:
             self._attach(self._attachment.claim(claims))
 
+    def send_token(self, token: str) -> None:
+        """Send a token on this connection, ahead of what waits; does nothing while there is none."""
+        if self.phase not in (Phase.DISCONNECTED, Phase.GREETING):
+            data = Raw(msgspec.json.encode({"token": token}))
+            command = Command(type=messages.AUTH_TOKEN, data=data, id=_TOKEN_ID)
+            self._outgoing.appendleft((_TOKEN_ID, encode_command(command)))
+
     def take_outgoing(self) -> bytes | None:
         """Return the next message to send, or None if there is none."""
         return self._outgoing.popleft()[1] if self._outgoing else None
@@ -280,6 +306,12 @@ class Session:
         self._established_at = now
         self._set_hub_clock(self.established.now, now)
         self.heartbeat.heartbeat_s = self.established.heartbeat_s
+        if self.authentication.greeted(self.established.auth):
+            self._admitted(now)
+        else:
+            self.phase = Phase.AUTHENTICATING
+
+    def _admitted(self, now: float) -> None:
         for id, request in self.cancellations.due(now):
             self._command(request, id)
         if self._attachment is None:
@@ -335,6 +367,26 @@ class Session:
         self._closed = data
         return ()
 
+    def _on_auth_required(self, envelope: Envelope, asked: AuthRequired) -> Sequence[Delivery]:
+        self.authentication.asked(asked, inside=self.phase is not Phase.AUTHENTICATING)
+        return ()
+
+    def _on_auth_success(self, envelope: Envelope, data: AuthSuccess) -> Sequence[Delivery]:
+        removed = self.authentication.succeeded(data, envelope.data)
+        if self.phase is Phase.AUTHENTICATING:
+            self._admitted(self.heartbeat.last_received or 0.0)
+            return ()
+        if not removed:
+            return ()
+        self.cursor.remove(removed)
+        if not self.cursor.paths:
+            raise Forbidden(f"the right to read {', '.join(removed[:10])} was withdrawn")
+        return (PathsRemoved(paths=tuple(removed), remaining=self.cursor.paths),)
+
+    def _on_auth_failed(self, envelope: Envelope, data: AuthFailed) -> Sequence[Delivery]:
+        self.authentication.failed(data)
+        return ()
+
     def _on_accepted(self, envelope: Envelope, data: messages.Accepted) -> Sequence[Settled]:
         return (Settled(envelope.reply_to or "", data),)
 
@@ -372,9 +424,13 @@ class Session:
                 after = self.cursor.lose_position()
                 self._subscribe()
                 return (Gap(after=after, until="", reason="position refused"),)
-            raise make_refusal(error)
+            raise make_access_error(error.code, error.message, error.hint or "") or make_refusal(error)
         # A draining hub has stored nothing and closes the connection: the next one carries the command again.
         if error.code == Draining.code:
+            return ()
+        if id == _TOKEN_ID:
+            if not self.authentication.refused(error):
+                logger.warning("the hub does not read the token: %s", error.message)
             return ()
         if id == _ANSWER_ID:
             logger.warning("the hub refuses the answer to a cancel request: %s", error.message)

@@ -23,6 +23,19 @@ class State(StrEnum):
     """Closed by the caller, or by the hub for good."""
 
 
+class Access(Struct, frozen=True, kw_only=True):
+    """Who the hub takes this client for, and for how long."""
+
+    subject: str
+    """Name of the subject of the token."""
+    grants: tuple[str, ...] = ()
+    """Its grants, as far as the hub has named them."""
+    expires_at: str | None = None
+    """When the token expires, RFC 3339; None if it does not, or the hub has not named it."""
+    expiring: bool = False
+    """Whether the hub asks for another token, because this one is about to expire."""
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """Complete state of a link at one moment."""
 
@@ -37,3 +50,5 @@ class Status(Struct, frozen=True, kw_only=True):
     """Why there is no connection; None while there is one."""
     retry_at: float | None = None
     """Time of the next connection attempt, on the loop's clock; None while connecting or connected."""
+    access: Access | None = None
+    """Who the hub takes this client for; None before that, and with a hub without authentication."""

@@ -1,10 +1,11 @@
 """Addresses of hubs."""
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
-from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tidings.exceptions import ConfigError
 
@@ -13,7 +14,11 @@ DEFAULT_URL = "ws://127.0.0.1:8765/ws"
 URL_VARIABLE = "TIDINGS_URL"
 DEFAULT_PORT = 8765
 """Port of an address without a scheme."""
+_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_SECRET_PARAMETERS = frozenset({"token", "access_token", "auth_token", "jwt", "api_key", "apikey"})
+_SECRET_VALUE = re.compile(rf"(?i)([?&](?:{'|'.join(sorted(_SECRET_PARAMETERS))}|ticket)=)[^&#]*")
+_TOKEN_HINT = "Set TIDINGS_TOKEN or TIDINGS_TOKEN_FILE, or run `tidings login`."
 _HINT = f"Use the form {DEFAULT_URL}, or a host and port."
 
 
@@ -42,7 +47,8 @@ def resolve_hub_url(url: str | None = None, environment: Mapping[str, str] | Non
         fault = str(error)
     if fault:
         shown = hide_password(url)
-        raise ConfigError(f"invalid hub URL {shown!r}: {fault}", option="url", source=source, hint=_HINT)
+        hint = _TOKEN_HINT if "token" in fault else _HINT
+        raise ConfigError(f"invalid hub URL {shown!r}: {fault}", option="url", source=source, hint=hint)
     path = parts.path.rstrip("/") if parts.path.rstrip("/").endswith("/ws") else parts.path
     if not path.endswith("/ws") and (parts.scheme in ("http", "https") or path in ("", "/") or path.endswith("/")):
         path = f"{path.rstrip('/')}/ws"
@@ -70,11 +76,14 @@ def _fault(parts: SplitResult) -> str:
         return "expected no blanks or control characters in the host"
     if parts.port == 0:
         return "expected a port from 1 to 65535"
+    if any(name.lower() in _SECRET_PARAMETERS for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        return "a token in a URL ends in logs and in lists of processes"
     return "expected no fragment (#), which servers do not receive" if parts.fragment else ""
 
 
 def hide_password(url: str) -> str:
-    """Return `url` for messages: with three dots instead of the password."""
+    """Return `url` for messages: with three dots instead of the password, and of a token in the query."""
+    url = _SECRET_VALUE.sub(r"\1...", url)
     before, at, rest = url.rpartition("@")
     scheme, separator, credentials = before.rpartition("://")
     if not at or ":" not in credentials:
@@ -92,6 +101,14 @@ def add_query(url: str, **parameters: str | int) -> str:
 def authority(url: str) -> str:
     """Return the host and port of `url` for messages: without user name and password."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of `url`: what must be equal for credentials to go to both of two URLs."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}:{parts.port or _PORTS.get(parts.scheme, 0)}"
 
 
 def is_loopback(url: str) -> bool:

@@ -8,7 +8,18 @@ from typing import Generic, Self, TypeVar, cast
 
 from msgspec import Struct
 
-from tidings.client.events import Delivery, Gap, InvalidEvent, Item, Live, Notice, Outcome, ReceivedEvent, TypedEvent
+from tidings.client.events import (
+    Delivery,
+    Gap,
+    InvalidEvent,
+    Item,
+    Live,
+    Notice,
+    Outcome,
+    PathsRemoved,
+    ReceivedEvent,
+    TypedEvent,
+)
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.receive_buffer import BufferLimits, ReceiveBuffer
@@ -76,7 +87,7 @@ class _Receiver:
                 self.last_gap = item
                 if not self._notices:
                     continue
-            elif not (isinstance(item, Live) and self._notices):
+            elif not (isinstance(item, Live | PathsRemoved) and self._notices):
                 continue
             buffer.put_nowait(item)
         return buffer.wait_room() if buffer.full else None

@@ -11,15 +11,18 @@ immediately.
 import asyncio
 import logging
 import os
+import re
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection as WebSocketClient
 from websockets.asyncio.client import connect
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -28,11 +31,12 @@ from websockets.exceptions import (
     InvalidURI,
     NegotiationError,
     ProxyError,
+    SecurityError,
 )
 from websockets.typing import Subprotocol
 
 from tidings.client.network import explain_tls_error, network_options, proxy_hint
-from tidings.client.url import authority
+from tidings.client.url import authority, origin
 from tidings.exceptions import ClientError, ConfigError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import ErrorData
@@ -88,10 +92,40 @@ _MAX_MESSAGE_BYTES = 1 << 20
 """Size of one message: an event is under 70 KB; the longest reply has a thousand paths of 255 bytes."""
 _CLOSE_TIMEOUT_S = 1.0
 """Time for the hub's half of a closing handshake: its Close waits behind the messages that it has sent."""
+_SECRET = re.compile(r"((?:authorization|cookie): |auth:token).*", re.IGNORECASE | re.DOTALL)
 _ABNORMAL = 1006
 _NO_CODE = 1005
 
 logger = logging.getLogger(__name__)
+
+
+def hide_tokens(record: logging.LogRecord) -> bool:
+    """Cut tokens out of a debug record of websockets, which logs headers and messages; a filter of loggers."""
+    if record.levelno <= logging.DEBUG and _SECRET.search(text := record.getMessage()):
+        record.msg, record.args = _SECRET.sub(r"\1...", text), ()
+    return True
+
+
+logger.addFilter(hide_tokens)
+
+
+class RedirectRefused(SecurityError):
+    """A redirect to another origin, to which the credentials are not sent."""
+
+
+class connect_securely(connect):
+    """As `connect`, but follows no redirect that would take `Authorization` to another origin.
+
+    Not even without the header: the hub at the other origin would ask for the token.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """See `connect.process_redirect`."""
+        here, has_credentials = self.uri, "Authorization" in Headers(self.additional_headers or ())
+        target = super().process_redirect(exc)
+        if isinstance(target, Exception) or not has_credentials or origin(target) == origin(here):
+            return target
+        return RedirectRefused(f"{origin(target)}{urlsplit(target).path}")
 
 
 class ConnectionEnded(Exception):
@@ -182,8 +216,8 @@ def _ended(closed: ConnectionClosed) -> ConnectionEnded:
     )
 
 
-async def open_websocket(url: str, *, token: str | None = None) -> ClientConnection:
-    """Open a connection to the hub at `url`, with `token` as its credentials if there is one.
+async def open_websocket(url: str, token: str | None = None) -> ClientConnection:
+    """Open a connection to the hub at `url`, with `token` in its handshake if there is one.
 
     It sends no WebSocket pings: a job that blocks its interpreter for a minute, or a reader that makes the hub wait, is
     not dead. The hub's heartbeats distinguish a dead connection from a quiet one.
@@ -199,7 +233,7 @@ async def open_websocket(url: str, *, token: str | None = None) -> ClientConnect
     except ConfigError as error:
         raise HubUnreachable(f"no TLS connection to {authority(url)}: {error}", hint=error.hint) from error
     try:
-        socket = await open_fork_safe(partial(connect, **options))
+        socket = await open_fork_safe(partial(connect_securely, **options))
     except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
         raise _explain(error, url) from error
     if socket.subprotocol != SUBPROTOCOL:
@@ -223,6 +257,12 @@ def _explain(error: Exception, url: str) -> ClientError:
     where = authority(url)
     if isinstance(error, InvalidStatus):
         return _refused(error, where)
+    if isinstance(error, RedirectRefused):
+        return HandshakeRefused(
+            f"{where} redirects to another origin, to which the token is not sent",
+            status=302,
+            hint=f"If you trust it, use its URL: {error}",
+        )
     if isinstance(error, InvalidProxy | ProxyError):
         return HubUnreachable(
             f"the proxy for {where} refused the connection: {error}",

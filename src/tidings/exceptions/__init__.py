@@ -90,6 +90,8 @@
     │   ├── HubClosed                 closed by the hub with a code that forbids reconnecting
     │   ├── CommandRefused            the hub replied `connection:error`
     │   ├── NotAHub
+    │   ├── TokenUnavailable          the token function, or the file with the token, fails
+    │   ├── SignedOut                 the source of the token has none any more
     │   └── PublishTimeout
     ├── OperationCancelled            raised in a job whose operation is cancelled
     ├── ConfigError
@@ -153,6 +155,8 @@ from tidings.exceptions.client import (
     HubUnreachable,
     NotAHub,
     PublishTimeout,
+    SignedOut,
+    TokenUnavailable,
 )
 from tidings.exceptions.contract import (
     BinaryMessage,
@@ -295,10 +299,12 @@ __all__ = [
     "RequestTimeout",
     "ReservedName",
     "ServeError",
+    "SignedOut",
     "TidingsError",
     "TokenExpired",
     "TokenNotYetValid",
     "TokenTooLarge",
+    "TokenUnavailable",
     "TooDeep",
     "TooManyConnections",
     "TooManyFailures",

@@ -44,6 +44,14 @@ class NotAHub(ClientError, code="not_a_hub"):
     """The WebSocket server is not a tidings hub."""
 
 
+class TokenUnavailable(ClientError, code="token_unavailable"):
+    """The program's token function failed, or the file with the token cannot be read now."""
+
+
+class SignedOut(ClientError, code="signed_out"):
+    """The source of the token has none any more."""
+
+
 class PublishTimeout(ClientError, code="publish_timeout"):
     """No acknowledgement came in time; the event `event_id` may or may not be in the log."""
 

@@ -16,6 +16,7 @@ reported.
 from collections.abc import Callable, Collection
 from typing import Any
 
+from tidings.client.tokens import Token
 from tidings.integrations.celery_control import TaskCanceller
 from tidings.integrations.celery_reporter import TaskReporter, TaskReporting
 from tidings.producer.options import REDACT_ARGUMENT, Redact, check_hook
@@ -25,7 +26,7 @@ def connect(
     app: Any,
     *,
     url: str | None = None,
-    token: str | None = None,
+    token: Token | None = None,
     name: Callable[[str], str] | None = None,
     ignore: Collection[str] = ("celery.*",),
     arguments: bool = False,
@@ -41,7 +42,7 @@ def connect(
     Args:
         app: The `celery.Celery`. Several apps may be connected, each once.
         url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
-        token: Token for the hub. Default: TIDINGS_TOKEN.
+        token: See `tidings.operation`.
         name: Function that returns the name of the operation for the name of a task. Default: the same name.
         ignore: Tasks that are not reported: names, or patterns as for `fnmatch`.
         arguments: Report the arguments of tasks, as metadata of the operation.

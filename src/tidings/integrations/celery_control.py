@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from tidings.client.http import HTTPClient
+from tidings.client.tokens import Token
 from tidings.exceptions import CommandRefused, OperationCancelled, OperationUnknown, TidingsError
 from tidings.operations.views import OperationDetail
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
@@ -149,7 +150,7 @@ class OperationLookup:
         token: See `tidings.operation`.
     """
 
-    def __init__(self, url: str | None, token: str | None) -> None:
+    def __init__(self, url: str | None, token: Token | None) -> None:
         self._url = url
         self._token = token
         self._paused_until_s = 0.0

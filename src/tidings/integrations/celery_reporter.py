@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Unpack
 
+from tidings.client.tokens import Token
 from tidings.integrations.celery_control import OperationLookup, TaskCanceller
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.emitter import OperationEmitter
@@ -84,7 +85,7 @@ class TaskReporting:
     """The options of `connect`: what is reported, and where."""
 
     url: str | None
-    token: str | None
+    token: Token | None = field(repr=False)
     name: Callable[[str], str] | None
     ignore: Collection[str]
     arguments: bool

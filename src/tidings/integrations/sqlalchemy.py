@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from tidings.client.drafts import PayloadLike, make_draft
+from tidings.client.tokens import Token
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import current_operation
 from tidings.producer.runtime import RUNTIME
@@ -35,7 +36,7 @@ class UncommittedEvent(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     channel: str | None
     url: str | None
-    token: str | None
+    token: Token | None
 
 
 @log_errors
@@ -48,7 +49,7 @@ def publish_after_commit(
     event_id: str | None = None,
     trace_id: str | None = None,
     url: str | None = None,
-    token: str | None = None,
+    token: Token | None = None,
 ) -> None:
     """Publish an event when the current transaction of the session is committed; never if it is rolled back.
 
@@ -70,7 +71,7 @@ def publish_after_commit(
         trace_id: Trace of the event. Default: that of the current operation, else of the OpenTelemetry span, else a new
             one.
         url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
-        token: Token for the hub. Default: TIDINGS_TOKEN.
+        token: See `tidings.operation`.
     """
     draft = make_draft(type, payload, trace_id=trace_id or _trace_id(), channel=channel, event_id=event_id)
     waiting = UncommittedEvent(

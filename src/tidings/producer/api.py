@@ -34,7 +34,10 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
             parent: The operation, or its id, that this one is a part of. An operation passes on its hub, token, trace
                 and `redact`. A part is cancelled with its parent.
             url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
-            token: Token for the hub. Default: TIDINGS_TOKEN.
+            token: Token for the hub; or a function, asynchronous or not, that returns the present one, or None if there
+                is none any more. It runs on another thread. Default: TIDINGS_TOKEN, else the file that
+                TIDINGS_TOKEN_FILE names, else what `tidings login` stored.
+            allow_plaintext_token: Send the token over `ws://` to another machine, too.
             lease_s: Time that the hub waits for a lost producer before it fails the operation, 1–86,400 seconds.
                 Default: set by the hub.
             trace_id: Trace of the events. Default: that of the current OpenTelemetry span, else of TRACEPARENT, else a

@@ -285,7 +285,9 @@ class OperationLifecycle:
         self._shared.alert = True
         settings = self.settings
         url = None if settings.url is None else str(settings.url)
-        self._emitter.sink, self._address = RUNTIME.sink(url, settings.token)
+        self._emitter.sink, self._address = RUNTIME.sink(
+            url, settings.token, allow_plaintext_token=settings.allow_plaintext_token
+        )
         self._emitter.trace_id = self.trace_id
         self._emitter.hold(settings.lease_s, self._request_cancel)
         RUNTIME.add(self)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
+from tidings.client.tokens import Token
 from tidings.exceptions import ContractError
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.sanitize import text
@@ -56,7 +57,8 @@ class Options(TypedDict, total=False):
     total: float | None
     parent: Parent | str | None
     url: str | None
-    token: str | None
+    token: Token | None
+    allow_plaintext_token: bool
     lease_s: float | None
     trace_id: str | None
     queued: bool
@@ -78,7 +80,8 @@ class Settings:
     parent_id: str | None = None
     begin_parent: Callable[[], None] | None = None
     url: str | None = None
-    token: str | None = None
+    token: Token | None = field(default=None, repr=False)
+    allow_plaintext_token: bool = False
     lease_s: float | None = None
     trace_id: str | None = None
     queued: bool = False
@@ -104,7 +107,7 @@ def settings_of(name: str, steps: Plan, options: Options) -> Settings:
     own["resumes"] = key_of(own.get("resumes"), "reading resumes=")
     if parent is not None and not isinstance(parent, str) and own["parent_id"] is not None:
         own["trace_id"] = own.get("trace_id") or parent.trace_id
-        for fact in ("url", "token", "redact"):
+        for fact in ("url", "token", "allow_plaintext_token", "redact"):
             own[fact] = own.get(fact) or getattr(parent.settings, fact)
         own["begin_parent"] = parent.begin
     return Settings(name=name, steps=plan_of(steps), **own)

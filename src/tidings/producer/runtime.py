@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Protocol
 
+from tidings.client.tokens import Token
 from tidings.client.url import resolve_hub_url
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.diagnostics import DIAGNOSTICS
@@ -45,7 +46,7 @@ class ProducerRuntime:
     """The running operations of this process, and the sinks that they share."""
 
     def __init__(self) -> None:
-        self._sinks: dict[tuple[str, str | None], EventSink] = {}
+        self._sinks: dict[tuple[str, Token | None], EventSink] = {}
         self._running: dict[RunningOperation, int] = {}
         self._finalized = False
         self._is_worker = False
@@ -56,7 +57,9 @@ class ProducerRuntime:
         """Time that exit handlers may still wait for the hubs, in seconds."""
         self.sigterm = SigtermHandler(self.end_main_thread, self.terminate)
 
-    def sink(self, url: str | None, token: str | None) -> tuple[EventSink, str]:
+    def sink(
+        self, url: str | None, token: Token | None, *, allow_plaintext_token: bool = False
+    ) -> tuple[EventSink, str]:
         """Return the sink for a hub, and the hub's address; operations with the same address and token share one."""
         if is_disabled():
             return NullSink(), ""
@@ -64,7 +67,8 @@ class ProducerRuntime:
             address = resolve_hub_url(url)
             sink = self._sinks.get((address, token))
             if sink is None:  # `setdefault` is atomic; a sink that comes second has not begun anything
-                sink = self._sinks.setdefault((address, token), _open(address, token))
+                opened = _open(address, token, allow_plaintext_token=allow_plaintext_token)
+                sink = self._sinks.setdefault((address, token), opened)
             self._add_finalizer()
             return sink, address
         except ConfigError as error:
@@ -172,12 +176,12 @@ class ProducerRuntime:
             util.Finalize(None, self.exit, exitpriority=-1)
 
 
-def _open(address: str, token: str | None) -> EventSink:
+def _open(address: str, token: Token | None, *, allow_plaintext_token: bool) -> EventSink:
     def report_error(error: TidingsError) -> None:
         # Handlers of the job's logging run then, and must not while this thread holds the lock of an operation.
         CALLS_DEFERRED.run(partial(DIAGNOSTICS.report_error, error, address))
 
-    return Outbox(address, token=token, on_error=report_error)
+    return Outbox(address, token=token, allow_plaintext_token=allow_plaintext_token, on_error=report_error)
 
 
 RUNTIME = ProducerRuntime()

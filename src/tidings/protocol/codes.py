@@ -232,6 +232,8 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.HubClosed, 502, "Read the hub's reason."),
         _row(exceptions.CommandRefused, 422, "Read the hub's message."),
         _row(exceptions.NotAHub, 502, "Point the URL at a tidings hub; `tidings doctor` tests it."),
+        _row(exceptions.TokenUnavailable, 502, "Correct the source of the token.", recoverable=True),
+        _row(exceptions.SignedOut, 401, "Run `tidings login`, or set TIDINGS_TOKEN."),
         _row(
             exceptions.PublishTimeout,
             504,

@@ -16,14 +16,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Raw, Struct
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
 from tidings.client.network import explain_tls_error, network_options
 from tidings.client.reconnect import Backoff, Reconnect
+from tidings.client.tokens import TokenSource
 from tidings.client.url import authority
-from tidings.exceptions import ConfigError, HubUnreachable
+from tidings.client.websocket import RedirectRefused, connect_securely, hide_tokens
+from tidings.exceptions import ConfigError, HubUnreachable, TokenUnavailable
 from tidings.protocol.envelope import to_single_line
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import AUTH_TOKEN
 
 _MAX_MESSAGE_BYTES = 16 << 20
 """Size of one message: the queue of a slow moment in one frame."""
@@ -40,6 +44,11 @@ _KEEPALIVE: Sequence[tuple[int, str, int]] = (
 WebSocket pings, which a server that never reads would not answer."""
 
 logger = logging.getLogger(__name__)
+logger.addFilter(hide_tokens)
+
+_AUTH_REQUIRED = f'"{MessageType.AUTH_REQUIRED}"'.encode()
+_AUTH_REQUIRED_WITHIN = 64
+"""Bytes in which a hub names the type of its message: a type comes first, and an event may hold the words, too."""
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
@@ -66,6 +75,7 @@ class PlainSource:
         deliver: Called with each message; while its result is awaited, the service is not read.
         on_change: Called when the connection is established or lost.
         headers: Headers of the handshake.
+        tokens: Source of the token for the handshake, and for `auth:required`; None for a service without tokens.
         give_up_s: Seconds without a connection after which it ends; None means never.
         reconnect: Delay before reconnecting.
     """
@@ -77,6 +87,7 @@ class PlainSource:
         *,
         on_change: Callable[[SourceStatus], None] | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        tokens: TokenSource | None = None,
         give_up_s: float | None = None,
         reconnect: Reconnect = Reconnect(),  # noqa: B008 -- frozen
     ) -> None:
@@ -87,6 +98,8 @@ class PlainSource:
         self._deliver = deliver
         self._on_change = on_change
         self._headers = list(headers)
+        self._tokens = tokens
+        self._token: str | None = None
         self._give_up_s = give_up_s
         self._backoff = Backoff(reconnect, random.random)
 
@@ -106,6 +119,8 @@ class PlainSource:
                 self.connections += 1
                 self._change(SourceStatus(connected=True))
                 error = await self._read(socket)
+            except TokenUnavailable as failure:
+                error = str(failure)
             except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI, ConfigError) as failure:
                 error = _explain(failure, self._url)
             lasted_s = 0.0 if began is None else loop.time() - began
@@ -119,13 +134,17 @@ class PlainSource:
             await asyncio.sleep(delay_s)
 
     async def _open(self) -> ClientConnection:
-        connection = await connect(
+        headers = list(self._headers)
+        if self._tokens is not None and (token := await self._tokens.fetch()) is not None:
+            self._token = token
+            headers.append(("Authorization", f"Bearer {token}"))
+        connection = await connect_securely(
             open_timeout=_OPEN_TIMEOUT_S,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=_MAX_MESSAGE_BYTES,
             logger=logger,
-            **network_options(self._url, self._headers),
+            **network_options(self._url, headers),
         )
         _keep_alive(connection)
         return connection
@@ -134,7 +153,10 @@ class PlainSource:
         """Read to the end of a connection, and return why it ended."""
         try:
             while True:
-                waiting = self._deliver(await connection.recv(decode=False))
+                message = await connection.recv(decode=False)
+                if self._tokens is not None and _AUTH_REQUIRED in message[:_AUTH_REQUIRED_WITHIN]:
+                    await self._send_token(connection, self._tokens)
+                waiting = self._deliver(message)
                 if waiting is not None:
                     await waiting
         except ConnectionClosed as closed:
@@ -147,6 +169,13 @@ class PlainSource:
         finally:
             if not connection.transport.is_closing():
                 await connection.close()
+
+    async def _send_token(self, connection: ClientConnection, tokens: TokenSource) -> None:
+        """Answer `auth:required`, unless with the token that the service has."""
+        token = await tokens.fetch()
+        if token is not None and token != self._token:
+            self._token = token
+            await connection.send(msgspec.json.encode({"type": AUTH_TOKEN, "data": {"token": token}}), text=True)
 
     def _change(self, status: SourceStatus) -> None:
         self.status = status
@@ -185,6 +214,8 @@ def _explain(error: Exception, url: str) -> str:
     if isinstance(error, InvalidStatus):
         response = error.response
         return f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
+    if isinstance(error, RedirectRefused):
+        return f"{where} redirects to another origin, to which its headers are not sent: {error}"
     if isinstance(error, ConfigError):
         return f"no TLS connection to {where}: {error}"
     if isinstance(error, TimeoutError):

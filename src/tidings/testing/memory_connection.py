@@ -407,7 +407,7 @@ class MemoryRuntime:
         self._may_reconnect = False
         self.loop = asyncio.get_running_loop()
 
-    async def open(self, url: str) -> ClientConnection:
+    async def open(self, url: str, token: str | None, /) -> ClientConnection:
         """See `ClientRuntime.open`."""
         await asyncio.sleep(0)  # opening a real connection takes at least one round, too
         with self._world.entered():

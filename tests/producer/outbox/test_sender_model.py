@@ -88,7 +88,7 @@ class ModelRuntime:
         self.connections: list[ModelConnection] = []
         self.timers: list[tuple[float, int, ModelTimer]] = []
 
-    async def open(self, url: str) -> ModelConnection:
+    async def open(self, url: str, token: str | None, /) -> ModelConnection:
         if not self.up:
             raise HubUnreachable("the hub is away")
         self.connections.append(ModelConnection())

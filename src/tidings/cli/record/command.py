@@ -1,19 +1,18 @@
 """The command `tidings record`: runs one recording, and reports its statistics."""
 
 import asyncio
-import os
 from typing import Annotated
 
 import typer
 
 from tidings.cli.errors import FAILED, print_stderr
-from tidings.cli.options import TokenOption, UrlOption, parse_duration_option, parse_since_option
+from tidings.cli.options import UrlOption, parse_duration_option, parse_since_option
 from tidings.cli.record.output_file import STDOUT, Sink, SinkFailed, open_sink
 from tidings.cli.record.recorder import PlainRecording, Recorder, RecordRequest, record_v1
 from tidings.cli.signals import stop_signals
 from tidings.cli.status_line import StatusLine
 from tidings.cli.units import clock_time, describe_size
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.client.url import resolve_hub_url
 from tidings.protocol.paths import check_paths
 from tidings.protocol.positions import SNAPSHOT
@@ -31,7 +30,6 @@ def record(
         ),
     ] = None,
     url: UrlOption = None,
-    token: TokenOption = None,
     output: Annotated[
         str,
         typer.Option(
@@ -71,7 +69,7 @@ def record(
         check_paths(paths)
     request = RecordRequest(
         url=resolve_hub_url(url),
-        link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
+        link=LinkOptions(wait_for_hub=wait),
         paths=tuple(paths or ()),
         since=parse_since_option(since) if since else since,
         plain=plain,

@@ -14,9 +14,10 @@ from tidings.cli.record.output_file import Sink
 from tidings.cli.recordings import RecordingHeader, envelope_line, header_line, shown_url
 from tidings.cli.watch.pipe import v1_envelope
 from tidings.client.client import connect
-from tidings.client.events import Gap, Item, ReceivedEvent
+from tidings.client.events import Gap, Item, PathsRemoved, ReceivedEvent
 from tidings.client.options import LinkOptions
 from tidings.client.status import State, Status
+from tidings.client.tokens import find_token_source
 from tidings.client.watch import Watch
 from tidings.exceptions import ContractError, HubUnreachable
 from tidings.protocol import messages
@@ -144,6 +145,8 @@ def _write_batch(recorder: Recorder, watch: Watch[Item], batch: list[Item]) -> N
             recorder.gaps += 1
             until = item.until or "an unknown position"
             recorder.report(f"gap: events between {item.after} and {until} are missing ({item.reason})", "")
+        elif isinstance(item, PathsRemoved):
+            recorder.report(f"no longer allowed to read {', '.join(item.paths[:10])}", "")
 
 
 def _changed(recorder: Recorder, status: Status) -> None:
@@ -180,7 +183,9 @@ class PlainRecording:
             _with_parameters(request.url, query),
             self._received,
             on_change=self._changed,
-            headers=[] if request.link.token is None else [("Authorization", f"Bearer {request.link.token}")],
+            tokens=find_token_source(
+                request.link.token, request.url, allow_plaintext=request.link.allow_plaintext_token
+            ),
         )
 
     async def run(self, stop: asyncio.Event) -> None:

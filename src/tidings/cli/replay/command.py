@@ -1,20 +1,19 @@
 """The command `tidings replay`: plays one recording, and reports its statistics."""
 
 import asyncio
-import os
 from typing import Annotated, BinaryIO
 
 import typer
 
 from tidings.cli.contract.command import ContractOption, chosen_contract
 from tidings.cli.errors import FAILED, print_stderr
-from tidings.cli.options import TokenOption, ToOption, parse_duration_option
+from tidings.cli.options import ToOption, parse_duration_option
 from tidings.cli.recordings import open_recording
 from tidings.cli.replay.player import Played, Player, ReplayRequest
 from tidings.cli.replay.selection import Survey, survey
 from tidings.cli.replay.timing import read_bound, read_speed
 from tidings.cli.status_line import StatusLine
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError
@@ -29,7 +28,6 @@ def replay(
         typer.Argument(metavar="FILE", help="Recording, compressed or not; - is stdin.", show_default=False),
     ],
     to: ToOption = None,
-    token: TokenOption = None,
     speed: Annotated[
         str, typer.Option(metavar="SPEED", help="Speed: 1 is the original, 10 ten times as fast, or max.")
     ] = "1",
@@ -72,7 +70,7 @@ def replay(
     request = ReplayRequest(
         file=file,
         url=resolve_hub_url(to),
-        link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
+        link=LinkOptions(wait_for_hub=wait),
         speed=read_speed(speed),
         max_pause_s=None if max_pause is None else parse_duration_option("max-pause", max_pause, 0.0, _MAX_PAUSE_S),
         new_ids=new_ids,

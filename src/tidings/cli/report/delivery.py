@@ -15,7 +15,7 @@ from tidings.cli.errors import FAILED, ExitCode, print_error, print_stderr
 from tidings.cli.report.local_copy import LocalCopy
 from tidings.client.drafts import Draft, make_draft
 from tidings.client.http import HTTPClient, PublishAnswer
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,
@@ -291,8 +291,7 @@ def _flush_others(url: str) -> None:
     from tidings.producer.spool.recovery import recover_all  # asyncio's client is needed for nothing else here
 
     with suppress(TidingsError):
-        options = LinkOptions(token=read_token(None, os.environ))
-        asyncio.run(recover_all(url, options, Contract(), spool, timeout_s=_FLUSH_TIMEOUT_S))
+        asyncio.run(recover_all(url, LinkOptions(), Contract(), spool, timeout_s=_FLUSH_TIMEOUT_S))
 
 
 def _report(error: TidingsError, post: EventPost, code: int, *, strict: bool, kept: bool = False) -> int:

@@ -15,6 +15,7 @@ from tidings.cli.options import (
     UrlOption,
     parse_duration_option,
 )
+from tidings.client.tokens import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from tidings.exceptions import ConfigError, InvalidKey
 from tidings.protocol.paths import check_key
 
@@ -69,6 +70,10 @@ def run(
             show_default=False,
         ),
     ] = None,
+    pass_token: Annotated[
+        bool,
+        typer.Option("--pass-token", help="Leave the token for the hub in the environment of the command."),
+    ] = False,
     url: UrlOption = None,
 ) -> None:
     """Run a command and report its progress.
@@ -98,6 +103,9 @@ def run(
         except ConfigError as error:
             # The command matters more than its report.
             write_remark(f"this run is not shown: {error}. The command goes on. {error.hint}")
+    if not pass_token:
+        for variable in (TOKEN_VARIABLE, TOKEN_FILE_VARIABLE):
+            os.environ.pop(variable, None)
     try:
         code = run_command(command, reporter, name=name, cancellation=cancellation, disclosure=disclosure)
     finally:

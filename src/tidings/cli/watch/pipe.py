@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from tidings.client.events import Gap, Item, Live, ReceivedEvent
+from tidings.client.events import Gap, Item, PathsRemoved, ReceivedEvent
 from tidings.protocol import messages
 from tidings.protocol.envelope import Event, encode_event_v1, encode_message
 from tidings.protocol.message_types import EventClass
@@ -74,6 +74,8 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
     if isinstance(item, Gap):
         notice = messages.Gap(**structs.asdict(item))
         return messages.encode_hub_message(notice, timestamp=timestamp, trace_id=trace_id)
-    assert isinstance(item, Live)
+    if isinstance(item, PathsRemoved):
+        left = messages.Unsubscribed(channels=list(item.remaining))
+        return messages.encode_hub_message(left, timestamp=timestamp, trace_id=trace_id)
     data = {"position": item.position, "outcome": item.outcome}
     return encode_message(messages.LIVE, data, timestamp=timestamp, trace_id=trace_id, position=item.position)

@@ -25,8 +25,9 @@ from tidings.client.background_loop import BackgroundLoop, LoopThread
 from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.deferring_lock import DeferringLock
 from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
-from tidings.client.options import LinkOptions, read_token
+from tidings.client.options import LinkOptions
 from tidings.client.publish_queue import QueueLimits, Rank, rank_of
+from tidings.client.tokens import Token, find_token_source
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
@@ -100,7 +101,9 @@ class Outbox:
 
     Args:
         url: URL of the hub; by default TIDINGS_URL, else a hub on this machine.
-        token: Bearer token; by default that of `options`, else TIDINGS_TOKEN.
+        token: The token, or a function that returns it; by default that of `options`, else see
+            `tidings.client.tokens`.
+        allow_plaintext_token: Whether the token may go over an unencrypted network.
         lease_s: Seconds that its operations outlive its connection; by default the hub's own lease.
         spool: Whether starts and ends are on disk, or where and how many.
         on_error: Called with errors that keep events from the log, once for each code; by the outbox's own thread or
@@ -110,7 +113,7 @@ class Outbox:
         contract: Event types known here.
 
     Raises:
-        ConfigError: `url`, `token` or `lease_s` is invalid.
+        ConfigError: `url`, `token` or `lease_s` is invalid, or the token would go over an unencrypted network.
         TypeError: `on_error` is not a function of one argument.
     """
 
@@ -118,7 +121,8 @@ class Outbox:
         self,
         url: str | None = None,
         *,
-        token: str | None = None,
+        token: Token | None = None,
+        allow_plaintext_token: bool = False,
         lease_s: float | None = None,
         spool: bool | SpoolOptions | None = True,
         on_error: Callable[[TidingsError], None] | None = None,
@@ -128,9 +132,10 @@ class Outbox:
     ) -> None:
         check_hook("on_error", on_error, "the error")
         self._url = resolve_hub_url(url)
-        options = options or LinkOptions(wait_for_hub=True)
-        token = read_token(token if token is not None else options.token, os.environ)
-        self._options = msgspec.structs.replace(options, token=token)
+        options = options or LinkOptions(wait_for_hub=True, wait_for_token=True)
+        allow = allow_plaintext_token or options.allow_plaintext_token
+        source = find_token_source(options.token if token is None else token, self._url, allow_plaintext=allow)
+        self._options = msgspec.structs.replace(options, token=source or "", allow_plaintext_token=allow)
         self._lease_s = _check_lease(lease_s)
         self._spooling = SpoolOptions() if spool is True else spool or None
         self._report = ErrorReporter(on_error)
