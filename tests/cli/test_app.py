@@ -99,6 +99,8 @@ def test_help_has_one_form_for_every_command(path: str) -> None:
 @pytest.mark.parametrize("path", ALL_COMMANDS)
 def test_every_parameter_names_and_explains_its_value(path: str) -> None:
     for param in ALL_COMMANDS[path].params:
+        if getattr(param, "hidden", False):
+            continue
         assert param.help, param.name
         assert param.metavar or getattr(param, "is_flag", False), param.name
 
@@ -122,15 +124,19 @@ def test_help_lists_exactly_the_exit_codes_that_a_command_gives(name: str) -> No
     code = re.sub(r"exit_codes_epilog\(.*?\)", "", text, flags=re.DOTALL)
     used = {int(ExitCode[each]) for each in re.findall(r"\bExitCode\.([A-Z_]+)", code)}
     shared = {int(ExitCode.NO_HUB), int(ExitCode.UNKNOWN_OPERATION)} if "exit_on_error()" in code else set()
-    command, listed = load_command(name), set[int]()
+    command, listed, access = load_command(name), set[int](), set[int]()
     for each in getattr(command, "commands", {name: command}).values():
         shown = f"{each.help}\n{each.epilog or ''}"
         assert shown.count("Exit codes: ") == 1
+        if any("--allow-plaintext-token" in param.opts for param in each.params) or shared:
+            access = {int(ExitCode.NOT_ALLOWED)}
         listed |= {int(number) for number in re.findall(r"\b(\d+):", shown.partition("Exit codes: ")[2])}
     assert used <= listed
     assert not shared or int(ExitCode.NO_HUB) in listed
     if name != "run":
-        assert listed - {0, 1, 2} <= used | shared
+        assert listed - {0, 1, 2} <= used | shared | access
+    if name not in ("run", "doctor"):
+        assert access <= listed
 
 
 @pytest.mark.parametrize(

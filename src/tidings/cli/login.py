@@ -82,7 +82,7 @@ def whoami(
     url: UrlArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Show whom a hub takes this user for: the subject of the token, its grants and its expiry."""
+    """Show whom a hub takes this user for: subject, grants and expiry."""
     address = resolve_hub_url(url)
     source = find_token_source(None, address)
     with exit_on_error():

@@ -1,9 +1,8 @@
-"""What a session knows of its own right to be there; a state machine without I/O (PROTOCOL.md, "Authentication")."""
+"""The subject of a session, as the hub names it; a state machine without I/O (docs/protocol/access.md)."""
 
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import Raw, Struct
 
 from tidings.client.pending import make_access_error
 from tidings.client.status import Access
@@ -14,10 +13,6 @@ EXPIRING = "expiring"
 """Reason of `auth:required` ahead of the token's expiry."""
 _REQUIRED, _NONE = "required", "none"
 """Values of `auth` in `connection:established` that are not subjects."""
-
-
-class _Removed(Struct, frozen=True):
-    removed: list[str] = []
 
 
 def _ignore(message: object) -> None:
@@ -31,11 +26,13 @@ class Authentication:
         self.admitted = False
         """Whether a hub has ever let this client in: without a token, or with one that it accepted."""
         self.access: Access | None = None
-        """Who the hub takes this client for; None before that, and with a hub without authentication."""
+        """The subject of the token; None before that, and with a hub without authentication."""
         self.on_asked: Callable[[AuthRequired], object] = _ignore
         """Called when the hub asks for a token."""
         self.on_other_subject: Callable[[AccessError], object] = _ignore
         """Called when the hub takes a token, but not on this connection, because it is another subject's."""
+        self.on_unverified: Callable[[AccessError], object] = _ignore
+        """Called when the hub cannot verify a token now, and lets the client in with the one that it has."""
         self._refusal: AccessError | None = None
 
     def opened(self) -> None:
@@ -61,19 +58,24 @@ class Authentication:
             self.access = msgspec.structs.replace(self.access, expiring=request.reason == EXPIRING)
         self.on_asked(request)
 
-    def succeeded(self, data: AuthSuccess, body: bytes | Raw) -> Sequence[str]:
+    def succeeded(self, data: AuthSuccess) -> Sequence[str]:
         """Handle `auth:success`; return the paths that may be read no longer."""
         self.admitted = True
         self.access = Access(subject=data.subject, grants=tuple(data.grants), expires_at=data.expires_at)
-        return msgspec.json.decode(body, type=_Removed).removed
+        self._refusal = None
+        return data.removed or ()
 
-    def failed(self, error: ErrorData) -> None:
-        """Handle `auth:failed`, which a close follows."""
+    def failed(self, error: ErrorData, *, inside: bool) -> None:
+        """Handle `auth:failed`, which a close follows, unless the client is inside and the failure is temporary."""
         hint = error.hint or ""
         # A newer hub may have codes that are unknown here.
-        self._refusal = make_access_error(error.code, error.message, hint) or InvalidCredential(
+        refusal = make_access_error(error.code, error.message, hint) or InvalidCredential(
             f"{error.message} ({error.code})", hint=hint
         )
+        if inside and error.recoverable:
+            self.on_unverified(refusal)
+        else:
+            self._refusal = refusal
 
     def refused(self, error: ErrorData) -> bool:
         """Handle the refusal of a token that leaves the connection open; return whether it is one of access."""

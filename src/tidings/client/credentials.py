@@ -18,7 +18,7 @@ class Credentials:
 
     def __init__(self, source: TokenSource | None, *, wait: bool) -> None:
         self.owner = ""
-        """Whose token was sent last, without its secret; see `describe_owner`."""
+        """Owner of the token that was sent last, without its secret; see `describe_owner`."""
         self._source = source
         self._wait = wait
         self._sent: str | None = None
@@ -67,8 +67,12 @@ class Credentials:
     async def another(self) -> str | None:
         """Return another token than the one that is in use; None if there is none yet. Raises as `next`."""
         before = self._sent
-        token = await self.next() if self.renewable else None
+        token = await self.next() if self.renewable or before is None else None
         return None if token == before else token
+
+    def forget_sent(self) -> None:
+        """Count the token in use as another one: it is to be sent again."""
+        self._sent = None
 
     def admitted(self) -> None:
         """Note that the hub has accepted the token."""

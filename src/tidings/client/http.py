@@ -153,7 +153,7 @@ class HTTPClient:
 
     @property
     def owner(self) -> str:
-        """Whose token the latest request was sent with, without its secret; see `describe_owner`."""
+        """Owner of the token of the latest request, without its secret; see `describe_owner`."""
         return describe_owner(self._token)
 
     def probe(self, name: str) -> HTTPAnswer:

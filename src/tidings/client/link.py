@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -76,6 +77,7 @@ class Link:
         )
         session.authentication.on_asked = self._token_asked
         session.authentication.on_other_subject = self._connect_anew
+        session.authentication.on_unverified = self._send_again
         self._url = url
         self._options = options
         self._deliver = deliver
@@ -330,18 +332,29 @@ class Link:
     # The token.
 
     def _token_asked(self, asked: AuthRequired) -> None:
+        deadline = self._runtime.time() + asked.deadline_s
+        self._answer_soon(deadline, expiring=asked.reason == EXPIRING)
+
+    def _send_again(self, refusal: AccessError) -> None:
+        """Send a token that the hub could not verify once more, until the hub gives up."""
+        logger.info("the hub cannot verify the token now: %s", refusal)
+        self.credentials.forget_sent()
+        self._answer_soon(math.inf, expiring=True, delay_s=self._options.reconnect.base_s)
+
+    def _answer_soon(self, deadline: float, *, expiring: bool, delay_s: float = 0.0) -> None:
         self._stop_asking()
-        self._asked = self._loop.create_task(self._answer(asked), name=f"{self._task.get_name()} token")
+        answering = self._answer(deadline, expiring=expiring, delay_s=delay_s)
+        self._asked = self._loop.create_task(answering, name=f"{self._task.get_name()} token")
 
     def _stop_asking(self) -> None:
         if self._asked is not None:
             self._asked.cancel()
             self._asked = None
 
-    async def _answer(self, asked: AuthRequired) -> None:
+    async def _answer(self, deadline: float, *, expiring: bool, delay_s: float) -> None:
         """Send a token in place; without one, the connection ends, now or when the present token expires."""
-        expiring = asked.reason == EXPIRING
-        deadline = self._runtime.time() + asked.deadline_s
+        if delay_s:
+            await self._runtime.sleep(delay_s)
         backoff = Backoff(self._options.reconnect, self._runtime.random)
         while True:
             try:

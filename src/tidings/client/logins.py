@@ -24,7 +24,7 @@ class Login(Struct, frozen=True, kw_only=True):
     url: str
     """Address of the hub, without user name, password and query."""
     subject: str = ""
-    """Who the hub said that the token is of; "" if it did not."""
+    """Subject of the token; "" if the hub named none."""
     token: str
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ def login_folder(environment: Mapping[str, str] | None = None) -> Path | None:
     variables = os.environ if environment is None else environment
     if config := variables.get("XDG_CONFIG_HOME"):
         return Path(config) / "tidings" / "logins"
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- Path.expanduser raises for a user without a home
+    home = Path(os.path.expanduser("~"))
     return home / ".config" / "tidings" / "logins" if home.is_absolute() else None
 
 

@@ -264,7 +264,7 @@ class Session:
     def send_token(self, token: str) -> None:
         """Send a token on this connection, ahead of what waits; does nothing while there is none."""
         if self.phase not in (Phase.DISCONNECTED, Phase.GREETING):
-            data = Raw(msgspec.json.encode({"token": token}))
+            data = Raw(msgspec.json.encode(messages.AuthToken(token=token)))
             command = Command(type=messages.AUTH_TOKEN, data=data, id=_TOKEN_ID)
             self._outgoing.appendleft((_TOKEN_ID, encode_command(command)))
 
@@ -372,7 +372,7 @@ class Session:
         return ()
 
     def _on_auth_success(self, envelope: Envelope, data: AuthSuccess) -> Sequence[Delivery]:
-        removed = self.authentication.succeeded(data, envelope.data)
+        removed = self.authentication.succeeded(data)
         if self.phase is Phase.AUTHENTICATING:
             self._admitted(self.heartbeat.last_received or 0.0)
             return ()
@@ -384,7 +384,7 @@ class Session:
         return (PathsRemoved(paths=tuple(removed), remaining=self.cursor.paths),)
 
     def _on_auth_failed(self, envelope: Envelope, data: AuthFailed) -> Sequence[Delivery]:
-        self.authentication.failed(data)
+        self.authentication.failed(data, inside=self.phase is not Phase.AUTHENTICATING)
         return ()
 
     def _on_accepted(self, envelope: Envelope, data: messages.Accepted) -> Sequence[Settled]:

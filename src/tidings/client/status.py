@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 class Access(Struct, frozen=True, kw_only=True):
-    """Who the hub takes this client for, and for how long."""
+    """The subject that the hub has identified, its grants, and for how long."""
 
     subject: str
     """Name of the subject of the token."""
@@ -51,4 +51,4 @@ class Status(Struct, frozen=True, kw_only=True):
     retry_at: float | None = None
     """Time of the next connection attempt, on the loop's clock; None while connecting or connected."""
     access: Access | None = None
-    """Who the hub takes this client for; None before that, and with a hub without authentication."""
+    """The subject of the token; None before that, and with a hub without authentication."""

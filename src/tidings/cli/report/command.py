@@ -32,7 +32,10 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Fail if the hub is
 TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="Maximum time to wait for a hub.")]
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 3_600.0
 
-_STRICT_CODES = "With --strict also 1: the hub refuses; 69: no hub answers."
+_STRICT_CODES = (
+    "With --strict also 1: the hub refuses; 69: no hub answers; "
+    f"{ExitCode.NOT_ALLOWED}: {ExitCode.NOT_ALLOWED.meaning}."
+)
 _START_EPILOG = f"{exit_codes_epilog()} {_STRICT_CODES}"
 _END_EPILOG = f"{exit_codes_epilog(ExitCode.UNKNOWN_OPERATION)} {_STRICT_CODES}"
 _UPDATE_EPILOG = f"{exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.CANCEL_REQUESTED)} {_STRICT_CODES}"

@@ -45,7 +45,7 @@ def list_folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[
     elif state := environment.get("XDG_STATE_HOME"):
         chosen.append(Path(state) / "tidings" / "spool")
     else:
-        home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- Path.expanduser raises for a user without a home
+        home = Path(os.path.expanduser("~"))
         if home.is_absolute():
             chosen.append(home / ".local" / "state" / "tidings" / "spool")
     # With the user's id: others can make a folder of that name there, but `_is_ours` rejects it.
