@@ -52,7 +52,8 @@ _WAITING_NOTE_S = 1.0
 _MAX_TIMEOUT_S = 36_525 * 86_400.0
 EPILOG = exit_codes_epilog(
     ExitCode.NOT_ALLOWED,
-    ExitCode.TIMED_OUT, failed="with --exit-when-done, an operation failed or vanished; or another error"
+    ExitCode.TIMED_OUT,
+    failed="with --exit-when-done, an operation failed or vanished; or another error",
 )
 
 
