@@ -71,6 +71,9 @@ def test_empty_or_zero_timestamp_is_replaced(timestamp: str) -> None:
     assert read(message("operation:progress", PROGRESS, timestamp=timestamp)).timestamp == STAMPED
 
 
+EFFECTS = {"license:expired": SlotEffect.CLEAR}
+
+
 @pytest.mark.parametrize("type", [row.type for row in BUILTIN if row.channel is not None])
 def test_each_type_goes_to_its_channel_or_to_global(type: str) -> None:
     row = CONTRACT.events[type]
@@ -78,7 +81,7 @@ def test_each_type_goes_to_its_channel_or_to_global(type: str) -> None:
     for channel in ("null", '""', f'"{row.channel}"'):
         event = read(message(type, data, channel=channel), by_hub=True)
         assert (event.channel, event.event_class) == (row.channel, row.event_class)
-        assert event.effect is (SlotEffect.END if row.ends_key else SlotEffect.REPLACE)
+        assert event.effect is EFFECTS.get(type, SlotEffect.END if row.ends_key else SlotEffect.REPLACE)
     assert read(message(type, data, channel='"global"'), by_hub=True).channel == "global"
 
 

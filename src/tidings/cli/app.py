@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "key": ("tidings.cli.key", "Add, list and revoke API keys; a running hub follows within a second."),
     "token": ("tidings.cli.token", "Issue and inspect tokens, and revoke tokens and keys of a running hub."),
+    "license": ("tidings.cli.license", "Issue, show and verify licenses."),
     "data": ("tidings.cli.data", "Inspect, verify, back up and restore the data of a hub."),
 }
 """Each command with the module that defines it under the command's name, and its line in `tidings --help`.

@@ -256,6 +256,12 @@ class CompiledEventType(Struct, frozen=True):
     """The shapes of messages that were checked."""
 
 
+def _effect(event: EventType) -> SlotEffect:
+    if event.type == MessageType.LICENSE_EXPIRED:
+        return SlotEffect.CLEAR  # the hub sends it to each client that joins, for as long as it is true
+    return SlotEffect.END if event.ends_key else SlotEffect.REPLACE
+
+
 def compile_event_type(event: EventType) -> CompiledEventType:
     """Return the compiled form of `event`."""
     key: Callable[[Any], str | None] = attrgetter(event.key) if event.key else _no_key
@@ -266,7 +272,7 @@ def compile_event_type(event: EventType) -> CompiledEventType:
         type=str(event.type),
         channel=str(event.channel or ""),
         event_class=event.event_class,
-        effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
+        effect=_effect(event),
         key=derive_alert_key if event.payload is SystemAlertData else key,
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,

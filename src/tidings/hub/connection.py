@@ -164,8 +164,10 @@ class HubConnection(ConnectionOutput):
         return options
 
     def _subscribe_as(self, options: ConnectionOptions) -> None:
-        """Subscribe to the paths in the URL."""
+        """Begin to serve: subscribe to the paths in the URL, if the license of the hub allows it."""
         self._query = None
+        if self.hub.license is not None and not self.apply_license(self.hub.license):
+            return
         if options.paths and (options.named or not self.versioned):
             self.subscribe(options.paths, options.since, None)
 

@@ -4,8 +4,9 @@ from abc import abstractmethod
 
 import structlog
 
-from tidings.exceptions import Overloaded, RateLimited, TidingsError
+from tidings.exceptions import LicenseExpired, Overloaded, RateLimited, TidingsError
 from tidings.hub.hub import Hub
+from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE, HubLicense
 from tidings.hub.lanes import Subscriber
 from tidings.hub.outbound_budget import WRITE_OVERHEAD_BYTES
 from tidings.hub.rate_limits import OverheadLimit
@@ -64,6 +65,18 @@ class ConnectionOutput:
     @abstractmethod
     def close_after_events(self, code: int, reason: str) -> None:
         """Close because of a message of the client, once the events that it sent before are in the log and answered."""
+
+    def apply_license(self, license: HubLicense) -> bool:
+        """Report an expired license to a client that joins, or close; return whether it may read."""
+        try:
+            license.check_read()
+        except LicenseExpired as error:
+            self.close(LICENSE_EXPIRED_CLOSE, error.message)
+            return False
+        notice = license.notice()
+        if notice is not None:
+            self.write(self.form.message(notice))
+        return True
 
     # The end.
 

@@ -13,6 +13,7 @@ from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUn
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
+from tidings.hub.interfaces import HubLicense
 from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
@@ -103,6 +104,8 @@ class Hub:
         self.log_error: LogError | None = None
         """The error with which the log refused its last batch; None if it accepted that batch."""
         self.draining = False
+        self.license: HubLicense | None = None
+        """The license; None for a hub that needs none."""
         self.closed = False
         self.started = clock.monotonic()
         self._wall = SteadyWallClock(clock)
@@ -216,10 +219,13 @@ class Hub:
             Forbidden: `subject` has no grant for it.
             OperationError: The operation's life does not allow it.
             Draining: The hub accepts no new events.
+            LicenseExpired: The license of the hub has expired.
             LogBusy: Too many events wait for the log already.
         """
         if self.closed or (self.draining and not by_hub):
             raise Draining("the hub is shutting down")
+        if self.license is not None and not by_hub:
+            self.license.check_publish()
         if len(self._staging) >= self.config.staged_events:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self

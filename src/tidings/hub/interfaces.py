@@ -14,6 +14,34 @@ from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import MessageType
 
+LICENSE_EXPIRED_CLOSE = 4051
+"""Close code of connections when the grace of an expired license has passed."""
+
+
+class HubLicense(Protocol):
+    """The license of a hub as publishing and connections see it."""
+
+    @property
+    def expires_ns(self) -> int:
+        """Time of expiry, nanoseconds since 1970."""
+
+    def check_publish(self) -> None:
+        """Check that clients may publish.
+
+        Raises:
+            LicenseExpired: The license has expired.
+        """
+
+    def check_read(self) -> None:
+        """Check that clients may read.
+
+        Raises:
+            LicenseExpired: The license has expired, and its grace has passed.
+        """
+
+    def notice(self) -> bytes | None:
+        """Return the message `license:expired` for a client that joins now; None while the license is valid."""
+
 
 class HubCore(Protocol):
     """The hub as leases, cancellation and estimates see it: it publishes events and has the state of all operations.

@@ -199,7 +199,9 @@ CODES: dict[str, ErrorCode] = {
         ),
         _row(exceptions.InvalidGrant, 422, "Write an action and a path, such as `read operations/acme.*`."),
         _row(exceptions.ReservedName, 403, "Choose another name: those of the hub begin with `tidings`."),
-        _row(exceptions.LicenseExpired, 403, "Ask the administrator of the hub to renew its license."),
+        _row(
+            exceptions.LicenseExpired, 403, "Ask the administrator of the hub to renew its license.", recoverable=True
+        ),
         # Startup
         _row(exceptions.ServeError, 500, "See the message."),
         _row(exceptions.AddressInUse, 500, "Stop the other program, or choose another --port (0 picks a free one)."),
@@ -212,7 +214,7 @@ CODES: dict[str, ErrorCode] = {
         ),
         _row(exceptions.InvalidKeyFile, 500, "Correct the line, or restore the file; `tidings key list` checks it."),
         _row(exceptions.UnsafeFile, 500, "Let the file belong to the user of the hub, with mode 0600."),
-        _row(exceptions.InvalidLicense, 500, "Copy the license again, whole."),
+        _row(exceptions.InvalidLicense, 500, "Copy the license again, whole; `tidings license verify` checks it."),
         _row(exceptions.LicenseOfAnotherKey, 500, "Use the public key of the issuer, or ask it for a license."),
         _row(exceptions.LicenseNotYetValid, 500, "Set the clock of the machine, or wait until the license begins."),
         _row(exceptions.InvalidContract, 500, "Declare the event as docs/contract.md describes."),

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import structs
@@ -36,6 +37,9 @@ from tidings.server.websocket.handshake import Handshake, Refusal, refusal
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.protocol import WebSocket
 
+if TYPE_CHECKING:
+    from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
+
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the event loop that the hub runs on."""
 
@@ -62,6 +66,7 @@ class HubApp:
         root_path: Path below which clients reach the hub; see `TrustedProxies`. A mounted hub needs none.
         clock: The machine's clocks.
         access: How clients are identified; None lets everyone do everything.
+        license: The license of the hub; None if it needs none.
 
     Raises:
         ConfigError: An origin, a host name, a proxy or the path is not valid.
@@ -81,11 +86,13 @@ class HubApp:
         root_path: str = "",
         clock: Clock | None = None,
         access: AccessOptions | None = None,
+        license: "LicenseFile | None" = None,
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
         self._contract = contract or Contract()
         self._clock = clock or SystemClock()
+        self._license = license
         self._check = RequestCheck(
             Origins(allow_origins, hosts=allow_hosts, check_host=check_host),
             TrustedProxies(trusted_proxies, prefix=root_path),
@@ -144,6 +151,8 @@ class HubApp:
         hub.estimates.start()
         websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
         self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
+        if self._license is not None:
+            self._license.watch(self._running)
 
     def drain(self) -> None:
         """Refuse new events, and close all connections, each with its own time to reconnect."""

@@ -73,6 +73,12 @@ def _publishing(running: RunningHub) -> Iterator[Metric]:
     yield _counter("tidings_ticks", "Batches passed to the log.", hub.counters.ticks)
     yield _gauge("tidings_events_staged", "Events that wait for the log.", hub.staged)
     yield _gauge("tidings_draining", "1 while the hub refuses new events.", hub.draining)
+    if hub.license is not None:
+        yield _gauge(
+            "tidings_license_expiry_timestamp_seconds",
+            "Unix time at which the license of the hub expires, in seconds.",
+            hub.license.expires_ns / 1e9,
+        )
 
 
 def _operations(metrics: OperationMetrics) -> Iterator[Metric]:

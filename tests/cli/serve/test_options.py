@@ -36,6 +36,9 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "tls_cert": ("/c.pem", '"/c.pem"', Path("/c.pem")),
     "tls_key": ("/k.pem", '"/k.pem"', Path("/k.pem")),
     "keys": ("/k.jsonl", '"/k.jsonl"', Path("/k.jsonl")),
+    "license": ("/l.jwt", '"/l.jwt"', Path("/l.jwt")),
+    "license_public_key": ("/l.pub", '"/l.pub"', Path("/l.pub")),
+    "license_grace": ("3d", '"3d"', 259_200.0),
     "allow_origin": ("https://a,https://b", '["https://a", "https://b"]', ("https://a", "https://b")),
     "allow_host": ("hub,hub.example.com", '["hub", "hub.example.com"]', ("hub", "hub.example.com")),
     "trusted_proxy": ("10.0.0.0/8,::1", '["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
@@ -63,6 +66,7 @@ WRONG: Mapping[str, str] = {
     "max_connections": "many",
     "reconnect_rate": "0",
     "heartbeat": "0",
+    "license_grace": "soon",
     "lease": "500ms",
     "unattended": "never",
     "grace": "2h",
@@ -104,7 +108,12 @@ def write(folder: Path, text: str) -> Path:
 
 
 def needed(field: str) -> dict[str, str]:
-    return {"TIDINGS_TLS_CERT": "/c.pem"} if field == "tls_key" else {}
+    others = {
+        "tls_key": {"TIDINGS_TLS_CERT": "/c.pem"},
+        "license": {"TIDINGS_LICENSE_PUBLIC_KEY": "/l.pub"},
+        "license_public_key": {"TIDINGS_LICENSE": "/l.jwt"},
+    }
+    return others.get(field, {})
 
 
 def test_every_option_has_an_example() -> None:

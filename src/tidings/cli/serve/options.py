@@ -22,6 +22,7 @@ from tidings.access.key_file import KEY_FILE
 from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, size, text
 from tidings.exceptions import ConfigError
 from tidings.hub.config import HubConfig
+from tidings.hub.licensing import DEFAULT_GRACE_S
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES
 
@@ -36,7 +37,7 @@ _MAX_BYTES = 1 << 60
 """Maximum size: 1 EiB, which no disk has."""
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "Retention", "Access"
-_OPERATIONS, _CONTRACT = "Operations", "Contract"
+_OPERATIONS, _CONTRACT, _LICENSE = "Operations", "Contract", "License"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,16 @@ class ServeSettings:
     keys: Annotated[
         Path | None, About(path("FILE"), "File of the API keys. Default: keys.jsonl in the data folder.", _ACCESS)
     ] = None
+    license: Annotated[
+        Path | None, About(path("FILE"), "License of this hub; read again when it changes.", _LICENSE)
+    ] = None
+    license_public_key: Annotated[
+        Path | None, About(path("FILE"), "Ed25519 key of the issuer (PEM), which verifies the license.", _LICENSE)
+    ] = None
+    license_grace: Annotated[
+        float,
+        About(duration(0, _CENTURY_S), "Time for which an expired license still allows reading.", _LICENSE),
+    ] = DEFAULT_GRACE_S
     allow_origin: Annotated[
         tuple[str, ...], About(text("ORIGIN"), "Web origin whose pages may connect; repeatable.", _ACCESS)
     ] = ()
@@ -355,6 +366,14 @@ def resolve(ctx: typer.Context) -> ResolvedSettings:
             option="tls-key",
             source=sources["tls_key"],
             hint="Pass --tls-cert too, or neither.",
+        )
+    if (values["license"] is None) != (values["license_public_key"] is None):
+        given = "license" if values["license"] is not None else "license_public_key"
+        raise ConfigError(
+            f"{sources[given]}: a license needs the key that verifies it, and the key a license",
+            option=OPTIONS[given].key,
+            source=sources[given],
+            hint="Pass --license and --license-public-key, or neither.",
         )
     return ResolvedSettings(ServeSettings(**values), sources)
 

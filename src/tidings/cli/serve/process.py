@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import typer
@@ -24,6 +25,7 @@ from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
 from tidings.exceptions import AddressInUse, ConfigError
+from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
@@ -35,6 +37,9 @@ from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress, listen
 from tidings.server.websocket.application import websocket_protocol
 from tidings.version import __version__
+
+if TYPE_CHECKING:
+    from tidings.server.license_file import LicenseFile
 
 _RESERVED_FILES = 256
 """File descriptors beside those of connections: of the log, the event loop and libraries."""
@@ -107,6 +112,7 @@ class HubProcess:
             allow_hosts=[*settings.allow_host, *find_host_names(settings.host)],
             trusted_proxies=settings.trusted_proxy,
             root_path=settings.root_path or "",
+            license=_open_license(settings),
         )
         self.runner = DrainingServer(
             self._hub_app,
@@ -246,6 +252,16 @@ def _check_ballast(data: Path, ballast: int) -> None:
             hint="Choose a size of at most 1/16 of the disk, and half of its free space. The default, "
             f"{format_size(DEFAULT_BALLAST_BYTES)}, is enough for trimming.",
         )
+
+
+def _open_license(settings: ServeSettings) -> "LicenseFile | None":
+    if settings.license is None or settings.license_public_key is None:
+        return None
+    from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
+
+    return LicenseFile(
+        settings.license, settings.license_public_key, clock=SystemClock(), grace_s=settings.license_grace
+    )
 
 
 def _new_epoch() -> str:

@@ -18,6 +18,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import (
     InternalError,
     InvalidParameter,
+    LicenseExpired,
     NotFound,
     RequestError,
     TidingsError,
@@ -38,6 +39,8 @@ from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
 
 EVENTS: Final = "/v1/events"
+_UNLICENSED: Final = ("/v1/contract", "/v1/admin/", "/v1/stream")
+"""Paths that need no license, and one that refuses in its own format."""
 _ANY_METHOD: Final = "GET, HEAD, OPTIONS, POST"
 _EXPOSED_HEADERS: Final = b"Allow, Deprecation, ETag, Retry-After, Tidings-Cancel, Tidings-Notice"
 _ALLOWED_HEADERS: Final = (
@@ -61,6 +64,7 @@ class HttpEndpoint:
     """
 
     def __init__(self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str) -> None:
+        self._host = host
         self._check = check
         self._origins = check.origins
         bodies = BodyReader()
@@ -111,7 +115,10 @@ class HttpEndpoint:
             await self._publish.serve(scope, headers, receive, send)
             return
         send = _without_sniffing(send)
-        if not scope["path"].removeprefix(scope["root_path"]):
+        over = self._license_error(path)
+        if over is not None:
+            await error_answer(over).send(send)
+        elif not scope["path"].removeprefix(scope["root_path"]):
             # The links of the page are relative to its URL.
             location = f"{request_address(scope).prefix}/".encode()
             await send({"type": "http.response.start", "status": 308, "headers": [(b"location", location)]})
@@ -126,6 +133,20 @@ class HttpEndpoint:
             await _answer_options(allowed, (), send)
         else:
             await self._routes(scope, receive, send)
+
+    def _license_error(self, path: str) -> LicenseExpired | None:
+        """Return the error of a path that an expired license no longer serves; None if it does."""
+        if not path.startswith("/v1/") or path.startswith(_UNLICENSED):
+            return None
+        try:
+            license = self._host.running().hub.license
+            if license is not None:
+                license.check_read()
+        except LicenseExpired as error:
+            return error
+        except Exception:
+            return None  # the hub cannot start: the route reports it
+        return None
 
     async def _describe(self, request: Request) -> Response:
         """Answer `GET /openapi.json`."""

@@ -78,6 +78,7 @@ class StatusRoutes:
         Raises:
             LogError: The log cannot be opened, or refused its last batch.
             Draining: The hub accepts no new events.
+            LicenseExpired: The license of the hub has expired.
             JobOverdue: A recurring job no longer runs.
         """
         hub = self._host.running().hub
@@ -85,6 +86,8 @@ class StatusRoutes:
             raise Draining("the hub is shutting down")
         if hub.log_error is not None:
             raise hub.log_error
+        if hub.license is not None:
+            hub.license.check_publish()
         for error in hub.jobs.overdue():
             raise error
         return to_response(Answer(200, b'{"status":"ready"}'))

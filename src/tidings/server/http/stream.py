@@ -14,10 +14,18 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError, TooManyConnections
+from tidings.exceptions import (
+    Draining,
+    InvalidParameter,
+    InvalidPosition,
+    LicenseExpired,
+    TidingsError,
+    TooManyConnections,
+)
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS
 from tidings.hub.hub import Hub
+from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE
 from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revise_form
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
@@ -62,6 +70,8 @@ class StreamEndpoint:
             running = self._host.running()
             options = _read_stream_options(scope, running.hub)
             running.connections.check_limit()
+            if running.hub.license is not None:
+                running.hub.license.check_read()
             if running.hub.draining:
                 raise Draining("the hub is shutting down")
         except TidingsError as error:
@@ -81,7 +91,8 @@ class StreamEndpoint:
 async def _refuse_in_band(error: TidingsError, send: Send) -> None:
     """Refuse a stream in its own format: an EventSource that gets any status but 200 gives up, and shows no reason."""
     row = row_of(error)
-    code = row.close or (1013 if row.http in (503, 507) else 1008)
+    over = isinstance(error, LicenseExpired)
+    code = LICENSE_EXPIRED_CLOSE if over else row.close or (1013 if row.http in (503, 507) else 1008)
     reconnect = CLOSE_CODES[code].reconnect
     retry_ms = _retry_ms(error) if reconnect else _FINAL_RETRY_MS
     closed = ConnectionClosed(
@@ -196,6 +207,10 @@ class EventStream:
             client=self.client,
             channels=self._options.paths.names(),
         )
+        license = self._hub.license
+        notice = None if license is None else license.notice()
+        if notice is not None:
+            self._outlet.write(self.subscriber.form.message(notice))
         delivery = self._hub.delivery
         delivery.open(self.subscriber)
         delivery.subscribe(
