@@ -1,54 +1,26 @@
 """Connections of a hub that identifies its clients."""
 
-from typing import Any
-
 import pytest
-from tests.access.token_table import TokenTable
 from tests.hub.events import progress, update
+from tests.hub.identified import IdentifyingHub, code
 
 from tidings.log.revocations import Revocation
-from tidings.testing.clock import ManualClock
-from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
-
-
-class Served:
-    """A hub that identifies its clients by a table of tokens."""
-
-    def __init__(self) -> None:
-        clock = ManualClock()
-        self.tokens = TokenTable(clock.wall_ns)
-        self.hub = InMemoryHub(clock=clock, access=self.tokens.options)
-
-    def connect(self, token: str | None = None, query: str = "", **more: Any) -> InMemoryClient:
-        client = self.hub.connect(query, token=token, **more)
-        self.hub.settle()
-        return client
-
-    def ask(self, client: InMemoryClient, type: str, data: object = None, **fields: Any) -> Message:
-        """Send a message and return its answer; drop what else arrives."""
-        id = client.send(type, data, **fields)
-        self.hub.settle()
-        (answer,) = [message for message in client.read() if message.get("reply_to") == id]
-        return answer
+from tidings.testing.in_memory_hub import EPOCH
 
 
 @pytest.fixture
-def served() -> Served:
-    return Served()
+def served() -> IdentifyingHub:
+    return IdentifyingHub()
 
 
-def code(message: Message) -> str:
-    return str(message["data"]["code"])
-
-
-def test_credential_of_the_handshake_names_the_subject(served: Served) -> None:
+def test_credential_of_the_handshake_names_the_subject(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read operations/acme.*")
     (greeting,) = served.connect("ann").read()
     assert (greeting["data"]["auth"], greeting["data"]["channels"]) == ("ann", ["global", "operations"])
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_connection_without_credential_is_asked_for_one(served: Served, versioned: bool) -> None:
+def test_connection_without_credential_is_asked_for_one(served: IdentifyingHub, versioned: bool) -> None:
     served.tokens.add("ann", "read data")
     client = served.connect(query="channel=data", versioned=versioned)
     greeting, required = client.read()
@@ -68,13 +40,13 @@ def test_connection_without_credential_is_asked_for_one(served: Served, versione
     assert client.connection.subscriber.paths.names() == ["data", "global"]
 
 
-def test_ping_is_served_before_the_credential(served: Served) -> None:
+def test_ping_is_served_before_the_credential(served: IdentifyingHub) -> None:
     client = served.connect()
     assert served.ask(client, "connection:ping")["type"] == "connection:pong"
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_connection_that_sends_no_credential_in_time_is_closed(served: Served, versioned: bool) -> None:
+def test_connection_that_sends_no_credential_in_time_is_closed(served: IdentifyingHub, versioned: bool) -> None:
     client = served.connect(versioned=versioned)
     client.read()
     served.hub.loop.advance(9.9)
@@ -86,7 +58,7 @@ def test_connection_that_sends_no_credential_in_time_is_closed(served: Served, v
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_refused_credential_closes_with_4001(served: Served, versioned: bool) -> None:
+def test_refused_credential_closes_with_4001(served: IdentifyingHub, versioned: bool) -> None:
     greeting, failed, closed = served.connect("unknown", versioned=versioned).read()
     assert greeting["data"]["auth"] == "required"
     assert (failed["type"], code(failed), closed["data"]["code"]) == ("auth:failed", "invalid_token", 4001)
@@ -97,7 +69,7 @@ def test_refused_credential_closes_with_4001(served: Served, versioned: bool) ->
     assert (failed["type"], code(failed), closed["data"]["code"]) == ("auth:failed", "invalid_token", 4001)
 
 
-def test_messages_wait_in_order_while_a_credential_is_verified(served: Served) -> None:
+def test_messages_wait_in_order_while_a_credential_is_verified(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "publish data", "read data")
     served.tokens.waiting = []
     client = served.connect("ann")
@@ -114,7 +86,7 @@ def test_messages_wait_in_order_while_a_credential_is_verified(served: Served) -
     assert [message["data"]["dataset"] for message in messages if "channel" in message] == ["a", "b"]
 
 
-def test_subscription_needs_grants_for_all_paths(served: Served) -> None:
+def test_subscription_needs_grants_for_all_paths(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read operations/acme.*", "read data/daily")
     client = served.connect("ann")
     refused = served.ask(client, "channel:subscribe", {"channels": ["operations/acme.1", "operations/other"]})
@@ -126,20 +98,20 @@ def test_subscription_needs_grants_for_all_paths(served: Served) -> None:
     assert subscribed["data"]["channels"] == ["data/daily", "global", "operations/acme.*"]
 
 
-def test_star_of_a_subject_that_may_read_nothing_is_refused(served: Served) -> None:
+def test_star_of_a_subject_that_may_read_nothing_is_refused(served: IdentifyingHub) -> None:
     served.tokens.add("bob", "publish data")
     client = served.connect("bob")
     assert code(served.ask(client, "channel:subscribe", {"channels": ["*"]})) == "forbidden"
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_url_that_names_a_path_without_a_grant_is_closed_with_4003(served: Served, versioned: bool) -> None:
+def test_url_that_names_a_path_without_a_grant_is_closed_with_4003(served: IdentifyingHub, versioned: bool) -> None:
     served.tokens.add("ann", "read data")
     _, error, closed = served.connect("ann", "channel=operations", versioned=versioned).read()
     assert (code(error), closed["data"]["code"], closed["data"]["reconnect"]) == ("forbidden", 4003, False)
 
 
-def test_plain_connection_reads_everything_that_it_may_by_default(served: Served) -> None:
+def test_plain_connection_reads_everything_that_it_may_by_default(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read data/a", "publish data")
     served.tokens.add("bob", "publish data")
     reader, publisher = served.connect("ann", versioned=False), served.connect("bob", versioned=False)
@@ -151,7 +123,7 @@ def test_plain_connection_reads_everything_that_it_may_by_default(served: Served
 
 
 @pytest.mark.parametrize("channel", [None, "global"])
-def test_publishing_needs_a_grant_for_each_channel(served: Served, channel: str | None) -> None:
+def test_publishing_needs_a_grant_for_each_channel(served: IdentifyingHub, channel: str | None) -> None:
     served.tokens.add("bob", "publish operations/acme.* operation:*")
     client = served.connect("bob")
     allowed = served.ask(client, "operation:progress", progress("acme.1"))
@@ -163,7 +135,7 @@ def test_publishing_needs_a_grant_for_each_channel(served: Served, channel: str 
     assert served.hub.log.head == 1
 
 
-def test_next_token_in_place_keeps_what_is_still_granted(served: Served) -> None:
+def test_next_token_in_place_keeps_what_is_still_granted(served: IdentifyingHub) -> None:
     served.tokens.add("t1", "read data", "read operations", "publish *", name="ann")
     served.tokens.add("t2", "read data", name="ann")
     client = served.connect("t1")
@@ -180,7 +152,7 @@ def test_next_token_in_place_keeps_what_is_still_granted(served: Served) -> None
     assert code(served.ask(client, "data:update", update())) == "forbidden"
 
 
-def test_token_of_another_subject_is_refused_and_changes_nothing(served: Served) -> None:
+def test_token_of_another_subject_is_refused_and_changes_nothing(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read data")
     served.tokens.add("bob", "read *")
     client = served.connect("ann")
@@ -189,7 +161,7 @@ def test_token_of_another_subject_is_refused_and_changes_nothing(served: Served)
     assert client.outlet.closed is None
 
 
-def test_connection_is_asked_ahead_of_expiry_and_closed_at_expiry(served: Served) -> None:
+def test_connection_is_asked_ahead_of_expiry_and_closed_at_expiry(served: IdentifyingHub) -> None:
     served.tokens.add("t1", "read data", name="ann", expires_s=100)
     client, late = served.connect("t1"), served.connect("t1")
     served.hub.loop.advance(81)
@@ -207,7 +179,7 @@ def test_connection_is_asked_ahead_of_expiry_and_closed_at_expiry(served: Served
     assert client.outlet.closed is not None
 
 
-def test_revoked_credential_ends_its_connections(served: Served) -> None:
+def test_revoked_credential_ends_its_connections(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read data")
     served.tokens.add("bob", "read data")
     ann, bob = served.connect("ann"), served.connect("bob")
@@ -223,7 +195,7 @@ def test_revoked_credential_ends_its_connections(served: Served) -> None:
     assert code(served.connect("ann").read()[1]) == "credential_revoked"
 
 
-def test_changed_roles_reach_open_connections(served: Served) -> None:
+def test_changed_roles_reach_open_connections(served: IdentifyingHub) -> None:
     served.tokens.add("ann", "read data", "read operations")
     served.tokens.add("bob", "read data")
     ann, bob = served.connect("ann", "channel=data&channel=operations"), served.connect("bob", "channel=data")
@@ -237,3 +209,63 @@ def test_changed_roles_reach_open_connections(served: Served) -> None:
     assert (success["type"], success["data"]["removed"]) == ("auth:success", ["data"])
     failed, _ = bob.read()
     assert (failed["type"], code(failed)) == ("auth:failed", "invalid_token")
+
+
+def test_star_follows_the_grants_of_the_subject(served: IdentifyingHub) -> None:
+    served.tokens.add("t1", "read operations", name="ann")
+    served.tokens.add("t2", "read operations/acme.*", "read data", name="ann")
+    publisher = served.connect(served.tokens.add("p", "publish *"))
+    client = served.connect("t1")
+    client.subscribe("*")
+    served.hub.settle()
+    client.read()
+    client.send("auth:token", {"token": "t2"})
+    for type, data in (("operation:progress", progress("acme.1")), ("operation:progress", progress("other"))):
+        publisher.send(type, data)
+    publisher.send("data:update", update("d"))
+    served.hub.settle()
+    success, subscribed, live, *events = client.read()
+    assert (success["type"], success["data"]["removed"]) == ("auth:success", ["operations"])
+    assert subscribed["data"]["channels"] == ["data", "global", "operations/acme.*"]
+    assert live["type"] == "channel:live"
+    assert [event["data"].get("operation_id", "d") for event in events] == ["acme.1", "d"]
+
+
+def test_subscription_from_the_future_begins_with_the_grants_of_then(served: IdentifyingHub) -> None:
+    served.tokens.add("t1", "read data", "read operations", name="ann")
+    served.tokens.add("t2", "read data", name="ann")
+    publisher = served.connect(served.tokens.add("p", "publish *"))
+    publisher.send("data:update", update("d"))
+    served.hub.settle()
+    client = served.connect("t1")
+    client.subscribe("data", "operations", since=f"{EPOCH}:3")
+    client.send("auth:token", {"token": "t2"})
+    for _ in range(3):
+        publisher.send("operation:progress", progress("secret"))
+        publisher.send("data:update", update("d"))
+    served.hub.settle()
+    assert {event["type"] for event in client.read_events()} == {"data:update"}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_next_token_misses_and_repeats_no_event(served: IdentifyingHub, behind: bool) -> None:
+    served.tokens.add("t1", "read data", "read operations", name="ann")
+    served.tokens.add("t2", "read data", name="ann")
+    publisher = served.connect(served.tokens.add("p", "publish *"))
+    client = served.connect("t1", past_transport=not behind)
+    client.subscribe("data", "operations", since="first")
+    for number in range(300):
+        if number == 100 and behind:
+            client.outlet.stall()
+        if number == 150:
+            client.send("auth:token", {"token": "t2"})
+        publisher.send("data:update", update("d", metadata={"n": number, "pad": "x" * 2_000}))
+        publisher.send("operation:log", {"operation_id": "a", "message": "m"})
+        if number % 7 == 0:
+            served.hub.settle()
+    client.outlet.take()
+    served.hub.settle()
+    events = client.read_events()
+    assert [event["data"]["metadata"]["n"] for event in events if event["type"] == "data:update"] == list(range(300))
+    logs = [event for event in events if event["type"] == "operation:log"]
+    assert len(logs) <= 150

@@ -18,13 +18,13 @@ because an event on `global` reaches every reader. A type that the contract does
 types.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from tidings.exceptions import ContractError, Forbidden, InvalidGrant
-from tidings.protocol.message_types import ChannelType
+from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import NO_PATHS, Path, PathSet, parse_path, parse_paths
 
 READ: Final = "read"
@@ -92,8 +92,8 @@ class Grants:
         self.cancel = cancel
         self.details = details or admin
         self.admin = admin
-        self._publishable: dict[tuple[str, str, bool], PathSet] = {}
-        """Paths on which events may be published, by type, channel and whether the type is declared."""
+        self._publishable: dict[tuple[str, str, bool], Callable[[str, str | None], bool]] = {}
+        """Match the paths on which events may be published, by type, channel and whether the type is declared."""
 
     @classmethod
     def parse(cls, texts: Iterable[str], channels: Iterable[str]) -> "Grants":
@@ -195,7 +195,7 @@ class Grants:
 
     def may_read(self, channel: str, key: str | None) -> bool:
         """Return whether events of `channel` and `key` may be read."""
-        return self.read.matches(channel, key)
+        return self.read.covers(Path(channel, key)) if key is not None else self.read.matches(channel, None)
 
     def may_publish(self, type: str, channel: str, key: str | None, *, declared: bool = True) -> bool:
         """Return whether an event may be published.
@@ -206,11 +206,11 @@ class Grants:
             key: Its key, or None.
             declared: Whether the contract declares the type.
         """
-        paths = self._publishable.get((type, channel, declared))
-        if paths is None:
+        matches = self._publishable.get((type, channel, declared))
+        if matches is None:
             if len(self._publishable) >= _MAX_CACHED:
                 self._publishable.clear()
-            paths = self._publishable[type, channel, declared] = PathSet.of(
+            paths = PathSet.of(
                 (
                     grant.path
                     for grant in self.publish
@@ -218,7 +218,8 @@ class Grants:
                 ),
                 with_global=False,
             )
-        return paths.matches(channel, key)
+            matches = self._publishable[type, channel, declared] = paths.matcher()
+        return matches(channel, key)
 
     def check_publish(self, type: str, channels: Iterable[str], key: str | None, *, declared: bool = True) -> None:
         """Check that an event may be published to all of `channels`: that of its type, and the one it names.
@@ -236,13 +237,21 @@ class Grants:
                     hint=f"This subject may publish to {_listed(allowed)}.",
                 )
 
+    def may_hold(self, operation_id: str) -> bool:
+        """Return whether a producer may hold an operation: it may at least report progress."""
+        return self.may_publish(MessageType.OPERATION_PROGRESS, ChannelType.OPERATIONS, operation_id)
+
+    def may_cancel(self, operation_id: str) -> bool:
+        """Return whether an operation may be cancelled."""
+        return self.cancel.covers(Path(ChannelType.OPERATIONS, operation_id))
+
     def check_cancel(self, operation_id: str) -> None:
         """Check that an operation may be cancelled.
 
         Raises:
             Forbidden: It may not; the error lists which may.
         """
-        if not self.cancel.matches(ChannelType.OPERATIONS, operation_id):
+        if not self.may_cancel(operation_id):
             allowed = tuple(self.cancel.names())
             raise Forbidden(
                 f"no grant to cancel {ChannelType.OPERATIONS}/{operation_id[:80]}",

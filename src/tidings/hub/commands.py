@@ -9,8 +9,18 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import structs
 
-from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload, LimitExceeded, NotSupported
+from tidings.access.subjects import SEPARATOR, Subject
+from tidings.exceptions import (
+    Draining,
+    Forbidden,
+    InvalidCommand,
+    InvalidPath,
+    InvalidPayload,
+    LimitExceeded,
+    NotSupported,
+)
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
@@ -20,7 +30,7 @@ from tidings.protocol import messages
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, parse_validation_error
 from tidings.protocol.messages import MessageSpec
-from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
+from tidings.protocol.paths import EVERYTHING, Path, PathSet, check_key, parse_path, parse_paths
 from tidings.protocol.payloads import Payload
 from tidings.protocol.positions import Since, parse_since
 from tidings.protocol.strict_json import check_message
@@ -107,6 +117,8 @@ def _subscribe(connection: CommandConnection, command: Envelope, data: messages.
             )
     for type in data.handles or ():
         connection.notify_unavailable(type)
+    if access is not None and EVERYTHING in data.channels:
+        access.everything = True
     connection.subscribe(paths, since, command)
 
 
@@ -117,13 +129,15 @@ def _unsubscribe(connection: CommandConnection, command: Envelope, data: message
     held = frozenset(own.paths)
     removed: set[Path] = set()
     for text in frozenset(data.channels):
-        if text == "*":
+        if text == EVERYTHING:
             removed |= held
             continue
         paths = parse_path(text, hub.contract.channels)
         if not held.issuperset(paths):
             raise InvalidPath(f"this connection does not read {text[:80]!r}", hint=_describe_paths(own))
         removed.update(paths)
+    if connection.access is not None:
+        connection.access.everything = False
     hub.delivery.unsubscribe(subscriber, PathSet.of(removed))
     connection.reply(command, messages.Unsubscribed(channels=subscriber.paths.names()))
 
@@ -148,26 +162,51 @@ def _authenticate(connection: CommandConnection, command: Envelope, data: messag
 
 @_handles(messages.ATTACH)
 def _attach(connection: CommandConnection, command: Envelope, data: messages.Attach) -> None:
-    if connection.producer_id not in ("", data.producer_id):
+    subject = None if connection.access is None else connection.access.subject
+    producer_id = data.producer_id if subject is None else subject.qualify(data.producer_id)
+    if connection.producer_id not in ("", producer_id):
         raise InvalidCommand(
-            f"this connection already belongs to producer {connection.producer_id!r}",
+            f"this connection already belongs to producer {connection.producer_id.rpartition(SEPARATOR)[2]!r}",
             hint="Open another connection for this producer.",
         )
     for claim in data.operations:
         check_key(claim.operation_id)
     leases = connection.hub.leases
-    connection.producer_id = data.producer_id
-    attached = leases.attach(connection, data)
+    connection.producer_id = producer_id
+    attached = _attach_as(subject, connection, data) if subject is not None else leases.attach(connection, data)
     connection.outlet.set_peer_timeout(attached.lease_s)
     connection.reply(command, attached)
-    leases.announce_attached(data.producer_id, connection)
+    leases.announce_attached(producer_id, connection)
+
+
+def _attach_as(subject: Subject, connection: CommandConnection, data: messages.Attach) -> messages.Attached:
+    """Attach a producer of `subject`; operations that its grants do not cover are lost to it.
+
+    Raises:
+        Forbidden: The subject may publish nothing.
+    """
+    grants = subject.grants
+    if not grants.publish:
+        raise Forbidden("no grant to publish anything", hint="Attach with a credential that may publish.")
+    covered = [each for each in data.operations if grants.may_hold(each.operation_id)]
+    qualified = structs.replace(data, producer_id=subject.qualify(data.producer_id), operations=covered)
+    attached = connection.hub.leases.attach(connection, qualified)
+    verdicts = {verdict.operation_id: verdict for verdict in attached.operations}
+    answers = [
+        verdicts.get(claim.operation_id) or messages.Verdict(operation_id=claim.operation_id, verdict="lost")
+        for claim in data.operations
+    ]
+    return structs.replace(attached, producer_id=data.producer_id, operations=answers)
 
 
 @_handles(messages.CANCEL)
 def _cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
     draining = error_data(Draining("the hub is shutting down, and the operation has not ended yet"))
     on_drain = partial(connection.reply, command, draining)
-    connection.hub.cancellations.request(data, partial(connection.reply, command), on_drain=on_drain, owner=connection)
+    subject = None if connection.access is None else connection.access.subject
+    connection.hub.cancellations.request(
+        data, partial(connection.reply, command), on_drain=on_drain, owner=connection, subject=subject
+    )
 
 
 @_handles(messages.CANCEL_ANSWER)

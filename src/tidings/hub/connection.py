@@ -15,7 +15,7 @@ from tidings.exceptions import AccessError, BinaryMessage, ContractError, Forbid
 from tidings.hub.commands import run_command
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.connection_output import MAX_UNSENT_REPLY_BYTES, ConnectionOutput
-from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
+from tidings.hub.connection_query import ConnectionOptions, parse_connection_query, show_query
 from tidings.hub.hub import Hub
 from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
@@ -28,9 +28,8 @@ from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, s
 from tidings.protocol.messages import COMMANDS
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionEstablished
-from tidings.protocol.positions import Since
+from tidings.protocol.positions import NOW, Since
 from tidings.protocol.revisions import REVISION, REVISIONS
-from tidings.redaction import redact_text
 
 log = structlog.get_logger("tidings.hub.connection")
 
@@ -154,7 +153,7 @@ class HubConnection(ConnectionOutput):
             connection_id=self.connection_id,
             client=self.client,
             versioned=self.versioned,
-            query=redact_text(query),
+            query=show_query(query),
         )
         if isinstance(options, ContractError):
             self.reject(options, None)
@@ -171,7 +170,7 @@ class HubConnection(ConnectionOutput):
         if options.paths and (options.named or not self.versioned):
             self.subscribe(options.paths, options.since, None)
 
-    def identified(self, subject: Subject) -> None:
+    def identified(self, subject: Subject) -> bool:
         """See `IdentifiedConnection.identified`."""
         grants = subject.grants
         self.scope = subject.scope
@@ -183,13 +182,24 @@ class HubConnection(ConnectionOutput):
             self.close(_FORBIDDEN, error.message)
         else:
             self._subscribe_as(options)
+        return options.everything and bool(self.subscriber.paths)
 
-    def change_grants(self, grants: Grants) -> list[str]:
+    def change_grants(self, grants: Grants, *, everything: bool) -> list[str]:
         """See `IdentifiedConnection.change_grants`."""
-        lost = grants.uncovered(self.subscriber.paths)
-        if lost:
-            self.hub.delivery.unsubscribe(self.subscriber, lost)
+        held = self.subscriber.paths
+        lost = grants.uncovered(held)
+        if not everything:  # a path that may be read in part only is lost as a whole, as it would be refused
+            gone = frozenset(lost.paths)
+            held = PathSet(tuple(path for path in held.paths if path not in gone))
+        self.hub.delivery.restrict(self.subscriber, held & grants.read, grants.read, self.subscriber.form)
         return lost.names()
+
+    def follow_grants(self, grants: Grants) -> None:
+        """See `IdentifiedConnection.follow_grants`."""
+        held = self.subscriber.paths
+        added = PathSet(tuple(path for path in grants.read.paths if not held.covers(path)))
+        if added:
+            self.subscribe(added, NOW, None)
 
     def _use_revision(self, date: str) -> None:
         self._revision = REVISIONS[date]

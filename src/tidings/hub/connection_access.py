@@ -41,11 +41,22 @@ class IdentifiedConnection(Protocol):
     def greet(self) -> None:
         """Send `connection:established`."""
 
-    def identified(self, subject: Subject) -> None:
-        """Begin to serve: the connection has a subject for the first time."""
+    def identified(self, subject: Subject) -> bool:
+        """Begin to serve: the connection has a subject for the first time. Return whether its URL names `*`."""
 
-    def change_grants(self, grants: Grants) -> list[str]:
-        """Stop what `grants` do not cover; return the paths that are no longer read."""
+    def change_grants(self, grants: Grants, *, everything: bool) -> list[str]:
+        """Stop reading what `grants` do not cover.
+
+        Args:
+            grants: The new grants.
+            everything: Whether the client reads `*`, and goes on with those parts of its paths that are covered.
+
+        Returns:
+            The paths that are no longer read, or only in part.
+        """
+
+    def follow_grants(self, grants: Grants) -> None:
+        """Read from now on, too, what `grants` add for a client that reads `*`."""
 
     def publish_held(self) -> None:
         """Process the messages that arrived while the credential was verified."""
@@ -70,7 +81,17 @@ class ConnectionAccess:
         request: The handshake.
     """
 
-    __slots__ = ("_connection", "_control", "_deadline", "_refusal", "_subject", "credential", "request", "verifying")
+    __slots__ = (
+        "_connection",
+        "_control",
+        "_deadline",
+        "_refusal",
+        "_subject",
+        "credential",
+        "everything",
+        "request",
+        "verifying",
+    )
 
     def __init__(
         self,
@@ -86,6 +107,8 @@ class ConnectionAccess:
         self._refusal = credential if isinstance(credential, AccessError) else None
         self.credential = credential if isinstance(credential, Credential) else Credential("", "message")
         self.request = request
+        self.everything = False
+        """Whether the client reads `*`: everything that the subject may read, also when its grants change."""
         self.verifying = False
         """Whether a credential is being verified: messages wait until it is."""
 
@@ -193,7 +216,7 @@ class ConnectionAccess:
         self._subject = result
         self._control.enter(self)
         self._connection.greet()
-        self._connection.identified(result)
+        self.everything = self._connection.identified(result)
 
     def _token_verified(self, credential: Credential, command: Envelope | None, result: Subject | AccessError) -> None:
         before = self._subject
@@ -213,7 +236,7 @@ class ConnectionAccess:
         self._subject = subject
         self._end_deadline()
         self._control.enter(self)
-        removed = [] if first else self._connection.change_grants(subject.grants)
+        removed = [] if first else self._connection.change_grants(subject.grants, everything=self.everything)
         expires_ns = subject.expires_ns
         success = AuthSuccess(
             subject=subject.name,
@@ -223,7 +246,9 @@ class ConnectionAccess:
         )
         self._send(success, command)
         if first:
-            self._connection.identified(subject)
+            self.everything = self._connection.identified(subject)
+        elif self.everything:
+            self._connection.follow_grants(subject.grants)
 
     def _fail(self, error: AccessError, command: Envelope | None) -> None:
         self._send(AuthFailed(**structs.asdict(error_data(error))), command)

@@ -9,9 +9,10 @@ from tidings.access.credentials import TICKET_PARAMETER
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
 from tidings.protocol.near_names import find_near
-from tidings.protocol.paths import NO_PATHS, Path, PathSet, decode_form, parse_query
+from tidings.protocol.paths import EVERYTHING, NO_PATHS, Path, PathSet, decode_form, parse_paths, query_texts
 from tidings.protocol.positions import NOW, Since, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
+from tidings.redaction import redact_text
 
 PATH_PARAMETERS: Final = ("channel", "channels")
 CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
@@ -27,6 +28,8 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     """Paths that it reads from the start."""
     named: bool = False
     """Whether the query names paths, even if only `none`."""
+    everything: bool = False
+    """Whether `*` is among them."""
     since: Since = NOW
     pace_ms: int = 0
     revision: str = REVISION
@@ -66,6 +69,14 @@ def read_values(query: str, known: Iterable[str]) -> dict[str, list[str]]:
     return values
 
 
+def show_query(query: str) -> str:
+    """Return a query for a log: without the values of parameters that are not the hub's, which may be secrets."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return "&".join(
+        f"{name}={redact_text(value) if name in CONNECTION_PARAMETERS else '…'}" for name, _, value in pairs
+    )
+
+
 def _decode(name: str, text: str) -> str:
     try:
         return decode_form(text)
@@ -98,7 +109,8 @@ def parse_connection_query(
         NotSupported: `contract` names an unknown revision.
     """
     pairs = query_pairs(query)
-    paths = parse_query(pairs, channels, everything)
+    texts = query_texts(pairs)
+    paths = parse_paths(texts, channels, everything)
     values = {name: found[-1] for name, found in read_values(query, CONNECTION_PARAMETERS).items()}
     revision = values.get("contract", REVISION)
     if revision not in REVISIONS:
@@ -108,6 +120,7 @@ def parse_connection_query(
         raise InvalidParameter(f"invalid pace_ms={pace[:40]!r}: expected milliseconds", hint="Use 0 to 5000.")
     return ConnectionOptions(
         paths=paths,
+        everything=EVERYTHING in texts,
         named="channel" in values or "channels" in values,
         since=parse_since(values["since"]) if "since" in values else default_since,
         pace_ms=round_pace(int(pace)),

@@ -25,6 +25,7 @@ from tidings.hub.outbound_budget import OutboundBudget
 from tidings.hub.paces import Paces
 from tidings.hub.ring import Ring
 from tidings.hub.routing import Lanes, Route
+from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
@@ -68,7 +69,9 @@ class _FutureSubscription(Struct, eq=False):
 
     subscriber: Subscriber
     offset: int
-    begin: Callable[[], None]
+    added: PathSet
+    begin: Callable[[PathSet], None]
+    """Begins the subscription to the paths that are `added` still."""
     done: bool = False
 
 
@@ -299,19 +302,19 @@ class Delivery:
         if isinstance(since, Position):
             offset = self._log.resolve(since)
             if offset is not None and offset > self.delivered:
-                begin = partial(self._begin, subscriber, added, since, on_subscribed, on_live)
-                self._wait_for(_FutureSubscription(subscriber, offset, begin))
+                begin = partial(self._begin, subscriber, since, on_subscribed, on_live)
+                self._wait_for(_FutureSubscription(subscriber, offset, added, begin))
                 self.catchup.add(subscriber)
                 return
-        self._begin(subscriber, added, since, on_subscribed, on_live)
+        self._begin(subscriber, since, on_subscribed, on_live, added)
 
     def _begin(
         self,
         subscriber: Subscriber,
-        added: PathSet,
         since: Since,
         on_subscribed: SubscribedCallback,
         on_live: LiveCallback,
+        added: PathSet,
     ) -> None:
         self.leave(subscriber)
         before = subscriber.paths
@@ -359,11 +362,30 @@ class Delivery:
 
     def unsubscribe(self, subscriber: Subscriber, removed: PathSet) -> None:
         """Remove paths from `subscriber`; what it has not read of them yet, it never reads."""
+        self._keep(subscriber, subscriber.paths.without(removed))
+
+    def restrict(self, subscriber: Subscriber, left: PathSet, readable: PathSet, form: WireForm) -> None:
+        """Leave paths to `subscriber`, which misses and repeats no event on them.
+
+        Args:
+            subscriber: The subscriber.
+            left: Parts of its paths.
+            readable: The paths to which its subscriptions are limited that have not begun yet.
+            form: The wire form of events from now on.
+        """
+        for future in self._future:
+            if future.subscriber is subscriber:
+                future.added &= readable
+        if (left, form) != (subscriber.paths, subscriber.form):
+            self._keep(subscriber, left, form)
+
+    def _keep(self, subscriber: Subscriber, left: PathSet, form: WireForm | None = None) -> None:
         self.leave(subscriber)
-        left = subscriber.paths = subscriber.paths.without(removed)
+        subscriber.paths = left
+        subscriber.form = form or subscriber.form
         for backlog in subscriber.backlog:
             # By the paths that are left, not by the removed ones: a range's paths may be parts of a path added later.
-            backlog.paths = PathSet(tuple(path for path in backlog.paths.paths if left.covers(path)))
+            backlog.paths &= left
         self.catchup.add(subscriber)
 
     # Positions from the future.
@@ -383,7 +405,7 @@ class Delivery:
         future.done = True
         del self._future[future]
         if future.subscriber.state is not SubscriberState.CLOSED:
-            future.begin()
+            future.begin(future.added)
 
 
 def _lane_key(subscriber: Subscriber) -> LaneKey:

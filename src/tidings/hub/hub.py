@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 from msgspec import Struct
@@ -9,12 +10,13 @@ from msgspec import Struct
 from tidings.access.control import AccessControl
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable
+from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable, ReservedName, UnknownType
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.interfaces import HubLicense
 from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.away_alerts import PRODUCER_AWAY
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
@@ -46,6 +48,11 @@ _LIFE_TYPES = frozenset(
     }
 )
 """Types at which an operation usually begins or ends; observers of operations are called for them."""
+
+_RESERVING_TYPES = frozenset({MessageType.SYSTEM_ALERT, MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS})
+"""Types that the hub publishes, too: their sources and alert ids distinguish its own."""
+_RESERVED_PREFIXES = ("tidings", f"{PRODUCER_AWAY}:", f"{UnknownType.code}:")
+"""Beginnings of the sources and alert ids of the hub's own events."""
 
 log = structlog.get_logger("tidings.hub")
 
@@ -217,6 +224,7 @@ class Hub:
         Raises:
             ContractError: The contract does not allow it; see `Contract.read`.
             Forbidden: `subject` has no grant for it.
+            ReservedName: It has a source or an alert id of the hub.
             OperationError: The operation's life does not allow it.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
@@ -230,12 +238,14 @@ class Hub:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, defaults, by_hub=by_hub, body=body)
+        if event.key is None and event.type == MessageType.OPERATION_FAILED:
+            event = self._with_operation(event, producer_id, subject)
+        if event.type in _RESERVING_TYPES and not by_hub:
+            _check_reserved(event)
         if subject is not None:
             self._check_grants(event, subject)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event)
-        if event.key is None and event.type == MessageType.OPERATION_FAILED:
-            event = self._with_operation(event, producer_id)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
         entry = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
         self._staging.add(entry, settled, by_hub=by_hub)
@@ -283,9 +293,10 @@ class Hub:
         """Call `callback` once, after all results of the current batch are reported: replies go out in one write."""
         self._after_commit[callback] = None
 
-    def _with_operation(self, event: Event, producer_id: str) -> Event:
+    def _with_operation(self, event: Event, producer_id: str, subject: Subject | None) -> Event:
         # Plain ErrorData names no operation; it belongs to the live operation of its trace if there is exactly one.
-        operation_id = self._staging.operations.only_of_trace(event.trace_id, producer_id)
+        may_write = None if subject is None else partial(subject.grants.may_publish, event.type, event.channel)
+        operation_id = self._staging.operations.only_of_trace(event.trace_id, producer_id, may_write)
         return event if operation_id is None else self.contract.with_operation(event, operation_id)
 
     def _schedule_tick(self) -> None:
@@ -388,6 +399,18 @@ class Hub:
                 self._tick()
             self.closed = True
             self.jobs.close()
+
+
+def _check_reserved(event: Event) -> None:
+    """Check that an event of a client has no source or alert id of the hub's own.
+
+    Raises:
+        ReservedName: It has one: readers would take the event for the hub's.
+    """
+    key = event.key or ""
+    if key.startswith(_RESERVED_PREFIXES):
+        field = "alert_id" if event.type == MessageType.SYSTEM_ALERT else "source"
+        raise ReservedName(f"$.data.{field}: {key[:80]!r} is reserved for the hub")
 
 
 class _RequestDefaults:

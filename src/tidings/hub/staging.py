@@ -51,15 +51,20 @@ class StagedOperations:
         life = self.life(operation_id)
         return life.trace_id if life is not None and life.live else None
 
-    def only_of_trace(self, trace_id: str, producer_id: str = "") -> str | None:
+    def only_of_trace(
+        self, trace_id: str, producer_id: str = "", may_write: Callable[[str], bool] | None = None
+    ) -> str | None:
         """Return the only live operation of a trace that a producer may write to; None if there is none, or several.
 
         Args:
             trace_id: The trace.
             producer_id: The producer; operations that another producer holds do not count.
+            may_write: Returns whether the grants of the publisher cover an operation; None where it may write to all.
         """
         candidates = set(self._operations.of_trace(trace_id)).union(*self._layers)
         found = [each for each in candidates if self._may_write(each, trace_id, producer_id)]
+        if may_write is not None:
+            found = list(filter(may_write, found))
         return found[0] if len(found) == 1 else None
 
     def _may_write(self, operation_id: str, trace_id: str, producer_id: str) -> bool:

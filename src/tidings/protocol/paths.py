@@ -16,6 +16,8 @@ from tidings.protocol.message_types import ChannelType
 
 MAX_KEY_BYTES = 255
 """Maximum size of a key in UTF-8."""
+EVERYTHING = "*"
+"""The path of everything that may be read."""
 NO_CHANNELS = "none"
 """Value of ``?channels=none``, for a connection that only publishes."""
 _CONTROLS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
@@ -93,7 +95,7 @@ def parse_path(text: str, channels: Iterable[str], everything: Iterable[Path] | 
         UnknownChannel: The contract has no such channel.
     """
     known = tuple(channels)
-    if text == "*":
+    if text == EVERYTHING:
         return tuple(map(Path, known) if everything is None else everything)
     channel, slash, key = text.partition("/")
     if not channel:
@@ -138,6 +140,12 @@ class PathSet(Struct, frozen=True):
 
     def __or__(self, other: "PathSet") -> "PathSet":
         return PathSet.of((*self.paths, *other.paths))
+
+    def __and__(self, other: "PathSet") -> "PathSet":
+        """Return the paths that both sets cover: of two paths, one covers the other, or they share nothing."""
+        common = [path for path in self.paths if other.covers(path)]
+        common += [path for path in other.paths if self.covers(path)]
+        return PathSet.of(common, with_global=False)
 
     def without(self, removed: "PathSet") -> "PathSet":
         """Return the paths that are not exactly in `removed`; `global` stays unless it is the only one left."""
@@ -229,6 +237,15 @@ def parse_query(
         InvalidPath: A path is not valid, or not UTF-8.
         UnknownChannel: A path names a channel that the contract does not have.
     """
+    return parse_paths(query_texts(pairs), channels, everything)
+
+
+def query_texts(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the paths that a URL's query names, as they are written, with their default.
+
+    Raises:
+        InvalidPath: A path is not UTF-8.
+    """
     texts: list[str] = []
     named = False
     for name, value in pairs:
@@ -240,7 +257,7 @@ def parse_query(
             if value != NO_CHANNELS:
                 # Commas alone give the empty path, which is rejected: reading nothing must be an explicit `none`.
                 texts.extend([_decoded(part) for part in value.split(",") if part] or [""])
-    return parse_paths(texts if named else ["*"], channels, everything)
+    return texts if named else [EVERYTHING]
 
 
 def decode_form(text: str) -> str:

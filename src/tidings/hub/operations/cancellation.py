@@ -7,7 +7,10 @@ from itertools import repeat
 from typing import Literal, NamedTuple
 
 import structlog
+from msgspec import structs
 
+from tidings.access.grants import Grants
+from tidings.access.subjects import Subject
 from tidings.exceptions import InvalidCommand, OperationUnknown
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
@@ -15,7 +18,7 @@ from tidings.hub.operations.leases import LeaseHolder, Leases
 from tidings.hub.operations.rounds import Rounds
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
-from tidings.protocol.message_types import MessageType
+from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.messages import Cancel, CancelAnswer, CancelOutcome, CancelPush
 from tidings.protocol.payloads import OperationCancelledData
 
@@ -61,8 +64,8 @@ class _Cancellation:
         """The connection that the push was sent to."""
         self.answer: CancelAnswer | None = None
         self.requesters: dict[_Requester, None] = {}
-        self.pushing = False
-        """Whether it is being passed on to the descendants now."""
+        self.pushing: list[Grants | None] = []
+        """Grants with which it is being passed on to the descendants now; None for all descendants."""
         self.timed_out: list[_Requester] = []
         """Requesters that are about to be answered, because they wait no longer."""
         self.children: dict[_Cancellation, None] = {}
@@ -158,6 +161,7 @@ class CancellationRegistry:
         *,
         on_drain: Callable[[], None] | None = None,
         owner: object = None,
+        subject: Subject | None = None,
     ) -> None:
         """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
 
@@ -166,11 +170,19 @@ class CancellationRegistry:
             callback: Called with the outcome.
             on_drain: Called instead if the hub shuts down before.
             owner: The connection that asks; see `withdraw`.
+            subject: The subject that asks: it is named as `cancelled_by`, and its grants limit which descendants are
+                cancelled and shown. None where the hub does not identify its clients.
 
         Raises:
+            Forbidden: `subject` may not cancel the operation.
             OperationUnknown: The operation does not exist.
             InvalidCommand: Too many requests wait already.
         """
+        grants = None if subject is None else subject.grants
+        if subject is not None and grants is not None:
+            grants.check_cancel(cancel.operation_id)
+            cancel = structs.replace(cancel, cancelled_by=subject.name)
+            callback = partial(_report_shown, callback, grants)
         life = self._hub.life(cancel.operation_id)
         if life is None:
             raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
@@ -188,9 +200,9 @@ class CancellationRegistry:
         cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by)
         self._add_requester(cancellation, requester)
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, requester))
-        if not cancellation.pushing:
-            cancellation.pushing = True
-            self._rounds.add(self._push_all(cancellation))
+        if grants not in cancellation.pushing:
+            cancellation.pushing.append(grants)
+            self._rounds.add(self._push_all(cancellation, grants))
 
     def withdraw(self, owner: object) -> None:
         """Drop the waiting requests of a connection that has closed; what they asked for continues."""
@@ -254,7 +266,7 @@ class CancellationRegistry:
             self._changed(operation_id)
         return cancellation
 
-    def _push_all(self, root: _Cancellation) -> Iterator[None]:
+    def _push_all(self, root: _Cancellation, grants: Grants | None) -> Iterator[None]:
         """Cancel the nearest descendants of an operation, generation by generation, and then itself."""
         operations = self._hub.operations
         seen = {root.push.operation_id}
@@ -265,13 +277,15 @@ class CancellationRegistry:
             for child in operations.live_children(parent.push.operation_id, left):
                 if child.operation_id in seen or not child.live:
                     continue
+                if grants is not None and not grants.may_cancel(child.operation_id):
+                    continue
                 seen.add(child.operation_id)
                 below = self._find_or_create(child.operation_id, root.push.reason, root.push.cancelled_by)
                 parent.children[below] = None
                 parents.append(below)
                 self._push(below)
                 yield
-        root.pushing = False
+        root.pushing.remove(grants)
         self._push(root)
 
     def _changed(self, operation_id: str) -> None:
@@ -393,3 +407,19 @@ class CancellationRegistry:
         return CancelOutcome(
             operation_id=operation_id, attempt=attempt, outcome=outcome, state=state, children=children
         )
+
+
+def _report_shown(callback: OutcomeCallback, grants: Grants, outcome: CancelOutcome) -> None:
+    """Call `callback` with those descendants in `outcome` that the requester may read or cancel."""
+    callback(_without_hidden(outcome, grants))
+
+
+def _without_hidden(outcome: CancelOutcome, grants: Grants) -> CancelOutcome:
+    if outcome.children is None:
+        return outcome
+    shown = [
+        _without_hidden(child, grants)
+        for child in outcome.children
+        if grants.may_cancel(child.operation_id) or grants.may_read(ChannelType.OPERATIONS, child.operation_id)
+    ]
+    return structs.replace(outcome, children=shown or None)
