@@ -5,7 +5,7 @@ credential ahead of expiry, and ended at expiry or when its credential is revoke
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct
 
+from tidings.access.quotas import FailureLimit, network_of
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
     AccessRequest,
@@ -27,9 +28,11 @@ from tidings.exceptions import (
     AuthenticationUnavailable,
     CredentialRevoked,
     InvalidCredential,
+    InvalidTicket,
     InvalidToken,
     TokenExpired,
     TokenTooLarge,
+    TooManyFailures,
     Unauthenticated,
 )
 from tidings.log.base import Scheduler
@@ -43,6 +46,11 @@ _NOTICE_SHARE: Final = 5
 """A session is asked a fifth of the credential's life ahead of expiry, if that is shorter."""
 _CLOCK_CHECK_S: Final = 1.0
 """Interval at which the wall clock is read while a session expires: it may be set."""
+MAX_FAILURES: Final = 50
+"""Invalid credentials that may come from one address at a time: a proxy, or a network behind one address, has many
+clients. No one guesses a token of 128 bits or more; the limit bounds the work, and the log lines."""
+FAILURES_PER_S: Final = 1.0
+"""How many more may come each second."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -82,6 +90,10 @@ class AccessOptions(Struct, frozen=True, kw_only=True):
     """Verify credentials; the first that accepts a credential decides."""
     deadline_s: float = DEFAULT_DEADLINE_S
     """Time for the first `auth:token` of a connection, in seconds."""
+    cookie: str = ""
+    """Name of a cookie of the hub's own origin that may hold a credential; "" for none."""
+    max_failures: int = MAX_FAILURES
+    """Invalid credentials that may come from one address at a time; 0 for no limit."""
 
 
 class AccessControl:
@@ -106,6 +118,10 @@ class AccessControl:
         self._revocations = revocations
         self.tickets = Tickets(wall_ns)
         """The unused tickets."""
+        self.cookie = options.cookie
+        """Name of the cookie that may hold a credential, or ""."""
+        self.failures = FailureLimit(options.max_failures, FAILURES_PER_S, lambda: wall_ns() / 1e9)
+        """Invalid credentials by network."""
         self._wall_ns = wall_ns
         self._scheduler = scheduler
         self.deadline_s = options.deadline_s
@@ -126,7 +142,10 @@ class AccessControl:
 
     def authenticate(self, credential: Credential | None, request: AccessRequest, done: Authenticated) -> None:
         """Identify the sender of `request`; `done` is called once, within the call or later. Never raises."""
+        network = network_of(request.address)
+        done = partial(self._count_failure, network, done)
         try:
+            self._check_failures(network)
             authenticator = self._find(credential)
         except AccessError as error:
             done(error)
@@ -141,13 +160,32 @@ class AccessControl:
             log.exception("an authenticator failed", method=authenticator.method)
             verified(AuthenticationUnavailable("the credential cannot be verified now"))
 
-    def redeem(self, credential: Credential) -> Credential:
+    def redeem(self, credential: Credential, request: AccessRequest) -> Credential:
         """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
 
         Raises:
             InvalidTicket: The ticket is not valid.
+            TooManyFailures: Too many invalid credentials came from the address of `request`.
         """
-        return self.tickets.redeem(credential.value).credential if credential.source == "ticket" else credential
+        if credential.source != "ticket":
+            return credential
+        network = network_of(request.address)
+        self._check_failures(network)
+        try:
+            return self.tickets.redeem(credential.value).credential
+        except InvalidTicket:
+            self.failures.count(network)
+            raise
+
+    def _check_failures(self, network: str) -> None:
+        retry_after_ms = self.failures.retry_after_ms(network)
+        if retry_after_ms:
+            raise TooManyFailures("too many invalid credentials came from this address", retry_after_ms=retry_after_ms)
+
+    def _count_failure(self, network: str, done: Authenticated, result: Subject | AccessError) -> None:
+        if isinstance(result, InvalidCredential):
+            self.failures.count(network)
+        done(result)
 
     def _find(self, credential: Credential | None) -> Authenticator:
         if credential is None or not credential.value:
@@ -180,6 +218,12 @@ class AccessControl:
         return subject
 
     # Sessions.
+
+    def sessions(self, after: int = -1) -> Iterator[tuple[int, AccessSession]]:
+        """Yield the open sessions and their numbers, those after a number, the oldest first."""
+        for number, session in list(self._sessions.items()):
+            if number > after:
+                yield number, session
 
     def enter(self, session: AccessSession) -> None:
         """Watch over `session`, whose subject and credential are set; also after it has got another credential."""
@@ -266,7 +310,7 @@ class AccessControl:
 
     def _verified_again(self, number: int, result: Subject | AccessError) -> None:
         session = self._sessions.get(number)
-        if session is None or isinstance(result, AuthenticationUnavailable):
+        if session is None or isinstance(result, AuthenticationUnavailable | TooManyFailures):
             return  # an outage takes no rights; the credential was valid and expires in time
         if isinstance(result, AccessError):
             self._end(session, result)

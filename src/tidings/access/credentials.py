@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
+from tidings.access.origins import is_own_origin
 from tidings.access.subjects import Credential
-from tidings.exceptions import CredentialInURL
+from tidings.exceptions import CredentialInURL, Forbidden
 
 TICKET_PARAMETER: Final = "ticket"
 """Query parameter with a ticket, for clients that cannot send headers: EventSource, and the WebSocket of browsers."""
@@ -51,6 +52,28 @@ def check_query(query: str) -> None:
     for name, _ in _pairs(query):
         if name.lower() in SECRET_PARAMETERS:
             raise CredentialInURL(f"a credential in the URL: parameter `{name.lower()}`")
+
+
+def check_cookie_origin(headers: Mapping[str, str], host: str | None) -> None:
+    """Check that a request whose right is a cookie, and which may change something, comes from the hub's own origin.
+
+    A browser sends the cookie with requests of any page, as far as `SameSite` allows it, and that has gaps: pages of
+    sibling domains, and the first two minutes of a cookie without it.
+
+    Args:
+        headers: Headers by lower-case name.
+        host: Host and port in the client's URL.
+
+    Raises:
+        Forbidden: It does not, or nothing shows that it does.
+    """
+    origin = headers.get("origin")
+    own = headers.get("sec-fetch-site") == "same-origin" if origin is None else is_own_origin(origin, host)
+    if not own:
+        raise Forbidden(
+            "a cookie counts only for pages of the hub's own origin",
+            hint="Send the request from such a page, or with `Authorization: Bearer TOKEN`.",
+        )
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ class Origins:
             RequestError: `Host` is not valid (RFC 9110 §7.2).
         """
         self.check_host(host)
-        if origin is None or self.is_listed(origin) or _is_same(origin, host):
+        if origin is None or self.is_listed(origin) or is_own_origin(origin, host):
             return
         raise OriginRefused(
             f"pages of {origin[:120]!r} may not use this hub",
@@ -171,7 +171,8 @@ def _is_bare(parts: SplitResult) -> bool:
     return bool(parts.scheme and parts.hostname and not rest)
 
 
-def _is_same(origin: str, host: str | None) -> bool:
+def is_own_origin(origin: str, host: str | None) -> bool:
+    """Return whether `origin` is that of the hub, which a request names `host`."""
     # The scheme is not compared: a proxy that terminates TLS in front of the hub changes it.
     scheme, separator, place = origin.lower().partition("://")
     if host is None or not separator:

@@ -96,9 +96,9 @@ class FailureLimit:
     """Limits what a sender may do wrong in a time: a bucket of tokens for each sender that fills with time.
 
     Args:
-        burst: Failures that a sender may have at a time.
+        burst: Failures that a sender may have at a time; 0 for no limit.
         per_s: How many more it may have each second.
-        now_s: A clock in seconds that does not jump.
+        now_s: A clock in seconds; one that jumps forgives early or late.
     """
 
     def __init__(self, burst: int, per_s: float, now_s: Callable[[], float]) -> None:
@@ -124,7 +124,7 @@ class FailureLimit:
     def retry_after_ms(self, sender: str) -> int:
         """Return the time until `sender` may try again, in milliseconds; 0 if it may now."""
         excess = self._counting(sender) - self._burst + 1
-        if excess <= 0:
+        if excess <= 0 or not self._burst:
             return 0
         self.refused += 1
         return max(1, round(excess / self._per_s * 1_000))
@@ -133,7 +133,7 @@ class FailureLimit:
         failures, counted = self._failures.get(sender, (0.0, 0.0))
         if not failures:
             return 0.0
-        left = failures - (self._now_s() - counted) * self._per_s
+        left = failures - max(0.0, self._now_s() - counted) * self._per_s
         if left <= 0:
             del self._failures[sender]
             return 0.0

@@ -65,6 +65,11 @@ class Subject(Struct, frozen=True, kw_only=True):
         """Return the id that the hub uses for a producer of this subject: no other subject has an equal one."""
         return f"{self.name}{SEPARATOR}{producer_id}"
 
+    def unqualify(self, producer_id: str) -> str | None:
+        """Return the id of a producer as its own subject uses it; None for that of another subject."""
+        own = self.scope
+        return producer_id.removeprefix(own) if producer_id.startswith(own) else None
+
 
 Authenticated = Callable[[Subject | AccessError], None]
 """Called once with the subject of a credential, or with the reason why there is none."""

@@ -140,7 +140,7 @@ class ConnectionAccess:
         try:
             if self._refusal is not None:
                 raise self._refusal
-            self.credential = self._control.redeem(self.credential)
+            self.credential = self._control.redeem(self.credential, self.request)
         except AccessError as error:
             self._handshake_verified(None, error)
             return

@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 from msgspec import Struct
 
+from tidings.access.audit import AuditTrail
 from tidings.access.control import AccessControl
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
@@ -100,6 +101,8 @@ class Hub:
         self.mint = mint
         self.config = config or HubConfig()
         self.access = access
+        self.audit = AuditTrail(clock.wall_ns, clock.monotonic)
+        """The audit trail."""
         self.counters = HubCounters()
         self.operations = event_log.operations
         """The log's operations, without the staged events."""

@@ -5,9 +5,9 @@ values are left out. The last part computes the progress of an operation that re
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus, StateChange, StepStatus
@@ -308,6 +308,18 @@ def _state_change_view(moment: StateChange, status: OperationStatus) -> MomentVi
 def format_time(unix_ns: int | None, lag_ns: int = 0) -> str | None:
     """Return nanoseconds since 1970 as RFC 3339, by a clock that is ahead by `lag_ns`; None stays None."""
     return None if unix_ns is None else from_nanoseconds(unix_ns + lag_ns)
+
+
+CONCEALED_FIELDS = ("host", "pid", "command", "user")
+"""Fields of an operation for readers with the grant `details` only, besides `details` of its error."""
+
+_Summary = TypeVar("_Summary", bound=OperationSummary)
+
+
+def conceal_details(view: _Summary) -> _Summary:
+    """Return a view for a reader without the grant `details`."""
+    error = None if view.error is None else structs.replace(view.error, details=None)
+    return structs.replace(view, error=error, **dict.fromkeys(CONCEALED_FIELDS))
 
 
 _MAX_WEIGHT = 1e9

@@ -125,6 +125,11 @@ class HubApp:
         return self.running().connections
 
     @property
+    def identifies(self) -> bool:
+        """See `HubHost.identifies`."""
+        return self._access is not None
+
+    @property
     def started(self) -> bool:
         """Whether the hub runs."""
         return self._running is not None and not self._running.hub.closed

@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tidings.server.http.access import require_admin
 from tidings.server.operation_metrics import BUCKETS_S, Histogram, OperationMetrics
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.version import __version__
@@ -30,7 +31,12 @@ class MetricsRoute:
         ProcessCollector(registry=self._registry)
 
     async def metrics(self, request: Request) -> Response:
-        """Answer `GET /metrics` in the text format that the client prefers."""
+        """Answer `GET /metrics` in the text format that the client prefers.
+
+        Raises:
+            Forbidden: The sender may not administer the hub: metrics name operations.
+        """
+        require_admin(request.scope)
         self._host.running()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         body: bytes = encode(self._registry)

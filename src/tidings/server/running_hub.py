@@ -24,6 +24,10 @@ class RunningHub:
 class HubHost(Protocol):
     """The owner of a hub, from which endpoints get it: `HubApp`."""
 
+    @property
+    def identifies(self) -> bool:
+        """Whether the hub identifies its clients."""
+
     def running(self) -> RunningHub:
         """Return the hub; it is started if it never was.
 

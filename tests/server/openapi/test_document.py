@@ -10,11 +10,14 @@ import httpx
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec import structs
+from tests.access.token_table import TokenTable
 from tests.contract.export.odd_contract import ODD
 from tests.server.hub_server import HubServer, Stream
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
+from tidings.hub.clock import SystemClock
 from tidings.protocol.codes import CODES
 from tidings.server.openapi.document import openapi_document
 
@@ -30,9 +33,15 @@ def document() -> dict[str, Any]:
 
 @pytest.mark.alone
 @pytest.mark.timeout(240)  # about 40 s on an idle core, mostly in schemathesis itself
-def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("token", [None, "", "reader", "root"], ids=["open hub", "no token", "reader", "admin"])
+def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None) -> None:
     """All checks of schemathesis, with valid and invalid requests; the endless stream is left out."""
-    with HubServer("native", config={"status_s": 1.0}) as server:
+    tokens = TokenTable(SystemClock().wall_ns)
+    tokens.add("reader", "read operations/op-*", "publish data")
+    tokens.add("root", "admin")
+    # Schemathesis sends many invalid credentials, to check that they are refused.
+    access = None if token is None else structs.replace(tokens.options, max_failures=0)
+    with HubServer("native", config={"status_s": 1.0}, access=access) as server:
         done = subprocess.run(
             [
                 str(Path(sys.executable).with_name("schemathesis")),
@@ -47,6 +56,7 @@ def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
                 "--max-response-time=12",  # a cancel without a body waits 10 s
                 "--generation-deterministic",
                 "--no-color",
+                *([f"--header=Authorization: Bearer {token}"] if token else []),
             ],
             cwd=tmp_path,  # it writes its findings there
             env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.server.openapi_hooks", "PYTHONPATH": str(ROOT)},
@@ -56,8 +66,9 @@ def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        assert "18 passed" in done.stdout, done.stdout[-2000:]
-        assert server.call(lambda: server.app.hub.counters.accepted) > 10, "most requests were refused"
+        assert "22 passed" in done.stdout, done.stdout[-2000:]
+        if token != "":
+            assert server.call(lambda: server.app.hub.counters.accepted) > 10, "most requests were refused"
 
 
 def test_stream_response_matches_the_document(document: dict[str, Any]) -> None:
@@ -186,3 +197,17 @@ def test_lenient_hub_describes_events_of_undeclared_types() -> None:
 
 def test_equal_contracts_have_equal_documents() -> None:
     assert openapi_document(Contract()) == openapi_document(Contract())
+
+
+def test_hub_with_authentication_describes_which_routes_ask_for_a_credential() -> None:
+    document = json.loads(openapi_document(Contract(), identifies=True).body)
+    security = {
+        route["operationId"]: [name for option in route["security"] for name in option]
+        for path in document["paths"].values()
+        for route in path.values()
+    }
+    open_to_all = {name for name, options in security.items() if not options}
+    assert open_to_all >= {"isAlive", "isReady", "readIndex", "readOpenAPI", "readContract", "readContractPage"}
+    assert security["stream"] == ["bearer", "ticket"]
+    assert all(security[name] == ["bearer"] for name in ("publish", "listOperations", "readMetrics", "revoke"))
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "ticket"}

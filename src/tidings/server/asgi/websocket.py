@@ -59,6 +59,7 @@ class WebSocketEndpoint:
             versioned=versioned,
             client=request_address(scope).client,
             request=access_request(scope) if app.identifies else None,
+            host=request_address(scope).host,
         )
         outlet.attach(connection)
         await _Session(app, connection, outlet).run(receive, send)

@@ -25,6 +25,8 @@ from tidings.exceptions import (
     UpgradeRequired,
 )
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, request_address, route_path
+from tidings.server.http.access import identify
+from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
@@ -34,6 +36,7 @@ from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
 from tidings.server.http.responses import NO_SNIFFING, error_answer, error_response, method_refusal, to_response
 from tidings.server.http.stream import StreamEndpoint
+from tidings.server.http.tickets import TICKETS, TicketRoute
 from tidings.server.metrics import MetricsRoute
 from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
@@ -41,8 +44,9 @@ from tidings.server.running_hub import HubHost
 EVENTS: Final = "/v1/events"
 _UNLICENSED: Final = ("/v1/contract", "/v1/admin/", "/v1/stream")
 """Paths that need no license, and one that refuses in its own format."""
+STREAM: Final = "/v1/stream"
 _ANY_METHOD: Final = "GET, HEAD, OPTIONS, POST"
-_EXPOSED_HEADERS: Final = b"Allow, Deprecation, ETag, Retry-After, Tidings-Cancel, Tidings-Notice"
+_EXPOSED_HEADERS: Final = b"Allow, Deprecation, ETag, Retry-After, Tidings-Cancel, Tidings-Notice, WWW-Authenticate"
 _ALLOWED_HEADERS: Final = (
     b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Tidings-Lease, "
     b"Tidings-Producer, baggage, traceparent, tracestate"
@@ -73,13 +77,15 @@ class HttpEndpoint:
         reading = ReadingRoutes(host, turns)
         status = StatusRoutes(host, contract, ws_path)
         operations = OperationRoutes(host, bodies, turns)
-        self._description = to_response(openapi_document(contract))
+        admin = AdminRoutes(host, bodies)
+        contract_routes = ContractRoutes(contract, ws_path).routes()
+        self._description = to_response(openapi_document(contract, identifies=host.identifies))
         routes = [
             Route("/", status.index),
             Route(EVENTS, reading.history),
             Route(EVENTS, self._publish, methods=["POST"]),
             Route("/v1/snapshot", reading.snapshot),
-            Route("/v1/stream", StreamEndpoint(host), methods=["GET"]),
+            Route(STREAM, StreamEndpoint(host), methods=["GET"]),
             Route("/v1/operations", operations.listing),
             Route(OPERATIONS_PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
             Route("/v1/operation-names", operations.names),
@@ -87,10 +93,15 @@ class HttpEndpoint:
             Route("/readyz", status.readyz),
             Route("/metrics", MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
-            *ContractRoutes(contract, ws_path).routes(),
+            *contract_routes,
+            Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
+            Route(REVOCATIONS, admin.revocations, methods=["GET", "POST"]),
+            Route(SESSIONS, admin.sessions),
             Route(ws_path, _ask_for_upgrade),
         ]
         self._allowed = _allowed_methods(routes)
+        open_paths = {"/", "/healthz", "/readyz", "/openapi.json", ws_path, *(route.path for route in contract_routes)}
+        self._identity = _IdentityCheck(host, frozenset(open_paths))
         self._routes = Starlette(
             routes=routes,
             exception_handlers={TidingsError: error_response, HTTPException: self._refuse, Exception: _fault},
@@ -111,6 +122,13 @@ class HttpEndpoint:
             send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         path = route_path(scope)
         method = scope["method"]
+        try:
+            if self._identity.concerns(path, method):
+                scope = await self._identity.find(scope)
+        except TidingsError as error:
+            log.info("request refused", code=error.code, error=str(error))
+            await error_answer(error).send(send)
+            return
         if method == "POST" and path == EVENTS:
             await self._publish.serve(scope, headers, receive, send)
             return
@@ -167,6 +185,27 @@ class HttpEndpoint:
     def _allowed_at(self, scope: Scope) -> str | None:
         """Return the methods of a request's path, or None if there is no such path."""
         return self._allowed.get(route_path(scope)) or find_allowed_methods(scope)
+
+
+class _IdentityCheck:
+    """Finds out who sends a request, before its route runs.
+
+    Args:
+        host: The owner of the hub.
+        open_paths: Paths that answer everyone. They identify no one, so that a probe or a browser needs no credential.
+    """
+
+    def __init__(self, host: HubHost, open_paths: frozenset[str]) -> None:
+        self._host = host
+        self._open_paths = open_paths
+
+    def concerns(self, path: str, method: str) -> bool:
+        """Return whether a request needs a credential. A preflight has none, and a stream asks by itself."""
+        return self._host.identifies and method != "OPTIONS" and path != STREAM and path not in self._open_paths
+
+    async def find(self, scope: Scope) -> Scope:
+        """Return the scope with the identity of its sender; see `identify`."""
+        return await identify(self._host.running().hub, scope)
 
 
 def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:

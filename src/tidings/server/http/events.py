@@ -18,6 +18,7 @@ from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
+from tidings.server.http.access import Identity, grants_of, identity_of, watched
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
 from tidings.server.running_hub import HubHost
@@ -78,7 +79,7 @@ class ReadingRoutes:
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
         hub = self._host.running().hub
-        query = read_history_query(query_of(request.scope), hub.contract)
+        query = read_history_query(query_of(request.scope), hub.contract, grants_of(request.scope))
         after, gap = _start(hub.log, query)
         max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
         self._unsent += max_bytes
@@ -98,13 +99,14 @@ class ReadingRoutes:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
         hub = self._host.running().hub
         query_text = query_of(request.scope)
-        paths = read_paths(query_text, hub.contract)
+        paths = read_paths(query_text, hub.contract, grants_of(request.scope))
         read_values(query_text, PATH_PARAMETERS)
         if not paths:
             raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
         first = await _read_in_turn(hub.log, query, self._turns)
-        return StreamingResponse(_snapshot_parts(hub.log, query, first, self._turns), media_type=JSON)
+        parts = _snapshot_parts(hub, query, first, self._turns, identity_of(request.scope))
+        return StreamingResponse(parts, media_type=JSON)
 
 
 class _PartedResponse(Response):
@@ -140,18 +142,29 @@ def _history(log: Log, records: Sequence[Record], scanned: int, gap: Gap | None)
     )
 
 
-async def _snapshot_parts(log: Log, query: Query, page: Page, turns: asyncio.Semaphore) -> AsyncIterator[bytes]:
-    """Yield the snapshot's JSON page by page: the whole may be too large for memory."""
+async def _snapshot_parts(
+    hub: Hub, query: Query, page: Page, turns: asyncio.Semaphore, identity: Identity | None
+) -> AsyncIterator[bytes]:
+    """Yield the snapshot's JSON page by page: the whole may be too large for memory.
+
+    Raises:
+        AccessError: The right to read was lost in the middle, so that the answer breaks off.
+    """
+    log = hub.log
     yield b'{"events":['
     separator = b""
-    while True:
-        if page.records:
-            yield separator + _encoded(log, page.records)
-            separator = b","
-        if page.scanned >= query.until:
-            break
-        query = msgspec.structs.replace(query, after=page.scanned)
-        page = await _read_in_turn(log, query, turns)
+    with watched(hub, identity) as session:
+        while True:
+            if page.records:
+                yield separator + _encoded(log, page.records)
+                separator = b","
+            if page.scanned >= query.until:
+                break
+            query = msgspec.structs.replace(query, after=page.scanned)
+            page = await _read_in_turn(log, query, turns)
+            if session is not None:
+                session.check()
+                session.subject.grants.check_read(query.paths)
     yield b'],"position":"%b"}' % str(log.position(query.until)).encode()
 
 

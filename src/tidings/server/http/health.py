@@ -3,16 +3,20 @@
 from typing import Final
 
 import msgspec
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining
+from tidings.exceptions import Draining, HubError, TidingsError
+from tidings.protocol.codes import row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.asgi.scope import address_of
+from tidings.server.http.access import identify, require_admin
 from tidings.server.http.docs_page import HTML, PAGE_HEADERS
 from tidings.server.http.index_page import index_page
-from tidings.server.http.responses import JSON, Answer, to_response
+from tidings.server.http.responses import JSON, Answer, error_answer, to_response
 from tidings.server.running_hub import HubHost
 from tidings.version import __version__
 
@@ -28,6 +32,10 @@ _ROUTES: Final = {
     "health": "GET /healthz",
     "readiness": "GET /readyz",
     "metrics": "GET /metrics",
+    "tickets": "POST /v1/tickets",
+    "revocations": "GET /v1/admin/revocations",
+    "revoke": "POST /v1/admin/revocations",
+    "sessions": "GET /v1/admin/sessions",
     "description": "GET /openapi.json",
     "contract": "GET /v1/contract.json",
     "contract_schema": "GET /v1/contract.schema.json",
@@ -73,7 +81,7 @@ class StatusRoutes:
         return to_response(Answer(200, b'{"status":"alive"}'))
 
     async def readyz(self, request: Request) -> Response:
-        """Answer `GET /readyz`: 200 if the hub accepts events now.
+        """Answer `GET /readyz`: 200 if the hub accepts events now; the reason why not, to those who may read it.
 
         Raises:
             LogError: The log cannot be opened, or refused its last batch.
@@ -81,6 +89,16 @@ class StatusRoutes:
             LicenseExpired: The license of the hub has expired.
             JobOverdue: A recurring job no longer runs.
         """
+        try:
+            self._check_ready()
+        except TidingsError as error:
+            if await self._may_read_reasons(request.scope):
+                raise
+            terse = HubError("the hub is not ready", hint="Ask with a credential that has the grant `admin`.")
+            return to_response(structs.replace(error_answer(terse), status=row_of(error).http))
+        return to_response(Answer(200, b'{"status":"ready"}'))
+
+    def _check_ready(self) -> None:
         hub = self._host.running().hub
         if hub.draining:
             raise Draining("the hub is shutting down")
@@ -90,4 +108,13 @@ class StatusRoutes:
             hub.license.check_publish()
         for error in hub.jobs.overdue():
             raise error
-        return to_response(Answer(200, b'{"status":"ready"}'))
+
+    async def _may_read_reasons(self, scope: Scope) -> bool:
+        """Return whether a request may read folders, jobs and errors: those of an administrator may."""
+        if not self._host.identifies:
+            return True
+        try:
+            require_admin(await identify(self._host.running().hub, scope))
+        except TidingsError:  # also a log that cannot be opened, without which no one can be identified
+            return False
+        return True

@@ -4,13 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from starlette.types import Receive
 
+from tidings.access.subjects import Subject
 from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.operations.status import OperationStatus
+from tidings.server.http.access import Identity, watched
 
 MAX_LONG_POLLS: Final = 5_000
 """Requests that wait for operations, of all clients: each costs 15 KB and, in the end, an answer."""
@@ -49,27 +52,39 @@ class LongPolls:
         self._released = True
         self._wake_all(self._pending)
 
-    async def wait_ended(self, operation_id: str, timeout_s: float, receive: Receive) -> None:
+    async def wait_ended(
+        self, operation_id: str, timeout_s: float, receive: Receive, identity: Identity | None = None
+    ) -> Subject | None:
         """Wait until the current attempt of an operation has ended, or the first one if it is not known yet.
 
         Args:
             operation_id: The operation.
             timeout_s: Maximum time to wait, in seconds.
             receive: The request's `receive`, which reports that the client is gone.
+            identity: Who waits; None where the hub identifies no one.
+
+        Returns:
+            The subject with the grants that it has after the wait.
 
         Raises:
             TooManyConnections: Too many requests wait already.
+            AccessError: The right to wait was lost.
         """
+        subject = None if identity is None else identity.subject
         status = self._hub.operations.get(operation_id)
         if status is not None and not status.live:
-            return
+            return subject
         attempt = 0 if status is None else status.life.attempt
-        with self.wakeup() as ended:
+        with self.wakeup() as ended, watched(self._hub, identity, partial(wake, ended)) as session:
             self._waiters.setdefault(operation_id, {}).setdefault(attempt, {})[ended] = None
             try:
                 await wait_for_wakeup(ended, receive, timeout_s)
             finally:
                 self._forget(operation_id, ended)
+            if session is not None:
+                session.check()
+                subject = session.subject
+        return subject
 
     def _forget(self, operation_id: str, ended: Wakeup) -> None:
         by_attempt = self._waiters.get(operation_id, {})

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec import structs
 
+from tidings.access.grants import Grants
+from tidings.access.subjects import Subject
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Record
 from tidings.operations.run_history import RunHistory
@@ -17,6 +20,7 @@ from tidings.operations.views import (
     OperationDetail,
     OperationSummary,
     UsualView,
+    conceal_details,
     describe,
     format_time,
     roll_up_progress,
@@ -40,40 +44,50 @@ _MAX_WINDOW: Final = 32_000
 """Each further window is twice as long, up to this number of offsets."""
 _BUDGET_S: Final = 0.25
 """Seconds in which one request may search the log for an operation's lines."""
+_ALL_OPERATIONS: Final = Path(ChannelType.OPERATIONS)
 _CHANNELS: Final = (ChannelType.OPERATIONS, ChannelType.GLOBAL)
 _TYPE: Final = str(MessageType.OPERATION_LOG)
 
+_Summary = TypeVar("_Summary", bound=OperationSummary)
 _decode = msgspec.json.Decoder(OperationLogData).decode
 
 
 class OperationViewBuilder:
-    """Builds the views of one answer.
+    """Builds the views of one answer: of what its reader may read.
 
     Args:
         hub: The hub.
+        subject: The reader; None where the hub identifies no one, and everyone may read everything.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, subject: Subject | None = None) -> None:
         self._hub = hub
+        self._subject = subject
+        self._matches = None if subject is None else subject.grants.read.matcher()
         self._rolled_up: dict[str, float | None] = {}
         """Progress rolled up from the children, by operation id."""
         self.examined = 0
         """Operations examined so far, as a measure of the cost."""
 
+    def may_read(self, operation_id: str) -> bool:
+        """Return whether the reader may read an operation; one that they may not read does not exist for them."""
+        return self._matches is None or self._matches(ChannelType.OPERATIONS, operation_id)
+
     def summary(self, status: OperationStatus) -> OperationSummary:
         """Return the view of an operation in lists."""
         self.examined += 1
-        return summarize(
+        view = summarize(
             status,
             self._facts(status),
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
         )
+        return self._reveal(view)
 
     def detail(self, status: OperationStatus, lines: Sequence[LogLineView]) -> OperationDetail:
         """Return the full view of an operation, with the given log lines."""
-        children = self._hub.operations.children(status.operation_id)[-MAX_CHILDREN:]
-        history = self._hub.operations.names.get(status.name)
-        return describe(
+        children = self._children(status.operation_id)[-MAX_CHILDREN:]
+        history = self._hub.operations.names.get(status.name) if self.reads_all else None
+        view = describe(
             status,
             self._facts(status),
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
@@ -81,6 +95,28 @@ class OperationViewBuilder:
             children=[self.summary(child) for child in children],
             usual=None if history is None else _usual(history),
         )
+        return self._reveal(view)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the reader may read all operations, and so figures in which all of them count."""
+        return self._subject is None or self._subject.grants.read.covers(_ALL_OPERATIONS)
+
+    def _children(self, operation_id: str) -> list[OperationStatus]:
+        children = self._hub.operations.children(operation_id)
+        if self._matches is None:
+            return children
+        return [child for child in children if self.may_read(child.operation_id)]
+
+    def _reveal(self, view: _Summary) -> _Summary:
+        """Return a view with what its reader may see: a producer is shown to its own subject only."""
+        subject = self._subject
+        if subject is None:
+            return view
+        own = None if view.producer_id is None else subject.unqualify(view.producer_id)
+        if own != view.producer_id:
+            view = structs.replace(view, producer_id=own)
+        return view if subject.grants.details else conceal_details(view)
 
     def name(self, history: RunHistory) -> NameView:
         """Return the view of a name and its runs."""
@@ -111,7 +147,7 @@ class OperationViewBuilder:
         operation_id = status.operation_id
         if operation_id not in self._rolled_up:
             self._rolled_up[operation_id] = None  # an operation that a cycle returns to counts as nothing
-            children = self._hub.operations.children(operation_id)
+            children = self._children(operation_id)
             self.examined += len(children)
             self._rolled_up[operation_id] = roll_up_progress(
                 [(weight_of(child), self._progress(child, depth - 1)) for child in children]
@@ -133,14 +169,20 @@ def _usual(history: RunHistory) -> UsualView:
     )
 
 
-async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
+async def newest_lines(hub: Hub, status: OperationStatus, grants: Grants | None = None) -> list[LogLineView]:
     """Return the newest `MAX_LOG_LINES` log lines of an operation, oldest first; fewer if the search takes too long.
+
+    Args:
+        hub: The hub.
+        status: The operation.
+        grants: What may be read; None for everything.
 
     Raises:
         LogError: The log cannot be read.
     """
     operation_id, log = status.operation_id, hub.log
-    paths = PathSet.of((Path(channel, operation_id) for channel in _CHANNELS), with_global=False)
+    readable = [name for name in _CHANNELS if grants is None or grants.may_read(name, operation_id)]
+    paths = PathSet.of((Path(channel, operation_id) for channel in readable), with_global=False)
     # A hub that crashed may have lost the offset that the operation itself keeps.
     newest = max(status.log_offset, *(log.newest.offset(channel, _TYPE, operation_id) or 0 for channel in _CHANNELS))
     if not newest:

@@ -5,18 +5,22 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from tidings.access.subjects import Subject
 from tidings.exceptions import Draining, NotFound, OperationUnknown
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
+from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.near_names import find_near
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import headers_of, query_of, route_path
+from tidings.server.http.access import identity_of, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.long_poll import wait_for_wakeup, wake
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
@@ -57,7 +61,7 @@ class OperationRoutes:
         """Answer `GET /v1/operations`."""
         hub = self._host.running().hub
         query = read_filter(query_of(request.scope), hub.now_ns())
-        summaries, following = await _list(hub, query, self._turns)
+        summaries, following = await _list(hub, query, self._turns, subject_of(request.scope))
         after = b"" if following is None else b',"next":"%d"' % following
         return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
 
@@ -65,8 +69,9 @@ class OperationRoutes:
         """Answer `GET /v1/operation-names`."""
         hub = self._host.running().hub
         values = read_values(query_of(request.scope), ("name",))
-        histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
-        views = OperationViewBuilder(hub)
+        views = OperationViewBuilder(hub, subject_of(request.scope))
+        known = hub.operations.names if views.reads_all else await _readable_names(hub, views, self._turns)
+        histories = [history for name, history in known.items() if matches_name(values, name)]
         names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
         return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
@@ -88,13 +93,18 @@ class OperationRoutes:
         running = self._host.running()
         hub, operation_id = running.hub, target.operation_id
         wait_s = read_wait(query_of(request.scope))
-        if wait_s:
-            await running.long_polls.wait_ended(operation_id, wait_s, request.receive)
-        status = _find(hub, operation_id)
+        subject = subject_of(request.scope)
+        # Whether it exists changes nothing for those who may not read it: they do not wait, either.
+        if wait_s and OperationViewBuilder(hub, subject).may_read(operation_id):
+            subject = await running.long_polls.wait_ended(
+                operation_id, wait_s, request.receive, identity_of(request.scope)
+            )
+        views = OperationViewBuilder(hub, subject)
+        status = _find(hub, operation_id, views)
         async with self._turns:
-            lines = await newest_lines(hub, status)
+            lines = await newest_lines(hub, status, None if subject is None else subject.grants)
             await asyncio.sleep(0)
-        return to_response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
+        return to_response(Answer(200, _encode(views.detail(status, lines))))
 
     async def _cancel(self, request: Request, target: OperationPath) -> Response:
         read_values(query_of(request.scope), ())
@@ -106,8 +116,13 @@ class OperationRoutes:
             check_json_type(headers)
         cancel = read_cancel(target.operation_id, body)
         running = self._host.running()
-        _find(running.hub, target.operation_id)
-        outcome = await _outcome(running, cancel, request)
+        subject = subject_of(request.scope)
+        views = OperationViewBuilder(running.hub, subject)
+        _find(running.hub, target.operation_id, views)
+        if subject is not None:
+            subject.grants.check_cancel(target.operation_id)
+            cancel = structs.replace(cancel, cancelled_by=subject.name)
+        outcome = _without_unreadable(await _outcome(running, cancel, request), views)
         return to_response(Answer(200, encode_payload(outcome)))
 
 
@@ -117,20 +132,22 @@ def find_allowed_methods(scope: Scope) -> str | None:
     return None if target is None else target.allowed
 
 
-async def _list(hub: Hub, query: OperationQuery, turns: asyncio.Semaphore) -> tuple[list[bytes], int | None]:
+async def _list(
+    hub: Hub, query: OperationQuery, turns: asyncio.Semaphore, subject: Subject | None
+) -> tuple[list[bytes], int | None]:
     """Return the encoded summaries of one page, and the cursor of the next page if there may be one."""
     deadline = hub.clock.monotonic() + _BUDGET_S
-    views = OperationViewBuilder(hub)
+    views = OperationViewBuilder(hub, subject)
     summaries: list[bytes] = []
     size, number = 0, query.after
     exact = None if query.find is None else hub.operations.get(query.find)
-    if exact is not None:
+    if exact is not None and views.may_read(exact.operation_id):
         return ([_encode(views.summary(exact))] if query.matches(exact) and number is None else []), None
     while True:
         async with turns:
             for status in hub.operations.before(number, _MAX_PER_TURN):
                 number = status.number
-                if not query.matches(status):
+                if not (query.matches(status) and views.may_read(status.operation_id)):
                     continue
                 summary = _encode(views.summary(status))
                 summaries.append(summary)
@@ -143,6 +160,38 @@ async def _list(hub: Hub, query: OperationQuery, turns: asyncio.Semaphore) -> tu
         is_full = len(summaries) >= query.limit or size >= _MAX_BYTES
         if not more or is_full or hub.clock.monotonic() >= deadline:
             return summaries, number if more else None
+
+
+async def _readable_names(hub: Hub, views: OperationViewBuilder, turns: asyncio.Semaphore) -> dict[str, RunHistory]:
+    """Return the names of the operations that may be read, with figures of those only.
+
+    They are as old as the hub remembers operations, because the histories of names do not distinguish operations.
+    """
+    ended: list[OperationStatus] = []
+    number: int | None = None
+    while True:
+        async with turns:
+            page = hub.operations.before(number, _MAX_PER_TURN)
+            ended += [status for status in page if not status.live and views.may_read(status.operation_id)]
+            await asyncio.sleep(0)
+        if not page:
+            break
+        number = page[-1].number
+    histories: dict[str, RunHistory] = {}
+    for offset, status in enumerate(sorted(ended, key=lambda status: status.ended_ns or 0), 1):
+        if status.name:
+            history = histories.pop(status.name, None) or RunHistory(name=status.name)
+            history.add_end(status, offset)
+            histories[status.name] = history
+    return histories
+
+
+def _without_unreadable(outcome: CancelOutcome, views: OperationViewBuilder) -> CancelOutcome:
+    """Return an outcome without the descendants that its reader may not read."""
+    if not outcome.children:
+        return outcome
+    children = [_without_unreadable(child, views) for child in outcome.children if views.may_read(child.operation_id)]
+    return structs.replace(outcome, children=children or None)
 
 
 async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> AsyncIterator[_Item]:
@@ -178,16 +227,16 @@ async def _outcome(running: RunningHub, cancel: Cancel, request: Request) -> Can
     return outcomes[0]
 
 
-def _find(hub: Hub, operation_id: str) -> OperationStatus:
+def _find(hub: Hub, operation_id: str, views: OperationViewBuilder) -> OperationStatus:
     """Return an operation.
 
     Raises:
-        OperationUnknown: The operation does not exist; the hint names similar ids.
+        OperationUnknown: The operation does not exist for the reader; the hint names similar ids that do.
     """
     status = hub.operations.get(operation_id)
-    if status is not None:
+    if status is not None and views.may_read(operation_id):
         return status
-    near = _nearest(hub, operation_id)
+    near = _nearest(hub, operation_id, views)
     meant = f"Did you mean {' or '.join(repr(other) for other in near)}? " if near else ""
     raise OperationUnknown(
         f"no such operation: {operation_id[:80]!r}",
@@ -196,8 +245,9 @@ def _find(hub: Hub, operation_id: str) -> OperationStatus:
     )
 
 
-def _nearest(hub: Hub, operation_id: str) -> list[str]:
+def _nearest(hub: Hub, operation_id: str, views: OperationViewBuilder) -> list[str]:
     """Return up to three ids that begin with `operation_id`, or else are spelled similarly."""
-    newest = [status.operation_id for status in hub.operations.before(None, _MAX_COMPARED)]
+    compared = hub.operations.before(None, _MAX_COMPARED)
+    newest = [status.operation_id for status in compared if views.may_read(status.operation_id)]
     prefixed = [other for other in newest if other.startswith(operation_id)]
     return (prefixed or find_near(operation_id, newest, limit=3))[:3]

@@ -16,6 +16,7 @@ import structlog
 from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
+from tidings.access.subjects import Subject
 from tidings.exceptions import (
     Draining,
     InternalError,
@@ -27,7 +28,7 @@ from tidings.exceptions import (
 )
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
-from tidings.hub.staging import PublishResult
+from tidings.hub.staging import PublishCallback, PublishResult
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_envelope
@@ -35,6 +36,7 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import Headers, header, headers_of, query_of
+from tidings.server.http.access import subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, error_answer
@@ -165,7 +167,7 @@ class PublishEndpoint:
         try:
             if scope.get("query_string"):
                 read_values(query_of(scope), ())
-            answer = await self._answer(headers, receive)
+            answer = await self._answer(headers, receive, subject_of(scope))
         except TidingsError as error:
             log.info("post refused", code=error.code, error=str(error))
             answer = error_answer(error)
@@ -175,24 +177,26 @@ class PublishEndpoint:
         if answer is not None:
             await answer.send(send)
 
-    async def _answer(self, headers: Headers, receive: Receive) -> Answer | None:
+    async def _answer(self, headers: Headers, receive: Receive, subject: Subject | None) -> Answer | None:
         body = await self._bodies.read(receive)
         if body is None:
             return None
         options = read_post_options(headers)
         items = split_body(body, headers)
         hub = self._host.running().hub
-        if options.producer_id:
-            hub.leases.post(options.producer_id, options.lease_s)
+        post = _Post(hub, options, subject)
+        if post.producer_id:
+            hub.leases.post(post.producer_id, options.lease_s)
         if items is None:
-            return await _publish_one(hub, body, options)
-        return await _Batch(hub, options).publish(items)
+            return await _publish_one(hub, body, post)
+        return await _Batch(hub, post).publish(items)
 
 
-async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
+async def _publish_one(hub: Hub, body: bytes, post: "_Post") -> Answer:
     envelope = decode_envelope(body)
-    if options.key is not None:
-        event_id = check_event_id(options.key)
+    key = post.options.key
+    if key is not None:
+        event_id = check_event_id(key)
         if envelope.event_id is None:
             envelope = structs.replace(envelope, event_id=event_id)
     settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
@@ -201,16 +205,13 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
         if not settling.done():  # the server may have cancelled the request
             settling.set_result(result)
 
-    producer_id = options.producer_id
     if hub.room.full:
-        await _Post(hub).wait_for_room()
-    event = hub.publish(
-        envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id, body=body
-    )
+        await post.wait_for_room()
+    event = post.publish(envelope, settled, body)
     result = await settling
     if isinstance(result, TidingsError):
         raise result
-    cancelled = hub.cancellations.pending(_operations_of([event]), producer_id)
+    cancelled = hub.cancellations.pending(_operations_of([event]), post.producer_id)
     return Answer(200, _accepted(hub, result), deprecation_headers({envelope.type}) + cancel_headers(cancelled))
 
 
@@ -222,10 +223,16 @@ def _operations_of(events: list[Event]) -> list[str]:
 class _Post:
     """A publisher that waits for room in the stage, as a connection does, but for a bounded time."""
 
-    __slots__ = ("_hub", "_room", "staged", "staged_bytes")
+    __slots__ = ("_hub", "_room", "_scope", "_subject", "options", "producer_id", "staged", "staged_bytes")
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, options: PostOptions, subject: Subject | None) -> None:
         self._hub = hub
+        self._subject = subject
+        self.options = options
+        # A producer belongs to its subject: no other subject's post may renew its lease or end its operations.
+        own = options.producer_id
+        self.producer_id = own if subject is None or not own else subject.qualify(own)
+        self._scope = self.producer_id or ("" if subject is None else subject.scope)
         self._room: asyncio.Future[None] | None = None
         self.staged = 0
         """Number of its events that wait for the log."""
@@ -239,6 +246,18 @@ class _Post:
         """See `HeldPublisher.publish_held`."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    def publish(self, envelope: Envelope, settled: PublishCallback, body: bytes) -> Event:
+        """Publish an event of the post; see `Hub.publish`."""
+        return self._hub.publish(
+            envelope,
+            settled,
+            scope=self._scope,
+            trace_id=self.options.trace_id,
+            producer_id=self.producer_id,
+            body=body,
+            subject=self._subject,
+        )
 
     async def wait_for_room(self) -> None:
         """Wait until the next event may be published.
@@ -264,12 +283,12 @@ class _Batch:
 
     __slots__ = ("_events", "_hub", "_options", "_pending", "_post", "_results", "_settling")
 
-    def __init__(self, hub: Hub, options: PostOptions) -> None:
-        if options.key is not None:
-            check_batch_key(options.key)
+    def __init__(self, hub: Hub, post: _Post) -> None:
+        if post.options.key is not None:
+            check_batch_key(post.options.key)
         self._hub = hub
-        self._post = _Post(hub)
-        self._options = options
+        self._post = post
+        self._options = post.options
         self._events: list[Event] = []
         self._results: list[PublishResult | TidingsError | None] = []
         # One more while events are staged, so that events which settle immediately do not complete the batch.
@@ -290,15 +309,14 @@ class _Batch:
             await self._settling
         prefix = self._hub.log.epoch.encode()
         results = b",".join([self._encode_result(result, prefix) for result in self._results])
-        cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
+        cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._post.producer_id)
         return Answer(200, b'{"results":[%b]}' % results, deprecation_headers(legacy) + cancel_headers(cancelled))
 
     async def _stage(self, items: list[bytes]) -> set[str]:
         """Stage all valid items, as there is room; return the old names among their types."""
         legacy = set()
         post = self._post
-        publish, add = self._hub.publish, self._events.append
-        trace_id, producer_id = self._options.trace_id, self._options.producer_id
+        publish, add = post.publish, self._events.append
         for index, item in enumerate(items):
             self._pending += 1
             try:
@@ -307,9 +325,7 @@ class _Batch:
                     await post.wait_for_room()
                     self._check_earlier(index)
                 settled = partial(self._published, index, len(item))
-                add(
-                    publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id, body=item)
-                )
+                add(publish(envelope, settled, item))
                 self._count(1, len(item))
             except (Draining, LogError) as error:
                 if not index:

@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidings.access.grants import Grants
 from tidings.contract.contract import Contract
-from tidings.exceptions import InvalidKey, InvalidParameter, UnknownType
+from tidings.exceptions import Forbidden, InvalidKey, InvalidParameter, UnknownType
 from tidings.hub.connection_query import PATH_PARAMETERS, query_pairs, read_values
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.message_types import LEGACY_TYPES
@@ -33,35 +34,62 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     limit: int
 
 
-def read_paths(query: str, contract: Contract) -> PathSet:
-    """Return the paths that `?channel=` and `?channels=` name.
+def read_paths(query: str, contract: Contract, grants: Grants | None = None) -> PathSet:
+    """Return the paths that `?channel=` and `?channels=` name; `*`, and no parameter, is all that may be read.
+
+    Args:
+        query: The URL's query, without the `?`.
+        contract: The contract.
+        grants: What may be read; None for everything.
 
     Raises:
+        Forbidden: A path may not be read, in whole or in part.
         InvalidParameter: There are more than `MAX_VALUES` paths.
         InvalidPath: A path is not valid.
         UnknownChannel: A path names a channel that is not in the contract.
     """
+    return _check_read(_parse_paths(query, contract, grants), grants)
+
+
+def _parse_paths(query: str, contract: Contract, grants: Grants | None) -> PathSet:
     pairs = query_pairs(query)
     _check_count("channel", sum(value.count(",") + 1 for name, value in pairs if name in ("channel", "channels")))
-    return parse_query(pairs, contract.channels)
+    if grants is None:
+        return parse_query(pairs, contract.channels)
+    if not grants.read:
+        raise Forbidden("no grant to read anything")
+    return parse_query(pairs, contract.channels, grants.read.paths)
 
 
-def read_history_query(query: str, contract: Contract) -> HistoryQuery:
+def _check_read(paths: PathSet, grants: Grants | None) -> PathSet:
+    if grants is not None:
+        grants.check_read(paths)
+    return paths
+
+
+def read_history_query(query: str, contract: Contract, grants: Grants | None = None) -> HistoryQuery:
     """Read the query of `GET /v1/events`.
 
+    Args:
+        query: The URL's query, without the `?`.
+        contract: The contract.
+        grants: What may be read; None for everything.
+
     Raises:
+        Forbidden: A path may not be read; with `key`, only its keys need grants.
         ContractError: A parameter is not valid; see `read_paths` and below.
         InvalidParameter: `key` or `limit` is not valid, or `since` is `snapshot`.
         UnknownType: `type` is not in the contract.
         InvalidPosition: `since` is not a valid position.
         InvalidTraceID: `trace_id` is not a valid trace id.
     """
-    paths = read_paths(query, contract)
+    paths = _parse_paths(query, contract, grants)
     values = read_values(query, HISTORY_PARAMETERS)
     for name in ("key", "type"):
         _check_count(name, len(values.get(name, ())))
     if "key" in values:
         paths = _keyed(paths, values["key"])
+    _check_read(paths, grants)
     since = parse_since(values["since"][-1]) if "since" in values else FIRST
     if since == SNAPSHOT:
         raise InvalidParameter(

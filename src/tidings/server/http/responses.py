@@ -3,12 +3,13 @@
 import math
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from tidings.exceptions import LogBusy, MethodNotAllowed, TidingsError
+from tidings.exceptions import Forbidden, MethodNotAllowed, TidingsError, Unauthenticated
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
 
@@ -16,6 +17,11 @@ JSON: Final = "application/json"
 NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 """Keeps browsers from taking JSON for a script (Fetch Standard §3.5)."""
 _JSON_FIELD: Final = (b"content-type", JSON.encode())
+_ASK: Final = b'Bearer realm="tidings"'
+_ASK_AGAIN: Final = b'Bearer realm="tidings", error="invalid_token"'
+"""Challenges of RFC 6750 §3: browsers show no dialog for this scheme."""
+_MAX_ALLOWED: Final = 100
+"""Grants that the answer to a missing one lists."""
 _RETRY_AFTER_S: Final = 1
 """Retry-After for errors without one: a restart or a busy log takes about a second."""
 
@@ -36,12 +42,26 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """Return the answer for `error`, with Retry-After if the error is temporary."""
+    """Return the answer for `error`: with Retry-After if it is temporary, and with WWW-Authenticate for a 401.
+
+    Besides ErrorData, the body has `retry_after_ms` where the error has it, and `allowed` for a missing grant.
+    """
     status = row_of(error).http
-    if status in (503, 507):
-        wait_s = math.ceil(error.retry_after_ms / 1000) if isinstance(error, LogBusy) else _RETRY_AFTER_S
+    retry_after_ms: int | None = getattr(error, "retry_after_ms", None)
+    if retry_after_ms is not None or status in (503, 507):
+        wait_s = _RETRY_AFTER_S if retry_after_ms is None else math.ceil(retry_after_ms / 1000)
         headers = (*headers, (b"retry-after", b"%d" % wait_s))
-    return Answer(status, encode_payload(error_data(error)), headers)
+    if status == 401:
+        headers = (*headers, (b"www-authenticate", _ASK if isinstance(error, Unauthenticated) else _ASK_AGAIN))
+    body = encode_payload(error_data(error))
+    more: dict[str, object] = {}
+    if retry_after_ms is not None:
+        more["retry_after_ms"] = retry_after_ms
+    if isinstance(error, Forbidden):
+        more["allowed"] = error.allowed[:_MAX_ALLOWED]
+    if more:
+        body = body[:-1] + b"," + msgspec.json.encode(more)[1:]
+    return Answer(status, body, headers)
 
 
 def method_refusal(path: str, allowed: str) -> Answer:

@@ -14,8 +14,13 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
+from tidings.access.control import AccessControl
+from tidings.access.grants import Grants
+from tidings.access.subjects import Subject
 from tidings.exceptions import (
+    AccessError,
     Draining,
+    Forbidden,
     InvalidParameter,
     InvalidPosition,
     LicenseExpired,
@@ -30,16 +35,19 @@ from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revise_form
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
 from tidings.protocol.messages import Gap, Live, Subscribed, encode_hub_message
-from tidings.protocol.payloads import ConnectionClosed, Payload
+from tidings.protocol.payloads import AuthFailed, AuthRequired, AuthSuccess, ConnectionClosed, Payload
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, query_of, request_address
+from tidings.server.http.access import Identity, grants_of, identify, identity_of
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.wire_formats import EVENT_STREAM
 
+_FORBIDDEN: Final = 4003
+"""Close code of a stream of which no path may be read any more."""
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 2_000
 """The delay before a client reconnects is random, because a hub that restarts loses all clients together."""
@@ -68,6 +76,7 @@ class StreamEndpoint:
         """Serve one stream, from its request to its end."""
         try:
             running = self._host.running()
+            scope = await identify(running.hub, scope, allow_ticket=True)
             options = _read_stream_options(scope, running.hub)
             running.connections.check_limit()
             if running.hub.license is not None:
@@ -85,7 +94,7 @@ class StreamEndpoint:
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        await _serve(running, options, request_address(scope).client, receive, send)
+        await _serve(running, options, scope, receive, send)
 
 
 async def _refuse_in_band(error: TidingsError, send: Send) -> None:
@@ -101,10 +110,17 @@ async def _refuse_in_band(error: TidingsError, send: Send) -> None:
     now, trace_id = from_nanoseconds(time.time_ns()), secrets.token_hex(16)
     blocks = [
         EVENT_STREAM.message(encode_hub_message(data, timestamp=now, trace_id=trace_id))
-        for data in (error_data(error), closed)
+        for data in (_explain(error), closed)
     ]
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": _retry_field(retry_ms) + b"".join(blocks)})
+
+
+def _explain(error: TidingsError) -> Payload:
+    """Return the message for an error: `auth:failed` if the client was not identified, else `connection:error`."""
+    data = error_data(error)
+    identified = not isinstance(error, AccessError) or isinstance(error, Forbidden)
+    return data if identified else AuthFailed(**structs.asdict(data))
 
 
 def _retry_ms(error: TidingsError | None = None) -> int:
@@ -125,10 +141,12 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
 
     Raises:
         ContractError: A parameter, or Last-Event-ID, is not valid.
+        Forbidden: A path may not be read.
     """
-    query = query_of(scope)
-    read_paths(query, hub.contract)  # checks their number
+    query, grants = query_of(scope), grants_of(scope)
+    paths = read_paths(query, hub.contract, grants)
     options = parse_connection_query(query, hub.contract.channels, default_since=SNAPSHOT)
+    options = structs.replace(options, paths=paths)
     if not options.paths:
         raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
     last = header(headers_of(scope), b"last-event-id")
@@ -141,9 +159,16 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     return structs.replace(options, since=since)
 
 
-async def _serve(running: RunningHub, options: ConnectionOptions, client: str, receive: Receive, send: Send) -> None:
+async def _serve(running: RunningHub, options: ConnectionOptions, scope: Scope, receive: Receive, send: Send) -> None:
     outlet = BufferedOutlet()
-    stream = EventStream(running.hub, outlet, options, connection_id=running.hub.mint()[:16], client=client)
+    stream = EventStream(
+        running.hub,
+        outlet,
+        options,
+        connection_id=running.hub.mint()[:16],
+        client=request_address(scope).client,
+        identity=identity_of(scope),
+    )
     outlet.attach(stream)
 
     async def send_part(body: bytes) -> None:
@@ -180,15 +205,23 @@ class EventStream:
         options: Options of the request.
         connection_id: Id of the connection in logs.
         client: IP address of the client; "" where there is none.
+        identity: Who reads it; None where the hub identifies no one.
     """
 
     producer_id = ""
     """A stream publishes nothing."""
 
-    __slots__ = ("_first", "_hub", "_options", "_outlet", "client", "connection_id", "subscriber")
+    __slots__ = ("_first", "_hub", "_options", "_outlet", "_right", "client", "connection_id", "subscriber")
 
     def __init__(
-        self, hub: Hub, outlet: BufferedOutlet, options: ConnectionOptions, *, connection_id: str, client: str = ""
+        self,
+        hub: Hub,
+        outlet: BufferedOutlet,
+        options: ConnectionOptions,
+        *,
+        connection_id: str,
+        client: str = "",
+        identity: Identity | None = None,
     ) -> None:
         self._hub = hub
         self._outlet = outlet
@@ -198,6 +231,12 @@ class EventStream:
         self.client = client
         form = revise_form(EVENT_STREAM, options.revision)
         self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._report_gap)
+        self._right = None if identity is None or hub.access is None else _StreamSession(self, hub.access, identity)
+
+    @property
+    def subject(self) -> Subject | None:
+        """The reader; None where the hub identifies no one."""
+        return None if self._right is None else self._right.subject
 
     def open(self) -> None:
         """Start: send `channel:subscribed`, with the delay before a reconnect, then events."""
@@ -211,6 +250,8 @@ class EventStream:
         notice = None if license is None else license.notice()
         if notice is not None:
             self._outlet.write(self.subscriber.form.message(notice))
+        if self._right is not None:
+            self._right.enter()
         delivery = self._hub.delivery
         delivery.open(self.subscriber)
         delivery.subscribe(
@@ -223,6 +264,8 @@ class EventStream:
 
     def closed(self) -> None:
         """Remove the client, which is gone."""
+        if self._right is not None:
+            self._right.leave()
         self._hub.delivery.close(self.subscriber)
         log.info("stream closed", connection_id=self.connection_id)
 
@@ -234,8 +277,9 @@ class EventStream:
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
         closed = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
-        # An EventSource reads no `retry_after_ms`: it waits as long as the last `retry` field asks for.
-        self._push(closed, b"" if retry_after_ms is None else _retry_field(retry_after_ms))
+        # An EventSource reads neither member: it waits as long as the last `retry` field asks for.
+        wait_ms = retry_after_ms if reconnect else _FINAL_RETRY_MS
+        self.push(closed, b"" if wait_ms is None else _retry_field(wait_ms))
         self._outlet.close(code, reason)
 
     def drain(self, retry_after_ms: int) -> None:
@@ -254,6 +298,13 @@ class EventStream:
             offset = self._hub.delivery.reached(subscriber)
             self._outlet.write(self._id(offset) + position_frame(subscriber.form, offset))
 
+    def change_grants(self, grants: Grants) -> list[str]:
+        """Stop reading what `grants` do not cover, and return those paths."""
+        lost = grants.uncovered(self.subscriber.paths)
+        if lost:
+            self._hub.delivery.unsubscribe(self.subscriber, lost)
+        return lost.names()
+
     def pause_writing(self) -> None:
         """Record that bytes are unsent."""
         self._hub.delivery.pause(self.subscriber)
@@ -268,17 +319,18 @@ class EventStream:
         # An id only if nothing older follows: a client that disconnects inside a snapshot has not read up to that
         # place.
         head = self._id(offset) if outcome in _COMPLETE else b""
-        self._push(Subscribed(channels=names, position=position, outcome=outcome), head)
+        self.push(Subscribed(channels=names, position=position, outcome=outcome), head)
 
     def _report_live(self, offset: int) -> None:
         live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
-        self._push(live, self._id(offset))
+        self.push(live, self._id(offset))
 
     def _report_gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
-        self._push(Gap(after=str(after), until=str(until), reason=reason))
+        self.push(Gap(after=str(after), until=str(until), reason=reason))
 
-    def _push(self, data: Payload, head: bytes = b"") -> None:
+    def push(self, data: Payload, head: bytes = b"") -> None:
+        """Send a message to this client only."""
         hub = self._hub
         body = encode_hub_message(data, timestamp=hub.timestamp(), trace_id=hub.mint())
         first, self._first = self._first, b""
@@ -286,3 +338,58 @@ class EventStream:
 
     def _id(self, offset: int) -> bytes:
         return b"id: %b\n" % str(self._hub.log.position(offset)).encode()
+
+
+class _StreamSession:
+    """The right to read one stream; see `tidings.access.control.Session`."""
+
+    __slots__ = ("_control", "_stream", "_subject", "credential", "request")
+
+    def __init__(self, stream: EventStream, control: AccessControl, identity: Identity) -> None:
+        self._stream = stream
+        self._control = control
+        self._subject = identity.subject
+        self.credential = identity.credential
+        self.request = identity.request
+
+    @property
+    def subject(self) -> Subject:
+        """See `Session.subject`."""
+        return self._subject
+
+    def enter(self) -> None:
+        """Begin."""
+        self._control.enter(self)
+
+    def leave(self) -> None:
+        """End, because the client is gone."""
+        self._control.leave(self)
+
+    def reauthorized(self, subject: Subject) -> None:
+        """See `Session.reauthorized`: the stream goes on with the paths that may still be read."""
+        self._subject = subject
+        self._control.enter(self)
+        removed = self._stream.change_grants(subject.grants)
+        expires_ns = subject.expires_ns
+        self._stream.push(
+            AuthSuccess(
+                subject=subject.name,
+                grants=subject.grants.names(),
+                expires_at=None if expires_ns is None else from_nanoseconds(expires_ns),
+                removed=removed or None,
+            )
+        )
+        if not self._stream.subscriber.paths:
+            self.ended(Forbidden("no grant to read any of the paths is left"))
+
+    def expiring(self, deadline_s: float) -> None:
+        """See `Session.expiring`: a page opens another stream, with another ticket and its last position."""
+        self._stream.push(
+            AuthRequired(methods=self._control.methods, reason="expiring", deadline_s=round(deadline_s, 3))
+        )
+
+    def ended(self, error: AccessError) -> None:
+        """See `Session.ended`."""
+        self._control.leave(self)
+        self._stream.push(AuthFailed(**structs.asdict(error_data(error))))
+        self._stream.close(row_of(error).close or _FORBIDDEN, error.message)

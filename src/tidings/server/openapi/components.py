@@ -19,7 +19,9 @@ from tidings.operations.views import NamesPage, OperationDetail, OperationPage
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome, Gap
 from tidings.protocol.payloads import ContractIdentity, ErrorData
+from tidings.server.http.admin import RevocationPage, RevocationRequest, SessionPage
 from tidings.server.http.body import MAX_BATCH_EVENTS
+from tidings.server.http.tickets import TicketView
 from tidings.server.openapi.schemas import (
     ABOUT_KEY,
     EVENT_ID,
@@ -44,6 +46,10 @@ _HUB_STRUCTS: Final = (
     ErrorData,
     Gap,
     ContractIdentity,
+    RevocationPage,
+    RevocationRequest,
+    SessionPage,
+    TicketView,
 )
 _OF_EVENTS: Final = ("Publication", "Batch", "Event", "UndeclaredEvent", "PublishRequest", "PublishResult")
 _OWN = "#/payloads/"

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from tidings.access.credentials import TICKET_PARAMETER
 from tidings.contract.contract import Contract
 from tidings.contract.export.examples import build_example
 from tidings.contract.export.model import build_model
@@ -13,10 +14,12 @@ from tidings.protocol.revisions import REVISIONS
 from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 from tidings.server.http.query import MAX_VALUES
 from tidings.server.http.responses import Answer
+from tidings.server.openapi.admin import admin_paths
 from tidings.server.openapi.components import build_components
 from tidings.server.openapi.operations import contract_paths, operation_paths
 from tidings.server.openapi.schemas import (
     EVENT_ID,
+    GUARDED_STATUSES,
     POSITION,
     PRINTABLE,
     TIME,
@@ -24,6 +27,7 @@ from tidings.server.openapi.schemas import (
     errors,
     key_schema,
     limit_parameter,
+    open_responses,
     parameter,
     ref,
     request_header,
@@ -34,6 +38,7 @@ from tidings.server.openapi.schemas import (
 from tidings.version import __version__
 
 _TAGS: Final = {
+    "access": "Tickets, sessions and revocations.",
     "contract": "The contract in several formats.",
     "events": "Publish events, and read the log.",
     "hub": "The hub itself.",
@@ -41,8 +46,13 @@ _TAGS: Final = {
 }
 
 
-def openapi_document(contract: Contract) -> Answer:
-    """Return the OpenAPI document of a hub with this contract."""
+def openapi_document(contract: Contract, *, identifies: bool = False) -> Answer:
+    """Return the OpenAPI document of a hub.
+
+    Args:
+        contract: The contract.
+        identifies: Whether the hub identifies its clients: otherwise the credential that it describes is not needed.
+    """
     document = {
         "openapi": "3.1.0",
         "info": {
@@ -54,10 +64,35 @@ def openapi_document(contract: Contract) -> Answer:
         },
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
-        "paths": _paths(contract),
-        "components": {"schemas": build_components(contract)},
+        "paths": _with_security(_paths(contract)) if identifies else _paths(contract),
+        "components": {"schemas": build_components(contract), "securitySchemes": _SECURITY_SCHEMES},
     }
     return Answer(200, msgspec.json.encode(document))
+
+
+_SECURITY_SCHEMES: Final[Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token (JWT) or an API key."},
+    "ticket": {
+        "type": "apiKey",
+        "in": "query",
+        "name": TICKET_PARAMETER,
+        "description": "A single-use ticket of `POST /v1/tickets`, for clients that cannot send headers.",
+    },
+}
+"""Declared by every hub, so that a client that is generated from one works with all."""
+_WITH_TICKET: Final = ("stream",)
+"""Operations that a ticket opens, by their ids."""
+
+
+def _with_security(paths: Schema) -> Schema:
+    """Add which credentials each operation asks for; those that have an answer for a missing one do."""
+    for item in paths.values():
+        for operation in item.values():
+            options: list[Schema] = [{"bearer": []}] if "401" in operation["responses"] else []
+            if operation["operationId"] in _WITH_TICKET:
+                options.append({"ticket": []})
+            operation["security"] = options
+    return paths
 
 
 _ACCEPTED: Final = {"position": "0badc0de:520"}
@@ -97,10 +132,11 @@ def _paths(contract: Contract) -> Schema:
                             "application/openmetrics-text": {"schema": {"type": "string"}},
                         },
                     },
-                    **errors(403, 503),
+                    **errors(*GUARDED_STATUSES, 503),
                 },
             }
         },
+        **admin_paths(),
         "/openapi.json": {"get": _plain("readOpenAPI", "Read this description", {"type": "object"})},
         "/": {"get": _plain("readIndex", "Read the hub's version and routes", ref("Index"))},
     }
@@ -172,7 +208,7 @@ def _post_events(contract: Contract) -> Schema:
                     }
                 },
             },
-            **errors(400, 403, 408, 409, 413, 415, 422, 501, 503, 507),
+            **errors(400, *GUARDED_STATUSES, 408, 409, 413, 415, 422, 501, 503, 507),
         },
     }
 
@@ -228,13 +264,13 @@ def _get_stream(channels: list[Schema]) -> Schema:
         ],
         "responses": {
             "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **errors(400, 403, 422, 503),
+            **errors(400, *GUARDED_STATUSES, 422, 503),
         },
     }
 
 
 def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
-    answers = responses("Success.", schema, *errors)
+    answers = open_responses("Success.", schema, *errors)
     return {"operationId": operation, "tags": ["hub"], "summary": summary, "responses": answers}
 
 

@@ -48,8 +48,10 @@ def ref(name: str) -> Schema:
 
 
 _ABOUT: Final = {
-    403: "The origin of the web page, or the host name, is not allowed, or only the hub writes such an event.",
+    401: "The hub asks for a credential, or does not accept it.",
+    403: "A grant is missing, the origin of the web page or the host name is not allowed, or only the hub writes this.",
     414: "The URL is too long.",
+    429: "Too many requests at a time, or too many invalid credentials.",
     431: "The headers are too large, or too many.",
     503: "Temporarily unavailable.",
     507: "The log is full.",
@@ -57,10 +59,17 @@ _ABOUT: Final = {
 
 
 _HEAD_STATUSES: Final = (414, 431)
+GUARDED_STATUSES: Final = (401, 403, 429)
+"""Answers of routes that ask for a credential, where the hub identifies its clients."""
 
 
 def responses(description: str, schema: Schema, *statuses: int) -> Schema:
-    """Return the answers of a route: 200 with JSON that fits `schema`, and errors."""
+    """Return the answers of a route that asks for a credential: 200 with JSON that fits `schema`, and errors."""
+    return {**open_responses(description, schema), **errors(*GUARDED_STATUSES, *statuses)}
+
+
+def open_responses(description: str, schema: Schema, *statuses: int) -> Schema:
+    """Return the answers of a route that answers everyone."""
     answer = {"description": description, "content": {"application/json": {"schema": schema}}}
     return {"200": answer, **errors(403, *statuses)}
 
@@ -76,10 +85,12 @@ def errors(*statuses: int) -> Schema:
             "description": about,
             "content": {"application/json": {"schema": ref("ErrorData"), "example": example}},
         }
-        if status in (503, 507):
+        if status in (429, 503, 507):
             answer["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "format": "int32"}}
             }
+        if status == 401:
+            answer["headers"] = {"WWW-Authenticate": response_header("The scheme: `Bearer` (RFC 6750).")}
         found[str(status)] = answer
     return found
 

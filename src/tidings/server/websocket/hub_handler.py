@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import structlog
 from websockets.datastructures import Headers
 
-from tidings.access.credentials import find_credential
+from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.request_check import RequestCheck
 from tidings.access.subjects import AccessRequest, Credential
 from tidings.exceptions import AccessError, Draining, NotFound, OriginRefused, TidingsError, TooManyConnections
@@ -64,7 +64,13 @@ class HubWebSocketApp:
             fields = {name.lower(): value for name, value in headers.raw_items()}
             request = AccessRequest(headers=fields, address=address.client, path=handshake.path)
         connection = self.connection(
-            socket, form, handshake.query, versioned=versioned, client=address.client, request=request
+            socket,
+            form,
+            handshake.query,
+            versioned=versioned,
+            client=address.client,
+            request=request,
+            host=address.host,
         )
         return _NativeHandler(connection, self, socket)
 
@@ -116,6 +122,7 @@ class HubWebSocketApp:
         versioned: bool,
         client: str,
         request: AccessRequest | None = None,
+        host: str | None = None,
     ) -> HubConnection:
         """Make the connection of a handshake that was accepted.
 
@@ -126,11 +133,15 @@ class HubWebSocketApp:
             versioned: Whether the subprotocol is `tidings.v1`.
             client: IP address of the client.
             request: The handshake, where the hub identifies its clients.
+            host: Host and port in the client's URL.
         """
         credential: Credential | AccessError | None = None
-        if request is not None:
+        access = self._hub.access
+        if request is not None and access is not None:
             try:
-                credential = find_credential(request.headers, query)
+                credential = find_credential(request.headers, query, cookie=access.cookie)
+                if credential is not None and credential.source == "cookie":
+                    check_cookie_origin(request.headers, host)
             except AccessError as error:
                 credential = error  # answered after the upgrade: a browser sees nothing of a refused one
         return HubConnection(

@@ -1,0 +1,182 @@
+"""The sender of a request over HTTP, and their rights (docs/access.md).
+
+The subject of a request is found once, before its route runs, and kept in the scope; `None` stands for a hub that
+identifies no one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from msgspec import Struct
+from starlette.types import Scope
+
+from tidings.access.control import AccessControl
+from tidings.access.credentials import check_cookie_origin, find_credential
+from tidings.access.grants import Grants
+from tidings.access.subjects import AccessRequest, Credential, Subject
+from tidings.exceptions import AccessError, TidingsError
+from tidings.hub.hub import Hub
+from tidings.server.asgi.scope import access_request, query_of, request_address
+
+_IDENTITY: Final = "tidings.identity"
+"""Key of the `Identity` in a scope that `identify` returned."""
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
+
+
+class Identity(Struct, frozen=True):
+    """The sender of a request."""
+
+    subject: Subject
+    credential: Credential
+    request: AccessRequest
+
+
+async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
+    """Return the scope of a request with the identity of its sender.
+
+    Args:
+        hub: The hub.
+        scope: The request.
+        allow_ticket: Whether the query may have a ticket.
+
+    Raises:
+        Unauthenticated: It has no credential, and the hub asks for one.
+        AccessError: The credential does not count, or is where it may not be.
+        Forbidden: A page of another origin uses a cookie to change something.
+    """
+    control = hub.access
+    if control is None:
+        return scope
+    request = access_request(scope)
+    try:
+        credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
+        if credential is not None and credential.source == "cookie" and scope["method"] not in _SAFE_METHODS:
+            check_cookie_origin(request.headers, request_address(scope).host)
+        if credential is not None and credential.source == "ticket":
+            credential = control.redeem(credential, request) if allow_ticket else None
+        subject = await _authenticate(control, credential, request)
+    except AccessError as error:
+        hub.audit.record(
+            "request", "refused", address=request.address, code=error.code, method=scope["method"], path=request.path
+        )
+        raise
+    assert credential is not None
+    return {**scope, _IDENTITY: Identity(subject, credential, request)}
+
+
+def identity_of(scope: Scope) -> Identity | None:
+    """Return who sends a request; None where the hub identifies no one."""
+    identity: Identity | None = scope.get(_IDENTITY)
+    return identity
+
+
+def subject_of(scope: Scope) -> Subject | None:
+    """Return the subject that sends a request; None where the hub identifies no one."""
+    identity = identity_of(scope)
+    return None if identity is None else identity.subject
+
+
+def grants_of(scope: Scope) -> Grants | None:
+    """Return the grants of a request; None where the hub identifies no one, and everyone may do everything."""
+    identity = identity_of(scope)
+    return None if identity is None else identity.subject.grants
+
+
+async def _authenticate(control: AccessControl, credential: Credential | None, request: AccessRequest) -> Subject:
+    verifying: asyncio.Future[Subject | AccessError] = asyncio.get_running_loop().create_future()
+
+    def verified(result: Subject | AccessError) -> None:
+        if not verifying.done():  # the server may have cancelled the request
+            verifying.set_result(result)
+
+    control.authenticate(credential, request, verified)
+    result = await verifying
+    if isinstance(result, AccessError):
+        raise result
+    return result
+
+
+class RequestSession:
+    """A request that goes on for a while, as a session: one that waits, or whose answer has many parts.
+
+    Args:
+        control: The hub's access control.
+        identity: Who sends it.
+        wake: Called when the right to go on is lost.
+    """
+
+    def __init__(self, control: AccessControl, identity: Identity, wake: Callable[[], None]) -> None:
+        self._control = control
+        self._subject = identity.subject
+        self._wake = wake
+        self._error: TidingsError | None = None
+        self.credential = identity.credential
+        self.request = identity.request
+
+    @property
+    def subject(self) -> Subject:
+        """See `Session.subject`: with the grants that it has now."""
+        return self._subject
+
+    def reauthorized(self, subject: Subject) -> None:
+        """See `Session.reauthorized`."""
+        self._subject = subject
+        self._control.enter(self)
+
+    def expiring(self, deadline_s: float) -> None:
+        """See `Session.expiring`: the answer comes, or the session ends."""
+
+    def ended(self, error: AccessError) -> None:
+        """See `Session.ended`."""
+        self._error = error
+        self._wake()
+
+    def check(self) -> None:
+        """Check that the request may go on.
+
+        Raises:
+            AccessError: The credential has expired or was revoked.
+        """
+        if self._error is not None:
+            raise self._error
+
+
+def _nothing() -> None:
+    return
+
+
+@contextmanager
+def watched(
+    hub: Hub, identity: Identity | None, wake: Callable[[], None] = _nothing
+) -> Iterator[RequestSession | None]:
+    """Watch over the right of a request during a `with` block; provides None where the hub identifies no one.
+
+    Args:
+        hub: The hub.
+        identity: Who sends the request.
+        wake: Called when the right is lost.
+    """
+    control = hub.access
+    if control is None or identity is None:
+        yield None
+        return
+    session = RequestSession(control, identity, wake)
+    control.enter(session)
+    try:
+        yield session
+    finally:
+        control.leave(session)
+
+
+def require_admin(scope: Scope) -> None:
+    """Check that the sender of a request may administer the hub, where the hub identifies its clients.
+
+    Raises:
+        Forbidden: They may not.
+    """
+    grants = grants_of(scope)
+    if grants is not None:
+        grants.check_admin()

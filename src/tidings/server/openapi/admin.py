@@ -1,0 +1,86 @@
+"""OpenAPI 3.1 descriptions of the routes about access: tickets, revocations and sessions."""
+
+from typing import Final
+
+from tidings.server.http.admin import REVOCATIONS, SESSIONS
+from tidings.server.http.tickets import TICKETS
+from tidings.server.openapi.schemas import (
+    Schema,
+    errors,
+    limit_parameter,
+    parameter,
+    ref,
+    responses,
+    text_schema,
+)
+
+_AFTER: Final = "The `next` of the previous answer."
+
+
+def admin_paths() -> Schema:
+    """Return the paths about access."""
+    return {
+        TICKETS: {"post": _issue_ticket()},
+        REVOCATIONS: {"get": _list_revocations(), "post": _revoke()},
+        SESSIONS: {"get": _list_sessions()},
+    }
+
+
+def _issue_ticket() -> Schema:
+    return {
+        "operationId": "issueTicket",
+        "tags": ["access"],
+        "summary": "Get a single-use ticket for a stream or a WebSocket",
+        "responses": responses("The ticket.", ref("TicketView"), 400, 408, 413, 415, 503),
+    }
+
+
+def _list_revocations() -> Schema:
+    kind: Schema = {"type": "string", "enum": ["credential", "subject"]}
+    return {
+        "operationId": "listRevocations",
+        "tags": ["access"],
+        "summary": "List the credentials that no longer count",
+        "parameters": [
+            parameter("kind", kind, "Only revocations of credentials, or of subjects."),
+            parameter("name", {"type": "string"}, "Only the revocation of this credential id, or this subject."),
+            limit_parameter(),
+            parameter("after", {"type": "string"}, _AFTER),
+        ],
+        "responses": responses("One page.", ref("RevocationPage"), 400, 404, 503),
+    }
+
+
+def _revoke() -> Schema:
+    return {
+        "operationId": "revoke",
+        "tags": ["access"],
+        "summary": "Revoke a credential, or all that a subject has",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": ref("RevocationRequest"),
+                    "examples": {"credential": {"value": {"credential_id": "k3v7ab2q"}}},
+                }
+            },
+        },
+        "responses": {
+            **responses("It counts from now on.", ref("RevocationView"), 400, 404, 408),
+            **errors(413, 415, 422, 503),
+        },
+    }
+
+
+def _list_sessions() -> Schema:
+    return {
+        "operationId": "listSessions",
+        "tags": ["access"],
+        "summary": "List open connections, streams and waiting requests, with their subjects",
+        "parameters": [
+            parameter("subject", text_schema(0, 255), "Only those of this subject."),
+            limit_parameter(),
+            parameter("after", {"type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$"}, _AFTER),
+        ],
+        "responses": responses("One page.", ref("SessionPage"), 400, 404, 503),
+    }
