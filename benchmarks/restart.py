@@ -48,15 +48,18 @@ async def _watch(client: tidings.Client, dataset: int) -> list[int]:
     return versions
 
 
-async def _watch_all(url: str, numbers: Sequence[int]) -> dict[int, list[int]]:
+async def _watch_all(url: str, numbers: Sequence[int], interval_s: float) -> dict[int, list[int]]:
     async with tidings.connect(url, wait_for_hub=True) as client:
-        watches = [asyncio.create_task(_watch(client, number // GROUP)) for number in numbers]
+        watches = []
+        for number in numbers:
+            watches.append(asyncio.create_task(_watch(client, number // GROUP)))
+            await asyncio.sleep(interval_s)  # a process that opens thousands together serves none of them
         return dict(zip(numbers, await asyncio.gather(*watches), strict=True))
 
 
-def run_watchers(url: str, numbers: Sequence[int], results: Connection) -> None:
+def run_watchers(url: str, numbers: Sequence[int], interval_s: float, results: Connection) -> None:
     """Follow datasets in this process, and send what each watcher has read."""
-    results.send(asyncio.run(_watch_all(url, numbers)))
+    results.send(asyncio.run(_watch_all(url, numbers, interval_s)))
 
 
 class Publisher:
@@ -165,12 +168,14 @@ async def measure(clients: int, rate: int, processes: int, events_per_s: float, 
     try:
         for index in range(processes):
             receiving, sending = context.Pipe(duplex=False)
-            arguments = (f"ws://127.0.0.1:{port}/ws", range(index, clients, processes), sending)
+            numbers = range(index, clients, processes)
+            arguments = (f"ws://127.0.0.1:{port}/ws", numbers, 1.5 * processes / rate, sending)
             worker = context.Process(target=run_watchers, args=arguments)
             worker.start()
             workers.append((worker, receiving))
         async with tidings.connect(f"ws://127.0.0.1:{port}/ws", wait_for_hub=True) as client:
             await hub.wait_connections(clients + 1)
+            print(f"connected                      {clients:,} clients in {processes} processes", flush=True)
             publisher = Publisher(client, -(-clients // GROUP), events_per_s)
             publishing = asyncio.create_task(publisher.run())
             await asyncio.sleep(STEADY_S)
@@ -217,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
 
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    print(describe_machine(network="loopback", pinning="none"), flush=True)
+    print(describe_machine(network="loopback", pinning="none", program="benchmarks.restart"), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         fine = asyncio.run(measure(chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder)))
     return 0 if fine else 1

@@ -240,7 +240,7 @@ def _secured(send: Send, *, hsts: bool) -> Send:
 
 
 def _requires_tls(scope: Scope, host: str | None) -> bool:
-    """Return whether browsers may be told to use TLS only for the hub's host: it is the hub's own TLS.
+    """Return whether browsers are to use nothing but TLS for the host: the hub speaks TLS itself.
 
     The promise binds every port of the host. So it is given for full names only, and not for those at which people run
     other programs, such as `localhost`; a proxy with TLS gives it for itself.
