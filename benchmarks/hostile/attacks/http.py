@@ -8,6 +8,7 @@ from benchmarks.hostile.peer import connect
 from benchmarks.hostile.registry import Target, attack
 
 _REQUEST = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_POST = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 def _send_to_all(target: Target, connections: list[socket.socket], data: bytes) -> None:
@@ -52,8 +53,7 @@ def send_endless_header(target: Target) -> None:
 @attack("stalled-bodies", "150 posts of 4 MiB whose last byte is missing")
 def stall_bodies(target: Target) -> None:
     opened = _connections(target, 150)
-    head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n"
-    _send_to_all(target, opened, head + b" " * 4_194_303)
+    _send_to_all(target, opened, _POST % 4_194_304 + b" " * 4_194_303)
     target.hold()
 
 
@@ -70,9 +70,7 @@ def ask_for_unknown_operations(target: Target) -> None:
     for number in range(1_000):
         operation = b"%032x" % (number * 0x9E3779B97F4A7C15 % 2**128)
         event = b'{"type":"operation:start","data":{"operation_id":"%b"}}' % operation
-        made.sendall(
-            b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(event), event)
-        )
+        made.sendall(_POST % len(event) + event)
         made.recv(65_536)
     while not target.over():
         made.sendall(_REQUEST % b"/v1/operations/0123456789abcdef0123456789abcdef")
@@ -90,7 +88,5 @@ def wait_for_one_operation(target: Target) -> None:
         if target.over():
             break
         event = b'{"type":"operation:progress","data":{"operation_id":"busy","progress":%d}}' % (number % 100)
-        made.sendall(
-            b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(event), event)
-        )
+        made.sendall(_POST % len(event) + event)
         made.recv(65_536)

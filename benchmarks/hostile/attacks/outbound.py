@@ -67,24 +67,24 @@ def read_no_events(target: Target) -> None:
     del kept
 
 
-@attack("unread-ticks", "100 readers that never read, and 25 posts of 3.9 MB")
-def read_no_ticks(target: Target) -> None:
-    kept = _readers(target, 100, "channel=data")
+def _read_nothing(target: Target, readers: int, posts: int, events: int) -> None:
+    """Connect readers that never read, and post so many times so many large events."""
+    kept = _readers(target, readers, "channel=data")
     poster = Poster(target)
-    for number in range(target.scaled(25)):
-        poster.post([_event(number * 65 + each, LARGE_BYTES) for each in range(65)])
+    for number in range(posts):
+        poster.post([_event(number * events + each, LARGE_BYTES) for each in range(events)])
     target.hold()
     del kept
+
+
+@attack("unread-ticks", "100 readers that never read, and 25 posts of 3.9 MB")
+def read_no_ticks(target: Target) -> None:
+    _read_nothing(target, 100, posts=target.scaled(25), events=65)
 
 
 @attack("unread-large-event", "4,000 readers that stop inside events of 60 KB")
 def read_no_large_event(target: Target) -> None:
-    kept = _readers(target, 4_000, "channel=data")
-    poster = Poster(target)
-    for number in range(20):
-        poster.post([_event(number, LARGE_BYTES)])
-    target.hold()
-    del kept
+    _read_nothing(target, 4_000, posts=20, events=1)
 
 
 def _history(target: Target, megabytes: int) -> None:
@@ -112,20 +112,22 @@ def read_no_history(target: Target) -> None:
     del kept
 
 
-@attack("unread-streams", "500 event streams of a history of 50 MB that no one reads")
-def read_no_streams(target: Target) -> None:
+def _read_no_answers(target: Target, path: str) -> None:
+    """Ask 500 times for a history of 50 MB, and read nothing."""
     _history(target, 50)
-    kept = _requests(target, 500, "/v1/stream?channel=data&since=first")
+    kept = _requests(target, 500, path)
     target.hold()
     del kept
+
+
+@attack("unread-streams", "500 event streams of a history of 50 MB that no one reads")
+def read_no_streams(target: Target) -> None:
+    _read_no_answers(target, "/v1/stream?channel=data&since=first")
 
 
 @attack("unread-pages", "500 pages of history, of 1,000 events each, that no one reads")
 def read_no_pages(target: Target) -> None:
-    _history(target, 50)
-    kept = _requests(target, 500, "/v1/events?channel=data&since=first&limit=1000")
-    target.hold()
-    del kept
+    _read_no_answers(target, "/v1/events?channel=data&since=first&limit=1000")
 
 
 @attack("many-routes", "1,000 sets of paths that match the same events, with 65,000 keys")

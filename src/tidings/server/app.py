@@ -2,9 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec import structs
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the event loop that the hub runs on."""
+
+_IDS_PER_READ: Final = 256
 
 log = structlog.get_logger("tidings.server")
 
@@ -150,7 +152,7 @@ class HubApp:
             if options is None
             else AccessControl(options, wall_ns=self._clock.wall_ns, scheduler=loop, revocations=event_log.revocations)
         )
-        hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config, access)
+        hub = Hub(self._contract, event_log, loop, self._clock, _random_ids().__next__, self._config, access)
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
@@ -255,6 +257,12 @@ class HubApp:
         return self._running
 
 
-def mint() -> str:
-    """Return a new W3C trace id: 32 lower-case hex digits."""
-    return secrets.token_hex(16)
+def _random_ids() -> Iterator[str]:
+    """Yield new W3C trace ids: 32 lower-case hex digits.
+
+    Their bytes are read many at a time: each read is a call of the kernel, in which another thread may take over.
+    """
+    while True:
+        digits = secrets.token_hex(16 * _IDS_PER_READ)
+        for place in range(0, len(digits), 32):
+            yield digits[place : place + 32]

@@ -18,11 +18,14 @@ logger = logging.getLogger(__name__)
 TURN_S: Final = 0.01
 """Seconds of one turn: a publisher's whole window of 1,000 events."""
 
-ROUND_S: Final = 0.02
-"""Seconds of turns in one round of the event loop."""
+ROUND_S: Final = 0.01
+"""Seconds of turns in one round of the event loop, after which no other turn begins. From an event of a publisher to
+its subscribers it takes up to five rounds."""
 
-SHORT_BYTES: Final = 4_096
-"""Unread bytes up to which a connection comes before those that send much."""
+SHORT_BYTES: Final = 32_768
+"""Unread bytes up to which a connection comes before those that send much: about a turn's work, and two seconds of a
+publisher with 100 events per second. With a lower bound, a publisher that was late once would wait behind all others
+from then on."""
 
 
 class ReadingConnection(Protocol):
