@@ -7,6 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from tests.transcripts.markdown import ROOT, Document, anchor
 from tests.transcripts.served import served
@@ -105,7 +108,7 @@ async def test_mounted_hub_of_the_guide_publishes(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(EMBEDDING[0], names)
-    exec(EMBEDDING[1], names)
+    exec(EMBEDDING[2], names)
     names["app"].router.routes.append(Route("/import", names["import_prices"]))
     transport = httpx.ASGITransport(app=names["app"])
     async with (
@@ -118,9 +121,29 @@ async def test_mounted_hub_of_the_guide_publishes(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "var/tidings").is_dir()
 
 
+async def test_mounted_hub_of_the_guide_identifies_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backend(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+            return (AuthCredentials(), SimpleUser("ada")) if "x-user" in conn.headers else None
+
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"embedded_hub": embedded_hub}
+    exec(EMBEDDING[1], names)
+    app = AuthenticationMiddleware(names["hub"], backend=Backend())
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        names["hub"].lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://app.example.com") as client,
+    ):
+        assert (await client.get("/v1/operations")).status_code == 401
+        assert (await client.get("/v1/operations", headers={"x-user": "ada"})).status_code == 200
+        foreign = await client.get("/v1/events?channel=operations/eve/1", headers={"x-user": "ada"})
+        assert (foreign.status_code, foreign.json()["allowed"]) == (403, ["global", "operations/ada/*"])
+
+
 async def test_worker_of_the_guide_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
-    exec(EMBEDDING[2], names)
+    exec(EMBEDDING[3], names)
     async with served({}) as hub:
         address = await hub.ready
         monkeypatch.setenv("TIDINGS_URL", f"ws://{address.host}:{address.port}/ws")
@@ -130,7 +153,7 @@ async def test_worker_of_the_guide_publishes(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_declared_event_of_the_guide_is_decoded() -> None:
     names: dict[str, Any] = {"embedded_hub": embedded_hub}
-    exec(EMBEDDING[3], names)
+    exec(EMBEDDING[4], names)
     contract = names["contract"]
     assert "sports" in contract.channels
     assert contract.decode("match:finished", b'{"match_id":"final"}') == names["MatchFinished"](match_id="final")

@@ -51,6 +51,8 @@ MAX_FAILURES: Final = 50
 clients. No one guesses a token of 128 bits or more; the limit bounds the work, and the log lines."""
 FAILURES_PER_S: Final = 1.0
 """How many more may come each second."""
+DEFAULT_RECHECK_S: Final = 60.0
+"""Time after which the sender of an open session is identified again, in seconds: nothing reports a sign-out."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -58,6 +60,9 @@ _MAX_STALE: Final = 1_024
 MAX_SUBJECT_CHARS: Final = 255
 _RESERVED_SUBJECTS: Final = ("none", "required")
 """Values of `auth` in `connection:established` that are not subjects."""
+
+REQUEST_AS_A_WHOLE: Final = Credential("", "request")
+"""The credential of a request that has none of its own."""
 
 log = structlog.get_logger("tidings.access")
 
@@ -94,6 +99,11 @@ class AccessOptions(Struct, frozen=True, kw_only=True):
     """Name of a cookie of the hub's own origin that may hold a credential; "" for none."""
     max_failures: int = MAX_FAILURES
     """Invalid credentials that may come from one address at a time; 0 for no limit."""
+    requests: Authenticator | None = None
+    """Identifies requests as a whole, by their cookies for example: those without a credential, and those whose
+    credential none of `authenticators` accepts."""
+    recheck_s: float = DEFAULT_RECHECK_S
+    """Time after which `requests` identifies the sender of an open session again, in seconds."""
 
 
 class AccessControl:
@@ -115,6 +125,9 @@ class AccessControl:
         revocations: RevocationTable,
     ) -> None:
         self._authenticators = tuple(options.authenticators)
+        self._requests = options.requests
+        self._recheck_s = options.recheck_s
+        self._rechecks = False
         self._revocations = revocations
         self.tickets = Tickets(wall_ns)
         """The unused tickets."""
@@ -138,6 +151,11 @@ class AccessControl:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def identifies_requests(self) -> bool:
+        """Whether a request without a credential may have a subject all the same."""
+        return self._requests is not None
+
     # Credentials.
 
     def authenticate(self, credential: Credential | None, request: AccessRequest, done: Authenticated) -> None:
@@ -146,11 +164,11 @@ class AccessControl:
         done = partial(self._count_failure, network, done)
         try:
             self._check_failures(network)
+            credential = credential or REQUEST_AS_A_WHOLE
             authenticator = self._find(credential)
         except AccessError as error:
             done(error)
             return
-        assert credential is not None
         verified = _Once(partial(self._check, done))
         try:
             authenticator.authenticate(credential, request, verified)
@@ -187,14 +205,18 @@ class AccessControl:
             self.failures.count(network)
         done(result)
 
-    def _find(self, credential: Credential | None) -> Authenticator:
-        if credential is None or not credential.value:
-            raise Unauthenticated("this hub asks for a credential")
+    def _find(self, credential: Credential) -> Authenticator:
+        if not credential.value:
+            if self._requests is None:
+                raise Unauthenticated("this hub asks for a credential")
+            return self._requests
         if len(credential.value.encode(errors="surrogatepass")) > MAX_CREDENTIAL_BYTES:
             raise TokenTooLarge(f"the credential is too long; {MAX_CREDENTIAL_BYTES:,} bytes are allowed")
         for authenticator in self._authenticators:
             if authenticator.accepts(credential):
                 return authenticator
+        if self._requests is not None and self._requests.accepts(credential):
+            return self._requests
         raise InvalidToken(
             "unknown kind of credential", hint=f"This hub accepts {' and '.join(self.methods) or 'no credentials'}."
         )
@@ -235,6 +257,8 @@ class AccessControl:
         if expires_ns is not None:
             heapq.heappush(self._due, (expires_ns - self._notice_ns(session.subject, expires_ns), number))
             self._start_timer()
+        if self._requests is not None:
+            self._start_rechecks()
 
     def leave(self, session: AccessSession) -> None:
         """Forget `session`, which has ended."""
@@ -290,6 +314,17 @@ class AccessControl:
     def reevaluate(self) -> None:
         """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
         self._go_through(list(self._sessions), self._verify_again)
+
+    def _start_rechecks(self) -> None:
+        if not self._rechecks and self._sessions:
+            self._rechecks = True
+            self._scheduler.call_later(self._recheck_s, self._recheck)
+
+    def _recheck(self) -> None:
+        self._rechecks = False
+        numbers = [number for number, each in self._sessions.items() if self._find(each.credential) is self._requests]
+        self._go_through(numbers, self._verify_again)
+        self._start_rechecks()
 
     def _go_through(self, numbers: list[int], judge: Callable[[int, AccessSession], None], start: int = 0) -> None:
         for number in numbers[start : start + _SLICE]:

@@ -16,8 +16,9 @@ API_KEY_PREFIX: Final = "tdk_"
 SEPARATOR: Final = "\x1f"
 """Stands between a subject and the id of its producer: the unit separator is in neither."""
 
-CredentialSource = Literal["header", "message", "cookie", "ticket"]
-"""Where a credential came from: `Authorization`, `auth:token`, a cookie, or a single-use ticket in the URL."""
+CredentialSource = Literal["header", "message", "cookie", "ticket", "request"]
+"""Where a credential came from: `Authorization`, `auth:token`, a cookie, a single-use ticket in the URL, or the request
+as a whole, which a server or the application identifies."""
 
 
 class Credential(Struct, frozen=True):

@@ -165,7 +165,7 @@ def _check_grants(texts: Sequence[str]) -> None:
 
 
 class TokenReport(Struct, kw_only=True, omit_defaults=True):
-    """What a token contains, and what a hub would make of it."""
+    """The contents of a token, and how a hub would judge it."""
 
     algorithm: str
     kid: str | None = None

@@ -153,13 +153,7 @@ class HTTPClient:
 
     @property
     def owner(self) -> str:
-        """Owner of the token, without its secret; see `describe_owner`.
-
-        Raises:
-            TokenUnavailable: There is no token now.
-            SignedOut: There is none any more.
-        """
-        self._authorization()
+        """Owner of the token of the latest request, without its secret; see `describe_owner`."""
         return describe_owner(self._token)
 
     def probe(self, name: str) -> HTTPAnswer:

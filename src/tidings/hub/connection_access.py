@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import structs
 
-from tidings.access.control import AccessControl
+from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.grants import NO_GRANTS, Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, AuthenticationTimeout, Forbidden, Unauthenticated
@@ -105,7 +105,7 @@ class ConnectionAccess:
         self._deadline: _Deadline | None = None
         self._subject: Subject | None = None
         self._refusal = credential if isinstance(credential, AccessError) else None
-        self.credential = credential if isinstance(credential, Credential) else Credential("", "message")
+        self.credential = credential if isinstance(credential, Credential) else REQUEST_AS_A_WHOLE
         self.request = request
         self.everything = False
         """Whether the client reads `*`: everything that the subject may read, also when its grants change."""
@@ -144,9 +144,12 @@ class ConnectionAccess:
         except AccessError as error:
             self._handshake_verified(None, error)
             return
-        if self.credential.value:
+        if self.credential.value or self._control.identifies_requests:
             self._verify(self.credential, None, self._handshake_verified)
-            return
+        else:
+            self._wait_for_token()
+
+    def _wait_for_token(self) -> None:
         self._connection.greet()
         self._deadline = _Deadline(self)
         self._connection.hub.scheduler.call_later(self._control.deadline_s, self._deadline)
@@ -209,6 +212,9 @@ class ConnectionAccess:
         self._control.authenticate(credential, self.request, verified)
 
     def _handshake_verified(self, command: Envelope | None, result: Subject | AccessError) -> None:
+        if isinstance(result, Unauthenticated) and not self.credential.value and self._control.methods:
+            self._wait_for_token()
+            return
         if isinstance(result, AccessError):
             self._connection.greet()
             self._fail(result, None)

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -11,11 +11,15 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import MissingExtra
 
 try:
+    from tidings.access.control import DEFAULT_RECHECK_S, AccessOptions
+    from tidings.access.subjects import Authenticator
     from tidings.hub.config import HubConfig
     from tidings.log.base import Log, Scheduler
     from tidings.log.memory import MemoryLog
     from tidings.log.sqlite.log import SqliteLog
     from tidings.server.app import HubApp
+    from tidings.server.application_access import ApplicationAuthenticator, Authenticate
+    from tidings.server.application_access import GrantedSubject as GrantedSubject
 except ModuleNotFoundError as missing:
     raise MissingExtra(f"an embedded hub needs {missing.name}, which is not installed", extra="hub") from missing
 
@@ -27,6 +31,9 @@ def embedded_hub(
     contract: Contract | None = None,
     allow_origins: Iterable[str] = (),
     trusted_proxies: Iterable[str] = (),
+    authenticate: Authenticate | None = None,
+    recheck_s: float = DEFAULT_RECHECK_S,
+    authenticators: Sequence[Authenticator] = (),
 ) -> HubApp:
     """Make a hub that an application mounts; the application checks host names itself.
 
@@ -45,6 +52,10 @@ def embedded_hub(
         allow_origins: Web origins, besides the application's own, whose pages may use the hub.
         trusted_proxies: Addresses and networks (`10.0.0.0/8`) of proxies whose `Forwarded` and `X-Forwarded-*` headers
             count. The server must not apply them as well (uvicorn: `proxy_headers=False`).
+        authenticate: Identifies clients: an async function from the request to a `GrantedSubject`, or to None if the
+            application does not know who sends it. Without it and `authenticators`, everyone may do everything.
+        recheck_s: Time after which `authenticate` is called again for an open connection, in seconds.
+        authenticators: Verify credentials of other kinds, such as tokens, before `authenticate` is asked.
 
     Raises:
         ConfigError: One of `allow_origins` or `trusted_proxies` is not valid.
@@ -60,6 +71,10 @@ def embedded_hub(
             return MemoryLog(_new_epoch(), retention)
         return SqliteLog(Path(data), scheduler, _new_epoch, retention=retention)
 
+    access = None
+    if authenticate is not None or authenticators:
+        requests = None if authenticate is None else ApplicationAuthenticator(authenticate, contract.channels)
+        access = AccessOptions(authenticators=authenticators, requests=requests, recheck_s=recheck_s)
     return HubApp(
         open_log,
         config=config,
@@ -67,6 +82,7 @@ def embedded_hub(
         allow_origins=allow_origins,
         check_host=False,
         trusted_proxies=trusted_proxies,
+        access=access,
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from tidings.access.control import AccessOptions
 from tidings.contract.contract import Contract
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
@@ -73,13 +72,11 @@ class World:
     Args:
         config: The hub's limits and intervals.
         contract: The event types that may be published.
-        access: How clients are identified; None lets everyone do everything.
     """
 
-    def __init__(self, config: HubConfig, contract: Contract, access: AccessOptions | None = None) -> None:
+    def __init__(self, config: HubConfig, contract: Contract) -> None:
         self.config = config
         self.contract = contract
-        self.access = access
         self.clock = ManualClock()
         self.loop = ManualLoop(self.clock)
         self.faults = Faults()
@@ -118,13 +115,7 @@ class World:
         if self._hub is not None or self.closed:
             return
         hub = InMemoryHub(
-            self.config,
-            log=self.log,
-            clock=self.clock,
-            loop=self.loop,
-            contract=self.contract,
-            mint=self._mint,
-            access=self.access,
+            self.config, log=self.log, clock=self.clock, loop=self.loop, contract=self.contract, mint=self._mint
         )
         SystemStatusPublisher(hub.hub, hub.connections).start()
         hub.hub.estimates.start()

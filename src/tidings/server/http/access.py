@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 from starlette.types import Scope
 
-from tidings.access.control import AccessControl
+from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
@@ -22,6 +22,7 @@ from tidings.server.asgi.scope import access_request, query_of, request_address
 
 _IDENTITY: Final = "tidings.identity"
 """Key of the `Identity` in a scope that `identify` returned."""
+_SENT_BY_BROWSERS: Final = frozenset({"cookie", "origin", "sec-fetch-site"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110 §9.2.1)."""
 
@@ -53,7 +54,7 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
     request = access_request(scope)
     try:
         credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
-        if credential is not None and credential.source == "cookie" and scope["method"] not in _SAFE_METHODS:
+        if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
         if credential is not None and credential.source == "ticket":
             credential = control.redeem(credential, request) if allow_ticket else None
@@ -63,8 +64,14 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
             "request", "refused", address=request.address, code=error.code, method=scope["method"], path=request.path
         )
         raise
-    assert credential is not None
-    return {**scope, _IDENTITY: Identity(subject, credential, request)}
+    return {**scope, _IDENTITY: Identity(subject, credential or REQUEST_AS_A_WHOLE, request)}
+
+
+def _may_be_automatic(credential: Credential | None, request: AccessRequest) -> bool:
+    """Return whether a browser may have added what identifies the sender: a cookie, or a password that it remembers."""
+    if credential is None or not credential.value:
+        return not _SENT_BY_BROWSERS.isdisjoint(request.headers)
+    return credential.source == "cookie"
 
 
 def identity_of(scope: Scope) -> Identity | None:

@@ -1,0 +1,199 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import structlog.testing
+from tests.access.tokens import CHANNELS
+
+from tidings.access import forward_auth
+from tidings.access.claims import GrantRules
+from tidings.access.fetching import Answered, HttpAnswer
+from tidings.access.forward_auth import ForwardAuthenticator
+from tidings.access.subjects import AccessRequest, Credential, Subject
+from tidings.exceptions import AccessError, AuthenticationUnavailable, ConfigError
+from tidings.testing.clock import ManualClock
+
+URL = "https://auth.example/api/authz/forward-auth"
+RULES = GrantRules(CHANNELS, templates=["read operations/{user}.*", "admin if groups=admins"], grants_claim="")
+FROM_REQUEST = Credential("", "request")
+AUTHELIA = {"remote-user": "ada", "remote-groups": "dev, admins", "remote-email": "ada@example.com"}
+OAUTH2_PROXY = {"x-auth-request-user": "bob", "x-auth-request-groups": "dev"}
+
+
+class Server:
+    """An authentication server whose answers a test gives."""
+
+    def __init__(self) -> None:
+        self.requests: list[Mapping[str, str]] = []
+        self.asked: list[Answered] = []
+
+    def __call__(self, url: str, headers: Mapping[str, str], answered: Answered, /) -> None:
+        assert url == URL
+        self.requests.append(headers)
+        self.asked.append(answered)
+
+    def answer(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.asked.pop(0)(HttpAnswer(status, headers or {}, b""))
+
+
+class World:
+    def __init__(self, **options: Any) -> None:
+        self.clock = ManualClock()
+        self.server = Server()
+        self.checker = ForwardAuthenticator(URL, self.server, RULES, monotonic=self.clock.monotonic, **options)
+
+    def ask(
+        self, credential: Credential = FROM_REQUEST, path: str = "/ws", **headers: str
+    ) -> list[Subject | AccessError]:
+        results: list[Subject | AccessError] = []
+        request = AccessRequest(headers={"host": "hub.example", **headers}, address="192.0.2.7", path=path)
+        self.checker.authenticate(credential, request, results.append)
+        return results
+
+
+@pytest.mark.parametrize(
+    ("headers", "name", "admin"), [(AUTHELIA, "ada", True), (OAUTH2_PROXY, "bob", False)], ids=["Authelia", "oauth2"]
+)
+def test_identity_comes_from_the_headers_of_the_answer(headers: Mapping[str, str], name: str, admin: bool) -> None:
+    world = World()
+    result = world.ask(cookie="session=secret")
+    world.server.answer(headers=headers)
+    (subject,) = result
+    assert isinstance(subject, Subject)
+    assert (subject.name, subject.grants.admin) == (name, admin)
+    assert subject.grants.may_read("operations", f"{name}.1")
+    sent = world.server.requests[0]
+    assert sent["cookie"] == "session=secret"
+    assert sent["x-forwarded-uri"] == "/ws"
+    assert sent["x-original-url"] == "https://hub.example/ws"
+    assert sent["x-forwarded-for"] == "192.0.2.7"
+    assert "authorization" not in sent
+
+
+def test_tokens_of_messages_and_headers_are_passed_on() -> None:
+    world = World()
+    world.ask(Credential("abc", "message"), cookie="a=b")
+    world.ask(Credential("def", "header"), authorization="Bearer def")
+    world.ask(authorization="Basic eA==")
+    assert [sent["authorization"] for sent in world.server.requests] == ["Bearer abc", "Bearer def", "Basic eA=="]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "unauthenticated"),
+        (302, "unauthenticated"),
+        (403, "forbidden"),
+        (400, "unauthenticated"),
+        (404, "authentication_unavailable"),
+        (429, "authentication_unavailable"),
+        (500, "authentication_unavailable"),
+        (503, "authentication_unavailable"),
+        (200, "authentication_unavailable"),  # no header names the user
+    ],
+)
+def test_every_other_answer_is_a_refusal(status: int, code: str) -> None:
+    world = World()
+    result = world.ask(cookie="a=b")
+    world.server.answer(status, {} if status == 200 else AUTHELIA)
+    (error,) = result
+    assert isinstance(error, AccessError)
+    assert error.code == code
+
+
+@pytest.mark.parametrize("name", ["", "a\x07b", "x" * 256])
+def test_user_name_that_is_not_printable_lets_no_one_in(name: str) -> None:
+    world = World()
+    result = world.ask(cookie="a=b")
+    world.server.answer(headers={"remote-user": name})
+    assert isinstance(result[0], AuthenticationUnavailable)
+
+
+def test_name_in_utf8_is_decoded() -> None:
+    world = World()
+    result = world.ask(cookie="a=b")
+    world.server.answer(headers={"remote-user": "Zoë".encode().decode("latin-1")})
+    assert isinstance(result[0], Subject)
+    assert result[0].name == "Zoë"
+
+
+def test_request_without_anything_to_pass_is_not_asked_about() -> None:
+    world = World()
+    (error,) = world.ask()
+    assert isinstance(error, AccessError)
+    assert (error.code, world.server.requests) == ("unauthenticated", [])
+
+
+def test_equal_requests_are_asked_about_together_and_remembered() -> None:
+    world = World(cache_s=10.0)
+    together = [world.ask(cookie="a=b") for _ in range(10)]
+    other = world.ask(cookie="a=c")
+    assert len(world.server.requests) == 2
+    world.server.answer(headers=AUTHELIA)
+    world.server.answer(401)
+    assert {result[0].name for result in together if isinstance(result[0], Subject)} == {"ada"}
+    assert isinstance(other[0], AccessError)
+    world.clock.advance(9.9)
+    assert isinstance(world.ask(cookie="a=b")[0], Subject)
+    assert isinstance(world.ask(cookie="a=c")[0], AccessError)
+    assert world.ask(cookie="a=b", path="/v1/operations") == []
+    world.clock.advance(0.2)
+    assert world.ask(cookie="a=b") == []
+    assert len(world.server.requests) == 4
+
+
+def test_outage_is_reported_once_and_not_remembered() -> None:
+    world = World()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            result = world.ask(cookie="secret=1")
+            world.server.asked.pop(0)(AuthenticationUnavailable("connection refused"))
+            assert isinstance(result[0], AuthenticationUnavailable)
+        result = world.ask(cookie="secret=1")
+        world.server.answer(headers=AUTHELIA)
+    assert isinstance(result[0], Subject)
+    assert [entry["event"] for entry in logs] == [
+        "the authentication server does not work",
+        "the authentication server works again",
+    ]
+    assert "secret" not in str(logs)
+
+
+def test_cache_and_waiting_requests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_auth, "MAX_CACHED", 2)
+    monkeypatch.setattr(forward_auth, "MAX_WAITING", 3)
+    world = World()
+    waiting = [world.ask(cookie=f"a={number}") for number in range(4)]
+    assert waiting[:3] == [[], [], []]
+    assert isinstance(waiting[3][0], AuthenticationUnavailable)
+    for _ in range(3):
+        world.server.answer(headers=AUTHELIA)
+    assert len(world.server.requests) == 3
+    assert world.ask(cookie="a=0") == [], "the oldest is forgotten"
+    assert isinstance(world.ask(cookie="a=2")[0], Subject)
+
+
+def test_cache_holds_no_secrets() -> None:
+    world = World()
+    world.ask(cookie="session=very-secret", authorization="Bearer very-secret")
+    world.server.answer(headers=AUTHELIA)
+    assert "very-secret" not in repr(vars(world.checker))
+
+
+def test_headers_and_name_are_configurable() -> None:
+    world = World(headers={"user": ("X-Employee",), "groups": ("X-Teams",)})
+    result = world.ask(cookie="a=b")
+    world.server.answer(headers={"x-employee": "e-7", "x-teams": "admins", "remote-user": "forged"})
+    assert isinstance(result[0], Subject)
+    assert (result[0].name, result[0].grants.admin) == ("e-7", True)
+    with pytest.raises(ConfigError, match="no header holds"):
+        World(name_claim="badge")
+    with pytest.raises(ConfigError) as caught:
+        ForwardAuthenticator("http://auth.example/", Server(), RULES, monotonic=ManualClock().monotonic)
+    assert caught.value.option == "forward_auth_url"
+
+
+def test_api_keys_are_left_to_their_authenticator() -> None:
+    checker = World().checker
+    assert not checker.accepts(Credential("tdk_a_b", "header"))
+    assert checker.accepts(FROM_REQUEST)
