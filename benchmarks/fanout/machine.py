@@ -27,11 +27,11 @@ def _library_version(name: str) -> str:
         return f"{name} –"
 
 
-def describe_machine(*, network: str, pinning: str) -> str:
+def describe_machine(*, network: str, pinning: str, program: str = "benchmarks.fanout") -> str:
     """Return the head of the report: machine, kernel, versions, network and the command."""
     kernel = platform.uname()
     libraries = ", ".join(_library_version(name) for name in LIBRARIES)
-    command = shlex.join([Path(sys.executable).name, "-m", "benchmarks.fanout", *sys.argv[1:]])
+    command = shlex.join([Path(sys.executable).name, "-m", program, *sys.argv[1:]])
     return "\n".join(
         [
             f"machine   {_processor()}, {os.cpu_count()} cores, {kernel.system} {kernel.release}",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
+from tidings.access.control import AccessOptions
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Scheduler
@@ -29,6 +30,7 @@ class HubServer:
         port: 0 picks a free one; a hub that comes back takes the one it had.
         config: The hub's limits and rhythms.
         contract: What may be published; what every hub speaks by default.
+        access: How clients are identified; by default not at all.
         event_log: A log that outlives this server, as a file would; a new one in memory by default.
     """
 
@@ -39,10 +41,11 @@ class HubServer:
         config: HubConfig = QUIET,
         event_log: Log | None = None,
         contract: Contract | None = None,
+        access: AccessOptions | None = None,
     ) -> None:
         self._log = event_log
         self._ready: Future[int] = Future()
-        self.app = HubApp(self._open_log, config=config, contract=contract)
+        self.app = HubApp(self._open_log, config=config, contract=contract, access=access)
         self._runner = DrainingServer(
             self.app,
             port=port,

@@ -25,19 +25,20 @@ from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 NOON = "2025-07-30T12:00:00Z"
 
 
-def status_of(*events: tuple[str, str], slow_s: int = 0) -> OperationStatus:
+def status_of(*events: tuple[str, str], slow_s: int = 0, kept: bool = False) -> OperationStatus:
     """Return the status after events, each given by the action of its type and the members of its data.
 
-    They arrive a second apart from `NOON` on, from a producer whose clock is slow by `slow_s`.
+    They arrive a second apart from `NOON` on, from a producer whose clock is slow by `slow_s`; `kept`: all at `NOON`.
     """
     status: OperationStatus | None = None
     life: OperationLife | None = None
     for second, (action, members) in enumerate(events):
-        received_ns = to_nanoseconds(NOON) + second * 1_000_000_000
+        happened_ns = to_nanoseconds(NOON) + second * 1_000_000_000
+        received_ns = to_nanoseconds(NOON) if kept else happened_ns
         data = f'{{"operation_id":"op"{"," if members else ""}{members}}}'.encode()
         event = Event(
             type=f"operation:{action}",
-            timestamp=from_nanoseconds(received_ns - slow_s * 1_000_000_000),
+            timestamp=from_nanoseconds(happened_ns - slow_s * 1_000_000_000),
             trace_id="t",
             data=data,
             channel="operations",
@@ -242,7 +243,24 @@ def test_times_of_a_live_attempt_are_by_the_hubs_clock(slow_s: int) -> None:
     assert [moment.at for moment in detail.timeline] == [detail.queued_at, detail.started_at]
 
 
-def test_times_of_an_ended_attempt_are_by_its_producers_clock() -> None:
+@pytest.mark.parametrize("end", ["complete", "failed", "cancelled"])
+def test_times_of_an_ended_attempt_of_a_slow_clock_are_by_the_hubs(end: str) -> None:
+    progress = [("progress", f'"progress":{number}') for number in range(20)]
+    events = [("start", ""), *progress, (end, '"code":"x","message":"x"' if end == "failed" else "")]
+    slow, right = (summarize(status_of(*events, slow_s=slow_s)) for slow_s in (86_400, 0))
+    assert (slow.started_at, slow.ended_at, slow.duration_s) == (right.started_at, right.ended_at, right.duration_s)
+    assert slow.ended_at == "2025-07-30T12:00:21Z"
+
+
+def test_times_of_an_attempt_that_was_kept_are_by_its_producers_clock() -> None:
+    """All its events arrive when the hub is back."""
+    events = [("start", ""), *(("progress", f'"progress":{number}') for number in range(20)), ("complete", "")]
+    kept = summarize(status_of(*events, slow_s=600, kept=True))
+    assert (kept.started_at, kept.ended_at) == ("2025-07-30T11:50:00Z", "2025-07-30T11:50:21Z")
+
+
+def test_times_of_a_short_ended_attempt_are_by_its_producers_clock() -> None:
+    """A slow clock cannot be told from a hub that was unreachable."""
     summary = summarize(status_of(("start", ""), ("complete", ""), slow_s=86_400))
     assert (summary.started_at, summary.ended_at) == ("2025-07-29T12:00:00Z", "2025-07-29T12:00:01Z")
     assert summary.duration_s == 1

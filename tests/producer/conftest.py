@@ -13,7 +13,15 @@ from tidings.producer.runtime import RUNTIME
 def own_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test its own spool: no test sends the events that another left behind."""
     monkeypatch.setenv("TIDINGS_SPOOL", str(tmp_path / "spool"))
-    for name in ("TIDINGS_URL", "TIDINGS_TOKEN", "TIDINGS_DISABLED", "TIDINGS_QUIET", "TRACEPARENT"):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in (
+        "TIDINGS_URL",
+        "TIDINGS_TOKEN",
+        "TIDINGS_TOKEN_FILE",
+        "TIDINGS_DISABLED",
+        "TIDINGS_QUIET",
+        "TRACEPARENT",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -47,6 +47,15 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def tls_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("tls")
+    write(folder, AUTHORITY.issue_cert("localhost"))
+    names = ("--allow-host", "hub.example.com", "--allow-host", "hub", "--allow-host", "hub.local")
+    with Hub("--tls-cert", str(folder / "chain.pem"), "--tls-key", str(folder / "key.pem"), *names) as running:
+        yield running
+
+
 def log_until(hub: Hub, text: str) -> str:
     assert hub.process.stderr is not None
     lines = ""
@@ -109,3 +118,24 @@ def _encrypted(key: bytes) -> bytes:
 
     loaded = load_pem_private_key(key, None)
     return loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+
+
+@pytest.mark.parametrize(
+    ("host", "required"),
+    [
+        ("hub.example.com", True),
+        ("hub.example.com:8765", True),
+        ("localhost", False),
+        ("hub.localhost", False),
+        ("127.0.0.1", False),
+        ("[::1]:8765", False),
+        ("hub", False),
+        ("hub.local", False),
+    ],
+)
+def test_tls_is_required_from_now_on_for_full_names_only(tls_hub: Hub, host: str, required: bool) -> None:
+    for request in ("GET /readyz", "POST /v1/events"):
+        with RawClient(tls_hub.port, tls=trust()) as client:
+            client.send(f"{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+            head = client.read_response()
+        assert ("strict-transport-security: max-age=" in head) is required, head

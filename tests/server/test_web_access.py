@@ -163,3 +163,45 @@ def test_client_behind_the_proxy_is_logged(proxied: HubServer, capfd: pytest.Cap
     while "connection opened" not in answer:
         answer += capfd.readouterr().out
     assert "client=192.0.2.7" in answer
+
+
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+PLACES = ["/", "/docs", "/openapi.json", "/v1/events", "/v1/operations/x", "/v1/stream?since=x", "/nowhere", "/metrics"]
+
+
+@pytest.mark.parametrize("place", [*PLACES, "/ws"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_every_answer_has_the_security_headers_once(server: HubServer, place: str, accept: str) -> None:
+    answers = [
+        answer_to(server, f"GET {place}", "Host: localhost", f"Accept: {accept}", "Connection: close"),
+        answer_to(server, f"OPTIONS {place}", "Host: localhost"),
+        answer_to(server, f"GET {place}", "Host: localhost", "Origin: https://evil.example", "Connection: close"),
+        answer_to(server, f"POST {place}", "Host: localhost", "Content-Length: 2", body=b"[]"),
+        answer_to(server, "GET /elsewhere", *HANDSHAKE, "Host: localhost"),
+    ]
+    for status, answered in answers:
+        head = answered.partition("\r\n\r\n")[0].split("\r\n")[1:]
+        fields = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in head)]
+        names = [name for name, _ in fields]
+        assert SECURITY.items() <= dict(fields).items(), (status, answered)
+        assert "frame-ancestors 'none'" in dict(fields)["content-security-policy"]
+        documents = ("no-cache", "no-store, no-transform")
+        assert dict(fields)["cache-control"] in ("no-store", *documents)
+        for name in (*SECURITY, "content-security-policy", "cache-control"):
+            assert names.count(name) == 1, (name, answered)
+        assert "strict-transport-security" not in names
+
+
+@pytest.mark.parametrize("request_bytes", [b"GET / HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_request_that_cannot_be_read_is_answered_with_the_headers(request_bytes: bytes) -> None:
+    with HubServer() as server, RawClient(server.port) as client:
+        client.send(request_bytes)
+        head = client.read_response().lower()
+    assert head.startswith("http/1.1 400 ")
+    assert all(f"{name}: {value}".lower() in head for name, value in SECURITY.items())

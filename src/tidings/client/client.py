@@ -11,14 +11,16 @@ from tidings.client.drafts import PayloadLike, make_draft
 from tidings.client.events import Notice, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
+from tidings.client.pending import make_access_error
 from tidings.client.publish_queue import WindowLimits
 from tidings.client.publisher import Publisher
 from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
+from tidings.client.tokens import Token, find_token_source
 from tidings.client.url import resolve_hub_url
 from tidings.client.watch import Watch, WatchOptions, resolve_subscription
 from tidings.contract.contract import Contract
-from tidings.exceptions import ClientError, ConfigError, InvalidCommand
+from tidings.exceptions import ClientError, CommandRefused, ConfigError, InvalidCommand
 from tidings.protocol.envelope import parse_validation_error
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
 from tidings.protocol.paths import check_key
@@ -115,6 +117,7 @@ class Client:
         Raises:
             InvalidPayload: The payload cannot be encoded as JSON; nothing was sent.
             PayloadTooLarge: It is over 65,535 bytes; nothing was sent.
+            Forbidden: The subject of the token has no grant for it; it is not in the log.
             CommandRefused: The hub refused it; it is not in the log. `refusal` is the reason, `recoverable` whether
                 the same event may succeed later.
             PublishTimeout: No answer in time; it may or may not be in the log.
@@ -122,7 +125,10 @@ class Client:
             HubClosed: The hub ended the connection for good.
         """
         draft = make_draft(type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp)
-        return await self._publisher.publish(draft, timeout_s=timeout_s)
+        try:
+            return await self._publisher.publish(draft, timeout_s=timeout_s)
+        except CommandRefused as error:
+            raise make_access_error(error.refusal, error.message, error.hint) or error from None
 
     async def cancel(
         self,
@@ -149,6 +155,7 @@ class Client:
             InvalidKey: The protocol does not allow this operation id; nothing was sent.
             InvalidCommand: It does not allow this time or reason; nothing was sent.
             OperationUnknown: The hub has no such operation.
+            Forbidden: The subject of the token has no grant for it.
             NotSupported: The hub does not cancel.
             CommandRefused: The hub refused for another reason, which `refusal` names.
             ConnectionLost: The hub was connected and did not answer within `timeout_s` and one second more; or the
@@ -302,7 +309,9 @@ class Connecting:
         on_change: OnChange | None,
     ) -> None:
         self._url = resolve_hub_url(url)
-        self._options = options
+        allow = options.allow_plaintext_token
+        source = find_token_source(options.token, self._url, allow_plaintext=allow)
+        self._options = msgspec.structs.replace(options, token=source or "")
         self._contract = contract
         self._window = window
         self._on_change = on_change
@@ -342,6 +351,8 @@ class Connecting:
 def connect(
     url: str | None = None,
     *,
+    token: Token | None = None,
+    allow_plaintext_token: bool = False,
     wait_for_hub: bool = False,
     options: LinkOptions | None = None,
     contract: Contract | None = None,
@@ -362,20 +373,31 @@ def connect(
 
     Args:
         url: URL of the hub; by default TIDINGS_URL, else `ws://127.0.0.1:8765/ws`.
+        token: Token for the hub; or a function, asynchronous or not, that returns the present one, or None if there is
+            none any more. It is called for each connection, and ahead of the token's expiry. By default TIDINGS_TOKEN,
+            else the file that TIDINGS_TOKEN_FILE names, else what `tidings login` stored; "" means no token.
+        allow_plaintext_token: Send the token over `ws://` to another machine, too.
         wait_for_hub: Wait for a hub that does not answer yet, instead of raising HubUnreachable.
-        options: All details of connecting; a true `wait_for_hub` argument overrides its own.
+        options: All details of connecting; the three arguments above override its own.
         contract: Event types known here, for applications that have their own.
         window: Bound on the events in flight; beyond it, `publish` waits.
         on_change: Called, on the loop, with the `Status` of the publishing connection whenever its state changes.
 
     Raises:
-        ConfigError: `url` is invalid. Entering or awaiting raises
+        ConfigError: `url` or the token is invalid, or the token would go over an unencrypted network. Entering or
+            awaiting raises
             HubUnreachable: no server answers at `url`;
             HandshakeRefused: the WebSocket upgrade was refused;
             NotAHub: the server does not speak tidings;
+            InvalidCredential, such as TokenExpired: the hub refuses the token;
+            Unauthenticated: the hub asks for a token, and there is none;
             HubClosed: the hub rejected the connection for good.
     """
     options = options or LinkOptions()
-    if wait_for_hub and not options.wait_for_hub:
-        options = msgspec.structs.replace(options, wait_for_hub=True)
+    options = msgspec.structs.replace(
+        options,
+        token=options.token if token is None else token,
+        allow_plaintext_token=allow_plaintext_token or options.allow_plaintext_token,
+        wait_for_hub=wait_for_hub or options.wait_for_hub,
+    )
     return Connecting(url, options, contract=contract, window=window, on_change=on_change)

@@ -153,7 +153,13 @@ class HTTPClient:
 
     @property
     def owner(self) -> str:
-        """Owner of the token of the latest request, without its secret; see `describe_owner`."""
+        """Owner of the token, without its secret; see `describe_owner`.
+
+        Raises:
+            TokenUnavailable: There is no token now.
+            SignedOut: There is none any more.
+        """
+        self._authorization()
         return describe_owner(self._token)
 
     def probe(self, name: str) -> HTTPAnswer:

@@ -94,7 +94,7 @@ class Link:
         self._pause_requested = False
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
-        self._reported: tuple[State, TidingsError | None, Access | None] = (State.CONNECTING, None, None)
+        self._reported: tuple[State, TidingsError | None, Access | None, str] = (State.CONNECTING, None, None, "")
         self._error: TidingsError | None = None
         self._retry_at: float | None = None
         self._abort_error: TidingsError | None = None
@@ -406,7 +406,7 @@ class Link:
 
     def _report_change(self) -> None:
         """Report the state if it has changed."""
-        reported = (self.state, self._error, self.session.authentication.access)
+        reported = (self.state, self._error, self.session.authentication.access, self.credentials.owner)
         if reported == self._reported:
             return
         self._reported = reported

@@ -24,6 +24,7 @@ from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publish_queue import WindowLimits
 from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
+from tidings.client.tokens import Token
 from tidings.client.watch import Watch, WatchStatistics
 from tidings.contract.contract import Contract
 from tidings.protocol.messages import Accepted, CancelOutcome
@@ -269,6 +270,8 @@ class SyncClient:
 def connect(
     url: str | None = None,
     *,
+    token: Token | None = None,
+    allow_plaintext_token: bool = False,
     wait_for_hub: bool = False,
     options: LinkOptions | None = None,
     contract: Contract | None = None,
@@ -277,10 +280,18 @@ def connect(
 ) -> SyncClient:
     """Connect to a hub and return the client, for use as a context manager or until `close`.
 
-    See `tidings.client.client.connect` for arguments and errors. `on_change` is called on the client's own thread.
+    See `tidings.client.client.connect` for arguments and errors. `on_change` is called on the client's own thread, and
+    so is an asynchronous token function.
     """
     connecting = connect_async(
-        url, wait_for_hub=wait_for_hub, options=options, contract=contract, window=window, on_change=on_change
+        url,
+        token=token,
+        allow_plaintext_token=allow_plaintext_token,
+        wait_for_hub=wait_for_hub,
+        options=options,
+        contract=contract,
+        window=window,
+        on_change=on_change,
     )
 
     async def begin() -> Client:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.logins import find_login_file, read_login
+from tidings.client.runtime import find_route
 from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, TokenUnavailable
 
@@ -254,7 +255,7 @@ def find_token_source(
     source = _find(token, url, variables)
     if source is None or allow_plaintext or variables.get(PLAINTEXT_VARIABLE, "0") not in ("", "0"):
         return source
-    if not url.startswith("wss:") and not is_loopback(url):
+    if not url.startswith("wss:") and not is_loopback(url) and find_route(url) is None:
         raise ConfigError(
             f"the token for {authority(url)} would go over an unencrypted network (ws://)",
             option="token",

@@ -21,7 +21,7 @@ from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
 from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS, SubscriptionReports
 from tidings.hub.type_notices import TypeNotices
-from tidings.hub.wire import Outlet, WireForm, revise_form
+from tidings.hub.wire import Outlet, WireForm, conceal_form, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import row_of
 from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, scan_labels
@@ -174,6 +174,7 @@ class HubConnection(ConnectionOutput):
         """See `IdentifiedConnection.identified`."""
         grants = subject.grants
         self.scope = subject.scope
+        self.subscriber.form = self._event_form(grants)
         options = parse_connection_query(self._query or "", self.hub.contract.channels, everything=grants.read.paths)
         try:
             grants.check_read(options.paths)
@@ -191,8 +192,11 @@ class HubConnection(ConnectionOutput):
         if not everything:  # a path that may be read in part only is lost as a whole, as it would be refused
             gone = frozenset(lost.paths)
             held = PathSet(tuple(path for path in held.paths if path not in gone))
-        self.hub.delivery.restrict(self.subscriber, held & grants.read, grants.read, self.subscriber.form)
+        self.hub.delivery.restrict(self.subscriber, held & grants.read, grants.read, self._event_form(grants))
         return lost.names()
+
+    def _event_form(self, grants: Grants) -> WireForm:
+        return self.form if grants.details else conceal_form(self.form)
 
     def follow_grants(self, grants: Grants) -> None:
         """See `IdentifiedConnection.follow_grants`."""

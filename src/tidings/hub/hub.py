@@ -174,7 +174,11 @@ class Hub:
 
     def silence_s(self, status: OperationStatus) -> float:
         """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
-        return (self.now_ns() - self.log.received_ns(status.offset, status.heard_ns)) / 1e9
+        return (self.now_ns() - self.jumps_ns(status) - status.heard_ns) / 1e9
+
+    def jumps_ns(self, status: OperationStatus) -> int:
+        """Return the jumps of the clock since the last event of an operation, in nanoseconds."""
+        return self.log.received_ns(status.offset, 0)
 
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""

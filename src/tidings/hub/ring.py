@@ -7,6 +7,7 @@ from itertools import chain
 
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
+from tidings.protocol.details import conceal_details
 from tidings.protocol.paths import PathSet
 
 ENTRY_OVERHEAD_BYTES = 900
@@ -74,7 +75,10 @@ class Ring:
         """Return the frame of `entry` in `form`; it is encoded at most once."""
         frame = entry.frames.get(form)
         if frame is None:
-            frame = entry.frames[form] = form.event(entry.record.event, entry.position)
+            event = entry.record.event
+            if form.revealing is not None and conceal_details(event) is event:
+                return self.frame(entry, form.revealing)
+            frame = entry.frames[form] = form.event(event, entry.position)
             if entry.record.offset > self.floor:
                 self._bytes += len(frame)
             self.encodes += 1

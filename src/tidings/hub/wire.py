@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+from tidings.protocol.details import conceal_details
 from tidings.protocol.envelope import Event
 from tidings.protocol.revisions import REVISION, REVISIONS
 
@@ -21,6 +22,8 @@ class WireForm:
     """Returns an event at a position, encoded and framed."""
     message: Callable[[bytes], bytes]
     """Returns an encoded envelope that is not in the log, framed."""
+    revealing: "WireForm | None" = None
+    """The same form with details, for one that conceals them: both write the same bytes for events without details."""
 
 
 @cache
@@ -30,6 +33,17 @@ def revise_form(form: WireForm, date: str) -> WireForm:
         return form
     read = REVISIONS[date].read
     return WireForm(f"{form.name} of {date}", lambda event, position: form.event(read(event), position), form.message)
+
+
+@cache
+def conceal_form(form: WireForm) -> WireForm:
+    """Return `form` for readers without the grant `details`: the same object each time, so that they share lanes."""
+    return WireForm(
+        f"{form.name} without details",
+        lambda event, position: form.event(conceal_details(event), position),
+        form.message,
+        form,
+    )
 
 
 class Outlet(Protocol):

@@ -96,6 +96,8 @@ class OperationStatus(Struct, kw_only=True):
 
     The producer's clock is slow by this, unless all of these events were kept while the hub was unreachable.
     """
+    first_lag_ns: int = 0
+    """Delay of the event that queued the attempt, or began it, as in `lag_ns`."""
     heard_ns: int = 0
     """Time at which the hub received the newest event."""
     advanced_ns: int | None = None
@@ -140,11 +142,17 @@ class OperationStatus(Struct, kw_only=True):
 
     @property
     def clock_lag_ns(self) -> int:
-        """Correction of a live attempt's times to the hub's clock, in nanoseconds; 0 for one that has ended.
+        """Correction of the attempt's times to the hub's clock, in nanoseconds.
 
-        Nothing distinguishes an ended attempt of a slow clock from one that was kept while the hub was unreachable.
+        The events of an ended attempt that were kept while the hub was unreachable arrived at one time: their delays
+        differ by its duration. If its events arrived with one delay instead, its clock is slow. A short attempt may be
+        either, and its times are those of its producer.
         """
-        return self.lag_ns if self.live else 0
+        if self.live or not self.lag_ns:
+            return self.lag_ns
+        took_ns = (self.ended_ns or 0) - (self.started_ns or self.queued_ns or 0)
+        is_slow = took_ns > 2 * _MAX_DELAY_NS and self.first_lag_ns - self.lag_ns <= _MAX_DELAY_NS
+        return self.lag_ns if is_slow else 0
 
     @property
     def duration_s(self) -> float | None:
@@ -172,7 +180,7 @@ class OperationStatus(Struct, kw_only=True):
         """
         transition = TRANSITIONS[event.type]
         before, self.life = self.life, life
-        self.heard_ns = max(self.heard_ns, received_ns)
+        self.heard_ns = received_ns  # not the latest: the clock may have been set back in between
         if self.lag_ns:
             self.lag_ns = min(self.lag_ns, _delay_ns(event, received_ns))
         if transition is Transition.PROGRESS:
@@ -193,7 +201,7 @@ class OperationStatus(Struct, kw_only=True):
     def _enter_state(self, before: OperationLife, life: OperationLife, event: Event, received_ns: int) -> None:
         at_ns = stored_nanoseconds(event.timestamp, received_ns)
         if life.live:
-            self.lag_ns = _delay_ns(event, received_ns)
+            self.lag_ns = self.first_lag_ns = _delay_ns(event, received_ns)
         if life.attempt != before.attempt and self.timeline:
             self._reset_attempt()
         if life.state is OperationState.QUEUED:

@@ -243,7 +243,7 @@ def _summary_fields(status: OperationStatus, facts: HubFacts, of_children: float
         "message": status.message,
         "queued_at": format_time(status.queued_ns, lag_ns),
         "started_at": format_time(status.started_ns, lag_ns),
-        "ended_at": format_time(status.ended_ns),
+        "ended_at": format_time(status.ended_ns, lag_ns),
         "heard_at": from_nanoseconds(status.heard_ns),
         "advanced_at": format_time(status.advanced_ns),
         "duration_s": status.duration_s,

@@ -153,6 +153,8 @@ class OperationEstimateData(Payload, frozen=True, kw_only=True):
     remaining_high_s: Seconds | None = None
     stalled: bool
     """True: the operation is alive, but does not advance."""
+    began_at: Timestamp | None = None
+    """Time at which it began; absent unless its producer's clock, which its events have, seems to be slow."""
     stalled_since: str | None = None
     """Time of its last advance; absent unless it is stalled."""
     silent_since: Timestamp | None = None

@@ -15,6 +15,7 @@ import structlog
 from msgspec import Raw
 from structlog.typing import WrappedLogger
 
+from tidings.access.control import AccessOptions
 from tidings.client.drafts import PayloadLike, encode_data
 from tidings.client.events import ReceivedEvent
 from tidings.client.runtime import add_route
@@ -68,12 +69,19 @@ class ManualHub(ManualTime):
     Args:
         config: Limits and intervals. Default: `QUIET`.
         contract: The event types that may be published. Default: the built-in catalogue.
+        access: How clients are identified. Default: not at all.
     """
 
-    def __init__(self, config: HubConfig | None = None, *, contract: Contract | None = None) -> None:
+    def __init__(
+        self,
+        config: HubConfig | None = None,
+        *,
+        contract: Contract | None = None,
+        access: AccessOptions | None = None,
+    ) -> None:
         self.url = f"ws://hub-{next(_numbers)}.tidings.test/ws"
         """The address of the hub for clients of this process. The host does not exist in the network."""
-        super().__init__(World(config or QUIET, contract or _default_contract()))
+        super().__init__(World(config or QUIET, contract or _default_contract(), access))
         self._silence = silenced()
         self._silence.__enter__()
         add_route(self.url, self._make_runtime)

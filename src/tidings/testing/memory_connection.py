@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
+from tidings.access.subjects import Credential
 from tidings.client.websocket import ClientConnection, ConnectionEnded
 from tidings.exceptions import HubUnreachable
 from tidings.hub.connection import HubConnection
@@ -176,10 +177,13 @@ class MemoryConnection:
         hub: The hub.
         link: The name of the client's link.
         url: The URL that the client connects to.
+        token: The credential of the handshake; None without one.
         on_lost: Called when the connection is taken from the client, which may reconnect immediately.
     """
 
-    def __init__(self, world: World, hub: InMemoryHub, link: str, url: str, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, world: World, hub: InMemoryHub, link: str, url: str, token: str | None, on_lost: Callable[[], None]
+    ) -> None:
         self.link = link
         self._world = world
         self._hub = hub
@@ -206,6 +210,7 @@ class MemoryConnection:
             connection_id=hub.hub.mint()[-16:],
             versioned=True,
             query=urlsplit(url).query,
+            credential=None if token is None else Credential(token, "header"),
         )
         world.connections[self] = None
         hub.admit(self.hub_connection)
@@ -417,7 +422,7 @@ class MemoryRuntime:
                 raise HubUnreachable(f"the hub in memory is {'closed' if self._world.closed else 'stopped'}")
             if self._world.faults.refuses(self._link):
                 raise HubUnreachable("the hub in memory cannot be reached, because a fault is in force")
-            return MemoryConnection(self._world, hub, self._link, url, self._allow_reconnect)
+            return MemoryConnection(self._world, hub, self._link, url, token, self._allow_reconnect)
 
     def time(self) -> float:
         """See `ClientRuntime.time`."""

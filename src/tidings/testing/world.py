@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from tidings.access.control import AccessOptions
 from tidings.contract.contract import Contract
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
@@ -72,11 +73,13 @@ class World:
     Args:
         config: The hub's limits and intervals.
         contract: The event types that may be published.
+        access: How clients are identified; None lets everyone do everything.
     """
 
-    def __init__(self, config: HubConfig, contract: Contract) -> None:
+    def __init__(self, config: HubConfig, contract: Contract, access: AccessOptions | None = None) -> None:
         self.config = config
         self.contract = contract
+        self.access = access
         self.clock = ManualClock()
         self.loop = ManualLoop(self.clock)
         self.faults = Faults()
@@ -115,7 +118,13 @@ class World:
         if self._hub is not None or self.closed:
             return
         hub = InMemoryHub(
-            self.config, log=self.log, clock=self.clock, loop=self.loop, contract=self.contract, mint=self._mint
+            self.config,
+            log=self.log,
+            clock=self.clock,
+            loop=self.loop,
+            contract=self.contract,
+            mint=self._mint,
+            access=self.access,
         )
         SystemStatusPublisher(hub.hub, hub.connections).start()
         hub.hub.estimates.start()

@@ -431,3 +431,12 @@ def test_operations_that_a_snapshot_after_a_gap_lacks_have_vanished(view: WatchV
     assert line.plain == "? the hub no longer has op-0, op-1, op-2, op-3, op-4, 2 more; the end is unknown"
     assert (len(view.vanished), [each.name for each in view.running]) == (7, ["op-7"])
     assert view.note(live) is None
+
+
+def test_times_of_a_slow_producer_are_by_the_hubs_clock(view: WatchView) -> None:
+    view.apply(start("a", -86_400), NOON)
+    assert " 24:01:00 " in drawn(view, 60)[0]
+    view.apply(estimate("a", 5, began_at=at(0)), NOON + 5)
+    assert " 1:00 " in drawn(view, 60)[0]
+    view.apply(failed("a", -86_400 + 60), NOON + 60)
+    assert "30 s ago" in drawn(view, 90)[0]

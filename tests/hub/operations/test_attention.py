@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.hub.producers import Producer
 from tests.hub.watched_hub import CONFIG, ESTIMATE, Watched
 
@@ -148,6 +149,40 @@ def test_slow_clock_of_a_producer_changes_no_silence() -> None:
     client.send("operation:progress", {"operation_id": "a", "progress": 3}, timestamp="2020-01-01T00:00:00Z")
     watched.pass_time(30)
     assert newest(watched) == {}
+
+
+def test_beginning_by_the_hubs_clock_is_published_for_a_slow_producer() -> None:
+    watched = Watched()
+    watched.slow_s = 3_600
+    began_s = wall_s(watched)
+    watched.publish("start", name="import")
+    watched.pass_time(6)
+    assert abs(to_nanoseconds(newest(watched)["began_at"]) / 1e9 - began_s) <= 1
+    watched.slow_s = 0  # its first event was late; its clock is right
+    watched.publish("log", message="line", level="info")
+    watched.pass_time(6)
+    assert "began_at" not in newest(watched)
+
+
+@pytest.mark.parametrize("hours", [-24, 1, 24 * 365])
+def test_jump_of_the_clock_makes_no_operation_silent_or_stalled(hours: int) -> None:
+    watched = Watched(config=structs.replace(CONFIG, maintain_s=20.0))
+    watched.publish("start", name="import")
+    watched.work(5)
+    watched.hub.clock.jump(hours * 3_600.0)
+    for progress in range(6, 16):
+        watched.publish("progress", progress=progress)
+        watched.pass_time(10)
+    assert watched.hub.hub.now_ns() == watched.hub.clock.wall_ns(), "the clock was adopted"
+    assert [
+        data for _, type, data in watched.events if type == ESTIMATE and (data["stalled"] or "silent_since" in data)
+    ] == []
+    heard_s = wall_s(watched) - 10
+    watched.pass_time(100)
+    assert abs(to_nanoseconds(newest(watched)["silent_since"]) / 1e9 - heard_s) < 1
+    watched.hub.clock.jump(hours * -3_600.0)
+    watched.pass_time(100)
+    assert abs(to_nanoseconds(newest(watched)["silent_since"]) / 1e9 - (heard_s - hours * 3_600)) < 1
 
 
 def test_job_that_hangs_in_its_first_seconds_is_stalled_after_the_minimum() -> None:

@@ -11,19 +11,25 @@ from enum import Enum, auto
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.cli.errors import FAILED, ExitCode, print_error, print_stderr
+from tidings.cli.errors import ExitCode, exit_code, print_error, print_stderr
 from tidings.cli.report.local_copy import LocalCopy
 from tidings.client.drafts import Draft, make_draft
 from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.client.options import LinkOptions
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
+    AccessError,
+    ClientError,
     CommandRefused,
     ConfigError,
+    Forbidden,
     HubUnreachable,
     OperationFenced,
     OperationUnknown,
+    ReservedName,
+    SignedOut,
     TidingsError,
+    TokenUnavailable,
 )
 from tidings.producer.diagnostics import write_line
 from tidings.producer.options import is_disabled
@@ -114,13 +120,30 @@ def post_event(
         return ExitCode.SUCCESS
     with (
         http as client,
-        LocalCopy(client.address.url, producer_of(post.operation_id), timeout_s) as local,
+        LocalCopy(client.address.url, producer_of(post.operation_id), _owner_of(client), timeout_s) as local,
     ):
         delivery = _Delivery(client, local, post, clock() + timeout_s, clock, sleep)
         code = delivery.run(draft, strict=strict)
     if delivery.delivered and post.stage is Stage.END:
         _flush_others(client.address.url)
     return code
+
+
+def _owner_of(client: HTTPClient) -> str:
+    """Return the owner of the token; "" if there is no token, also if it cannot be read now."""
+    try:
+        return client.owner
+    except ClientError:
+        return ""
+
+
+def _may_pass(error: TidingsError) -> bool:
+    """Return whether an event may be accepted later, unchanged: with another token, or by a hub that is back."""
+    if isinstance(error, AccessError):
+        return not isinstance(error, Forbidden | ReservedName)
+    if isinstance(error, CommandRefused):
+        return error.recoverable
+    return isinstance(error, HubUnreachable | SignedOut | TokenUnavailable)
 
 
 class _Delivery:
@@ -175,7 +198,7 @@ class _Delivery:
             )
             return ExitCode.NO_HUB
         except TidingsError as error:
-            return _report(error, post, FAILED, strict=strict)
+            return _report(error, post, exit_code(error), strict=strict)
         # With --strict the script ends if its operation cannot start, so that start must not be sent later.
         kept = post.stage is Stage.END or (post.stage is Stage.START and not strict)
         if kept:
@@ -188,12 +211,12 @@ class _Delivery:
         try:
             reply = self._send(draft)
         except TidingsError as error:
-            later = isinstance(error, HubUnreachable) or (isinstance(error, CommandRefused) and error.recoverable)
+            later = _may_pass(error)
             if kept and not later:
                 self._local.done(draft.event_id)
             elif kept:
                 self._settle()
-            code = ExitCode.NO_HUB if isinstance(error, HubUnreachable) else FAILED
+            code = ExitCode.NO_HUB if isinstance(error, HubUnreachable) else exit_code(error)
             return _report(error, post, code, strict=strict, kept=kept and later)
         self.delivered = True
         self._local.done(draft.event_id)
@@ -262,8 +285,8 @@ class _Delivery:
         """Post an event of an earlier command; a permanent refusal is its end."""
         try:
             self._post_one(draft, self._lease_s)
-        except CommandRefused as error:
-            if error.recoverable:
+        except (CommandRefused, AccessError) as error:
+            if _may_pass(error):
                 raise
             write_line(f"{draft.type}, kept from an earlier command, was refused: {error}")
         self._local.done(draft.event_id)
@@ -299,7 +322,8 @@ def _report(error: TidingsError, post: EventPost, code: int, *, strict: bool, ke
         print_error(error)
         return code
     if kept:
-        write_line(f"{post.type} is kept on disk, and sent when a hub answers: {error}")
+        when = "when a hub answers" if isinstance(error, HubUnreachable) else "when the hub accepts it"
+        write_line(f"{post.type} is kept on disk, and sent {when}: {error}")
     else:
         write_line(f"{post.type} was not reported: {error}. The script continues.")
     return ExitCode.SUCCESS

@@ -39,11 +39,13 @@ class LocalCopy:
     Args:
         url: Address of the hub.
         producer_id: Producer id for the operation.
+        owner: Owner of the token, as `describe_owner` returns it: the files of another owner are left alone.
         timeout_s: Maximum time to wait for a process that sends the spool file at the moment.
     """
 
-    def __init__(self, url: str, producer_id: str, timeout_s: float) -> None:
+    def __init__(self, url: str, producer_id: str, owner: str, timeout_s: float) -> None:
         self._url = url
+        self._owner = owner
         self._producer_id = producer_id
         self._timeout_s = timeout_s
         self._options = SpoolOptions()
@@ -54,6 +56,10 @@ class LocalCopy:
             self._file = self._open(timeout_s)
         except OSError as error:
             self._failure = error
+        if self._file is not None and not self._file.header.belongs_to(owner, None):
+            kept_by = self._file.header.owner
+            self._file.close()
+            self._file, self._failure = None, PermissionError(f"the events kept there are of another token: {kept_by}")
         self._mark = next((mark for folder in self._folders if (mark := self._read_mark(folder)) is not None), None)
 
     def __enter__(self) -> Self:
@@ -115,7 +121,12 @@ class LocalCopy:
 
     def _create(self, lease_s: float | None) -> SpoolFile:
         header = SpoolHeader(
-            url=self._url, producer_id=self._producer_id, pid=os.getpid(), holds=lease_s is not None, lease_s=lease_s
+            url=self._url,
+            producer_id=self._producer_id,
+            pid=os.getpid(),
+            holds=lease_s is not None,
+            lease_s=lease_s,
+            owner=self._owner,
         )
         folder = choose_folder(self._folders)
         deadline = time.monotonic() + self._timeout_s

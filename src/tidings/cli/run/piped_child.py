@@ -27,13 +27,14 @@ class ProcessTree:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._members: set[psutil.Process] = set()
+        # Parents before children: a parent whose child a signal ended first may end by that, and with another status.
+        self._members: dict[psutil.Process, None] = {}
 
     def refresh(self) -> None:
         """Add the present descendants. Call it only before the root process has been waited for."""
         with contextlib.suppress(psutil.NoSuchProcess):
             root = psutil.Process(self._pid)
-            self._members.update((root, *root.children(recursive=True)))
+            self._members.update(dict.fromkeys((root, *root.children(recursive=True))))
 
     def send(self, number: int) -> bool:
         """Send a signal to the members that still run, 0 to check only; return whether there was one."""

@@ -71,8 +71,8 @@ class Running:
 
     operation_id: str
     name: str
-    started_s: float
-    """When it began: by its producer's clock, but never later than its arrival."""
+    reported_s: float
+    """When it began by its producer's clock, but never later than its arrival."""
     seen_s: float
     """When its last event arrived here, or when the hub received it, if the hub calls it silent."""
     parent_id: str | None = None
@@ -115,6 +115,12 @@ class Running:
         return Attention.SILENT if silent else Attention.NONE
 
     @property
+    def started_s(self) -> float:
+        """When it began, by the hub's clock if the hub calls its producer's slow."""
+        began_at = None if self.estimate is None else self.estimate.began_at
+        return self.reported_s if began_at is None else _unix_s(began_at)
+
+    @property
     def stalled(self) -> bool:
         """Whether it is alive, but does not advance."""
         return self.estimate is not None and self.estimate.stalled
@@ -130,7 +136,8 @@ class EndedOperation:
     """Duration in seconds; None if its start was not seen."""
     payload: End
     ended_s: float
-    """When it ended: by its producer's clock, but never later than its arrival; seconds since 1970."""
+    """When it ended: by its producer's clock, unless the hub calls that slow, but never later than its arrival; seconds
+    since 1970."""
     seen_s: float
     """When its end arrived here, by the hub's clock, seconds since 1970."""
     attempt: int = 1
@@ -272,7 +279,7 @@ class WatchedOperations:
         self.running[operation_id] = Running(
             operation_id=operation_id,
             name=name,
-            started_s=at_s,
+            reported_s=at_s,
             seen_s=now_s,
             parent_id=payload.parent_id or (None if before is None else before.parent_id),
             total_steps=payload.total_steps or 0,
@@ -358,7 +365,7 @@ class WatchedOperations:
             name=running.name if running else sanitize(key) or "an operation",
             took_s=self._duration(payload, running, at_s),
             payload=payload,
-            ended_s=at_s,
+            ended_s=at_s if running is None else min(now_s, at_s + running.started_s - running.reported_s),
             seen_s=now_s,
             attempt=attempt,
             parent_id=None if running is None else running.parent_id,
@@ -380,4 +387,4 @@ class WatchedOperations:
     def _duration(payload: object, running: Running | None, at_s: float) -> float | None:
         if isinstance(payload, OperationCompleteData) and payload.duration_ms is not None:
             return payload.duration_ms / 1000
-        return max(0.0, at_s - running.started_s) if running else None
+        return max(0.0, at_s - running.reported_s) if running else None

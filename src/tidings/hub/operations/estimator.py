@@ -42,6 +42,8 @@ SILENT_S = 60.0
 """Seconds without an event after which an operation counts as silent."""
 _AWAY_DELAY_S = 1.5
 """Seconds after the loss of its connection at which a producer's operations are published as without a producer."""
+_MAX_ROUNDING_S = 0.1
+"""Difference between two readings of the wall clock and the steady one that is no jump, in seconds."""
 _EARLY = 0.99
 """Part of the interval after which an estimate may be published again: timers may fire a little early."""
 
@@ -54,6 +56,7 @@ class AttemptEstimator:
     Args:
         status: The operation.
         now_ns: Time of the first update, nanoseconds since 1970.
+        jumps_ns: See `update`.
     """
 
     __slots__ = (
@@ -74,7 +77,7 @@ class AttemptEstimator:
         "published_at",
     )
 
-    def __init__(self, status: OperationStatus, now_ns: int) -> None:
+    def __init__(self, status: OperationStatus, now_ns: int, jumps_ns: int = 0) -> None:
         self.attempt = status.life.attempt
         self.newest = OperationEstimateData(operation_id=status.operation_id, stalled=False)
         """Result of the last update."""
@@ -86,7 +89,7 @@ class AttemptEstimator:
         """Whether the attempt has advanced since then."""
         # A later attempt, or one that resumes another, may begin with much of the work done.
         fresh = self.attempt == 1 and status.resumes is None and status.began_ns is not None
-        self._model = ProgressModel((status.began_ns or 0) / 1e9 if fresh else None)
+        self._model = ProgressModel(((status.began_ns or 0) + jumps_ns) / 1e9 if fresh else None)
         self._stall_detector = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
@@ -106,6 +109,7 @@ class AttemptEstimator:
         *,
         away_since_ns: int | None = None,
         cancel: PendingCancel | None = None,
+        jumps_ns: int = 0,
     ) -> None:
         """Take in the changes of the operation and renew `newest`.
 
@@ -115,13 +119,17 @@ class AttemptEstimator:
             history: Durations of earlier runs of the same name.
             away_since_ns: Last sign of life of its producer, if that is away, nanoseconds since 1970.
             cancel: The request to cancel it, if there is one.
+            jumps_ns: Jumps of the hub's clock since the operation's newest event, in nanoseconds.
         """
         self._history = history
         measured = status.progress is not None and not status.indeterminate
         self._has_begun = bool(status.progress) or len(status.steps) > 1
-        self._note_advance(status)
+        began_ns = None if status.began_ns is None else status.began_ns + jumps_ns
+        heard_ns = status.heard_ns + jumps_ns
+        advanced_ns = None if status.advanced_ns is None else status.advanced_ns + jumps_ns
+        self._note_advance(status, advanced_ns)
         # An attempt that measures its progress goes on when that rises; any other when it sends any event.
-        updated_ns = (status.advanced_ns or 0) if measured else status.heard_ns
+        updated_ns = (advanced_ns or 0) if measured else heard_ns
         if updated_ns > self._updated_ns:
             self._stall_detector.add_gap(max(0, updated_ns - self._idle_since_ns) / 1e9)
             self._updated_ns = updated_ns
@@ -130,15 +138,18 @@ class AttemptEstimator:
             self._idle_since_ns = now_ns
         idle_s = (now_ns - self._idle_since_ns) / 1e9
         stalled = idle_s > self._stall_timeout_s() and (measured or self._expects_updates(status))
-        is_silent = now_ns - status.heard_ns >= SILENT_S * 1e9
+        is_silent = now_ns - heard_ns >= SILENT_S * 1e9
+        is_slow = status.lag_ns and began_ns is not None
         attention = {
-            "stalled_since": _format_time(max(updated_ns, status.started_ns or 0) if stalled else None),
-            "silent_since": _format_time(status.heard_ns if is_silent else None),
+            "stalled_since": _format_time(max(updated_ns, began_ns or 0) if stalled else None),
+            # In whole seconds, so that it does not change with each event.
+            "began_at": _format_time((began_ns or 0) // 10**9 * 10**9 if is_slow else None),
+            "silent_since": _format_time(heard_ns if is_silent else None),
             "away_since": _format_time(away_since_ns),
             "cancel_requested_at": _format_time(None if cancel is None else cancel.requested_ns),
             "cancelled_by": None if cancel is None else cancel.cancelled_by,
         }
-        self._estimate(status, now_ns, measured, stalled)
+        self._estimate(status, now_ns, began_ns, measured, stalled)
         self.newest = structs.replace(self.newest, **attention)
 
     def _expects_updates(self, status: OperationStatus) -> bool:
@@ -149,19 +160,21 @@ class AttemptEstimator:
         usual_s = None if self._history is None else self._history.median_s
         return self._stall_detector.stall_timeout_s(usual_s, has_begun=self._has_begun)
 
-    def _note_advance(self, status: OperationStatus) -> None:
-        if status.advanced_ns is None or status.advanced_ns == self._advanced_ns:
+    def _note_advance(self, status: OperationStatus, advanced_ns: int | None) -> None:
+        if advanced_ns is None or advanced_ns == self._advanced_ns:
             return
-        self._advanced_ns = status.advanced_ns
+        self._advanced_ns = advanced_ns
         self.has_advanced = True
         progress = status.progress
         if progress is not None and (self._progress is None or progress > self._progress):
             stall_timeout_s = self._stall_timeout_s() if self._stall_detector.is_calibrated else None
-            self._model.add(status.advanced_ns / 1e9, progress, stall_timeout_s)
+            self._model.add(advanced_ns / 1e9, progress, stall_timeout_s)
             self._progress = progress
 
-    def _estimate(self, status: OperationStatus, now_ns: int, measured: bool, stalled: bool) -> None:
-        elapsed_s = max(0.0, (now_ns - (status.began_ns or now_ns)) / 1e9)
+    def _estimate(
+        self, status: OperationStatus, now_ns: int, began_ns: int | None, measured: bool, stalled: bool
+    ) -> None:
+        elapsed_s = max(0.0, (now_ns - (began_ns or now_ns)) / 1e9)
         own = self._model.forecast(now_ns / 1e9, self._stall_timeout_s()) if measured else None
         earlier = None if self._history is None else self._history.forecast(elapsed_s)
         if own is not None and earlier is not None:
@@ -203,13 +216,13 @@ class AttemptEstimator:
         )
 
 
-def _attention(estimate: OperationEstimateData) -> tuple[bool, bool, str | None, str | None]:
+def _attention(estimate: OperationEstimateData) -> tuple[bool, bool, str | None, str | None, str | None]:
     """Return what is published without delay; a later sign of life of an absent producer is the same absence."""
     is_away, is_silent = estimate.away_since is not None, estimate.silent_since is not None
-    return is_away, is_silent, estimate.cancel_requested_at, estimate.cancelled_by
+    return is_away, is_silent, estimate.cancel_requested_at, estimate.cancelled_by, estimate.began_at
 
 
-_NO_ATTENTION = (False, False, None, None)
+_NO_ATTENTION = (False, False, None, None, None)
 
 
 def _format_time(unix_ns: int | None) -> str | None:
@@ -245,6 +258,8 @@ class EstimatePublisher:
         """The operations whose turn comes in this round."""
         self._slices_left = 0
         """Slices that are left in this round."""
+        self._difference_s = hub.now_ns() / 1e9 - hub.clock.monotonic()
+        """Difference between the wall clock and the steady one, in seconds."""
         self._pause_s = 0.0
         """Pause between two slices of this round, in seconds."""
 
@@ -300,7 +315,7 @@ class EstimatePublisher:
         due = list(islice(self._changed, _MAX_UPDATES_PER_ROUND))
         # Also after the last slice: however often producers come and go, this takes no more time than the rounds do.
         hub.scheduler.call_later(_MIN_PAUSE_S * len(due) / _MAX_UPDATES_PER_ROUND, self._examine_changed)
-        now_ns, now = hub.now_ns(), hub.clock.monotonic()
+        now_ns, now = self._now()
         for operation_id in due:
             del self._changed[operation_id]
             status = hub.operations.get(operation_id)
@@ -318,11 +333,25 @@ class EstimatePublisher:
             self._pause_s = interval_s if slices == 1 else max(_MIN_PAUSE_S, interval_s / slices)
             self._turns = iter(list(hub.operations.live))
         self._slices_left -= 1
-        now_ns, now = hub.now_ns(), hub.clock.monotonic()
+        now_ns, now = self._now()
         for status in islice(self._turns, _MAX_UPDATES_PER_ROUND):
             if status.state is OperationState.RUNNING:
                 self._try_update(status, now_ns, now)
         return self._pause_s
+
+    def _now(self) -> tuple[int, float]:
+        """Return the time by the wall clock, in nanoseconds since 1970, and by the steady one, in seconds.
+
+        After a jump of the wall clock, all estimators begin again: their times are by the clock before it.
+        """
+        hub = self._hub
+        now_ns, now = hub.now_ns(), hub.clock.monotonic()
+        difference_s = now_ns / 1e9 - now
+        if abs(difference_s - self._difference_s) > _MAX_ROUNDING_S:
+            self._difference_s = difference_s
+            self._unknown.update(id for id, estimator in self._estimators.items() if estimator.published is not None)
+            self._estimators.clear()
+        return now_ns, now
 
     def _try_update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         """Update an operation; a failure leaves it without an estimate and is logged once for each name."""
@@ -336,14 +365,16 @@ class EstimatePublisher:
     def _update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         hub, operation_id = self._hub, status.operation_id
         estimator = self._estimators.get(operation_id)
+        jumps_ns = hub.jumps_ns(status)
         if estimator is None or estimator.attempt != status.life.attempt:
-            estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns)
+            estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns, jumps_ns)
         estimator.update(
             status,
             now_ns,
             self._history_of(status.name),
             away_since_ns=self._leases.away_since_ns(operation_id),
             cancel=self._cancellations.find(operation_id),
+            jumps_ns=jumps_ns,
         )
         is_due = now - estimator.published_at >= _EARLY * hub.config.estimate_s and estimator.should_publish()
         if is_due or estimator.attention_changed or operation_id in self._unknown:

@@ -200,6 +200,11 @@ class PendingEvents(PublishQueue):
         with self._lock, self._lock.mutex:
             self._closed = True
 
+    def give_owner(self, owner: str, subject: str) -> None:
+        """See `Spool.give_owner`."""
+        if (spool := self._spool) is not None:
+            self._lock.run(lambda: spool.give_owner(owner, subject))
+
     def close_spool(self) -> None:
         """Close the spool; another outbox sends what is in it."""
         if self._spool is not None:

@@ -24,7 +24,7 @@ from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.reduction import reduce_end
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import delete_expired, recover_all
+from tidings.producer.spool.recovery import SpoolSender, delete_expired, recover_all
 from tidings.protocol.messages import Accepted
 
 logger = logging.getLogger(__name__)
@@ -172,15 +172,25 @@ class Sender:
     # The connection.
 
     def _link_changed(self, status: Status) -> None:
+        if self._publisher is not None:
+            subject = "" if status.access is None else status.access.subject
+            self._pending.give_owner(self._publisher.link.credentials.owner, subject)
         if status.retry_at is not None:
             self._connecting_at_s = status.retry_at
         # Recovery begins before the first event is sent, so that `close` waits for it.
         if status.state is State.LIVE:
             self._pending.expect_hub()
-        if status.state is State.LIVE and self._recovery is None and self._spooling is not None:
+        if (
+            status.state is State.LIVE
+            and self._recovery is None
+            and self._spooling is not None
+            and self._publisher is not None
+        ):
             self._pending.note_recovery(running=True)
+            subject = "" if status.access is None else status.access.subject
+            sender = SpoolSender(owner=self._publisher.link.credentials.owner, subject=subject)
             self._recovery = asyncio.get_running_loop().create_task(
-                self._recover(self._spooling), name="tidings recovery"
+                self._recover(self._spooling, sender), name="tidings recovery"
             )
         if status.error is not None and self._publisher is not None and self._publisher.session.established is None:
             self._pending.note_no_hub()
@@ -202,10 +212,10 @@ class Sender:
         if self._spooling is not None and (dropped := delete_expired(self._spooling)):
             logger.warning("deleted the spool files of %d dead producers: too old, or too much", dropped)
 
-    async def _recover(self, spooling: SpoolOptions) -> None:
+    async def _recover(self, spooling: SpoolOptions, sender: SpoolSender) -> None:
         try:
             for recovered in await recover_all(
-                self._url, self._options, self._contract, spooling, timeout_s=_RECOVERY_TIMEOUT_S
+                self._url, self._options, self._contract, spooling, timeout_s=_RECOVERY_TIMEOUT_S, sender=sender
             ):
                 logger.info("recovered from a dead producer: %s", recovered)
         except Exception:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,24 @@ class SpoolHeader(Struct, frozen=True, kw_only=True):
     """Whether the producer holds its operations; a shell script holds only those that it began with a lease."""
     lease_s: float | None = None
     """Lease of the operations, in seconds; None means the hub's."""
+    owner: str = ""
+    """Owner of the token, as `describe_owner` returns it; "" if there was none, or it is not known yet."""
+    subject: str = ""
+    """Subject of the token, as the hub named it; "" if it did not."""
+
+    def belongs_to(self, owner: str, subject: str | None) -> bool:
+        """Return whether the events may be sent with a token.
+
+        Events that were written without a token may be sent with every token of this user.
+
+        Args:
+            owner: Owner of the token, as `describe_owner` returns it.
+            subject: Subject of the token, as the hub names it; None if that is not known, and "" for a hub without
+                authentication, to which everything may be sent.
+        """
+        if not (self.owner or self.subject) or subject == "":
+            return True
+        return self.subject == subject if self.subject and subject else self.owner == owner
 
 
 class SpooledEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -221,6 +239,7 @@ class SpoolFile:
         if header is None:
             header = SpoolHeader(spool=0, url="", producer_id="", pid=0)
         opened = cls(path, file, header, pending, len(data))
+        opened._start = data.find(b"\n") + 1 or len(data)
         opened._torn = not data.endswith(b"\n")
         return opened
 
@@ -228,6 +247,11 @@ class SpoolFile:
     def size(self) -> int:
         """Size of the file, in bytes."""
         return self._size
+
+    def give_owner(self, header: SpoolHeader) -> None:
+        """Replace the header by one with another owner."""
+        self.header = header
+        self._rewrite([encode_line(SpoolLine(keep=kept)) + b"\n" for kept in self.pending.values()])
 
     def keep(self, kept: SpooledEvent) -> None:
         """Append an event."""
@@ -259,12 +283,16 @@ class SpoolFile:
             size -= len(line)
             dropped += 1
             del self.pending[event_id]
-        body = _header_line(self.header) + b"".join(lines[dropped:])
+        self._rewrite(lines[dropped:])
+        return dropped
+
+    def _rewrite(self, lines: Sequence[bytes]) -> None:
+        first = _header_line(self.header)
+        body = first + b"".join(lines)
         file = _create(self.path, body, os.replace)
         # In this order: a fork in between must not find a closed descriptor here.
-        old, self._file, self._size, self._torn = self._file, file, len(body), False
+        old, self._file, self._start, self._size, self._torn = self._file, file, len(first), len(body), False
         _DESCRIPTORS.close(old)
-        return dropped
 
     def close(self) -> None:
         """Close and unlock the file, so that another producer can recover it; delete it if it is empty."""

@@ -18,7 +18,9 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,
     ContractError,
+    Forbidden,
     HubClosed,
+    HubUnreachable,
     OperationExists,
     OperationFenced,
     OperationFinished,
@@ -59,6 +61,15 @@ class RecoveryResult(Struct, frozen=True, kw_only=True):
     """Events that must be sent later."""
     error: TidingsError | None = None
     """Why events are left."""
+
+
+class SpoolSender(Struct, frozen=True, kw_only=True):
+    """The token with which events are to be sent."""
+
+    owner: str
+    """See `describe_owner`."""
+    subject: str
+    """Its subject, as the hub names it; "" for a hub without authentication."""
 
 
 class _OrphanHolder:
@@ -173,11 +184,26 @@ def _is_final(answer: Accepted | TidingsError) -> bool:
 
 
 async def recover_all(
-    url: str, options: LinkOptions, contract: Contract, spool: SpoolOptions, *, timeout_s: float
+    url: str,
+    options: LinkOptions,
+    contract: Contract,
+    spool: SpoolOptions,
+    *,
+    timeout_s: float,
+    sender: SpoolSender | None = None,
 ) -> list[RecoveryResult]:
     """Send the events of all dead producers for the hub at `url`; never raises OSError.
 
-    Files in use are skipped, whether by this process or by another.
+    Files in use are skipped, whether by this process or by another. Events that were written with the token of another
+    subject are left where they are.
+
+    Args:
+        url: Address of the hub.
+        options: How to connect.
+        contract: Event types known here.
+        spool: Where the files are.
+        timeout_s: Maximum time.
+        sender: The token that `options` yield; by default the hub is asked.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -191,17 +217,58 @@ async def recover_all(
             if file is None:
                 continue
             try:
-                if file.header.url == url and file.pending:
-                    results.append(
-                        await recover_file(file, options, contract, url=url, timeout_s=max(0.0, deadline - loop.time()))
-                    )
+                if file.header.url != url or not file.pending:
+                    continue
+                left_s = max(0.0, deadline - loop.time())
+                if sender is None and (file.header.owner or file.header.subject):
+                    sender = await _identify(url, options, contract, timeout_s=left_s)
+                if sender is not None and not file.header.belongs_to(sender.owner, sender.subject):
+                    results.append(_left_alone(file, sender))
+                    continue
+                results.append(await recover_file(file, options, contract, url=url, timeout_s=left_s))
+            except TidingsError as error:
+                results.append(_untried(file, error))
             finally:
                 file.close()
         except OSError as error:
             logger.info("skipped %s: %s", path, error)
-        if results and results[-1].error is not None and not isinstance(results[-1].error, HubClosed):
+        if results and results[-1].error is not None and not isinstance(results[-1].error, HubClosed | Forbidden):
             break  # the same error would stop the others
     return results
+
+
+async def _identify(url: str, options: LinkOptions, contract: Contract, *, timeout_s: float) -> SpoolSender:
+    """Return the token that `options` yield.
+
+    Raises:
+        TidingsError: The hub cannot be asked, or refuses it.
+    """
+    publisher = Publisher(url, options, contract=contract)
+    try:
+        async with publisher.link.timeout(timeout_s):
+            await publisher.wait_connected()
+        access = publisher.link.status.access
+        return SpoolSender(owner=publisher.link.credentials.owner, subject="" if access is None else access.subject)
+    except TimeoutError:
+        raise publisher.link.status.error or HubUnreachable("the hub has not answered in time") from None
+    finally:
+        await publisher.aclose()
+
+
+def _left_alone(file: SpoolFile, sender: SpoolSender) -> RecoveryResult:
+    owner = file.header.subject or file.header.owner
+    error = Forbidden(
+        f"the events in {file.path} were written with the token of {owner!r}, and this one is of {sender.subject!r}",
+        hint="Run `tidings flush` with that token, or delete the file.",
+    )
+    return _untried(file, error)
+
+
+def _untried(file: SpoolFile, error: TidingsError) -> RecoveryResult:
+    header = file.header
+    return RecoveryResult(
+        producer_id=header.producer_id, pid=header.pid, sent=0, known=0, refused=0, left=len(file.pending), error=error
+    )
 
 
 def count_left_behind(url: str, spool: SpoolOptions) -> int:

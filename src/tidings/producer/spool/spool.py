@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from tidings.client.drafts import Draft
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.directory import SPOOL_VARIABLE, SpoolOptions, choose_folder, list_folders
@@ -60,6 +62,23 @@ class Spool:
         try:
             if self._file is not None:
                 self._file.done(event_id)
+        except OSError as error:
+            self._report_failure(error)
+
+    def give_owner(self, owner: str, subject: str) -> None:
+        """Note to whom the events belong; only that owner's token may send them.
+
+        Args:
+            owner: Owner of the token, as `describe_owner` returns it.
+            subject: Subject of the token, as the hub names it; "" if it does not.
+        """
+        header = msgspec.structs.replace(self._header, owner=owner, subject=subject)
+        if header == self._header:
+            return
+        self._header = header
+        try:
+            if self._file is not None:
+                self._file.give_owner(header)
         except OSError as error:
             self._report_failure(error)
 

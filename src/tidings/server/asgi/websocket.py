@@ -15,6 +15,7 @@ from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import access_request, admit, headers_of, query_of, request_address, route_path
+from tidings.server.http.responses import SECURITY_FIELDS
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
@@ -143,6 +144,6 @@ async def _refuse(error: TidingsError, scope: Scope, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
         return
     body = encode_payload(error_data(error))
-    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *SECURITY_FIELDS]
     await send({"type": "websocket.http.response.start", "status": row_of(error).http, "headers": fields})
     await send({"type": "websocket.http.response.body", "body": body})

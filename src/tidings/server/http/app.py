@@ -34,7 +34,7 @@ from tidings.server.http.health import StatusRoutes
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
-from tidings.server.http.responses import NO_SNIFFING, error_answer, error_response, method_refusal, to_response
+from tidings.server.http.responses import SECURITY_FIELDS, error_answer, error_response, method_refusal, to_response
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.http.tickets import TICKETS, TicketRoute
 from tidings.server.metrics import MetricsRoute
@@ -52,6 +52,8 @@ _ALLOWED_HEADERS: Final = (
     b"Tidings-Producer, baggage, traceparent, tracestate"
 )
 _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_\-, ]{1,2000}")
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+_PUBLIC_NAME: Final = re.compile(r"(?:[a-z0-9_-]+\.)+(?!local$|localhost$)[a-z][a-z0-9-]*")
 _PREFLIGHT_AGE_S: Final = b"600"
 
 log = structlog.get_logger("tidings.server.http.app")
@@ -129,10 +131,13 @@ class HttpEndpoint:
             log.info("request refused", code=error.code, error=str(error))
             await error_answer(error).send(send)
             return
-        if method == "POST" and path == EVENTS:
+        hsts = _requires_tls(scope, header(headers, b"host"))
+        is_post = method == "POST" and path == EVENTS
+        if hsts or not is_post:  # the answers to posts have the other headers
+            send = _secured(send, hsts=hsts)
+        if is_post:
             await self._publish.serve(scope, headers, receive, send)
             return
-        send = _without_sniffing(send)
         over = self._license_error(path)
         if over is not None:
             await error_answer(over).send(send)
@@ -215,17 +220,33 @@ def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
     return {path: ", ".join(sorted(names)) for path, names in methods.items()}
 
 
-def _without_sniffing(send: Send) -> Send:
-    """Return `send` with `NO_SNIFFING` among the headers."""
+def _secured(send: Send, *, hsts: bool) -> Send:
+    """Return `send` with the headers of `SECURITY_FIELDS` that an answer does not have.
 
-    async def send_typed(message: Message) -> None:
+    Args:
+        send: Sends to an ASGI client.
+        hsts: Whether browsers may use only TLS from now on (RFC 6797).
+    """
+    fields = (*SECURITY_FIELDS, _STRICT_TRANSPORT) if hsts else SECURITY_FIELDS
+
+    async def send_secured(message: Message) -> None:
         if message["type"] == "http.response.start":
-            fields = message.get("headers", ())
-            if NO_SNIFFING not in fields:
-                message = {**message, "headers": [*fields, NO_SNIFFING]}
+            own = message.get("headers", ())
+            names = {name for name, _ in own}
+            message = {**message, "headers": [*own, *(field for field in fields if field[0] not in names)]}
         await send(message)
 
-    return send_typed
+    return send_secured
+
+
+def _requires_tls(scope: Scope, host: str | None) -> bool:
+    """Return whether browsers are to use nothing but TLS for the host: the hub speaks TLS itself.
+
+    The promise binds every port of the host. So it is given for full names only, and not for those at which people run
+    other programs, such as `localhost`; a proxy with TLS gives it for itself.
+    """
+    name = (host or "").partition(":")[0].lower()
+    return scope.get("scheme") == "https" and _PUBLIC_NAME.fullmatch(name) is not None
 
 
 def _readable_by(origin: str, send: Send, *, credentials: bool) -> Send:

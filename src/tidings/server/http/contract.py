@@ -100,7 +100,6 @@ def _answer(request: Request, document: ServedDocument, *, policy: str = "") -> 
         "etag": document.tag,
         # Cached, and revalidated each time: the hub may have been restarted with another contract.
         "cache-control": "no-cache",
-        "x-content-type-options": "nosniff",
         # The headers for pages of another origin must not be kept for the hub's own, nor the other way around.
         "vary": "Origin",
     }

@@ -31,7 +31,7 @@ SECURITY_POLICY: Final = (
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 )
 """A page may load no resources, so that no text of a contract can run as a script, and no other page may frame it."""
-PAGE_HEADERS: Final = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff"}
+PAGE_HEADERS: Final = {"content-security-policy": SECURITY_POLICY}
 HTML: Final = "text/html; charset=utf-8"
 _ENVELOPE: Final = (
     ("type", "text", "always", "The event type, <domain>:<action>."),

@@ -14,8 +14,16 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
 
 JSON: Final = "application/json"
-NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
-"""Keeps browsers from taking JSON for a script (Fetch Standard §3.5)."""
+SECURITY_FIELDS: Final = (
+    (b"x-content-type-options", b"nosniff"),  # no JSON is taken for a script (Fetch Standard §3.5)
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),  # for browsers without `frame-ancestors`
+    (b"referrer-policy", b"no-referrer"),  # the URLs of the hub have ids of operations in them
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),  # pages of allowed origins read by CORS, which this leaves alone
+    (b"cache-control", b"no-store"),  # everything but documents is what is true now, for one client
+)
+"""Headers of every answer that has no such header of its own; names in lower case."""
 _JSON_FIELD: Final = (b"content-type", JSON.encode())
 _ASK: Final = b'Bearer realm="tidings"'
 _ASK_AGAIN: Final = b'Bearer realm="tidings", error="invalid_token"'
@@ -36,7 +44,7 @@ class Answer(Struct, frozen=True, gc=False):
 
     async def send(self, send: Send) -> None:
         """Send it to an ASGI client."""
-        fields = [_JSON_FIELD, (b"content-length", b"%d" % len(self.body)), NO_SNIFFING, *self.headers]
+        fields = [_JSON_FIELD, (b"content-length", b"%d" % len(self.body)), *SECURITY_FIELDS, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": fields})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -14,9 +14,11 @@ from websockets.typing import Subprotocol
 from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError, UpgradeRequired
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
+from tidings.server.http.responses import SECURITY_FIELDS
 
 VERSION = "13"
 """The version of RFC 6455, the only one that is served."""
+_SECURITY_HEADERS = [(name.decode(), value.decode()) for name, value in SECURITY_FIELDS]
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -118,6 +120,7 @@ class Opening:
                     ("Connection", "close"),
                     ("Content-Length", str(len(refusal.body))),
                     ("Content-Type", refusal.content_type),
+                    *_SECURITY_HEADERS,
                     *refusal.headers,
                 ]
             )

@@ -20,7 +20,7 @@ from tidings.exceptions import (
     UrlTooLong,
 )
 from tidings.server.asgi.scope import check_repeated
-from tidings.server.http.responses import error_answer
+from tidings.server.http.responses import SECURITY_FIELDS, error_answer
 from tidings.server.tcp_limit import TcpLimit
 from tidings.server.websocket.socket_options import apply_socket_options
 
@@ -272,8 +272,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             f"HTTP/1.1 {shown} {shown.phrase}",
             "content-type: application/json",
             f"content-length: {len(answer.body)}",
-            "x-content-type-options: nosniff",
             "connection: close",
+            *(f"{name.decode()}: {value.decode()}" for name, value in SECURITY_FIELDS),
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + answer.body)
         self.transport.close()

@@ -1,0 +1,232 @@
+"""A restart under publishing load, with many clients: `python -m benchmarks.restart`.
+
+Watchers in several processes follow datasets whose versions count up, while a publisher goes on. The hub gets SIGTERM
+and is started again on the same port and data. The report shows how fast clients returned, in comparison with
+`--reconnect-rate`, and whether each watcher read every version once.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.request import urlopen
+
+import msgspec
+
+import tidings
+from benchmarks.fanout.machine import describe_machine
+
+GROUP = 10
+"""Watchers of one dataset."""
+POLL_S = 0.1
+STEADY_S = 3.0
+"""Seconds of publishing before the restart, and after the last client is back."""
+TIMEOUT_S = 600.0
+
+
+async def _watch(client: tidings.Client, dataset: int) -> list[int]:
+    """Return the versions of a dataset up to the event that ends it."""
+    versions = []
+    async with contextlib.aclosing(client.watch(f"data/set-{dataset}", since="first")) as events:
+        async for event in events:
+            version = msgspec.json.decode(event.data).get("version")
+            if version is None:
+                break
+            versions.append(version)
+    return versions
+
+
+async def _watch_all(url: str, numbers: Sequence[int], interval_s: float) -> dict[int, list[int]]:
+    async with tidings.connect(url, wait_for_hub=True) as client:
+        watches = []
+        for number in numbers:
+            watches.append(asyncio.create_task(_watch(client, number // GROUP)))
+            await asyncio.sleep(interval_s)  # a process that opens thousands together serves none of them
+        return dict(zip(numbers, await asyncio.gather(*watches), strict=True))
+
+
+def run_watchers(url: str, numbers: Sequence[int], interval_s: float, results: Connection) -> None:
+    """Follow datasets in this process, and send what each watcher has read."""
+    results.send(asyncio.run(_watch_all(url, numbers, interval_s)))
+
+
+class Publisher:
+    """Publishes versions of all datasets in turn."""
+
+    def __init__(self, client: tidings.Client, datasets: int, events_per_s: float) -> None:
+        self._client = client
+        self._interval_s = datasets / events_per_s
+        self._stop = asyncio.Event()
+        self.published = [0] * datasets
+
+    async def run(self) -> None:
+        """Publish until `stop`, and then the end of each dataset."""
+        await asyncio.gather(*map(self._publish, range(len(self.published))))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _publish(self, dataset: int) -> None:
+        name = f"set-{dataset}"
+        pause_s = self._interval_s * dataset / len(self.published)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stop.wait()
+            if self._stop.is_set():
+                break
+            pause_s = self._interval_s
+            data = {"dataset": name, "version": self.published[dataset]}
+            await self._client.publish("data:update", data, timeout_s=None)
+            self.published[dataset] += 1
+        await self._client.publish("data:update", {"dataset": name, "state": "complete"}, timeout_s=None)
+
+
+class HubProcess:
+    """`tidings serve` with its log lines in a file."""
+
+    def __init__(self, port: int, folder: Path, name: str, rate: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder / f"{name}.log"
+        command = [sys.executable, "-m", "tidings", "serve", "--port", str(port), "--data", str(folder / "data")]
+        with self.log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [*command, "--reconnect-rate", str(rate), "--grace", "60s", "--log-format", "json"],
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+
+    def connections(self) -> int:
+        """Return the number of open connections."""
+        try:
+            with urlopen(f"{self.url}/metrics", timeout=TIMEOUT_S) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return 0
+        return int(float(next(line.split()[1] for line in lines if line.startswith("tidings_connections "))))
+
+    async def wait_connections(self, count: int) -> None:
+        """Wait until `count` clients are connected."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while await asyncio.to_thread(self.connections) < count:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"the clients did not connect; see {self.log}")
+            await asyncio.sleep(POLL_S)
+
+    def stop(self) -> int:
+        """Send SIGTERM, and return the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(TIMEOUT_S)
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def opened_at(self) -> list[float]:
+        """Return when connections were opened, in seconds."""
+        times = []
+        for line in self.log.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == "connection opened":
+                    times.append(datetime.fromisoformat(entry["timestamp"]).timestamp())
+        return sorted(times)
+
+
+def most_per_second(times: Sequence[float]) -> int:
+    """Return the greatest number of `times`, which are sorted, within any second."""
+    most = first = 0
+    for number, at in enumerate(times):
+        while times[first] <= at - 1:
+            first += 1
+        most = max(most, number + 1 - first)
+    return most
+
+
+async def measure(clients: int, rate: int, processes: int, events_per_s: float, folder: Path) -> bool:
+    """Run one restart, print what was seen, and return whether nothing was lost or repeated."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    hub = HubProcess(port, folder, "first", rate)
+    workers = []
+    try:
+        for index in range(processes):
+            receiving, sending = context.Pipe(duplex=False)
+            numbers = range(index, clients, processes)
+            arguments = (f"ws://127.0.0.1:{port}/ws", numbers, 1.5 * processes / rate, sending)
+            worker = context.Process(target=run_watchers, args=arguments)
+            worker.start()
+            workers.append((worker, receiving))
+        async with tidings.connect(f"ws://127.0.0.1:{port}/ws", wait_for_hub=True) as client:
+            await hub.wait_connections(clients + 1)
+            print(f"connected                      {clients:,} clients in {processes} processes", flush=True)
+            publisher = Publisher(client, -(-clients // GROUP), events_per_s)
+            publishing = asyncio.create_task(publisher.run())
+            await asyncio.sleep(STEADY_S)
+            began = time.monotonic()
+            code = await asyncio.to_thread(hub.stop)
+            drained_s = time.monotonic() - began
+            by_force = "by force" in hub.log.read_text()
+            hub = HubProcess(port, folder, "second", rate)
+            await hub.wait_connections(clients + 1)
+            returned_s = time.monotonic() - began
+            await asyncio.sleep(STEADY_S)
+            publisher.stop()
+            await publishing
+        read: dict[int, list[int]] = {}
+        for _, receiving in workers:
+            read.update(await asyncio.to_thread(receiving.recv))
+        faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
+        opened = hub.opened_at()
+        code_again = await asyncio.to_thread(hub.stop)
+    finally:
+        hub.kill()
+        for worker, _ in workers:
+            worker.terminate()
+            worker.join()
+    print(f"exit codes                     {code}, {code_again}{' (connections ended by force)' if by_force else ''}")
+    print(f"drain                          {drained_s:.1f} s")
+    print(f"all {clients:,} clients are back      after {returned_s:.1f} s ({len(opened):,} connections)")
+    print(f"most connections in a second   {most_per_second(opened):,} (--reconnect-rate {rate:,})")
+    print(f"events                         {sum(publisher.published):,}, read {sum(map(len, read.values())):,} times")
+    print(f"watchers with a fault          {faults:,} of {len(read):,}")
+    return not faults and len(read) == clients and (code, code_again) == (0, 0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; return 1 if an event was lost or repeated, or a hub did not exit with 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.restart", description=__doc__)
+    parser.add_argument("--clients", type=int, default=10_000)
+    parser.add_argument("--rate", type=int, default=1_000, help="--reconnect-rate of the hub")
+    parser.add_argument("--processes", type=int, default=max(2, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--events-per-s", type=float, default=200.0)
+    chosen = parser.parse_args(arguments)
+    if sys.platform != "win32":
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(describe_machine(network="loopback", pinning="none", program="benchmarks.restart"), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        fine = asyncio.run(measure(chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder)))
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
