@@ -17,11 +17,12 @@ from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.connection_output import MAX_UNSENT_REPLY_BYTES, ConnectionOutput
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query, show_query
 from tidings.hub.hub import Hub
+from tidings.hub.reading_rights import added_paths, apply_grants, form_for
 from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
 from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS, SubscriptionReports
 from tidings.hub.type_notices import TypeNotices
-from tidings.hub.wire import Outlet, WireForm, conceal_form, revise_form
+from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import row_of
 from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, scan_labels
@@ -174,7 +175,7 @@ class HubConnection(ConnectionOutput):
         """See `IdentifiedConnection.identified`."""
         grants = subject.grants
         self.scope = subject.scope
-        self.subscriber.form = self._event_form(grants)
+        self.subscriber.form = form_for(self.form, grants)
         options = parse_connection_query(self._query or "", self.hub.contract.channels, everything=grants.read.paths)
         try:
             grants.check_read(options.paths)
@@ -187,21 +188,11 @@ class HubConnection(ConnectionOutput):
 
     def change_grants(self, grants: Grants, *, everything: bool) -> list[str]:
         """See `IdentifiedConnection.change_grants`."""
-        held = self.subscriber.paths
-        lost = grants.uncovered(held)
-        if not everything:  # a path that may be read in part only is lost as a whole, as it would be refused
-            gone = frozenset(lost.paths)
-            held = PathSet(tuple(path for path in held.paths if path not in gone))
-        self.hub.delivery.restrict(self.subscriber, held & grants.read, grants.read, self._event_form(grants))
-        return lost.names()
-
-    def _event_form(self, grants: Grants) -> WireForm:
-        return self.form if grants.details else conceal_form(self.form)
+        return apply_grants(self.hub.delivery, self.subscriber, grants, self.form, everything=everything)
 
     def follow_grants(self, grants: Grants) -> None:
         """See `IdentifiedConnection.follow_grants`."""
-        held = self.subscriber.paths
-        added = PathSet(tuple(path for path in grants.read.paths if not held.covers(path)))
+        added = added_paths(self.subscriber, grants)
         if added:
             self.subscribe(added, NOW, None)
 

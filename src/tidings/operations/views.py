@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus, StateChange, StepStatus
+from tidings.protocol.details import PROCESS_DETAILS
 from tidings.protocol.payloads import ErrorData, OperationEstimateData, Timestamp
 from tidings.protocol.timestamps import from_nanoseconds
 
@@ -310,16 +311,13 @@ def format_time(unix_ns: int | None, lag_ns: int = 0) -> str | None:
     return None if unix_ns is None else from_nanoseconds(unix_ns + lag_ns)
 
 
-CONCEALED_FIELDS = ("host", "pid", "command", "user")
-"""Fields of an operation for readers with the grant `details` only, besides `details` of its error."""
-
 _Summary = TypeVar("_Summary", bound=OperationSummary)
 
 
 def conceal_details(view: _Summary) -> _Summary:
     """Return a view for a reader without the grant `details`."""
     error = None if view.error is None else structs.replace(view.error, details=None)
-    return structs.replace(view, error=error, **dict.fromkeys(CONCEALED_FIELDS))
+    return structs.replace(view, error=error, **dict.fromkeys(PROCESS_DETAILS))
 
 
 _MAX_WEIGHT = 1e9

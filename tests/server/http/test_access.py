@@ -220,12 +220,40 @@ def test_wait_for_an_unreadable_operation_is_answered_immediately(hub: Secured) 
 
 def test_details_need_a_grant(hub: Secured) -> None:
     hub.post(start("acme.1", command="deploy --all", host="db7", pid=17, user="root"), fail("acme.1"))
-    for path in ("/v1/operations/acme.1", "/v1/operations"):
+    for path in ("/v1/operations/acme.1", "/v1/operations", "/v1/events", "/v1/snapshot"):
         text = hub.get(path, "ada").text
         assert "it broke" in text
         for secret in ("deploy --all", "db7", "secret.py"):
             assert secret not in text, path
             assert secret in hub.get(path, "writer").text, path
+
+
+def test_stream_conceals_details_without_a_grant(hub: Secured) -> None:
+    hub.post(start("acme.1"), fail("acme.1"))
+    for who, shown in (("ada", False), ("writer", True)):
+        with hub.stream("?channels=operations/acme.1", who) as stream:
+            (failed,) = [event["data"] for event in stream.events(2) if "message" in event["data"]]
+            assert ("details" in failed) is shown
+
+
+def test_stream_of_everything_follows_the_grants(hub: Secured) -> None:
+    hub.tokens.add("eve-token", "read operations", name="eve")
+    with hub.stream("?since=now", "eve") as stream:
+        stream.until("channel:live")
+        hub.tokens.add("eve-token", "read operations/acme.*", "read data", name="eve")
+        control = hub.server.call(lambda: hub.server.app.hub.access)
+        assert control is not None
+        hub.server.call(control.reevaluate)
+        assert stream.until("channel:live")[0]["data"]["removed"] == ["operations"]
+        hub.post(start("acme.1"), start("zeta.1"), update("daily-1"))
+        assert [next(iter(event["data"].values())) for event in stream.events(2)] == ["acme.1", "daily-1"]
+
+
+def test_cancelling_reaches_only_descendants_with_a_grant(hub: Secured) -> None:
+    hub.post(start("acme.1"), start("zeta.1", parent_id="acme.1", queued=True))
+    answer = hub.request("POST", "/v1/operations/acme.1/cancel", "canceller", json={"timeout_s": 0})
+    assert answer.json().get("children") is None
+    assert hub.get("/v1/operations/zeta.1", "writer").json()["state"] == "queued"
 
 
 def test_producer_is_shown_to_its_own_subject_only(hub: Secured) -> None:

@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tidings.access.grants import Grants
 from tidings.exceptions import InvalidParameter, LogError
 from tidings.hub.connection_query import PATH_PARAMETERS, read_values
 from tidings.hub.hub import Hub
+from tidings.hub.reading_rights import form_for
+from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Page, Query, Record
 from tidings.protocol.envelope import encode_event_v1
 from tidings.protocol.messages import Gap
@@ -23,6 +26,7 @@ from tidings.server.http.query import HistoryQuery, read_history_query, read_pat
 from tidings.server.http.responses import JSON
 from tidings.server.running_hub import HubHost
 
+_EVENT: Final = WireForm("v1 in an array", encode_event_v1, bytes)
 _MAX_BYTES: Final = 4 << 20
 """Size of the data in one answer; the event that crosses it is still included."""
 _MAX_UNSENT_BYTES: Final = 64 << 20
@@ -79,13 +83,14 @@ class ReadingRoutes:
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
         hub = self._host.running().hub
-        query = read_history_query(query_of(request.scope), hub.contract, grants_of(request.scope))
+        grants = grants_of(request.scope)
+        query = read_history_query(query_of(request.scope), hub.contract, grants)
         after, gap = _start(hub.log, query)
         max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
         self._unsent += max_bytes
         try:
             records, scanned = await _read_history(hub, query, after, max_bytes, self._turns)
-            body = _history(hub.log, records, scanned, gap)
+            body = _history(_encoded(hub.log, records, grants), hub.log, scanned, gap)
         except BaseException:
             self._unsent -= max_bytes
             raise
@@ -133,9 +138,9 @@ class _PartedResponse(Response):
             self._sent(len(body))
 
 
-def _history(log: Log, records: Sequence[Record], scanned: int, gap: Gap | None) -> bytes:
+def _history(events: bytes, log: Log, scanned: int, gap: Gap | None) -> bytes:
     return b'{"events":[%b],"next":"%b","position":"%b"%b}' % (
-        _encoded(log, records),
+        events,
         str(log.position(scanned)).encode(),
         str(log.position(log.head)).encode(),
         b"" if gap is None else b',"gap":%b' % encode_payload(gap),
@@ -156,7 +161,7 @@ async def _snapshot_parts(
     with watched(hub, identity) as session:
         while True:
             if page.records:
-                yield separator + _encoded(log, page.records)
+                yield separator + _encoded(log, page.records, None if session is None else session.subject.grants)
                 separator = b","
             if page.scanned >= query.until:
                 break
@@ -217,5 +222,6 @@ async def _read_history(
     return records, after
 
 
-def _encoded(log: Log, records: Sequence[Record]) -> bytes:
-    return b",".join([encode_event_v1(record.event, str(log.position(record.offset))) for record in records])
+def _encoded(log: Log, records: Sequence[Record], grants: Grants | None) -> bytes:
+    encode = form_for(_EVENT, grants).event
+    return b",".join([encode(record.event, str(log.position(record.offset))) for record in records])

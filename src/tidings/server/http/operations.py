@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -121,8 +120,7 @@ class OperationRoutes:
         _find(running.hub, target.operation_id, views)
         if subject is not None:
             subject.grants.check_cancel(target.operation_id)
-            cancel = structs.replace(cancel, cancelled_by=subject.name)
-        outcome = _without_unreadable(await _outcome(running, cancel, request), views)
+        outcome = await _outcome(running, cancel, request, subject)
         return to_response(Answer(200, encode_payload(outcome)))
 
 
@@ -186,14 +184,6 @@ async def _readable_names(hub: Hub, views: OperationViewBuilder, turns: asyncio.
     return histories
 
 
-def _without_unreadable(outcome: CancelOutcome, views: OperationViewBuilder) -> CancelOutcome:
-    """Return an outcome without the descendants that its reader may not read."""
-    if not outcome.children:
-        return outcome
-    children = [_without_unreadable(child, views) for child in outcome.children if views.may_read(child.operation_id)]
-    return structs.replace(outcome, children=children or None)
-
-
 async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> AsyncIterator[_Item]:
     """Yield items; give other requests their turn after `_MAX_PER_TURN` operations."""
     for item in items:
@@ -203,7 +193,7 @@ async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> As
         yield item
 
 
-async def _outcome(running: RunningHub, cancel: Cancel, request: Request) -> CancelOutcome:
+async def _outcome(running: RunningHub, cancel: Cancel, request: Request, subject: Subject | None) -> CancelOutcome:
     """Cancel an operation and return the outcome.
 
     Raises:
@@ -217,7 +207,7 @@ async def _outcome(running: RunningHub, cancel: Cancel, request: Request) -> Can
             outcomes.append(outcome)
             wake(settled)
 
-        running.hub.cancellations.request(cancel, done)
+        running.hub.cancellations.request(cancel, done, subject=subject)
         await wait_for_wakeup(settled, request.receive)
     if not outcomes:
         raise Draining(

@@ -32,11 +32,13 @@ from tidings.hub.connection_registry import TOO_MANY_RETRY_MS
 from tidings.hub.hub import Hub
 from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE
 from tidings.hub.lanes import Subscriber, SubscriberState
+from tidings.hub.reading_rights import added_paths, apply_grants, form_for
 from tidings.hub.wire import WireForm, revise_form
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
 from tidings.protocol.messages import Gap, Live, Subscribed, encode_hub_message
+from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import AuthFailed, AuthRequired, AuthSuccess, ConnectionClosed, Payload
-from tidings.protocol.positions import SNAPSHOT, Position, parse_since
+from tidings.protocol.positions import NOW, SNAPSHOT, Position, Since, parse_since
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, query_of, request_address
@@ -229,7 +231,8 @@ class EventStream:
         self._first = _retry_field(_retry_ms())
         self.connection_id = connection_id
         self.client = client
-        form = revise_form(EVENT_STREAM, options.revision)
+        grants = None if identity is None else identity.subject.grants
+        form = form_for(revise_form(EVENT_STREAM, options.revision), grants)
         self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._report_gap)
         self._right = None if identity is None or hub.access is None else _StreamSession(self, hub.access, identity)
 
@@ -252,12 +255,14 @@ class EventStream:
             self._outlet.write(self.subscriber.form.message(notice))
         if self._right is not None:
             self._right.enter()
-        delivery = self._hub.delivery
-        delivery.open(self.subscriber)
-        delivery.subscribe(
+        self._hub.delivery.open(self.subscriber)
+        self._subscribe(self._options.paths, self._options.since)
+
+    def _subscribe(self, paths: PathSet, since: Since) -> None:
+        self._hub.delivery.subscribe(
             self.subscriber,
-            self._options.paths,
-            self._options.since,
+            paths,
+            since,
             on_subscribed=self._report_subscribed,
             on_live=self._report_live,
         )
@@ -300,10 +305,15 @@ class EventStream:
 
     def change_grants(self, grants: Grants) -> list[str]:
         """Stop reading what `grants` do not cover, and return those paths."""
-        lost = grants.uncovered(self.subscriber.paths)
-        if lost:
-            self._hub.delivery.unsubscribe(self.subscriber, lost)
-        return lost.names()
+        form = revise_form(EVENT_STREAM, self._options.revision)
+        everything = self._options.everything
+        return apply_grants(self._hub.delivery, self.subscriber, grants, form, everything=everything)
+
+    def follow_grants(self, grants: Grants) -> None:
+        """Read from now on what `grants` add to a stream of `*`."""
+        added = added_paths(self.subscriber, grants)
+        if added and self._options.everything:
+            self._subscribe(added, NOW)
 
     def pause_writing(self) -> None:
         """Record that bytes are unsent."""
@@ -379,6 +389,7 @@ class _StreamSession:
                 removed=removed or None,
             )
         )
+        self._stream.follow_grants(subject.grants)
         if not self._stream.subscriber.paths:
             self.ended(Forbidden("no grant to read any of the paths is left"))
 
