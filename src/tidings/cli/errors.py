@@ -14,11 +14,14 @@ from tidings.exceptions import (
     CommandRefused,
     ConfigError,
     ContractError,
+    Forbidden,
     HubUnreachable,
     InvalidContract,
     OperationUnknown,
+    ReservedName,
     SignedOut,
     TidingsError,
+    TokenUnavailable,
 )
 from tidings.printable import escape_lines
 from tidings.protocol.codes import CODES, error_data, row_of
@@ -77,6 +80,13 @@ def is_about_access(error: TidingsError) -> bool:
         row = CODES.get(error.refusal)
         return row is not None and issubclass(row.exception, AccessError) and not row.recoverable
     return isinstance(error, SignedOut) or (isinstance(error, AccessError) and not row_of(error).recoverable)
+
+
+def is_about_token(error: TidingsError) -> bool:
+    """Return whether the hub refuses the token, and not what was sent: with another one the same may be accepted."""
+    if isinstance(error, AccessError):
+        return not isinstance(error, Forbidden | ReservedName)
+    return isinstance(error, SignedOut | TokenUnavailable)
 
 
 def exit_codes_epilog(*codes: ExitCode, failed: str = "another error") -> str:

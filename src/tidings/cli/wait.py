@@ -12,9 +12,18 @@ from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.summary import summarize
 from tidings.client.http import HTTPClient
-from tidings.exceptions import ClientError, CommandRefused, HubUnreachable, OperationUnknown, TidingsError
+from tidings.exceptions import (
+    AccessError,
+    ClientError,
+    CommandRefused,
+    HubUnreachable,
+    OperationUnknown,
+    TidingsError,
+    TokenUnavailable,
+)
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail
+from tidings.protocol.codes import row_of
 
 _CENTURY_S = 36_525 * 86_400.0
 EPILOG = exit_codes_epilog(
@@ -173,6 +182,7 @@ class OperationWait:
 
         Raises:
             CommandRefused: The hub refuses permanently.
+            AccessError: The hub refuses the token, or the subject has no grant.
             NotAHub: Something else answers.
         """
         deadline = None if timeout_s is None else self._clock() + timeout_s
@@ -208,8 +218,9 @@ class OperationWait:
             self._note_obstacle(error, ExitCode.UNKNOWN_OPERATION, missing)
         except HubUnreachable as error:
             self._note_obstacle(error, ExitCode.NO_HUB, f"{error}; waiting for it")
-        except CommandRefused as error:
-            if not error.recoverable:
+        except (CommandRefused, AccessError, TokenUnavailable) as error:
+            recoverable = error.recoverable if isinstance(error, CommandRefused) else row_of(error).recoverable
+            if not recoverable:
                 raise
             self._note_obstacle(error, ExitCode.NO_HUB, f"{error}; waiting for it")
         else:

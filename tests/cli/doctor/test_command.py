@@ -45,6 +45,7 @@ def test_a_healthy_hub_passes_every_check(shared_hub: Hub) -> None:
         "websocket",
         "subprotocol",
         "contract",
+        "access",
         "clock",
         "round trip",
         "idle",

@@ -12,14 +12,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tidings.cli.doctor.access import TOKEN, check_token
 from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, good, skipped
 from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, check_handshake
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
 from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
 from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.client.http import HubAddress, parse_address
+from tidings.client.tokens import find_token_source
 from tidings.client.url import DEFAULT_URL, URL_VARIABLE, hide_password
-from tidings.exceptions import ConfigError
+from tidings.exceptions import ConfigError, TokenUnavailable
 from tidings.printable import escape_json, escape_unprintable
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
@@ -102,7 +104,16 @@ async def run_checks(url: str | None) -> AsyncGenerator[CheckResult, None]:
             return
     async for finding in check_http(target):
         yield finding
-    async with aclosing(_check_websocket(target)) as checks:
+    token: str | None = None
+    try:
+        source = find_token_source(None, target.url)
+        token = None if source is None else source.read()
+    except (ConfigError, TokenUnavailable) as error:
+        source = None
+        yield bad(TOKEN, str(error), error_data(error).hint or "")
+    if source is not None and token is not None:
+        yield check_token(token, source.name)
+    async with aclosing(_check_websocket(target, token)) as checks:
         async for finding in checks:
             yield finding
 
@@ -115,8 +126,8 @@ async def _check_network(target: HubAddress) -> AsyncGenerator[CheckResult, None
         yield await check_tls(target)
 
 
-async def _check_websocket(target: HubAddress) -> AsyncGenerator[CheckResult, None]:
-    async with check_handshake(target) as (findings, connection):
+async def _check_websocket(target: HubAddress, token: str | None) -> AsyncGenerator[CheckResult, None]:
+    async with check_handshake(target, token) as (findings, connection):
         for finding in findings:
             yield finding
         done = {finding.check for finding in findings}
@@ -125,7 +136,7 @@ async def _check_websocket(target: HubAddress) -> AsyncGenerator[CheckResult, No
                 if check not in done:
                     yield skipped(check)
             return
-        async for finding in check_session(connection):
+        async for finding in check_session(connection, with_token=token is not None):
             yield finding
 
 

@@ -1,9 +1,11 @@
 """Checks the WebSocket handshake, and explains each way in which it fails."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from websockets.asyncio.client import ClientConnection, connect
+import msgspec
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import (
     InvalidHandshake,
     InvalidMessage,
@@ -22,7 +24,9 @@ from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.client.http import HubAddress
 from tidings.client.network import network_options
 from tidings.client.url import hide_password
+from tidings.client.websocket import RedirectRefused, connect_securely
 from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import ErrorData
 
 UPGRADE, PROTOCOL = "websocket", "subprotocol"
 
@@ -35,7 +39,8 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     400: ("the handshake arrived incomplete", _STRIPPED),
     401: (
         "a login is required",
-        "Write the login into the URL (wss://USER:PASSWORD@HOST/), or exempt the hub's paths from it.",
+        "A proxy in front of the hub asks for it: a hub itself accepts the upgrade, and asks then. Write the login "
+        "into the URL (wss://USER:PASSWORD@HOST/), or exempt the hub's paths from it.",
     ),
     403: ("refused", "Allow this origin with --allow-origin, or allow the path in the proxy."),
     404: ("no WebSocket at this path", f"Correct the path: the default is /ws (--ws-path). Or: {_STRIPPED}"),
@@ -50,16 +55,19 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 
 
 @asynccontextmanager
-async def check_handshake(target: HubAddress) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
-    """Open a WebSocket for the length of a block; None if that fails."""
+async def check_handshake(
+    target: HubAddress, token: str | None
+) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
+    """Open a WebSocket, with a token if there is one, for the length of a block; None if that fails."""
+    headers = [] if token is None else [("Authorization", f"Bearer {token}")]
     try:
-        connection = await connect(
+        connection = await connect_securely(
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             open_timeout=TIMEOUT_S,
             close_timeout=1,
             ping_interval=None,
             max_size=1 << 20,
-            **network_options(target.url),
+            **network_options(target.url, headers),
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
         yield [_failure(target, error)], None
@@ -83,6 +91,8 @@ def _protocol(connection: ClientConnection) -> CheckResult:
 def _failure(target: HubAddress, error: Exception) -> CheckResult:
     if isinstance(error, InvalidStatus):
         return _refusal(error.response)
+    if isinstance(error, RedirectRefused):
+        return bad(UPGRADE, f"redirected to another origin, {error}", f"If you trust it, use its URL: {error}")
     if isinstance(error, InvalidURI):
         # The URL of a redirect: the configured URL has been parsed before.
         return bad(UPGRADE, f"redirected to {error.uri}", f"Use the target of the redirect: {_as_ws(error.uri)}")
@@ -107,6 +117,10 @@ def _failure(target: HubAddress, error: Exception) -> CheckResult:
 
 def _refusal(response: Response) -> CheckResult:
     status = response.status_code
+    if status in (401, 403):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # not from a hub, but from a proxy
+            refusal = msgspec.json.decode(bytes(response.body or b""), type=ErrorData)
+            return bad(UPGRADE, f"{status} by the hub: {refusal.message} ({refusal.code})", refusal.hint or "")
     body = " ".join(bytes(response.body or b"").decode(errors="replace").split())[:120]
     server = response.headers.get("Server", "")
     by = f" by {server}" if server else ""

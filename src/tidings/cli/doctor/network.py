@@ -126,7 +126,7 @@ _MAX_BODY_CHARACTERS = 120
 async def check_http(target: HubAddress) -> AsyncIterator[CheckResult]:
     """Ask the hub whether it is alive, and whether it accepts events."""
     # When Ctrl-C cancels the wait for a thread, leaving the block closes its connection, which ends the thread too.
-    with HTTPClient(target.url, timeout_s=TIMEOUT_S) as client:
+    with HTTPClient(target.url, token="", timeout_s=TIMEOUT_S) as client:
         for name in (HEALTH, READY):
             yield await _check(client, hide_password(target.http(name)), name)
 

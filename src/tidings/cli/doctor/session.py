@@ -9,7 +9,8 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tidings.cli.doctor.finding import CheckResult, bad, good, note, skipped
+from tidings.cli.doctor.access import ACCESS, check_access
+from tidings.cli.doctor.finding import CheckResult, CheckStatus, bad, good, note, skipped
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.units import format_duration
 from tidings.contract.contract import Contract
@@ -21,7 +22,7 @@ from tidings.protocol.payloads import ConnectionEstablished
 from tidings.protocol.timestamps import to_nanoseconds
 
 CONTRACT, CLOCK, ROUND_TRIP, IDLE = "contract", "clock", "round trip", "idle"
-AFTER_UPGRADE = (CONTRACT, CLOCK, ROUND_TRIP, IDLE)
+AFTER_UPGRADE = (CONTRACT, ACCESS, CLOCK, ROUND_TRIP, IDLE)
 _PINGS = 7
 _MIN_SKEW_NOTED_S = 1.0
 _MIN_SKEW_BAD_S = 30.0
@@ -31,8 +32,8 @@ _PROXY_IDLE_S = 60.0
 """Common idle timeout of nginx, HAProxy and cloud load balancers."""
 
 
-async def check_session(connection: ClientConnection) -> AsyncIterator[CheckResult]:
-    """Receive the greeting, compare contracts and clocks, and measure round trips."""
+async def check_session(connection: ClientConnection, *, with_token: bool) -> AsyncIterator[CheckResult]:
+    """Receive the greeting, check the right to be there, compare contracts and clocks, and measure round trips."""
     try:
         established = await _established(connection)
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, TypeError) as error:
@@ -43,6 +44,15 @@ async def check_session(connection: ClientConnection) -> AsyncIterator[CheckResu
             yield skipped(check)
         return
     yield _contract(established)
+    try:
+        access = await check_access(established, lambda: _receive(connection), with_token=with_token)
+    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:
+        access = bad(ACCESS, f"the hub neither accepts nor refuses this client: {error}", "See the log of the hub.")
+    yield access
+    if access.verdict is CheckStatus.BAD and with_token:  # the hub closes the connection
+        for check in (CLOCK, ROUND_TRIP, IDLE):
+            yield skipped(check)
+        return
     try:
         samples = [await _ping(connection, str(number)) for number in range(_PINGS)]
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.cli.errors import ExitCode, exit_code, print_error, print_stderr
+from tidings.cli.errors import ExitCode, exit_code, is_about_token, print_error, print_stderr
 from tidings.cli.report.local_copy import LocalCopy
 from tidings.client.drafts import Draft, make_draft
 from tidings.client.http import HTTPClient, PublishAnswer
@@ -22,14 +22,10 @@ from tidings.exceptions import (
     ClientError,
     CommandRefused,
     ConfigError,
-    Forbidden,
     HubUnreachable,
     OperationFenced,
     OperationUnknown,
-    ReservedName,
-    SignedOut,
     TidingsError,
-    TokenUnavailable,
 )
 from tidings.producer.diagnostics import write_line
 from tidings.producer.options import is_disabled
@@ -139,11 +135,9 @@ def _owner_of(client: HTTPClient) -> str:
 
 def _may_pass(error: TidingsError) -> bool:
     """Return whether an event may be accepted later, unchanged: with another token, or by a hub that is back."""
-    if isinstance(error, AccessError):
-        return not isinstance(error, Forbidden | ReservedName)
     if isinstance(error, CommandRefused):
         return error.recoverable
-    return isinstance(error, HubUnreachable | SignedOut | TokenUnavailable)
+    return isinstance(error, HubUnreachable) or is_about_token(error)
 
 
 class _Delivery:

@@ -5,6 +5,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 
+from tidings.cli.errors import is_about_token
 from tidings.cli.run.reporter import Mention
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.producer.outbox.outbox import Outbox
@@ -151,8 +152,12 @@ class OperationReporter:
     def _mention_error(self, error: TidingsError) -> None:
         self._error = error
         hint = error_data(error).hint
-        # Its events stay on disk while no hub answers; what a hub refuses is lost.
-        fate = "kept, and shown when a hub answers" if isinstance(error, HubUnreachable) else "not shown"
+        # Its start and end stay on disk while no hub takes them; what a hub refuses is lost.
+        fate = "not shown"
+        if isinstance(error, HubUnreachable):
+            fate = "kept, and shown when a hub answers"
+        elif is_about_token(error):
+            fate = "kept, and shown when the hub accepts the token"
         self._mention(f"this run is {fate}: {error}. The command goes on. {hint}".strip())
 
 
