@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the event loop that the hub runs on."""
+MakeAccess = Callable[[Scheduler], AccessOptions]
+"""Returns how clients are identified, with authenticators that use the event loop."""
 
 _IDS_PER_READ: Final = 256
 
@@ -67,7 +69,8 @@ class HubApp:
         trusted_proxies: Proxies whose headers count; see `TrustedProxies`.
         root_path: Path below which clients reach the hub; see `TrustedProxies`. A mounted hub needs none.
         clock: The machine's clocks.
-        access: How clients are identified; None lets everyone do everything.
+        access: How clients are identified, or a function that returns it for the event loop when the hub starts; None
+            lets everyone do everything.
         license: The license of the hub; None if it needs none.
 
     Raises:
@@ -87,7 +90,7 @@ class HubApp:
         trusted_proxies: Iterable[str] = (),
         root_path: str = "",
         clock: Clock | None = None,
-        access: AccessOptions | None = None,
+        access: AccessOptions | MakeAccess | None = None,
         license: "LicenseFile | None" = None,
     ) -> None:
         self._open_log = open_log
@@ -147,6 +150,8 @@ class HubApp:
         loop = asyncio.get_running_loop()
         event_log = self._open_log(loop)
         options = self._access
+        if options is not None and not isinstance(options, AccessOptions):
+            options = options(loop)
         access = (
             None
             if options is None

@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import uvicorn
 
-from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
+from tidings.access.origins import is_loopback
+from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError, InsecureAddress
 from tidings.server.reloading import Reloaders
 from tidings.server.tcp_limit import TcpLimit
 from tidings.server.tls import TlsCertificate
@@ -54,20 +55,30 @@ _HOST_HINT = "Check the spelling of --host, or use an IP address."
 _PORT_HINT = "Use 0 to 65535; 0 picks a free port."
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, loopback_only: bool = False) -> list[socket.socket]:
     """Open a listening socket on every address of a host, all on one port.
 
     Args:
         host: An IP address or a name; "" stands for all interfaces.
         port: The port; 0 picks a free one.
+        loopback_only: Whether the host may have only addresses that other machines cannot reach.
 
     Raises:
+        InsecureAddress: The host has another address, and `loopback_only` is True.
         AddressInUse: Another process listens there.
         AddressUnavailable: The host has no address on this machine, or the port may not be used.
     """
     if not 0 <= port <= 0xFFFF:
         raise AddressUnavailable(f"invalid port {port}: expected 0 to 65535", host=host, port=port, hint=_PORT_HINT)
     addresses = _resolve(host, port)
+    if loopback_only and not all(is_loopback(address) for _, address in addresses):
+        raise InsecureAddress(
+            f"cannot listen on {host or 'all interfaces'} without authentication: other machines could read and "
+            "publish everything",
+            option="host",
+            hint="Identify clients with --auth keys (docs/access.md). Or pass --insecure to serve everyone, or --host "
+            "127.0.0.1 to serve this machine only.",
+        )
     for attempt in range(_MAX_PORT_ATTEMPTS):
         try:
             return _listen_on_all(addresses, port)

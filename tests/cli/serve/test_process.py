@@ -78,7 +78,7 @@ def test_ignored_sighup_stays_ignored() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 def test_hub_that_others_can_reach_warns_and_prints_an_address_that_works(host: str) -> None:
-    with Hub("--host", host) as hub:
+    with Hub("--host", host, "--insecure") as hub:
         assert hub.url == f"ws://127.0.0.1:{hub.port}/ws"
         assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
         _, _, stderr = hub.stop()
@@ -116,7 +116,7 @@ def test_a_port_in_use_is_an_error_with_a_hint() -> None:
 
 
 def test_a_foreign_host_is_an_error_with_a_hint() -> None:
-    done = tidings("serve", "--memory", "--port", "0", "--host", "192.0.2.1")
+    done = tidings("serve", "--memory", "--port", "0", "--host", "192.0.2.1", "--insecure")
     assert done.returncode == 1
     assert "hint: No interface of this machine has that address" in done.stderr
 

@@ -1,12 +1,14 @@
 """The command `tidings serve`."""
 
 import os
+import sys
 from inspect import Signature
 from typing import Any
 
 import typer
 
-from tidings.cli.serve.options import misspelt_variables, parameters, resolve
+from tidings.cli.app import load_command
+from tidings.cli.serve.options import ServeSettings, misspelt_variables, parameters, resolve
 
 
 def serve(ctx: typer.Context, **options: Any) -> None:
@@ -23,7 +25,14 @@ def serve(ctx: typer.Context, **options: Any) -> None:
     # The hub's libraries take a while to load, and may not be installed.
     from tidings.cli.serve.process import run_hub
 
-    run_hub(resolved.settings, warnings=misspelt_variables(os.environ))
+    run_hub(resolved.settings, reread=_reread, warnings=misspelt_variables(os.environ))
+
+
+def _reread() -> ServeSettings:
+    """Return the settings of this command line now: its file may have changed."""
+    arguments = sys.argv[sys.argv.index("serve") + 1 :]
+    with load_command("serve").make_context("serve", arguments) as ctx:
+        return resolve(ctx).settings
 
 
 def _set_signature() -> None:

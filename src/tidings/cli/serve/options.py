@@ -37,7 +37,7 @@ _MAX_BYTES = 1 << 60
 """Maximum size: 1 EiB, which no disk has."""
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "Retention", "Access"
-_OPERATIONS, _CONTRACT, _LICENSE = "Operations", "Contract", "License"
+_OPERATIONS, _CONTRACT, _LICENSE, _AUTH = "Operations", "Contract", "License", "Authentication"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,46 @@ class ServeSettings:
     tls_key: Annotated[
         Path | None, About(path("FILE"), "Private key, where the certificate's file does not hold it.", _ACCESS)
     ] = None
+    auth: Annotated[
+        tuple[str, ...],
+        About(choice("keys", "jwt"), "Identify clients by API keys or by tokens; repeatable.", _AUTH),
+    ] = ()
+    insecure: Annotated[
+        bool, About(FLAG, "Without --auth, serve other machines, too: they may read and publish everything.", _AUTH)
+    ] = False
     keys: Annotated[
-        Path | None, About(path("FILE"), "File of the API keys. Default: keys.jsonl in the data folder.", _ACCESS)
+        Path | None, About(path("FILE"), "File of the API keys. Default: keys.jsonl in the data folder.", _AUTH)
     ] = None
+    auth_cookie: Annotated[
+        str | None, About(text("NAME"), "Cookie of the hub's own origin that may hold a token or key.", _AUTH)
+    ] = None
+    audit_log: Annotated[
+        Path | None, About(path("FILE"), "File for the audit trail: one JSON object per line.", _LOGS)
+    ] = None
+    jwt_secret_file: Annotated[
+        Path | None, About(path("FILE"), "Secret that signs tokens (HS256, HS384, HS512).", _AUTH)
+    ] = None
+    jwt_public_key: Annotated[
+        Path | None, About(path("FILE"), "Public key that verifies tokens: PEM, JWK or JWK Set.", _AUTH)
+    ] = None
+    jwks_url: Annotated[
+        str | None, About(text("URL"), "JWK Set of the issuer of tokens; fetched every 10 minutes.", _AUTH)
+    ] = None
+    jwt_issuer: Annotated[tuple[str, ...], About(text("TEXT"), "Accepted issuer of tokens; repeatable.", _AUTH)] = ()
+    jwt_audience: Annotated[
+        tuple[str, ...], About(text("TEXT"), "Accepted audience of tokens; repeatable.", _AUTH)
+    ] = ()
+    jwt_algorithm: Annotated[
+        tuple[str, ...],
+        About(text("NAME"), "Accepted algorithm of tokens; repeatable. Default: those of the key.", _AUTH),
+    ] = ()
+    jwt_leeway: Annotated[float, About(duration(0, 600), "Tolerated difference of clocks.", _AUTH)] = 30.0
+    jwt_allow_no_expiry: Annotated[bool, About(FLAG, "Accept tokens without an expiry.", _AUTH)] = False
+    jwt_subject_claim: Annotated[str, About(text("NAME"), "Claim that names the subject.", _AUTH)] = "sub"
+    grant_template: Annotated[
+        tuple[str, ...],
+        About(text("TEMPLATE"), "Grant from claims, such as 'read operations/{sub}.*'; repeatable.", _AUTH),
+    ] = ()
     license: Annotated[
         Path | None, About(path("FILE"), "License of this hub; read again when it changes.", _LICENSE)
     ] = None
@@ -298,6 +335,9 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
             f"invalid TOML in {source}: {cause}", option="config", source=source, hint="Write lines like port = 8765."
         ) from cause
     ctx.default_map = {}
+    grants = table.pop("grants", None)
+    if grants is not None:
+        table.setdefault("grant-template", []).extend(_read_grants(grants, source))
     for key, value in table.items():
         option = OPTIONS.get(key.replace("-", "_"))
         if option is None:
@@ -306,6 +346,29 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
             value = _split(value) if isinstance(value, str) else [value]
         ctx.default_map[option.field] = value
     return file
+
+
+_ACTIONS = ("read", "publish", "cancel", "details", "admin")
+
+
+def _read_grants(table: Any, source: str) -> list[str]:
+    """Return the templates in a table `[grants]`: by action, one or a list, such as `read = "operations/{sub}.*"`.
+
+    Raises:
+        ConfigError: It has another form.
+    """
+    templates = []
+    for action, values in table.items() if isinstance(table, dict) else [("", None)]:
+        each = values if isinstance(values, list) else [values]
+        if action not in _ACTIONS or not all(isinstance(value, str) for value in each):
+            raise ConfigError(
+                f"{source}: invalid [grants] {action!r}: expected {', '.join(_ACTIONS)}, each with text or a list",
+                option="grants",
+                source=source,
+                hint='Write lines like read = "operations/{sub}.*" or admin = "if groups=operators".',
+            )
+        templates += [f"{action} {value}" for value in each]
+    return templates
 
 
 def _split(text: str) -> list[str]:

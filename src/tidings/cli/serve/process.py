@@ -10,14 +10,17 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 import typer
 
-from tidings.cli.serve.addresses import explain_in_use, find_addresses, find_host_names, format_place
+from tidings.access.audit import AuditFile
+from tidings.cli.errors import print_stderr
+from tidings.cli.serve.access import ServedAccess
+from tidings.cli.serve.addresses import HubAddresses, explain_in_use, find_addresses, find_host_names, format_place
 from tidings.cli.serve.allocator import return_large_blocks
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
@@ -53,7 +56,9 @@ _SPARE_CONNECTIONS = 1_000
 log = structlog.get_logger("tidings.serve")
 
 
-def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
+def run_hub(
+    settings: ServeSettings, *, reread: Callable[[], ServeSettings] | None = None, warnings: Sequence[str] = ()
+) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     When the hub is ready, prints the URLs of its WebSocket and its HTTP interface as one line on stdout; on a terminal,
@@ -61,6 +66,7 @@ def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
 
     Args:
         settings: The settings.
+        reread: Returns the settings as they are now, for a reload.
         warnings: Lines to log as warnings at the start.
 
     Raises:
@@ -78,6 +84,7 @@ def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
         settings,
         contract.with_validation(lenient=True) if settings.lenient else contract,
         max_connections=_raise_file_limit(settings.max_connections),
+        reread=reread or (lambda: settings),
     )
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
@@ -86,8 +93,17 @@ def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
 class HubProcess:
     """A hub, its log and its server, built from `settings`."""
 
-    def __init__(self, settings: ServeSettings, contract: Contract, *, max_connections: int) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        contract: Contract,
+        *,
+        max_connections: int,
+        reread: Callable[[], ServeSettings],
+    ) -> None:
         self._settings = settings
+        self._access = ServedAccess(settings, contract, SystemClock(), reread) if settings.auth else None
+        self._license = _open_license(settings)
         self._contract = contract
         self._max_connections = max_connections
         self._retention = Retention.within(
@@ -112,7 +128,8 @@ class HubProcess:
             allow_hosts=[*settings.allow_host, *find_host_names(settings.host)],
             trusted_proxies=settings.trusted_proxy,
             root_path=settings.root_path or "",
-            license=_open_license(settings),
+            access=None if self._access is None else self._access.options,
+            license=self._license,
         )
         self.runner = DrainingServer(
             self._hub_app,
@@ -135,17 +152,37 @@ class HubProcess:
         return_large_blocks()
         # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
         try:
-            sockets = listen(self._settings.host, self._settings.port)
+            settings = self._settings
+            open_to_all = settings.insecure or bool(settings.auth)
+            sockets = listen(settings.host, settings.port, loopback_only=not open_to_all)
         except AddressInUse as error:
             raise explain_in_use(error) from error
         try:
             self._hub_app.start()
+            self._started()
             await self.runner.serve(sockets)
         finally:
             for opened in sockets:
                 opened.close()
             self._hub_app.stop()
+            if self._access is not None:
+                self._access.stopped()
         log.info("hub stopped")
+
+    def _started(self) -> None:
+        """Follow the files that may change while the hub runs."""
+        on_reload = self.runner.reloaders.on_reload
+        if self._settings.audit_log is not None:
+            hub = self._hub_app.hub
+            audit_file = AuditFile(self._settings.audit_log, hub.timestamp)
+            hub.audit.sinks.append(audit_file.write)
+            on_reload("audit log", audit_file.reopen)
+        if self._access is not None:
+            self._access.started(self._hub_app.hub)
+            for part in self._access.reloadable:
+                on_reload(part.name, part.reload, files=part.files)
+        if self._license is not None:
+            on_reload("license", self._license.reload)
 
     def _open_log(self, scheduler: Scheduler) -> Log:
         if self._settings.data is None:
@@ -194,6 +231,8 @@ class HubProcess:
         with contextlib.suppress(OSError, ValueError):
             on_terminal = sys.stdout.isatty()
             typer.echo(addresses.greeting(__version__) if on_terminal else f"{addresses.websocket} {addresses.http}")
+        first_key = None if self._access is None else self._access.take_first_key_notice()
+        print_stderr(first_key)
         self._log_opened()
         if self._max_connections < settings.max_connections:
             # A reduced default is not worth a warning, because the user did not ask for that number.
@@ -205,11 +244,7 @@ class HubProcess:
                 open_files=open_files,
                 max_connections=self._max_connections,
             )
-        if addresses.is_public:
-            log.warning(
-                "other machines can reach this hub, which has no access control: they can read and publish everything",
-                hint="Use --host 127.0.0.1, or a proxy that authenticates in front (docs/deploying.md).",
-            )
+        self._warn_of_strangers(addresses)
         identity = self._contract.identity
         log.info(
             "hub ready",
@@ -220,6 +255,23 @@ class HubProcess:
             listening=[format_place(*each) for each in listening],
             max_connections=self._max_connections,
         )
+
+    def _warn_of_strangers(self, addresses: HubAddresses) -> None:
+        settings = self._settings
+        if settings.insecure and settings.auth:
+            log.warning("--insecure has no effect: --auth identifies clients", hint="Remove --insecure.")
+        if not addresses.is_public:
+            return
+        if self._access is None:
+            log.warning(
+                "other machines can reach this hub, which has no access control: they can read and publish everything",
+                hint="Use --auth keys instead of --insecure, or --host 127.0.0.1 (docs/access.md).",
+            )
+        elif settings.tls_cert is None and not settings.trusted_proxy:
+            log.warning(
+                "credentials of other machines cross the network unencrypted",
+                hint="Pass --tls-cert, or put a proxy with TLS in front and name it with --trusted-proxy.",
+            )
 
     async def _drain(self) -> None:
         log.info("hub drains", connections=len(self._hub_app.connections))

@@ -1,0 +1,189 @@
+"""How `tidings serve` identifies clients: the authenticators of its `--auth` options, and the reload of their files."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from tidings.access.control import AccessControl, AccessOptions
+from tidings.access.key_file import KeyFile, LoadedKeys
+from tidings.access.keys import ApiKeyAuthenticator
+from tidings.access.private_files import write_private
+from tidings.access.subjects import Authenticator
+from tidings.cli.serve.options import ServeSettings
+from tidings.contract.contract import Contract
+from tidings.exceptions import ConfigError, InvalidKeyFile, TidingsError
+from tidings.hub.clock import Clock
+from tidings.hub.hub import Hub
+from tidings.log.base import Scheduler
+
+KEY_CHECK_S = 0.5
+"""Interval at which the file of API keys is looked at, in seconds: a revoked key ends its sessions within a second."""
+USED_KEYS_S = 60.0
+"""Interval at which the times of last use are stored, in seconds."""
+ADMIN_KEY_FILE = "admin-key"
+"""File beside the keys that holds the first key, where no terminal can show it."""
+_ADMIN = "admin"
+
+log = structlog.get_logger("tidings.serve")
+
+
+class Reloadable(Struct, frozen=True):
+    """A part that is read again at SIGHUP."""
+
+    name: str
+    reload: Callable[[], None]
+    files: tuple[Path, ...] = ()
+    """Files whose change leads to a reload, too; empty where the part watches them itself."""
+
+
+class ServedAccess:
+    """The authentication of one hub, as its settings describe it.
+
+    Args:
+        settings: The settings; `auth` is not empty.
+        contract: The contract, whose channels grants are about.
+        clock: The machine's clocks.
+        reread: Returns the settings as they are now.
+
+    Raises:
+        ConfigError: An option is missing or wrong, or a file cannot be used.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, contract: Contract, clock: Clock, reread: Callable[[], ServeSettings]
+    ) -> None:
+        self._settings = settings
+        self._channels = contract.channels
+        self._clock = clock
+        self._reread = reread
+        self._control: AccessControl | None = None
+        self._first_key: str | None = None
+        self._keys: LoadedKeys | None = None
+        self._authenticators: list[Callable[[Scheduler], Authenticator]] = []
+        self.reloadable: list[Reloadable] = []
+        """The parts that SIGHUP reads again."""
+        for method in dict.fromkeys(settings.auth):
+            {"keys": self._add_keys, "jwt": self._add_tokens}[method]()
+
+    def options(self, scheduler: Scheduler) -> AccessOptions:
+        """Return the options of the hub that runs on `scheduler`."""
+        return AccessOptions(
+            authenticators=[make(scheduler) for make in self._authenticators], cookie=self._settings.auth_cookie or ""
+        )
+
+    def started(self, hub: Hub) -> None:
+        """Create the first key if there is none, and follow the files of a hub that has started.
+
+        Raises:
+            InvalidKeyFile: The first key cannot be stored.
+        """
+        self._control = hub.access
+        if self._keys is None:
+            return
+        self._create_first_key(self._keys)
+        hub.jobs.start("API keys", KEY_CHECK_S, self._follow_keys)
+        hub.jobs.start("use of API keys", USED_KEYS_S, self._keys.save_used)
+
+    def stopped(self) -> None:
+        """Store when keys were last used."""
+        if self._keys is not None:
+            self._keys.save_used()
+
+    # API keys.
+
+    def _add_keys(self) -> None:
+        path = self._settings.key_file
+        if path is None:
+            raise ConfigError(
+                "--auth keys: a hub without a data folder needs a file for the keys",
+                option="keys",
+                source="auth",
+                hint="Pass --keys FILE, or --data DIR.",
+            )
+        authenticator = ApiKeyAuthenticator(self._channels, self._clock.wall_ns)
+        self._keys = LoadedKeys(KeyFile(path), authenticator)
+        if path.exists():
+            self._keys.load()  # a file that cannot be used is found before the port is taken
+        self._authenticators.append(lambda scheduler: authenticator)
+        self.reloadable.append(Reloadable("API keys", self._reload_keys))
+
+    def _create_first_key(self, keys: LoadedKeys) -> None:
+        made = KeyFile(keys.path).add(_ADMIN, (_ADMIN,), now_ns=self._clock.wall_ns(), first=True)
+        if made is None:
+            return
+        text = made[1]
+        keys.load()
+        if sys.stderr.isatty():
+            self._first_key = text
+            return
+        # Whatever else reads stderr stores it: a journal, the log of a container, a file.
+        file = keys.path.with_name(ADMIN_KEY_FILE)
+        try:
+            write_private(file, f"{text}\n".encode())
+        except OSError as cause:
+            keys.path.unlink()
+            raise InvalidKeyFile(
+                f"cannot store the first key in {file}: {cause.strerror or cause}",
+                hint="Make the folder writable for the hub, or create a key first: `tidings key add admin --grant "
+                "admin`.",
+            ) from cause
+        log.warning(
+            "the first admin key was created",
+            file=str(file),
+            hint=f"Store it in a safe place and delete the file; until then, TIDINGS_TOKEN_FILE={file} uses it.",
+        )
+
+    def take_first_key_notice(self) -> str | None:
+        """Return the first key with its use, for the terminal and this once; None if there is none to show."""
+        key, self._first_key = self._first_key, None
+        if key is None:
+            return None
+        return (
+            f"\nThis is the first admin key. It is shown only now:\n\n    {key}\n\n"
+            f"Use it with `export TIDINGS_TOKEN={key}`,\n"
+            "and add a key for each program with `tidings key add NAME --grant GRANT` (docs/access.md).\n"
+        )
+
+    def _reload_keys(self) -> None:
+        assert self._keys is not None
+        self._keys.load()
+        if self._control is not None:
+            self._control.reevaluate()
+
+    def _follow_keys(self) -> None:
+        assert self._keys is not None
+        if not self._keys.has_changed():
+            return
+        try:
+            self._reload_keys()
+        except TidingsError as error:
+            log.error(
+                "the changed API keys are refused: the old ones stay in use",
+                code=error.code,
+                error=str(error),
+                hint=error.hint,
+            )
+        else:
+            log.info("API keys reloaded", file=str(self._keys.path), keys=len(self._keys))
+
+    # Tokens.
+
+    def _add_tokens(self) -> None:
+        from tidings.cli.serve.token_access import ServedTokens  # loads a library that other hubs do not need
+
+        tokens = ServedTokens(self._settings, self._channels, self._clock)
+
+        def start(scheduler: Scheduler) -> Authenticator:
+            tokens.start(scheduler)
+            return tokens
+
+        def reload() -> None:
+            tokens.reload(self._reread())
+            if self._control is not None:
+                self._control.reevaluate()
+
+        self._authenticators.append(start)
+        self.reloadable.append(Reloadable("keys and templates of tokens", reload, tokens.files))
