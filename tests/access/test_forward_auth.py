@@ -40,7 +40,9 @@ class World:
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock()
         self.server = Server()
-        self.checker = ForwardAuthenticator(URL, self.server, RULES, monotonic=self.clock.monotonic, **options)
+        self.checker = ForwardAuthenticator(
+            URL, self.server, RULES, monotonic=self.clock.monotonic, wall_ns=self.clock.wall_ns, **options
+        )
 
     def ask(
         self, credential: Credential = FROM_REQUEST, path: str = "/ws", **headers: str
@@ -189,7 +191,9 @@ def test_headers_and_name_are_configurable() -> None:
     with pytest.raises(ConfigError, match="no header holds"):
         World(name_claim="badge")
     with pytest.raises(ConfigError) as caught:
-        ForwardAuthenticator("http://auth.example/", Server(), RULES, monotonic=ManualClock().monotonic)
+        ForwardAuthenticator(
+            "http://auth.example/", Server(), RULES, monotonic=ManualClock().monotonic, wall_ns=ManualClock().wall_ns
+        )
     assert caught.value.option == "forward_auth_url"
 
 

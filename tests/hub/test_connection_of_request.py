@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.access.token_table import TokenTable, grants
 from tests.hub.events import update
 
 from tidings.access.control import AccessOptions
 from tidings.access.subjects import AccessRequest, Authenticated, Credential, Subject
 from tidings.exceptions import AccessError, AuthenticationUnavailable, Unauthenticated
+from tidings.log.revocations import Revocation
 from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 
@@ -19,7 +21,8 @@ class Sessions:
 
     method = "session"
 
-    def __init__(self) -> None:
+    def __init__(self, wall_ns: Callable[[], int]) -> None:
+        self.wall_ns = wall_ns
         self.result: Subject | AccessError = Subject(name="ada", grants=grants("read data"))
         self.seen: list[Credential] = []
 
@@ -28,13 +31,16 @@ class Sessions:
 
     def authenticate(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
         self.seen.append(credential)
-        done(self.result)
+        result = self.result
+        if isinstance(result, Subject):
+            result = structs.replace(result, issued_ns=self.wall_ns())
+        done(result)
 
 
 class Served:
     def __init__(self, *, tokens: bool = False) -> None:
         clock = ManualClock()
-        self.sessions = Sessions()
+        self.sessions = Sessions(clock.wall_ns)
         self.tokens = TokenTable(clock.wall_ns)
         options = AccessOptions(authenticators=[self.tokens] if tokens else [], requests=self.sessions, recheck_s=60.0)
         self.hub = InMemoryHub(clock=clock, access=options)
@@ -135,6 +141,23 @@ def test_connections_are_identified_again_every_minute_while_there_are_any() -> 
     second.connection.closed()
     served.hub.loop.advance(1_000)
     assert len(served.sessions.seen) == 6
+
+
+def test_revocation_ends_open_connections_and_leaves_later_ones() -> None:
+    served = Served()
+    client = served.connect()
+    client.read()
+    served.hub.loop.advance(1)
+    row = Revocation(kind="subject", name="ada", issued_before_ns=served.sessions.wall_ns())
+    served.hub.hub.log.revoke(row, lambda result: None)
+    control = served.hub.hub.access
+    assert control is not None
+    control.end_revoked()
+    served.hub.settle()
+    failed, closed = (message for message in client.read() if message["type"] != "connection:position")
+    assert (failed["data"]["code"], closed["data"]["code"]) == ("credential_revoked", 4001)
+    served.hub.loop.advance(1)
+    assert served.connect().read()[0]["data"]["auth"] == "ada", "it is the application that closes a session for good"
 
 
 def test_subjects_of_tokens_are_not_identified_again() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -255,7 +256,9 @@ FAULTS: dict[str, tuple[Any, int, str, str]] = {
 async def test_fault_of_the_application_opens_no_door(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ApplicationAuthenticator.__init__, "__kwdefaults__", {"timeout_s": 0.05})
+    monkeypatch.setattr(
+        ApplicationAuthenticator.__init__, "__kwdefaults__", {"timeout_s": 0.05, "wall_ns": time.time_ns}
+    )
     function, status, code, logged = FAULTS[case]
     hub = hub_with(function)
     transport = httpx.ASGITransport(hub)
@@ -288,8 +291,6 @@ async def test_page_of_another_origin_changes_nothing_with_a_cookie() -> None:
 
 
 async def test_mounted_hub_accepts_tokens_besides_sessions() -> None:
-    import time
-
     tokens = TokenAuthenticator(
         FixedKeys([make_secret(SECRET)]),
         TokenPolicy(audiences=("tidings",)),

@@ -5,13 +5,14 @@ credential ahead of expiry, and ended at expiry or when its credential is revoke
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tidings.access.quotas import FailureLimit, network_of
 from tidings.access.subjects import (
@@ -102,6 +103,9 @@ class AccessOptions(Struct, frozen=True, kw_only=True):
     requests: Authenticator | None = None
     """Identifies requests as a whole, by their cookies for example: those without a credential, and those whose
     credential none of `authenticators` accepts."""
+    max_life_s: float | None = None
+    """Longest life of a credential, in seconds, for which a revocation must be kept; None if there are credentials that
+    never expire."""
     recheck_s: float = DEFAULT_RECHECK_S
     """Time after which `requests` identifies the sender of an open session again, in seconds."""
 
@@ -127,6 +131,9 @@ class AccessControl:
         self._authenticators = tuple(options.authenticators)
         self._requests = options.requests
         self._recheck_s = options.recheck_s
+        self._max_life_s = options.max_life_s
+        self.outcomes: Counter[str] = Counter()
+        """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
         self._rechecks = False
         self._revocations = revocations
         self.tickets = Tickets(wall_ns)
@@ -201,6 +208,7 @@ class AccessControl:
             raise TooManyFailures("too many invalid credentials came from this address", retry_after_ms=retry_after_ms)
 
     def _count_failure(self, network: str, done: Authenticated, result: Subject | AccessError) -> None:
+        self.outcomes[result.code if isinstance(result, AccessError) else "accepted"] += 1
         if isinstance(result, InvalidCredential):
             self.failures.count(network)
         done(result)
@@ -307,6 +315,10 @@ class AccessControl:
 
     # Changes.
 
+    def kept_until_ns(self, now_ns: int) -> int | None:
+        """Return until when a revocation of now is needed: no credential of today lives longer; None for forever."""
+        return None if self._max_life_s is None else now_ns + int(self._max_life_s * 1e9)
+
     def end_revoked(self) -> None:
         """End the sessions whose credentials are revoked now, in slices."""
         self._go_through(list(self._sessions), self._end_if_revoked)
@@ -351,7 +363,7 @@ class AccessControl:
             self._end(session, result)
         elif result.name != session.subject.name:
             self._end(session, InvalidCredential("the credential belongs to another subject now"))
-        elif result != session.subject:
+        elif structs.replace(result, issued_ns=session.subject.issued_ns) != session.subject:
             _guarded(partial(session.reauthorized, result))
 
 

@@ -51,6 +51,7 @@ class ForwardAuthenticator:
         fetch: Sends requests; it must not follow redirects, because one leads to a page for people.
         rules: What the identity grants; see `DEFAULT_HEADERS` for the claims.
         monotonic: Returns seconds of a clock that never goes back.
+        wall_ns: Returns nanoseconds since 1970.
         headers: Replaces entries of `DEFAULT_HEADERS`: by claim, the headers that may hold it.
         name_claim: Claim with the name of the subject.
         cache_s: See `DEFAULT_CACHE_S`.
@@ -70,6 +71,7 @@ class ForwardAuthenticator:
         rules: GrantRules,
         *,
         monotonic: Callable[[], float],
+        wall_ns: Callable[[], int],
         headers: Mapping[str, tuple[str, ...]] | None = None,
         name_claim: str = "user",
         cache_s: float = DEFAULT_CACHE_S,
@@ -79,6 +81,7 @@ class ForwardAuthenticator:
         self._fetch = fetch
         self._rules = rules
         self._monotonic = monotonic
+        self._wall_ns = wall_ns
         merged = {**DEFAULT_HEADERS, **(headers or {})}
         self._headers = {claim: tuple(name.lower() for name in names) for claim, names in merged.items()}
         if not self._headers.get(name_claim):
@@ -149,7 +152,7 @@ class ForwardAuthenticator:
         if not isinstance(name, str) or not is_name(name):
             return self._note_outage(f"no header of {', '.join(self._headers[self._name_claim])} names the user")
         try:
-            return Subject(name=name, grants=self._rules.grants_of(claims))
+            return Subject(name=name, grants=self._rules.grants_of(claims), issued_ns=self._wall_ns())
         except AccessError as error:
             return error
 

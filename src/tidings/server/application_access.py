@@ -5,6 +5,7 @@ refusals.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -53,11 +54,20 @@ class ApplicationAuthenticator:
         authenticate: The function.
         channels: The channels of the hub's contract.
         timeout_s: Time for one call, in seconds.
+        wall_ns: Returns nanoseconds since 1970.
     """
 
     method = "application"
 
-    def __init__(self, authenticate: Authenticate, channels: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        channels: Iterable[str],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
         self._authenticate = authenticate
         self._channels = tuple(channels)
         self._timeout_s = timeout_s
@@ -111,6 +121,7 @@ class ApplicationAuthenticator:
             name=found.name,
             grants=Grants.parse(found.grants, self._channels),
             expires_ns=None if expires_at is None else int(expires_at.timestamp() * 1e9),
+            issued_ns=self._wall_ns(),
         )
 
 

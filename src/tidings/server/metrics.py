@@ -125,6 +125,13 @@ def _delivery(running: RunningHub) -> Iterator[Metric]:
     live = sum(len(lane.members) for lane in delivery.lanes)
     reading = len(delivery.catchup)
     yield _gauge("tidings_connections", "Open WebSockets and event streams.", len(running.connections))
+    if running.hub.access is not None:
+        outcomes = CounterMetricFamily(
+            "tidings_authentications", "Credentials that were accepted, or refused with an error.", labels=["outcome"]
+        )
+        for outcome, count in running.hub.access.outcomes.items():
+            outcomes.add_metric([outcome], count)
+        yield outcomes
     yield _counter("tidings_connections_opened", "Connections opened so far.", running.connections.opened)
     subscribers = GaugeMetricFamily(
         "tidings_subscribers",

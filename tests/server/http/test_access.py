@@ -13,6 +13,7 @@ from tests.server.hub_server import HubServer, Stream
 
 from tidings.exceptions import LogReadOnly
 from tidings.hub.clock import SystemClock
+from tidings.protocol.timestamps import to_nanoseconds
 
 ALL = ("read *", "publish *", "publish global", "cancel operations", "details")
 
@@ -357,6 +358,29 @@ def test_invalid_revocation_is_refused(hub: Secured, body: dict[str, str], statu
     answer = hub.request("POST", "/v1/admin/revocations", "root", json=body)
     assert answer.status_code == status
     assert answer.json()["hint"]
+
+
+def test_revocation_is_kept_for_the_longest_life_of_a_token() -> None:
+    with Secured("native", max_life_s=86_400.0) as hub:
+        began_ns = hub.server.call(hub.server.app.hub.now_ns)
+        hub.request("POST", "/v1/admin/revocations", "root", json={"subject": "ada"}).raise_for_status()
+        body = {"subject": "bob", "expires_at": "2999-01-01T00:00:00Z"}
+        hub.request("POST", "/v1/admin/revocations", "root", json=body).raise_for_status()
+        ada, bob = hub.get("/v1/admin/revocations", "root").json()["revocations"]
+    assert bob["expires_at"].startswith("2999-01-01T00:00:00")
+    assert 0 <= to_nanoseconds(ada["expires_at"]) - began_ns - 86_400 * 10**9 < 60 * 10**9
+
+
+def test_metrics_count_credentials_by_outcome(hub: Secured) -> None:
+    for who, status in (("root", 200), ("eve", 401), ("eve", 401), ("", 401)):
+        assert hub.get("/metrics", who).status_code == status
+    lines = hub.get("/metrics", "root").text.splitlines()
+    counted = {line for line in lines if line.startswith("tidings_authentications_total")}
+    assert counted == {
+        'tidings_authentications_total{outcome="accepted"} 2.0',
+        'tidings_authentications_total{outcome="invalid_token"} 2.0',
+        'tidings_authentications_total{outcome="unauthenticated"} 1.0',
+    }
 
 
 def test_revocations_are_listed_in_pages(hub: Secured) -> None:

@@ -44,7 +44,8 @@ class RevocationRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     issued_before: Timestamp | None = None
     """RFC 3339; now by default."""
     expires_at: Timestamp | None = None
-    """RFC 3339: when the last of the credentials expires, and the revocation is no longer needed. Default: never."""
+    """RFC 3339: when the last of the credentials expires, and the revocation is no longer needed. Default: the longest
+    life of a token from now on; never, where there are credentials without expiry."""
 
 
 class RevocationView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,7 +123,7 @@ class AdminRoutes:
         if body is None:  # the client is gone
             return Response()
         check_json_type(headers_of(request.scope))
-        revocation = read_revocation(body, hub.now_ns())
+        revocation = read_revocation(body, hub.now_ns(), control.kept_until_ns(hub.now_ns()))
         storing: asyncio.Future[Revocation | LogError] = asyncio.get_running_loop().create_future()
 
         def done(result: Revocation | LogError) -> None:
@@ -189,8 +190,13 @@ class AdminRoutes:
         return hub, hub.access
 
 
-def read_revocation(body: bytes, now_ns: int) -> Revocation:
+def read_revocation(body: bytes, now_ns: int, kept_until_ns: int | None) -> Revocation:
     """Return the revocation that a body asks for.
+
+    Args:
+        body: A `RevocationRequest`.
+        now_ns: The hub's clock.
+        kept_until_ns: Until when it is needed unless the body names a time; None for forever.
 
     Raises:
         ContractError: The body is not valid JSON; see `check_body`.
@@ -207,7 +213,8 @@ def read_revocation(body: bytes, now_ns: int) -> Revocation:
         raise InvalidJSON(f"$: this is not JSON: {str(cause).removeprefix('JSON is malformed: ')}") from cause
     if (wanted.credential_id is None) == (wanted.subject is None):
         raise InvalidParameter("expected one of `credential_id` and `subject`", hint=_HINT)
-    kept_until_ns = None if wanted.expires_at is None else to_nanoseconds(wanted.expires_at)
+    if wanted.expires_at is not None:
+        kept_until_ns = to_nanoseconds(wanted.expires_at)
     if wanted.credential_id is not None:
         if wanted.issued_before is not None:
             raise InvalidParameter("`issued_before` without `subject`: one credential is revoked whole", hint=_HINT)
