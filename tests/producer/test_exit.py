@@ -166,3 +166,15 @@ def test_close_connects_at_once_instead_of_after_the_delay(own_spool: None) -> N
         assert paused.wait(60)
         assert outbox.close(15) == 0
     assert len(attempts) == 2
+
+
+def test_job_reports_where_no_file_can_be_written(reported: Reported, tmp_path: Path) -> None:
+    """As on a full disk, where not even `tempfile.gettempdir` works."""
+    code = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with tidings.operation("Full", id="full") as op:
+        op.complete(result=1)
+    """
+    assert run(code, reported.hub.url, tmp_path, TIDINGS_QUIET="1") == (0, "")
+    assert reported.kinds("full") == ["start", "complete"]

@@ -114,6 +114,15 @@ def test_completed_operation_stays_completed_whatever_its_result(reported: Repor
     assert reported.received()[-1][0] == "complete", "nothing is left to send"
 
 
+def test_integers_beyond_64_bits_are_text(reported: Reported) -> None:
+    """No hub accepts them as numbers, and a dead producer's event would be set aside for them."""
+    with tidings.operation("Primes", metadata={"largest": 2**82_589}) as op:
+        op.complete(result={"all": [2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 2.0**70]})
+    numbers = [2**64 - 1, str(2**64), -(2**63), str(-(2**63) - 1), 2.0**70]
+    assert reported.last(op.id)[1]["result"] == {"all": numbers}
+    assert reported.kinds(op.id) == ["start", "complete"]
+
+
 def test_end_that_the_hub_refuses_is_sent_again_without_its_result(reported: Reported) -> None:
     """Only `redact` can still make such a payload; its operation must not end as failed."""
 

@@ -91,8 +91,9 @@ def tail(value: str, max_bytes: int = MAX_DETAILS_BYTES) -> str:
 def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """Return `value` as JSON can represent it; objects of other types become numbers, if they are numbers, or text.
 
-    A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables. So is
-    one that nests deeper than `MAX_VALUE_DEPTH`, by `{"omitted": "<n> levels"}`: no hub would accept the event.
+    An integer beyond 64 bits becomes text, because no hub would accept the event. A value of more than `max_bytes` is
+    replaced by `{"omitted": "<n> bytes"}`: events are not made for tables. So is one that nests deeper than
+    `MAX_VALUE_DEPTH`, by `{"omitted": "<n> levels"}`.
     """
 
     def convert() -> tuple[Any]:
@@ -101,10 +102,29 @@ def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
             return ({"omitted": f"{len(encoded)} bytes"},)
         if (levels := measure_depth(encoded)) > MAX_VALUE_DEPTH:
             return ({"omitted": f"{levels} levels"},)
-        return (msgspec.json.decode(encoded),)
+        decoded = msgspec.json.decode(encoded)
+        return (decoded if _fits(decoded) else _with_integers_as_text(decoded),)
 
     converted = read(convert, None)
     return _repr(value) if converted is None else converted[0]
+
+
+def _fits(value: Any) -> bool:
+    """Return whether decoded JSON has no integer beyond 64 bits."""
+    try:
+        msgspec.msgpack.encode(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def _with_integers_as_text(value: Any) -> Any:
+    """Return decoded JSON with text in place of the integers beyond 64 bits."""
+    if isinstance(value, dict):
+        return {name: _with_integers_as_text(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_integers_as_text(member) for member in value]
+    return value if _fits(value) else str(value)
 
 
 def _plain(value: object) -> int | float | str:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shlex
@@ -5,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal, environment, tidings
@@ -137,6 +139,27 @@ def test_unreachable_hub_is_mentioned_once() -> None:
     assert (done.returncode, done.stdout) == (4, "out\n")
     (line,) = done.stderr.splitlines()
     assert line.startswith("tidings: this run is kept, and shown when a hub answers: no hub answers at 127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n", b"HTTP/1.1 401 Unauthorized\r\n\r\n", b"220 mail\r\n"]
+)
+def test_run_behind_a_server_that_is_no_hub_is_mentioned_as_kept(answer: bytes) -> None:
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the end of the test
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(4_096)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        done = tidings("run", "--", "sh", "-c", "echo out; sleep 0.5; exit 4", TIDINGS_URL=url)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert (done.returncode, done.stdout) == (4, "out\n")
+    assert done.stderr.startswith("tidings: this run is kept, and shown when a hub answers: ")
 
 
 def test_silent_hub_delays_the_end_by_a_bounded_time() -> None:

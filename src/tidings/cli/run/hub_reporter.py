@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tidings.cli.errors import is_about_token
 from tidings.cli.run.reporter import Mention
-from tidings.exceptions import HubUnreachable, TidingsError
+from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
 from tidings.producer.outbox.outbox import Outbox
 from tidings.protocol.codes import error_data
 from tidings.protocol.message_types import MessageType
@@ -152,12 +152,12 @@ class OperationReporter:
     def _mention_error(self, error: TidingsError) -> None:
         self._error = error
         hint = error_data(error).hint
-        # Its start and end stay on disk while no hub takes them; what a hub refuses is lost.
+        # Its start and end stay on disk while no hub takes them, or only a proxy answers; what a hub refuses is lost.
         fate = "not shown"
-        if isinstance(error, HubUnreachable):
-            fate = "kept, and shown when a hub answers"
-        elif is_about_token(error):
+        if is_about_token(error):
             fate = "kept, and shown when the hub accepts the token"
+        elif isinstance(error, HubUnreachable | HandshakeRefused | NotAHub):
+            fate = "kept, and shown when a hub answers"
         self._mention(f"this run is {fate}: {error}. The command goes on. {hint}".strip())
 
 

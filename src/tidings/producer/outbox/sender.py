@@ -209,8 +209,13 @@ class Sender:
     # Recovery.
 
     def _delete_expired_spools(self) -> None:
-        if self._spooling is not None and (dropped := delete_expired(self._spooling)):
-            logger.warning("deleted the spool files of %d dead producers: too old, or too much", dropped)
+        try:
+            dropped = 0 if self._spooling is None else delete_expired(self._spooling)
+        except Exception:  # nothing that is wrong with a disk may keep events from the hub
+            logger.exception("the spool files of dead producers could not be examined")
+        else:
+            if dropped:
+                logger.warning("deleted the spool files of %d dead producers: too old, or too much", dropped)
 
     async def _recover(self, spooling: SpoolOptions, sender: SpoolSender) -> None:
         try:

@@ -50,7 +50,11 @@ def list_folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[
             chosen.append(home / ".local" / "state" / "tidings" / "spool")
     # With the user's id: others can make a folder of that name there, but `_is_ours` rejects it.
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return [*chosen, Path(tempfile.gettempdir()) / f"tidings-spool-{user}"]
+    try:
+        shared = tempfile.gettempdir()  # which writes to it, and fails where the disk is full
+    except OSError:
+        shared = tempfile.tempdir or environment.get("TMPDIR") or "/tmp"
+    return [*chosen, Path(shared) / f"tidings-spool-{user}"]
 
 
 def choose_folder(choices: list[Path]) -> Path:
