@@ -199,6 +199,11 @@ class LoadedKeys:
         return len(self._keys)
 
     @property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """All keys of the file, revoked and expired ones included."""
+        return tuple(self._keys)
+
+    @property
     def path(self) -> Path:
         """The file."""
         return self._file.path

@@ -210,7 +210,7 @@ CODES: dict[str, ErrorCode] = {
         _row(
             exceptions.InsecureAddress,
             500,
-            "Pass --auth keys or --auth jwt, or --insecure, or --host 127.0.0.1.",
+            "Pass --auth keys, --auth jwt or --auth forward, or --insecure, or --host 127.0.0.1.",
         ),
         _row(exceptions.InvalidKeyFile, 500, "Correct the line, or restore the file; `tidings key list` checks it."),
         _row(exceptions.UnsafeFile, 500, "Let the file belong to the user of the hub, with mode 0600."),

@@ -1,11 +1,13 @@
 import json
 import signal
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from tests.access.servers import reply, serving
 from tests.cli.processes import TIMEOUT_S, Hub, Terminal, tidings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -140,6 +142,8 @@ def test_client_without_a_key_is_refused(tmp_path: Path) -> None:
 def test_running_hub_follows_added_and_revoked_keys(tmp_path: Path) -> None:
     with KeyHub(tmp_path / "data", "--log-format", "json") as hub:
         key = hub.add("ci", "read data")
+        recorded = hub.wait_for_log("key")
+        assert (recorded["subject"], recorded["change"], recorded["key_id"]) == ("ci", "added", key[4:12])
         hub.wait_for_log("API keys reloaded")
         with hub.connect(key) as connection, hub.connect(hub.admin_key()) as admin:
             read_until(connection, "connection:established")
@@ -248,6 +252,7 @@ def test_templates_in_the_config_file_are_reloaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
+        (("--auth", "forward", "--jwks-url", "https://a/b"), "--auth forward: no option names the server"),
         ((), "--auth jwt: no option names the keys that verify tokens"),
         (("--jwt-secret-file", "s", "--jwks-url", "https://a"), "--auth jwt: several options name keys"),
         (("--jwt-secret-file", "absent"), "cannot read 'absent'"),
@@ -284,6 +289,33 @@ def test_shown_configuration_has_no_secrets(tmp_path: Path) -> None:
     assert 'grant-template = ["admin if groups=operators", "read data/{sub}", "read system"]' in done.stdout
     assert "a" * 40 not in done.stdout
     assert "s" * 40 not in done.stdout
+
+
+def test_server_for_single_sign_on_identifies_requests_beside_keys(tmp_path: Path) -> None:
+    def answer_as_authelia(request: BaseHTTPRequestHandler) -> None:
+        if "session=ada" in request.headers.get("Cookie", ""):
+            reply(request, Remote_User="ada", Remote_Groups="users,operators")
+        else:
+            reply(request, status=401)
+
+    config = tmp_path / "hub.toml"
+    config.write_text('[grants]\nread = "data/{groups}.*"\n')
+    with serving(answer_as_authelia) as url:
+        options = ("--auth", "forward", "--forward-auth-url", f"{url}/auth", "--config", str(config))
+        with KeyHub(tmp_path / "data", *options) as hub:
+            for cookie, path, expected in (
+                ("session=ada", "data/operators.x", 200),
+                ("session=ada", "data/admins.x", 403),
+                ("session=eve", "data/operators.x", 401),
+            ):
+                request = Request(f"{hub.http}v1/snapshot?channel={path}", headers={"Cookie": cookie})
+                try:
+                    with urlopen(request, timeout=TIMEOUT_S) as answer:
+                        status = answer.status
+                except HTTPError as error:
+                    status = error.code
+                assert status == expected
+            assert who(hub, hub.admin_key()) == "admin"
 
 
 def test_audit_log_is_a_file_that_can_be_rotated(tmp_path: Path) -> None:

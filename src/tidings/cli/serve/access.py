@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
+from tidings.access.audit import AuditAction, AuditOutcome, AuditTrail
 from tidings.access.control import AccessControl, AccessOptions
 from tidings.access.key_file import KeyFile, LoadedKeys
 from tidings.access.keys import ApiKeyAuthenticator
@@ -60,18 +61,22 @@ class ServedAccess:
         self._clock = clock
         self._reread = reread
         self._control: AccessControl | None = None
+        self._audit: AuditTrail | None = None
         self._first_key: str | None = None
         self._keys: LoadedKeys | None = None
+        self._requests: Authenticator | None = None
         self._authenticators: list[Callable[[Scheduler], Authenticator]] = []
         self.reloadable: list[Reloadable] = []
         """The parts that SIGHUP reads again."""
         for method in dict.fromkeys(settings.auth):
-            {"keys": self._add_keys, "jwt": self._add_tokens}[method]()
+            {"keys": self._add_keys, "jwt": self._add_tokens, "forward": self._add_forward_auth}[method]()
 
     def options(self, scheduler: Scheduler) -> AccessOptions:
         """Return the options of the hub that runs on `scheduler`."""
         return AccessOptions(
-            authenticators=[make(scheduler) for make in self._authenticators], cookie=self._settings.auth_cookie or ""
+            authenticators=[make(scheduler) for make in self._authenticators],
+            requests=self._requests,
+            cookie=self._settings.auth_cookie or "",
         )
 
     def started(self, hub: Hub) -> None:
@@ -81,6 +86,7 @@ class ServedAccess:
             InvalidKeyFile: The first key cannot be stored.
         """
         self._control = hub.access
+        self._audit = hub.audit
         if self._keys is None:
             return
         self._create_first_key(self._keys)
@@ -149,9 +155,25 @@ class ServedAccess:
 
     def _reload_keys(self) -> None:
         assert self._keys is not None
-        self._keys.load()
+        before = {key.id: key for key in self._keys.keys}
+        try:
+            self._keys.load()
+        except TidingsError as error:
+            self._record("reload", "refused", part="API keys", code=error.code)
+            raise
+        for key in self._keys.keys:
+            known = before.pop(key.id, None)
+            if known is None or known.revoked != key.revoked:
+                change = "added" if key.revoked is None else "revoked"
+                self._record("key", "accepted", subject=key.name, key_id=key.id, change=change)
+        for key in before.values():
+            self._record("key", "accepted", subject=key.name, key_id=key.id, change="removed")
         if self._control is not None:
             self._control.reevaluate()
+
+    def _record(self, action: AuditAction, outcome: AuditOutcome, *, subject: str = "", **facts: str) -> None:
+        if self._audit is not None:
+            self._audit.record(action, outcome, subject=subject, **facts)
 
     def _follow_keys(self) -> None:
         assert self._keys is not None
@@ -180,10 +202,19 @@ class ServedAccess:
             tokens.start(scheduler)
             return tokens
 
-        def reload() -> None:
-            tokens.reload(self._reread())
+        self._authenticators.append(start)
+        self._add_reload("keys and templates of tokens", tokens.reload, tokens.files)
+
+    def _add_forward_auth(self) -> None:
+        from tidings.cli.serve.token_access import ServedForwardAuth
+
+        self._requests = forward = ServedForwardAuth(self._settings, self._channels, self._clock)
+        self._add_reload("forward authentication", forward.reload)
+
+    def _add_reload(self, name: str, reload: Callable[[ServeSettings], None], files: tuple[Path, ...] = ()) -> None:
+        def reload_now() -> None:
+            reload(self._reread())
             if self._control is not None:
                 self._control.reevaluate()
 
-        self._authenticators.append(start)
-        self.reloadable.append(Reloadable("keys and templates of tokens", reload, tokens.files))
+        self.reloadable.append(Reloadable(name, reload_now, files))

@@ -91,7 +91,11 @@ class ServeSettings:
     ] = None
     auth: Annotated[
         tuple[str, ...],
-        About(choice("keys", "jwt"), "Identify clients by API keys or by tokens; repeatable.", _AUTH),
+        About(
+            choice("keys", "jwt", "forward"),
+            "Identify clients by API keys, by tokens, or by asking a server; repeatable.",
+            _AUTH,
+        ),
     ] = ()
     insecure: Annotated[
         bool, About(FLAG, "Without --auth, serve other machines, too: they may read and publish everything.", _AUTH)
@@ -125,6 +129,10 @@ class ServeSettings:
     jwt_leeway: Annotated[float, About(duration(0, 600), "Tolerated difference of clocks.", _AUTH)] = 30.0
     jwt_allow_no_expiry: Annotated[bool, About(FLAG, "Accept tokens without an expiry.", _AUTH)] = False
     jwt_subject_claim: Annotated[str, About(text("NAME"), "Claim that names the subject.", _AUTH)] = "sub"
+    forward_auth_url: Annotated[
+        str | None,
+        About(text("URL"), "Server that identifies the sender of a request: Authelia, oauth2-proxy.", _AUTH),
+    ] = None
     grant_template: Annotated[
         tuple[str, ...],
         About(text("TEMPLATE"), "Grant from claims, such as 'read operations/{sub}.*'; repeatable.", _AUTH),

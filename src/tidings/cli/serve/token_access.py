@@ -1,10 +1,11 @@
-"""Tokens in a served hub: an authenticator that its options describe, and that is made again when they are reloaded."""
+"""Tokens and forward authentication in a served hub: authenticators that its options describe and a reload replaces."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from tidings.access.claims import GrantRules
 from tidings.access.fetching import HttpFetcher, check_url
+from tidings.access.forward_auth import ForwardAuthenticator
 from tidings.access.jwks import RemoteKeys
 from tidings.access.signing_keys import ALGORITHMS, check_algorithms, read_key_file, read_secret_file
 from tidings.access.subjects import AccessRequest, Authenticated, Credential
@@ -78,7 +79,7 @@ class ServedTokens:
             require_expiry=not settings.jwt_allow_no_expiry,
             name_claim=settings.jwt_subject_claim,
         )
-        rules = GrantRules(self._channels, templates=settings.grant_template, option="grant-template")
+        rules = _make_rules(settings, self._channels)
         keys = self._find_keys(settings, policy.algorithms)
         return TokenAuthenticator(keys, policy, rules, wall_ns=self._clock.wall_ns)
 
@@ -119,3 +120,51 @@ class ServedTokens:
         self._remote, self._remote_url = remote, url
         remote.start()
         return remote
+
+
+class ServedForwardAuth:
+    """The authenticator of `--auth forward`; see `ServedTokens`."""
+
+    method = "forward"
+
+    def __init__(self, settings: ServeSettings, channels: Iterable[str], clock: Clock) -> None:
+        self._channels = tuple(channels)
+        self._clock = clock
+        self._current = self._make(settings)
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Read the address and the templates again.
+
+        Raises:
+            ConfigError: They cannot be used; the old ones stay.
+        """
+        self._current = self._make(settings)
+
+    def accepts(self, credential: Credential) -> bool:
+        """See `Authenticator.accepts`."""
+        return self._current.accepts(credential)
+
+    def authenticate(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
+        """See `Authenticator.authenticate`."""
+        self._current.authenticate(credential, request, done)
+
+    def _make(self, settings: ServeSettings) -> ForwardAuthenticator:
+        if settings.forward_auth_url is None:
+            raise ConfigError(
+                "--auth forward: no option names the server that identifies clients",
+                option="auth",
+                source="auth",
+                hint="Pass --forward-auth-url, such as http://127.0.0.1:4180/oauth2/auth.",
+            )
+        return ForwardAuthenticator(
+            settings.forward_auth_url,
+            HttpFetcher(follow_redirects=False),  # a redirect leads to a page for people
+            _make_rules(settings, self._channels),
+            monotonic=self._clock.monotonic,
+            wall_ns=self._clock.wall_ns,
+            option="forward-auth-url",
+        )
+
+
+def _make_rules(settings: ServeSettings, channels: tuple[str, ...]) -> GrantRules:
+    return GrantRules(channels, templates=settings.grant_template, option="grant-template")
