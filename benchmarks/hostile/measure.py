@@ -1,5 +1,6 @@
 """One attack on a fresh `tidings serve`: what innocent clients waited, and what memory the hub took."""
 
+import math
 import re
 import select
 import subprocess
@@ -13,12 +14,24 @@ from benchmarks.fanout.servers import Server, hub_command, running_server
 from benchmarks.hostile.innocents import Innocents, Waits, percentile
 from benchmarks.hostile.registry import Attack
 
-QUIET_S = 1.0
-"""Time with innocent clients only, before the attack and after it."""
-RECOVERY_S = 3.0
-"""Time after the attacker's process was killed, until what it left behind is read."""
 ATTACK_LIMIT_S = 60.0
 """Time beyond its own after which an attacker is killed: a hub that stands still lets it wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """The times of a measurement in which nothing new happens, in seconds."""
+
+    quiet_s: float = 1.0
+    """With innocent clients only, before the attack."""
+    hold_s: float = math.inf
+    """With all that the attacker opened, once it has nothing left to send; at most up to the end of the attack."""
+    recovery_s: float = 3.0
+    """After the attacker's process was killed, until what it left behind is read."""
+
+
+SHORT_PAUSES = Pauses(quiet_s=0.2, hold_s=0.5, recovery_s=0.2)
+"""For tests of what an attack does at its peak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +76,21 @@ def measure(
     scale: float = 1.0,
     hub_core: int | None = None,
     hub_arguments: Sequence[str] = (),
+    pauses: Pauses = Pauses(),
 ) -> Outcome:
     """Run an attack against a hub of its own, whose data and stderr go into `folder`."""
     command = hub_command(folder / "data", [*attack.hub_options, *hub_arguments])
     if attack.open_files is not None:
         command = ["prlimit", f"--nofile={attack.open_files}", *command]
     with running_server(command, core=hub_core, log=folder / "stderr") as server:
-        return _measure(attack, server, seconds=seconds, scale=scale)
+        return _measure(attack, server, seconds=seconds, scale=scale, pauses=pauses)
 
 
-def _measure(attack: Attack, server: Server, *, seconds: float, scale: float) -> Outcome:
+def _measure(attack: Attack, server: Server, *, seconds: float, scale: float, pauses: Pauses) -> Outcome:
     attacker = subprocess.Popen(
         [
             *(sys.executable, "-m", "benchmarks.hostile.attacker"),
-            *(attack.name, server.host, str(server.port), str(seconds), str(scale)),
+            *(attack.name, server.host, *map(str, (server.port, seconds, scale, pauses.hold_s))),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -87,7 +101,7 @@ def _measure(attack: Attack, server: Server, *, seconds: float, scale: float) ->
     with attacker.stdin, attacker.stdout, Innocents(server.host, server.port) as innocents:
         try:
             attacker.stdout.readline()
-            time.sleep(QUIET_S)
+            time.sleep(pauses.quiet_s)
             reset_peak(server.pid)
             idle = memory_bytes(server.pid, "VmRSS")
             began = time.monotonic()
@@ -98,7 +112,7 @@ def _measure(attack: Attack, server: Server, *, seconds: float, scale: float) ->
         finally:
             attacker.kill()
             attacker.wait()
-        time.sleep(RECOVERY_S)
+        time.sleep(pauses.recovery_s)
         left = memory_bytes(server.pid, "VmRSS") - idle
         waits = innocents.finish(began, ended)
         peak = memory_bytes(server.pid, "VmHWM") - idle

@@ -1,6 +1,7 @@
 """The registry of attacks: each is a function in a module of `benchmarks.hostile.attacks`, one module per family."""
 
 import importlib
+import math
 import pkgutil
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ class Target:
     """Length of the attack; one that is over earlier waits, with its connections open (`hold`)."""
     scale: float = 1.0
     """Factor for the numbers of an attack (connections, paths, bytes), so that a test can run a small one."""
+    hold_s: float = math.inf
+    """Time in seconds after which `hold` ends earlier."""
     began: float = field(default_factory=time.monotonic)
 
     def scaled(self, number: int) -> int:
@@ -30,8 +33,8 @@ class Target:
         return time.monotonic() - self.began >= self.seconds
 
     def hold(self) -> None:
-        """Wait for the end of the attack, with everything open."""
-        time.sleep(max(0.0, self.began + self.seconds - time.monotonic()))
+        """Wait for the end of the attack, or for `hold_s`, with everything open."""
+        time.sleep(max(0.0, min(self.hold_s, self.began + self.seconds - time.monotonic())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.hostile.measure import measure
+from benchmarks.hostile.measure import SHORT_PAUSES, Pauses, measure
 from benchmarks.hostile.peer import CLOSE, CONTINUATION, PING, TEXT, Peer, frame, message
 from benchmarks.hostile.registry import all_attacks
 from tests.hub.hub_process import HubProcess
@@ -19,6 +20,13 @@ SPARE_BYTES = 64 << 20
 """Memory beside the counted bytes: buffers of reads, and what the allocator keeps."""
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """The hub of all floods: what one left behind would hurt the next."""
+    with HubProcess(tmp_path_factory.mktemp("floods")) as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("first", "one"),
     [
@@ -30,28 +38,27 @@ SPARE_BYTES = 64 << 20
     ],
     ids=["pings", "empty fragments", "garbage", "unknown types", "invalid events"],
 )
-def test_flood_of_overhead_is_answered_and_ended(tmp_path: Path, first: bytes, one: bytes) -> None:
-    with HubProcess(tmp_path) as hub:
-        peer = Peer("127.0.0.1", hub.port)
-        # More than the hub allows, also if it takes some seconds for them.
-        with contextlib.suppress(OSError):
-            peer.socket.sendall(first + one * (MAX_OVERHEAD * 5))
-        codes = []
-        while True:
-            opcode, payload = peer.read()
-            if opcode == CLOSE:
-                break
-            if opcode == TEXT:
-                codes.append(json.loads(payload)["data"].get("code"))
-        peer.close()
-        assert int.from_bytes(payload[:2], "big") == 4029
-        assert codes[-2:] == ["rate_limited", 4029]
-        hub.publish([b'{"type":"data:update","data":{"dataset":"d"}}'])
+def test_flood_of_overhead_is_answered_and_ended(hub: HubProcess, first: bytes, one: bytes) -> None:
+    peer = Peer("127.0.0.1", hub.port)
+    # More than the hub allows, also if it takes some seconds for them.
+    with contextlib.suppress(OSError):
+        peer.socket.sendall(first + one * (MAX_OVERHEAD * 5))
+    codes = []
+    while True:
+        opcode, payload = peer.read()
+        if opcode == CLOSE:
+            break
+        if opcode == TEXT:
+            codes.append(json.loads(payload)["data"].get("code"))
+    peer.close()
+    assert int.from_bytes(payload[:2], "big") == 4029
+    assert codes[-2:] == ["rate_limited", 4029]
+    hub.publish([b'{"type":"data:update","data":{"dataset":"d"}}'])
 
 
 def test_unfinished_messages_are_bounded_together(tmp_path: Path) -> None:
     attack = all_attacks()["unfinished-frames"]
-    outcome = measure(attack, tmp_path, seconds=5.0, scale=0.5)
+    outcome = measure(attack, tmp_path, seconds=10.0, scale=0.5, pauses=Pauses(hold_s=0.5))
     assert not outcome.hub_ended
     assert outcome.waits.lost == 0
     assert outcome.peak_over_idle_bytes <= MAX_INBOUND_BYTES + SPARE_BYTES
@@ -59,7 +66,7 @@ def test_unfinished_messages_are_bounded_together(tmp_path: Path) -> None:
 
 
 def test_publishers_with_full_windows_are_refused_nothing(tmp_path: Path) -> None:
-    outcome = measure(all_attacks()["greedy-publishers"], tmp_path, seconds=2.0, scale=0.3)
+    outcome = measure(all_attacks()["greedy-publishers"], tmp_path, seconds=2.0, scale=0.3, pauses=SHORT_PAUSES)
     assert outcome.waits.lost == 0
     answered = json.dumps((tmp_path / "stderr").read_text(errors="replace"))
     assert "message refused" not in answered

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.hostile.innocents import INTERVAL_S, percentile
-from benchmarks.hostile.measure import measure
+from benchmarks.hostile.measure import SHORT_PAUSES, measure
 from benchmarks.hostile.registry import Attack, Target, all_attacks
 
 pytestmark = pytest.mark.alone
@@ -23,7 +23,7 @@ def test_every_attack_has_a_line_that_describes_it() -> None:
 
 def test_a_small_attack_is_measured_beside_innocent_clients(tmp_path: Path) -> None:
     attack = all_attacks()["many-paths"]
-    outcome = measure(attack, tmp_path, seconds=1.0, scale=0.01)
+    outcome = measure(attack, tmp_path, seconds=1.0, scale=0.01, pauses=SHORT_PAUSES)
     assert outcome.waits.lost == 0
     assert len(outcome.waits.accepted) == len(outcome.waits.delivered) >= 0.5 / INTERVAL_S
     assert 0 < outcome.p99_s < 60
