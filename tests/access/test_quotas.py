@@ -23,19 +23,27 @@ def test_address_counts_with_its_network(address: str, network: str) -> None:
 
 def test_quota_is_per_user_and_given_back() -> None:
     quota = Quota(2, "reads", hint="Read less.", retry_after_ms=500)
-    with quota.taken("ada", "192.0.2.1"), quota.taken("ada"):
-        with pytest.raises(TooManyRequests) as caught, quota.taken("192.0.2.1", "ada"):
+    with quota.taken("ada"), quota.taken("ada"):
+        with pytest.raises(TooManyRequests) as caught, quota.taken("ada"):
             raise AssertionError
         assert (caught.value.retry_after_ms, caught.value.hint) == (500, "Read less.")
-        assert (quota.used("ada"), quota.used("192.0.2.1")) == (2, 1)
+        assert quota.used("ada") == 2
         quota.take("eve")
-    assert (quota.used("ada"), quota.used("192.0.2.1"), quota.used("eve"), quota.refused) == (0, 0, 1, 1)
+    assert (quota.used("ada"), quota.used("eve"), quota.refused) == (0, 1, 1)
 
 
 def test_quota_of_zero_has_no_limit() -> None:
     quota = Quota(0, "reads")
     for _ in range(1_000):
         quota.take("ada")
+
+
+def test_quota_counts_no_one_without_a_name() -> None:
+    quota = Quota(1, "reads")
+    for _ in range(3):
+        quota.take("")
+    quota.release("")
+    assert quota.used("") == 0
 
 
 def test_failures_are_limited_per_sender_and_forgiven_with_time() -> None:

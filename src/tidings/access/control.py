@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct, structs
 
-from tidings.access.quotas import FailureLimit, network_of
+from tidings.access.quotas import FailureLimit, Quota, network_of
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
     AccessRequest,
@@ -54,6 +54,8 @@ FAILURES_PER_S: Final = 1.0
 """How many more may come each second."""
 DEFAULT_RECHECK_S: Final = 60.0
 """Time after which the sender of an open session is identified again, in seconds: nothing reports a sign-out."""
+_RETRY_MS: Final = 5_000
+"""Minimum time until a client that was refused for the sessions of its subject tries again, in milliseconds."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -118,6 +120,7 @@ class AccessControl:
         wall_ns: Returns nanoseconds since 1970.
         scheduler: The event loop.
         revocations: The credentials that no longer count.
+        max_sessions: Sessions that one subject may have; 0 for no limit.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class AccessControl:
         wall_ns: Callable[[], int],
         scheduler: Scheduler,
         revocations: RevocationTable,
+        max_sessions: int = 0,
     ) -> None:
         self._authenticators = tuple(options.authenticators)
         self._requests = options.requests
@@ -140,6 +144,10 @@ class AccessControl:
         """The unused tickets."""
         self.cookie = options.cookie
         """Name of the cookie that may hold a credential, or ""."""
+        self.subjects = Quota(
+            max_sessions, "connections of this subject", hint="Share one connection.", retry_after_ms=_RETRY_MS
+        )
+        """Sessions by subject."""
         self.failures = FailureLimit(options.max_failures, FAILURES_PER_S, lambda: wall_ns() / 1e9)
         """Invalid credentials by network."""
         self._wall_ns = wall_ns
@@ -255,9 +263,19 @@ class AccessControl:
             if number > after:
                 yield number, session
 
+    def check_room(self, subject: Subject | None) -> None:
+        """Check that `subject` may have one more session.
+
+        Raises:
+            TooManyRequests: It has as many as it may.
+        """
+        if subject is not None:
+            self.subjects.check(subject.name)
+
     def enter(self, session: AccessSession) -> None:
         """Watch over `session`, whose subject and credential are set; also after it has got another credential."""
         self.leave(session)
+        self.subjects.count(session.subject.name)
         number = next(self._numbers)
         self._sessions[number] = session
         self._number_of[session] = number
@@ -274,6 +292,7 @@ class AccessControl:
         if number is None:
             return
         del self._sessions[number]
+        self.subjects.release(session.subject.name)  # a session never changes its subject's name
         if len(self._due) > 2 * len(self._sessions) + _MAX_STALE:
             self._due = [entry for entry in self._due if entry[1] in self._sessions]
             heapq.heapify(self._due)

@@ -50,21 +50,33 @@ class Quota:
         """Return how many `user` has."""
         return self._used.get(user, 0)
 
-    def take(self, user: str) -> None:
-        """Give one more to `user`.
+    def check(self, user: str) -> None:
+        """Check that `user` may have one more; "" has no limit, and is not counted.
 
         Raises:
             TooManyRequests: It has as many as it may.
         """
-        used = self._used.get(user, 0)
-        if self.limit and used >= self.limit:
+        if self.limit and self._used.get(user, 0) >= self.limit:
             self.refused += 1
             raise TooManyRequests(
                 f"too many {self._thing} at a time: {self.limit:,} are allowed",
                 retry_after_ms=self._retry_after_ms,
                 hint=self._hint,
             )
-        self._used[user] = used + 1
+
+    def count(self, user: str) -> None:
+        """Count one more of `user`, which has it already."""
+        if user:
+            self._used[user] = self._used.get(user, 0) + 1
+
+    def take(self, user: str) -> None:
+        """Give one more to `user`.
+
+        Raises:
+            TooManyRequests: It has as many as it may.
+        """
+        self.check(user)
+        self.count(user)
 
     def release(self, user: str) -> None:
         """Take one back from `user`."""
@@ -74,22 +86,33 @@ class Quota:
         else:
             self._used.pop(user, None)
 
-    @contextmanager
-    def taken(self, *users: str) -> Iterator[None]:
-        """Hold one of each of `users` during a `with` block.
+    def hold(self, user: str) -> Callable[[], None]:
+        """Give one more to `user`, and return the function that takes it back, once.
 
         Raises:
-            TooManyRequests: One of them has as many as it may.
+            TooManyRequests: It has as many as it may.
         """
-        held: list[str] = []
+        self.take(user)
+        held = [user]
+
+        def release() -> None:
+            if held:
+                self.release(held.pop())
+
+        return release
+
+    @contextmanager
+    def taken(self, user: str) -> Iterator[None]:
+        """Give one more to `user` during a `with` block.
+
+        Raises:
+            TooManyRequests: It has as many as it may.
+        """
+        self.take(user)
         try:
-            for user in users:
-                self.take(user)
-                held.append(user)
             yield
         finally:
-            for user in held:
-                self.release(user)
+            self.release(user)
 
 
 class FailureLimit:

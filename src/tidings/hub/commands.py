@@ -11,8 +11,10 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import structs
 
+from tidings.access.audit import AuditAction, AuditOutcome
 from tidings.access.subjects import SEPARATOR, Subject
 from tidings.exceptions import (
+    AccessError,
     Draining,
     Forbidden,
     InvalidCommand,
@@ -53,6 +55,9 @@ class CommandConnection(LeaseHolder, Protocol):
 
     def subscribe(self, paths: PathSet, since: Since, command: Envelope | None) -> None:
         """Add `paths` to those that the connection reads, and report how reading begins in reply to `command`."""
+
+    def record(self, action: AuditAction, outcome: AuditOutcome, **facts: str | None) -> None:
+        """Add a record to the audit trail."""
 
     def notify_unavailable(self, type: str) -> None:
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
@@ -204,9 +209,15 @@ def _cancel(connection: CommandConnection, command: Envelope, data: messages.Can
     draining = error_data(Draining("the hub is shutting down, and the operation has not ended yet"))
     on_drain = partial(connection.reply, command, draining)
     subject = None if connection.access is None else connection.access.subject
-    connection.hub.cancellations.request(
-        data, partial(connection.reply, command), on_drain=on_drain, owner=connection, subject=subject
-    )
+    record = partial(connection.record, "cancel", operation_id=data.operation_id)
+    try:
+        connection.hub.cancellations.request(
+            data, partial(connection.reply, command), on_drain=on_drain, owner=connection, subject=subject
+        )
+    except AccessError as error:
+        record("refused", code=error.code)
+        raise
+    record("accepted")
 
 
 @_handles(messages.CANCEL_ANSWER)

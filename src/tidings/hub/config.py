@@ -27,6 +27,19 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """Silence after which the hub fails an operation without a lease; 0 disables."""
     max_connections: int = 50_000
     """Open WebSockets and event streams; also the limit of requests that wait for an operation."""
+    connections_of_address: int = 10_000
+    """Open WebSockets and event streams of one IP address, or of one /64 network with IPv6; 0 for no limit. A fifth of
+    all: an office behind one address has less, and one machine has 28,000 ports. The hub's own machine has no limit,
+    because a proxy on it that is not listed (`--trusted-proxy`) stands for all clients."""
+    connections_of_subject: int = 10_000
+    """Open WebSockets, event streams and waiting requests of one subject; 0 for no limit. A service that all pages of a
+    site share has thousands."""
+    reads_of_client: int = 32
+    """Reads of history, snapshots, operations and names of one subject at a time, or of one address where the hub
+    identifies no one; 0 for no limit. A browser has 6 connections to a host with HTTP/1.1, so five pages."""
+    waits_of_client: int = 1_000
+    """Requests of one subject that wait for operations, or of one address where the hub identifies no one; 0 for no
+    limit. A fifth of all that may wait."""
     unacknowledged_events: int = 1_000
     """Unacknowledged events of one connection beyond which the hub stops reading from it (PROTOCOL.md,
     "Publishing")."""

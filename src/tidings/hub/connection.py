@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from tidings.access.audit import AuditAction, AuditOutcome
 from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, BinaryMessage, ContractError, Forbidden, InvalidCommand, TidingsError
@@ -306,14 +307,23 @@ class HubConnection(ConnectionOutput):
             scope = producer_id or self.scope
             subject = None if self.access is None else self.access.subject
             hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body, subject=subject)
-        except TidingsError:
+        except TidingsError as error:
             self._count_unacknowledged(-1, -size)
+            if isinstance(error, AccessError):
+                self.record("publish", "refused", code=error.code, type=envelope.type)
             raise
         if envelope.type in hub.contract.deprecated:
             self.notify(self._type_notices.explain_deprecated(envelope.type, self._revision))
         too_many = self._unacknowledged >= hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= hub.config.unacknowledged_bytes:
             self.update_reading()
+
+    def record(self, action: AuditAction, outcome: AuditOutcome, **facts: str | None) -> None:
+        """See `CommandConnection.record`."""
+        subject = "" if self.access is None else self.access.subject.name
+        self.hub.audit.record(
+            action, outcome, subject=subject, address=self.client, connection_id=self.connection_id, **facts
+        )
 
     def _count_unacknowledged(self, events: int, size: int) -> None:
         before = self._unacknowledged

@@ -9,13 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-import structlog
 from msgspec import structs
 
+from tidings.access.audit import AuditOutcome
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.grants import NO_GRANTS, Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, AuthenticationTimeout, Forbidden, Unauthenticated
+from tidings.exceptions import (
+    AccessError,
+    AuthenticationTimeout,
+    Forbidden,
+    TidingsError,
+    TooManyRequests,
+    Unauthenticated,
+)
 from tidings.hub.hub import Hub
 from tidings.protocol import messages
 from tidings.protocol.codes import error_data, row_of
@@ -27,8 +34,6 @@ from tidings.protocol.timestamps import from_nanoseconds
 REQUIRED: Final = "required"
 """`auth` in `connection:established` of a connection that sends its credential later."""
 _DEFAULT_CLOSE: Final = 4001
-
-log = structlog.get_logger("tidings.hub.connection_access")
 
 
 class IdentifiedConnection(Protocol):
@@ -199,34 +204,44 @@ class ConnectionAccess:
         self,
         credential: Credential,
         command: Envelope | None,
-        done: Callable[[Envelope | None, Subject | AccessError], None],
+        done: Callable[[Envelope | None, Subject | TidingsError], None],
     ) -> None:
         self.verifying = True
 
         def verified(result: Subject | AccessError) -> None:
             self.verifying = False
             if not self._connection.closing:
-                done(command, result)
+                done(command, self._check_room(result))
                 self._connection.publish_held()
 
         self._control.authenticate(credential, self.request, verified)
 
-    def _handshake_verified(self, command: Envelope | None, result: Subject | AccessError) -> None:
+    def _check_room(self, result: Subject | TidingsError) -> Subject | TidingsError:
+        """Return the result of a verification, or the error that its subject has too many connections."""
+        if self._subject is None and isinstance(result, Subject):
+            try:
+                self._control.check_room(result)
+            except TooManyRequests as error:
+                return error
+        return result
+
+    def _handshake_verified(self, command: Envelope | None, result: Subject | TidingsError) -> None:
         if isinstance(result, Unauthenticated) and not self.credential.value and self._control.methods:
             self._wait_for_token()
             return
-        if isinstance(result, AccessError):
+        if isinstance(result, TidingsError):
             self._connection.greet()
             self._fail(result, None)
             return
         self._subject = result
         self._control.enter(self)
+        self._record("accepted")
         self._connection.greet()
         self.everything = self._connection.identified(result)
 
-    def _token_verified(self, credential: Credential, command: Envelope | None, result: Subject | AccessError) -> None:
+    def _token_verified(self, credential: Credential, command: Envelope | None, result: Subject | TidingsError) -> None:
         before = self._subject
-        if isinstance(result, AccessError):
+        if isinstance(result, TidingsError):
             self._fail(result, command)
         elif before is not None and before.name != result.name:
             error = Forbidden(
@@ -242,6 +257,8 @@ class ConnectionAccess:
         self._subject = subject
         self._end_deadline()
         self._control.enter(self)
+        if first:
+            self._record("accepted")
         removed = [] if first else self._connection.change_grants(subject.grants, everything=self.everything)
         expires_ns = subject.expires_ns
         success = AuthSuccess(
@@ -256,18 +273,25 @@ class ConnectionAccess:
         elif self.everything:
             self._connection.follow_grants(subject.grants)
 
-    def _fail(self, error: AccessError, command: Envelope | None) -> None:
+    def _fail(self, error: TidingsError, command: Envelope | None) -> None:
         self._send(AuthFailed(**structs.asdict(error_data(error))), command)
         row = row_of(error)
-        log.info(
-            "authentication failed",
-            connection_id=self._connection.connection_id,
-            subject=self.shown,
-            code=error.code,
-            error=str(error),
-        )
+        self._record("refused" if self._subject is None or row.recoverable else "ended", code=error.code)
         if self._subject is None or not row.recoverable:
             self._connection.close_after_events(row.close or _DEFAULT_CLOSE, error.message)
+
+    def _record(self, outcome: AuditOutcome, *, code: str | None = None) -> None:
+        connection = self._connection
+        connection.hub.audit.record(
+            "connect",
+            outcome,
+            subject="" if self._subject is None else self._subject.name,
+            address=self.request.address,
+            transport="websocket",
+            credential=self.credential.source if self._subject is not None else None,
+            connection_id=connection.connection_id,
+            code=code,
+        )
 
     def _ask(self, reason: str, deadline_s: float) -> None:
         self._connection.push(AuthRequired(methods=self._control.methods, reason=reason, deadline_s=deadline_s))

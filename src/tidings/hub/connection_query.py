@@ -16,6 +16,7 @@ from tidings.redaction import redact_text
 
 PATH_PARAMETERS: Final = ("channel", "channels")
 CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
+_SHOWN_PARAMETERS: Final = frozenset(CONNECTION_PARAMETERS) - {TICKET_PARAMETER}
 FOREIGN_PARAMETERS: Final = ("access_token", "token", TICKET_PARAMETER)
 """Parameters that are not read here. Without authentication, they are for a proxy that authenticates: pages cannot give
 a WebSocket or an EventSource a header. With it, a ticket is one of `tidings.access.credentials`."""
@@ -70,11 +71,9 @@ def read_values(query: str, known: Iterable[str]) -> dict[str, list[str]]:
 
 
 def show_query(query: str) -> str:
-    """Return a query for a log: without the values of parameters that are not the hub's, which may be secrets."""
+    """Return a query for a log: without values that are, or may be, secrets: tickets, and parameters of others."""
     pairs = (part.partition("=") for part in query.split("&") if part)
-    return "&".join(
-        f"{name}={redact_text(value) if name in CONNECTION_PARAMETERS else '…'}" for name, _, value in pairs
-    )
+    return "&".join(f"{name}={redact_text(value) if name in _SHOWN_PARAMETERS else '…'}" for name, _, value in pairs)
 
 
 def _decode(name: str, text: str) -> str:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import structlog
 
+from tidings.access.origins import is_loopback
+from tidings.access.quotas import Quota, network_of
 from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.hub.wire import WireForm
@@ -31,6 +33,10 @@ class RegisteredConnection(Protocol):
         """Send `connection:closed` with the reason, and close."""
 
     @property
+    def client(self) -> str:
+        """IP address of the client; "" where there is none."""
+
+    @property
     def producer_id(self) -> str:
         """The producer that is attached, or ""."""
 
@@ -54,18 +60,30 @@ class ConnectionRegistry:
         self._started = False
         self._drained: set[RegisteredConnection] = set()
         self._slot_ms = 0.0
+        self.addresses = Quota(
+            hub.config.connections_of_address,
+            "connections from this address",
+            hint="Share one connection, or list the proxy from which they come: --trusted-proxy.",
+            retry_after_ms=TOO_MANY_RETRY_MS,
+        )
+        """Connections by network."""
         self.opened = 0
         """Connections opened since the hub started."""
 
     def __len__(self) -> int:
         return len(self._slice_of)
 
-    def check_limit(self) -> None:
+    def check_limit(self, client: str) -> None:
         """Check that one more connection may be opened.
+
+        Args:
+            client: IP address of the client.
 
         Raises:
             TooManyConnections: The limit is reached.
+            TooManyRequests: The limit for the address is reached.
         """
+        self.addresses.check(_counted(client))
         limit = self._hub.config.max_connections
         if len(self._slice_of) >= limit:
             raise TooManyConnections(f"{limit} connections are open")
@@ -76,6 +94,7 @@ class ConnectionRegistry:
         last = self._slices[-1]
         last[connection] = None
         self._slice_of[connection] = last
+        self.addresses.count(_counted(connection.client))
         self.opened += 1
         if not self._started:
             self._started = True
@@ -86,6 +105,7 @@ class ConnectionRegistry:
         members = self._slice_of.pop(connection, None)
         if members is not None:
             del members[connection]
+            self.addresses.release(_counted(connection.client))
 
     def drain_all(self) -> None:
         """Close all connections, and give each its own time to reconnect.
@@ -139,3 +159,8 @@ class ConnectionRegistry:
             return cached
 
         return frame
+
+
+def _counted(client: str) -> str:
+    """Return the network that a connection counts for; "" for the hub's own machine, which may be a proxy."""
+    return "" if not client or is_loopback(client) else network_of(client)

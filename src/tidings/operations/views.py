@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus, StateChange, StepStatus
-from tidings.protocol.details import PROCESS_DETAILS
+from tidings.protocol.details import ERROR_DETAILS, PROCESS_DETAILS
 from tidings.protocol.payloads import ErrorData, OperationEstimateData, Timestamp
 from tidings.protocol.timestamps import from_nanoseconds
 
@@ -314,9 +314,9 @@ def format_time(unix_ns: int | None, lag_ns: int = 0) -> str | None:
 _Summary = TypeVar("_Summary", bound=OperationSummary)
 
 
-def conceal_details(view: _Summary) -> _Summary:
+def conceal_view(view: _Summary) -> _Summary:
     """Return a view for a reader without the grant `details`."""
-    error = None if view.error is None else structs.replace(view.error, details=None)
+    error = None if view.error is None else structs.replace(view.error, **dict.fromkeys(ERROR_DETAILS))
     return structs.replace(view, error=error, **dict.fromkeys(PROCESS_DETAILS))
 
 

@@ -29,6 +29,7 @@ from tidings.protocol.messages import Accepted
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
 from tidings.server.http.app import HttpEndpoint
+from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
@@ -155,14 +156,22 @@ class HubApp:
         access = (
             None
             if options is None
-            else AccessControl(options, wall_ns=self._clock.wall_ns, scheduler=loop, revocations=event_log.revocations)
+            else AccessControl(
+                options,
+                wall_ns=self._clock.wall_ns,
+                scheduler=loop,
+                revocations=event_log.revocations,
+                max_sessions=self._config.connections_of_subject,
+            )
         )
         hub = Hub(self._contract, event_log, loop, self._clock, _random_ids().__next__, self._config, access)
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
         websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
-        self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
+        self._running = RunningHub(
+            hub, connections, websocket_app, LongPolls(hub), HttpLimits(self._config), OperationMetrics(hub)
+        )
         if self._license is not None:
             self._license.watch(self._running)
 

@@ -36,8 +36,7 @@ class MetricsRoute:
         Raises:
             Forbidden: The sender may not administer the hub: metrics name operations.
         """
-        require_admin(request.scope)
-        self._host.running()
+        require_admin(self._host.running().hub, request.scope)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         body: bytes = encode(self._registry)
         return Response(body, headers={"content-type": content_type})
@@ -68,6 +67,7 @@ class HubCollector:
         yield from _publishing(running)
         yield from _operations(running.operation_metrics)
         yield from _delivery(running)
+        yield from _refusals(running)
         yield from _jobs(running)
         yield from _log(running)
 
@@ -161,6 +161,22 @@ def _delivery(running: RunningHub) -> Iterator[Metric]:
     )
     yield _counter("tidings_catchup_writes", "Chunks written to subscribers that catch up.", delivery.catchup.writes)
     yield _counter("tidings_encodes", "Frames encoded from events.", delivery.ring.encodes)
+
+
+def _refusals(running: RunningHub) -> Iterator[Metric]:
+    refused = CounterMetricFamily(
+        "tidings_clients_refused", "Requests and connections beyond the share of one client.", labels=["limit"]
+    )
+    refused.add_metric(["reads_of_client"], running.limits.reads.refused)
+    refused.add_metric(["waits_of_client"], running.limits.waits.refused)
+    refused.add_metric(["connections_of_address"], running.connections.addresses.refused)
+    access = running.hub.access
+    if access is not None:
+        refused.add_metric(["connections_of_subject"], access.subjects.refused)
+        refused.add_metric(["failures_of_address"], access.failures.refused)
+        yield _gauge("tidings_sessions", "Connections, streams and waits of identified subjects.", len(access))
+        yield _gauge("tidings_revocations", "Credentials that no longer count.", len(running.hub.log.revocations))
+    yield refused
 
 
 def _jobs(running: RunningHub) -> Iterator[Metric]:

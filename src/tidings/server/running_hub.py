@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
+from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.websocket.hub_handler import HubWebSocketApp
@@ -18,6 +19,7 @@ class RunningHub:
     connections: ConnectionRegistry
     websocket_app: HubWebSocketApp
     long_polls: LongPolls
+    limits: HttpLimits
     operation_metrics: OperationMetrics
 
 

@@ -92,7 +92,7 @@ class InMemoryHub:
         """Open a connection and register it unless there are too many, like the WebSocket edge."""
         connection.opened()
         try:
-            self.connections.check_limit()
+            self.connections.check_limit(connection.client)
         except TooManyConnections as error:
             connection.close(1013, str(error), retry_after_ms=5_000)
         if not connection.closing:

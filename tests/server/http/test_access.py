@@ -220,11 +220,11 @@ def test_wait_for_an_unreadable_operation_is_answered_immediately(hub: Secured) 
 
 
 def test_details_need_a_grant(hub: Secured) -> None:
-    hub.post(start("acme.1", command="deploy --all", host="db7", pid=17, user="root"), fail("acme.1"))
+    hub.post(start("acme.1", command="deploy --all", host="db.example", pid=17, user="root"), fail("acme.1"))
     for path in ("/v1/operations/acme.1", "/v1/operations", "/v1/events", "/v1/snapshot"):
         text = hub.get(path, "ada").text
         assert "it broke" in text
-        for secret in ("deploy --all", "db7", "secret.py"):
+        for secret in ("deploy --all", "db.example", "secret.py"):
             assert secret not in text, path
             assert secret in hub.get(path, "writer").text, path
 
@@ -304,6 +304,32 @@ def test_cancelling_needs_a_grant_and_names_the_subject(hub: Secured) -> None:
     answer = hub.request("POST", "/v1/operations/acme.1/cancel", "canceller", json=body)
     assert (answer.status_code, answer.json()["outcome"]) == (200, "cancelled")
     assert hub.get("/v1/operations/acme.1", "writer").json()["cancelled_by"] == "canceller"
+
+
+def test_stream_follows_the_grant_for_details(hub: Secured) -> None:
+    with hub.stream("?channel=operations/acme.*", "ada") as stream:
+        stream.until("channel:live")
+        hub.post(start("acme.1", host="db.example"))
+        assert stream.events(1)[0]["data"] == {"operation_id": "acme.1"}
+        hub.tokens.add("ada-token", "read operations/acme.*", "details", name="ada")
+        control = hub.server.call(lambda: hub.server.app.hub.access)
+        assert control is not None
+        hub.server.call(control.reevaluate)
+        stream.until("auth:success")
+        hub.post(start("acme.2", host="db.example"))
+        assert stream.events(1)[0]["data"]["host"] == "db.example"
+
+
+def test_stream_of_everything_follows_new_grants(hub: Secured) -> None:
+    with hub.stream("?since=now", "bob") as stream:
+        stream.until("channel:live")
+        hub.tokens.add("bob-token", "read data", name="bob")
+        control = hub.server.call(lambda: hub.server.app.hub.access)
+        assert control is not None
+        hub.server.call(control.reevaluate)
+        stream.until("channel:live")
+        hub.post(start("zeta.9"), update("new"))
+        assert stream.events(1)[0]["data"] == {"dataset": "new"}
 
 
 # Operations of the hub.

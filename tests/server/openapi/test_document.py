@@ -57,6 +57,8 @@ def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None)
                 "--generation-deterministic",
                 "--no-color",
                 *([f"--header=Authorization: Bearer {token}"] if token else []),
+                # With few grants, 403 comes before the refusals that these two expect.
+                *(["--exclude-checks=missing_required_header,positive_data_acceptance"] if token == "reader" else []),
             ],
             cwd=tmp_path,  # it writes its findings there
             env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.server.openapi_hooks", "PYTHONPATH": str(ROOT)},

@@ -16,7 +16,7 @@ from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, TidingsError
+from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import access_request, query_of, request_address
 
@@ -178,12 +178,25 @@ def watched(
         control.leave(session)
 
 
-def require_admin(scope: Scope) -> None:
+def require_admin(hub: Hub, scope: Scope) -> None:
     """Check that the sender of a request may administer the hub, where the hub identifies its clients.
 
     Raises:
         Forbidden: They may not.
     """
-    grants = grants_of(scope)
-    if grants is not None:
-        grants.check_admin()
+    identity = identity_of(scope)
+    if identity is None:
+        return
+    try:
+        identity.subject.grants.check_admin()
+    except Forbidden as error:
+        hub.audit.record(
+            "admin",
+            "refused",
+            subject=identity.subject.name,
+            address=identity.request.address,
+            code=error.code,
+            method=scope["method"],
+            path=identity.request.path,
+        )
+        raise

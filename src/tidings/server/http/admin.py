@@ -1,7 +1,7 @@
 """`/v1/admin/*`: revocations and sessions, for administrators (docs/protocol/http.md, "Administration")."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,7 +16,7 @@ from tidings.log.revocations import Revocation, RevocationKind
 from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.payloads import Timestamp
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
-from tidings.server.asgi.scope import headers_of, query_of
+from tidings.server.asgi.scope import headers_of, query_of, request_address
 from tidings.server.http.access import require_admin, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.query import read_limit
@@ -106,7 +106,7 @@ class AdminRoutes:
         values = read_values(query_of(request.scope), ("kind", "name", "limit", "after"))
         limit, after = read_limit(values), values.get("after", [""])[-1]
         wanted = values["name"][-1] if "name" in values else None
-        kind = values["kind"][-1] if "kind" in values else None
+        kind = _read_kind(values)
         rows = sorted(
             (f"{row.kind}:{row.name}", row)
             for row in hub.log.revocations
@@ -137,7 +137,7 @@ class AdminRoutes:
             "revoke",
             "accepted",
             subject="" if subject is None else subject.name,
-            address=request.client.host if request.client else "",
+            address=request_address(request.scope).client,
             kind=revocation.kind,
             name=revocation.name,
         )
@@ -186,7 +186,7 @@ class AdminRoutes:
         hub = self._host.running().hub
         if hub.access is None:
             raise NotFound("this hub has no authentication", hint="Start it with `tidings serve --auth keys`.")
-        require_admin(request.scope)
+        require_admin(hub, request.scope)
         return hub, hub.access
 
 
@@ -236,6 +236,14 @@ def _view(row: Revocation) -> RevocationView:
         issued_before=None if row.issued_before_ns == _EVER_NS else from_nanoseconds(row.issued_before_ns),
         expires_at=None if row.kept_until_ns is None else from_nanoseconds(row.kept_until_ns),
     )
+
+
+def _read_kind(values: dict[str, list[str]]) -> str | None:
+    kinds = get_args(RevocationKind)
+    kind = values["kind"][-1] if "kind" in values else None
+    if kind is not None and kind not in kinds:
+        raise InvalidParameter(f"invalid kind={kind[:40]!r}", hint=f"Use {' or '.join(kinds)}.")
+    return kind
 
 
 def _read_cursor(values: dict[str, list[str]]) -> int:

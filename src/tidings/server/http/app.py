@@ -128,8 +128,7 @@ class HttpEndpoint:
             if self._identity.concerns(path, method):
                 scope = await self._identity.find(scope)
         except TidingsError as error:
-            log.info("request refused", code=error.code, error=str(error))
-            await error_answer(error).send(send)
+            await error_answer(error).send(send)  # the audit trail records it
             return
         hsts = _requires_tls(scope, header(headers, b"host"))
         is_post = method == "POST" and path == EVENTS

@@ -22,6 +22,7 @@ from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import Identity, grants_of, identity_of, watched
+from tidings.server.http.limits import client_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
 from tidings.server.running_hub import HubHost
@@ -82,9 +83,13 @@ class ReadingRoutes:
 
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
-        hub = self._host.running().hub
-        grants = grants_of(request.scope)
+        running = self._host.running()
+        hub, grants = running.hub, grants_of(request.scope)
         query = read_history_query(query_of(request.scope), hub.contract, grants)
+        with running.limits.reads.taken(client_of(request.scope)):
+            return await self._read_history(hub, query, grants)
+
+    async def _read_history(self, hub: Hub, query: HistoryQuery, grants: Grants | None) -> Response:
         after, gap = _start(hub.log, query)
         max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
         self._unsent += max_bytes
@@ -102,16 +107,42 @@ class ReadingRoutes:
 
     async def snapshot(self, request: Request) -> Response:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
-        hub = self._host.running().hub
+        running = self._host.running()
+        hub = running.hub
         query_text = query_of(request.scope)
         paths = read_paths(query_text, hub.contract, grants_of(request.scope))
         read_values(query_text, PATH_PARAMETERS)
         if not paths:
             raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
-        first = await _read_in_turn(hub.log, query, self._turns)
+        release = running.limits.reads.hold(client_of(request.scope))
+        try:
+            first = await _read_in_turn(hub.log, query, self._turns)
+        except BaseException:
+            release()
+            raise
         parts = _snapshot_parts(hub, query, first, self._turns, identity_of(request.scope))
-        return StreamingResponse(parts, media_type=JSON)
+        return _HeldResponse(parts, release)
+
+
+class _HeldResponse(StreamingResponse):
+    """An answer in parts of JSON that counts as a read until it is sent.
+
+    Args:
+        parts: The parts.
+        release: Called in the end, whether it was sent or not.
+    """
+
+    def __init__(self, parts: AsyncIterator[bytes], release: Callable[[], None]) -> None:
+        super().__init__(parts, media_type=JSON)
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
 
 
 class _PartedResponse(Response):

@@ -20,7 +20,7 @@ from tidings.operations.views import (
     OperationDetail,
     OperationSummary,
     UsualView,
-    conceal_details,
+    conceal_view,
     describe,
     format_time,
     roll_up_progress,
@@ -116,7 +116,7 @@ class OperationViewBuilder:
         own = None if view.producer_id is None else subject.unqualify(view.producer_id)
         if own != view.producer_id:
             view = structs.replace(view, producer_id=own)
-        return view if subject.grants.details else conceal_details(view)
+        return view if subject.grants.details else conceal_view(view)
 
     def name(self, history: RunHistory) -> NameView:
         """Return the view of a name and its runs."""

@@ -1,7 +1,8 @@
 """`/v1/operations` and `/v1/operation-names`: listing, showing and cancelling operations (docs/protocol/http.md)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from tidings.access.subjects import Subject
-from tidings.exceptions import Draining, NotFound, OperationUnknown
+from tidings.exceptions import AccessError, Draining, NotFound, OperationUnknown
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.operations.run_history import RunHistory
@@ -18,9 +19,10 @@ from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.near_names import find_near
 from tidings.protocol.payloads import encode_payload
-from tidings.server.asgi.scope import headers_of, query_of, route_path
+from tidings.server.asgi.scope import headers_of, query_of, request_address, route_path
 from tidings.server.http.access import identity_of, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
+from tidings.server.http.limits import client_of
 from tidings.server.http.long_poll import wait_for_wakeup, wake
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
@@ -58,20 +60,23 @@ class OperationRoutes:
 
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
-        hub = self._host.running().hub
-        query = read_filter(query_of(request.scope), hub.now_ns())
-        summaries, following = await _list(hub, query, self._turns, subject_of(request.scope))
+        running = self._host.running()
+        query = read_filter(query_of(request.scope), running.hub.now_ns())
+        with running.limits.reads.taken(client_of(request.scope)):
+            summaries, following = await _list(running.hub, query, self._turns, subject_of(request.scope))
         after = b"" if following is None else b',"next":"%d"' % following
         return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
 
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""
-        hub = self._host.running().hub
+        running = self._host.running()
+        hub = running.hub
         values = read_values(query_of(request.scope), ("name",))
         views = OperationViewBuilder(hub, subject_of(request.scope))
-        known = hub.operations.names if views.reads_all else await _readable_names(hub, views, self._turns)
-        histories = [history for name, history in known.items() if matches_name(values, name)]
-        names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
+        with running.limits.reads.taken(client_of(request.scope)):
+            known = hub.operations.names if views.reads_all else await _readable_names(hub, views, self._turns)
+            histories = [history for name, history in known.items() if matches_name(values, name)]
+            names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
         return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
     async def one(self, request: Request) -> Response:
@@ -95,11 +100,13 @@ class OperationRoutes:
         subject = subject_of(request.scope)
         # Whether it exists changes nothing for those who may not read it: they do not wait, either.
         if wait_s and OperationViewBuilder(hub, subject).may_read(operation_id):
-            subject = await running.long_polls.wait_ended(
-                operation_id, wait_s, request.receive, identity_of(request.scope)
-            )
+            with running.limits.waits.taken(client_of(request.scope)):
+                subject = await running.long_polls.wait_ended(
+                    operation_id, wait_s, request.receive, identity_of(request.scope)
+                )
         views = OperationViewBuilder(hub, subject)
         status = _find(hub, operation_id, views)
+        # Not counted as a read: up to `waits_of_client` answers become due together.
         async with self._turns:
             lines = await newest_lines(hub, status, None if subject is None else subject.grants)
             await asyncio.sleep(0)
@@ -118,10 +125,30 @@ class OperationRoutes:
         subject = subject_of(request.scope)
         views = OperationViewBuilder(running.hub, subject)
         _find(running.hub, target.operation_id, views)
-        if subject is not None:
-            subject.grants.check_cancel(target.operation_id)
-        outcome = await _outcome(running, cancel, request, subject)
+        record = partial(
+            running.hub.audit.record,
+            "cancel",
+            subject="" if subject is None else subject.name,
+            address=request_address(request.scope).client,
+            operation_id=target.operation_id,
+        )
+        try:
+            outcome = await self._wait_outcome(running, cancel, request, subject, partial(record, "accepted"))
+        except AccessError as error:
+            record("refused", code=error.code)
+            raise
         return to_response(Answer(200, encode_payload(outcome)))
+
+    async def _wait_outcome(
+        self,
+        running: RunningHub,
+        cancel: Cancel,
+        request: Request,
+        subject: Subject | None,
+        accepted: Callable[[], object],
+    ) -> CancelOutcome:
+        with running.limits.waits.taken(client_of(request.scope)):
+            return await _outcome(running, cancel, request, subject, accepted)
 
 
 def find_allowed_methods(scope: Scope) -> str | None:
@@ -193,11 +220,14 @@ async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> As
         yield item
 
 
-async def _outcome(running: RunningHub, cancel: Cancel, request: Request, subject: Subject | None) -> CancelOutcome:
-    """Cancel an operation and return the outcome.
+async def _outcome(
+    running: RunningHub, cancel: Cancel, request: Request, subject: Subject | None, accepted: Callable[[], object]
+) -> CancelOutcome:
+    """Cancel an operation, call `accepted`, and return the outcome.
 
     Raises:
         OperationUnknown: The operation does not exist.
+        Forbidden: The subject may not cancel it.
         Draining: The hub shuts down before there is an outcome.
     """
     outcomes: list[CancelOutcome] = []
@@ -208,6 +238,7 @@ async def _outcome(running: RunningHub, cancel: Cancel, request: Request, subjec
             wake(settled)
 
         running.hub.cancellations.request(cancel, done, subject=subject)
+        accepted()
         await wait_for_wakeup(settled, request.receive)
     if not outcomes:
         raise Draining(

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from tidings.access.subjects import Subject
 from tidings.exceptions import (
+    AccessError,
     Draining,
     InternalError,
     InvalidEventID,
@@ -35,7 +36,7 @@ from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_en
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
-from tidings.server.asgi.scope import Headers, header, headers_of, query_of
+from tidings.server.asgi.scope import Headers, header, headers_of, query_of, request_address
 from tidings.server.http.access import subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
@@ -167,7 +168,7 @@ class PublishEndpoint:
         try:
             if scope.get("query_string"):
                 read_values(query_of(scope), ())
-            answer = await self._answer(headers, receive, subject_of(scope))
+            answer = await self._answer(scope, headers, receive)
         except TidingsError as error:
             log.info("post refused", code=error.code, error=str(error))
             answer = error_answer(error)
@@ -177,14 +178,14 @@ class PublishEndpoint:
         if answer is not None:
             await answer.send(send)
 
-    async def _answer(self, headers: Headers, receive: Receive, subject: Subject | None) -> Answer | None:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Answer | None:
         body = await self._bodies.read(receive)
         if body is None:
             return None
         options = read_post_options(headers)
         items = split_body(body, headers)
         hub = self._host.running().hub
-        post = _Post(hub, options, subject)
+        post = _Post(hub, options, subject_of(scope), request_address(scope).client)
         if post.producer_id:
             hub.leases.post(post.producer_id, options.lease_s)
         if items is None:
@@ -223,10 +224,11 @@ def _operations_of(events: list[Event]) -> list[str]:
 class _Post:
     """A publisher that waits for room in the stage, as a connection does, but for a bounded time."""
 
-    __slots__ = ("_hub", "_room", "_scope", "_subject", "options", "producer_id", "staged", "staged_bytes")
+    __slots__ = ("_address", "_hub", "_room", "_scope", "_subject", "options", "producer_id", "staged", "staged_bytes")
 
-    def __init__(self, hub: Hub, options: PostOptions, subject: Subject | None) -> None:
+    def __init__(self, hub: Hub, options: PostOptions, subject: Subject | None, address: str) -> None:
         self._hub = hub
+        self._address = address
         self._subject = subject
         self.options = options
         # A producer belongs to its subject: no other subject's post may renew its lease or end its operations.
@@ -249,15 +251,26 @@ class _Post:
 
     def publish(self, envelope: Envelope, settled: PublishCallback, body: bytes) -> Event:
         """Publish an event of the post; see `Hub.publish`."""
-        return self._hub.publish(
-            envelope,
-            settled,
-            scope=self._scope,
-            trace_id=self.options.trace_id,
-            producer_id=self.producer_id,
-            body=body,
-            subject=self._subject,
-        )
+        try:
+            return self._hub.publish(
+                envelope,
+                settled,
+                scope=self._scope,
+                trace_id=self.options.trace_id,
+                producer_id=self.producer_id,
+                body=body,
+                subject=self._subject,
+            )
+        except AccessError as error:
+            self._hub.audit.record(
+                "publish",
+                "refused",
+                subject="" if self._subject is None else self._subject.name,
+                address=self._address,
+                code=error.code,
+                type=envelope.type,
+            )
+            raise
 
     async def wait_for_room(self) -> None:
         """Wait until the next event may be published.

@@ -14,6 +14,7 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
+from tidings.access.audit import AuditOutcome
 from tidings.access.control import AccessControl
 from tidings.access.grants import Grants
 from tidings.access.subjects import Subject
@@ -26,6 +27,7 @@ from tidings.exceptions import (
     LicenseExpired,
     TidingsError,
     TooManyConnections,
+    TooManyRequests,
 )
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS
@@ -42,7 +44,7 @@ from tidings.protocol.positions import NOW, SNAPSHOT, Position, Since, parse_sin
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, query_of, request_address
-from tidings.server.http.access import Identity, grants_of, identify, identity_of
+from tidings.server.http.access import Identity, grants_of, identify, identity_of, subject_of
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
@@ -80,7 +82,9 @@ class StreamEndpoint:
             running = self._host.running()
             scope = await identify(running.hub, scope, allow_ticket=True)
             options = _read_stream_options(scope, running.hub)
-            running.connections.check_limit()
+            running.connections.check_limit(request_address(scope).client)
+            if running.hub.access is not None:
+                running.hub.access.check_room(subject_of(scope))
             if running.hub.license is not None:
                 running.hub.license.check_read()
             if running.hub.draining:
@@ -103,7 +107,7 @@ async def _refuse_in_band(error: TidingsError, send: Send) -> None:
     """Refuse a stream in its own format: an EventSource that gets any status but 200 gives up, and shows no reason."""
     row = row_of(error)
     over = isinstance(error, LicenseExpired)
-    code = LICENSE_EXPIRED_CLOSE if over else row.close or (1013 if row.http in (503, 507) else 1008)
+    code = LICENSE_EXPIRED_CLOSE if over else row.close or (1013 if row.http in (429, 503, 507) else 1008)
     reconnect = CLOSE_CODES[code].reconnect
     retry_ms = _retry_ms(error) if reconnect else _FINAL_RETRY_MS
     closed = ConnectionClosed(
@@ -126,7 +130,7 @@ def _explain(error: TidingsError) -> Payload:
 
 
 def _retry_ms(error: TidingsError | None = None) -> int:
-    least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections) else _RETRY_MS
+    least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections | TooManyRequests) else _RETRY_MS
     return least_ms + secrets.randbelow(_RETRY_SPREAD_MS)
 
 
@@ -148,7 +152,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     query, grants = query_of(scope), grants_of(scope)
     paths = read_paths(query, hub.contract, grants)
     options = parse_connection_query(query, hub.contract.channels, default_since=SNAPSHOT)
-    options = structs.replace(options, paths=paths)
+    options = structs.replace(options, paths=paths)  # `*` stands for what may be read
     if not options.paths:
         raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
     last = header(headers_of(scope), b"last-event-id")
@@ -255,6 +259,7 @@ class EventStream:
             self._outlet.write(self.subscriber.form.message(notice))
         if self._right is not None:
             self._right.enter()
+        self.record("accepted")
         self._hub.delivery.open(self.subscriber)
         self._subscribe(self._options.paths, self._options.since)
 
@@ -302,6 +307,21 @@ class EventStream:
         elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
             offset = self._hub.delivery.reached(subscriber)
             self._outlet.write(self._id(offset) + position_frame(subscriber.form, offset))
+
+    def record(self, outcome: AuditOutcome, *, code: str | None = None) -> None:
+        """Record the beginning or the end of the right to read."""
+        audit = self._hub.audit
+        if self._right is not None or audit.sinks:
+            audit.record(
+                "connect",
+                outcome,
+                subject="" if self._right is None else self._right.subject.name,
+                address=self.client,
+                transport="stream",
+                credential=None if self._right is None else self._right.credential.source,
+                connection_id=self.connection_id,
+                code=code,
+            )
 
     def change_grants(self, grants: Grants) -> list[str]:
         """Stop reading what `grants` do not cover, and return those paths."""
@@ -402,5 +422,6 @@ class _StreamSession:
     def ended(self, error: AccessError) -> None:
         """See `Session.ended`."""
         self._control.leave(self)
+        self._stream.record("ended", code=error.code)
         self._stream.push(AuthFailed(**structs.asdict(error_data(error))))
         self._stream.close(row_of(error).close or _FORBIDDEN, error.message)

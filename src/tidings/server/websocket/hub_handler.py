@@ -9,7 +9,15 @@ from websockets.datastructures import Headers
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.request_check import RequestCheck
 from tidings.access.subjects import AccessRequest, Credential
-from tidings.exceptions import AccessError, Draining, NotFound, OriginRefused, TidingsError, TooManyConnections
+from tidings.exceptions import (
+    AccessError,
+    Draining,
+    NotFound,
+    OriginRefused,
+    TidingsError,
+    TooManyConnections,
+    TooManyRequests,
+)
 from tidings.hub.connection import HubConnection
 from tidings.hub.connection_registry import TOO_MANY_RETRY_MS, ConnectionRegistry
 from tidings.hub.hub import Hub
@@ -160,8 +168,8 @@ class HubWebSocketApp:
         """Open the connection and register it, or close it if the hub has too many connections."""
         connection.opened()
         try:
-            self.connections.check_limit()
-        except TooManyConnections as error:
+            self.connections.check_limit(connection.client)
+        except (TooManyConnections, TooManyRequests) as error:
             connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=TOO_MANY_RETRY_MS)
             return
         if not connection.closing:
