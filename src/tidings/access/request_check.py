@@ -1,7 +1,19 @@
 """The check that every request and every handshake passes first, whatever edge it came to."""
 
+from typing import Final
+
 from tidings.access.origins import Origins
 from tidings.access.proxies import FieldReader, RequestAddress, TrustedProxies
+from tidings.exceptions import NotFound
+
+METRICS_PATH: Final = "/metrics"
+ADMIN_PREFIX: Final = "/v1/admin/"
+_PROBES: Final = ("/healthz", "/readyz")
+
+
+def is_admin_path(path: str) -> bool:
+    """Return whether an admin listener, if there is one, alone serves `path`."""
+    return path == METRICS_PATH or path.startswith(ADMIN_PREFIX)
 
 
 class RequestCheck:
@@ -15,6 +27,30 @@ class RequestCheck:
     def __init__(self, origins: Origins, proxies: TrustedProxies) -> None:
         self.origins = origins
         self._proxies = proxies
+        self.admin_port: int | None = None
+        """Port of the admin listener, which alone serves `/metrics` and `/v1/admin/`, and only these and the probes;
+        None where the hub has no such listener."""
+
+    def is_admin_port(self, port: int | None) -> bool:
+        """Return whether the admin listener has `port`."""
+        return port is not None and port == self.admin_port
+
+    def check_port(self, path: str, port: int | None) -> None:
+        """Check that a path is served at the port at which its request arrived.
+
+        Raises:
+            NotFound: It is not.
+        """
+        if self.admin_port is None:
+            return
+        if port == self.admin_port:
+            if not is_admin_path(path) and path not in _PROBES:
+                raise NotFound(
+                    f"no such route at the admin listener: {path[:200]!r}",
+                    hint="It serves /metrics, /v1/admin/, /healthz and /readyz.",
+                )
+        elif is_admin_path(path):
+            raise NotFound(f"no such route: {path[:200]!r}")
 
     def admit(self, fields: FieldReader, *, method: str, peer: str, scheme: str) -> RequestAddress:
         """Return where a request comes from.

@@ -140,6 +140,10 @@ class HubApp:
         """Whether the hub runs."""
         return self._running is not None and not self._running.hub.closed
 
+    def use_admin_port(self, port: int) -> None:
+        """Serve `/metrics` and `/v1/admin/` at this port of the server only, and only these and the probes there."""
+        self._check.admin_port = port
+
     def start(self) -> None:
         """Open the log and start the hub on the running event loop; does nothing if it runs already.
 

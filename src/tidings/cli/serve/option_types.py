@@ -1,6 +1,7 @@
 """Types of `tidings serve` options: each reads a flag, a variable or a TOML value, and writes TOML."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,21 @@ def text(metavar: str, *, prefix: str = "") -> OptionType:
         return value
 
     return OptionType(metavar, read)
+
+
+_PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+
+
+def place() -> OptionType:
+    """Return the type of addresses to listen on: a host and a port, which may be 0 for a free one."""
+
+    def read(value: object) -> str:
+        match = _PLACE.fullmatch(value) if isinstance(value, str) else None
+        if match is None or int(match[2]) > 0xFFFF:
+            raise _invalid("address", value, "expected HOST:PORT, such as '127.0.0.1:9100'")
+        return match[0]
+
+    return OptionType("HOST:PORT", read)
 
 
 def integer(minimum: int, maximum: int | None = None) -> OptionType:

@@ -19,7 +19,7 @@ import platformdirs
 import typer
 
 from tidings.access.key_file import KEY_FILE
-from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, size, text
+from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, place, size, text
 from tidings.exceptions import ConfigError
 from tidings.hub.config import HubConfig
 from tidings.hub.licensing import DEFAULT_GRACE_S
@@ -160,6 +160,9 @@ class ServeSettings:
     ] = ()
     root_path: Annotated[
         str | None, About(text("PATH", prefix="/"), "Path below which a proxy serves the hub.", _ACCESS)
+    ] = None
+    admin_listen: Annotated[
+        str | None, About(place(), "Second address, which alone serves /metrics and /v1/admin.", _ACCESS)
     ] = None
     max_connections: Annotated[int, About(integer(1, 1_000_000), "Maximum number of open connections.", _LIMITS)] = (
         _HUB.max_connections

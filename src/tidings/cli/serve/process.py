@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Callable, Sequence
@@ -106,6 +107,7 @@ class HubProcess:
         self._license = _open_license(settings)
         self._contract = contract
         self._max_connections = max_connections
+        self._admin_port: int | None = None
         self._retention = Retention.within(
             settings.retention_bytes,
             events=settings.retention_events,
@@ -158,6 +160,7 @@ class HubProcess:
         except AddressInUse as error:
             raise explain_in_use(error) from error
         try:
+            sockets += self._listen_for_admins(sockets[0].getsockname()[1])
             self._hub_app.start()
             self._started()
             await self.runner.serve(sockets)
@@ -183,6 +186,28 @@ class HubProcess:
                 on_reload(part.name, part.reload, files=part.files)
         if self._license is not None:
             on_reload("license", self._license.reload)
+
+    def _listen_for_admins(self, port: int) -> list[socket.socket]:
+        """Open the admin listener, if there is one; `port` is the hub's other port.
+
+        Raises:
+            AddressUnavailable: The address cannot be listened on.
+            ConfigError: The port is the same.
+        """
+        place = self._settings.admin_listen
+        if place is None:
+            return []
+        host, _, admin_port = place.rpartition(":")
+        if int(admin_port) == port:
+            raise ConfigError(
+                f"--admin-listen: port {port} is the hub's own port",
+                option="admin-listen",
+                hint="Choose another port: the hub distinguishes the listeners by it.",
+            )
+        sockets = listen(host.strip("[]"), int(admin_port))
+        self._admin_port = sockets[0].getsockname()[1]
+        self._hub_app.use_admin_port(self._admin_port)
+        return sockets
 
     def _open_log(self, scheduler: Scheduler) -> Log:
         if self._settings.data is None:
@@ -252,7 +277,8 @@ class HubProcess:
             contract=f"{identity.version} {identity.hash}",
             own_events=len(self._contract.own),
             loop=type(asyncio.get_running_loop()).__module__,
-            listening=[format_place(*each) for each in listening],
+            listening=[format_place(*each) for each in listening if each.port != self._admin_port],
+            admin=[format_place(*each) for each in listening if each.port == self._admin_port],
             max_connections=self._max_connections,
         )
 

@@ -119,6 +119,12 @@ def admit(scope: Scope, check: RequestCheck, headers: Headers) -> Scope:
     return {**scope, "root_path": root + path.removesuffix(inner), _ADDRESS: address}
 
 
+def port_of(scope: Scope) -> int | None:
+    """Return the port of the hub at which a request arrived; None on a Unix socket."""
+    server = scope.get("server")
+    return None if server is None else server[1]
+
+
 def request_address(scope: Scope) -> RequestAddress:
     """Return where a request comes from that was admitted, and how its client addressed the hub."""
     address: RequestAddress = scope[_ADDRESS]

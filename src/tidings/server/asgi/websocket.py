@@ -14,7 +14,15 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import access_request, admit, headers_of, query_of, request_address, route_path
+from tidings.server.asgi.scope import (
+    access_request,
+    admit,
+    headers_of,
+    port_of,
+    query_of,
+    request_address,
+    route_path,
+)
 from tidings.server.http.responses import SECURITY_FIELDS
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
@@ -43,7 +51,7 @@ class WebSocketEndpoint:
             app = self._host.running().websocket_app
             with app.logging_refusals():
                 scope = admit(scope, app.request_check, headers_of(scope))
-            app.check_path(route_path(scope))
+            app.check_path(route_path(scope), port_of(scope))
         except TidingsError as error:
             await _refuse(error, scope, send)
             return

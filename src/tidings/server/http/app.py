@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from tidings.access.request_check import RequestCheck
+from tidings.access.origins import is_loopback
+from tidings.access.request_check import METRICS_PATH, RequestCheck
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     InternalError,
@@ -24,7 +25,7 @@ from tidings.exceptions import (
     TidingsError,
     UpgradeRequired,
 )
-from tidings.server.asgi.scope import Headers, admit, header, headers_of, request_address, route_path
+from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
 from tidings.server.http.access import identify
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.body import BodyReader
@@ -77,7 +78,7 @@ class HttpEndpoint:
         self._publish = PublishEndpoint(host, bodies)
         turns = asyncio.Semaphore(READS_AT_A_TIME)
         reading = ReadingRoutes(host, turns)
-        status = StatusRoutes(host, contract, ws_path)
+        status = StatusRoutes(host, check, contract, ws_path)
         operations = OperationRoutes(host, bodies, turns)
         admin = AdminRoutes(host, bodies)
         contract_routes = ContractRoutes(contract, ws_path).routes()
@@ -93,7 +94,7 @@ class HttpEndpoint:
             Route("/v1/operation-names", operations.names),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),
-            Route("/metrics", MetricsRoute(host).metrics),
+            Route(METRICS_PATH, MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
             *contract_routes,
             Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
@@ -124,8 +125,10 @@ class HttpEndpoint:
             send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         path = route_path(scope)
         method = scope["method"]
+        port = port_of(scope)
         try:
-            if self._identity.concerns(path, method):
+            self._check.check_port(path, port)
+            if self._identity.concerns(path, method) and not self._is_local_scrape(path, port, scope):
                 scope = await self._identity.find(scope)
         except TidingsError as error:
             await error_answer(error).send(send)  # the audit trail records it
@@ -155,6 +158,16 @@ class HttpEndpoint:
             await _answer_options(allowed, (), send)
         else:
             await self._routes(scope, receive, send)
+
+    def _is_local_scrape(self, path: str, port: int | None, scope: Scope) -> bool:
+        """Return whether a request for metrics came to the admin listener from this machine: it needs no credential.
+
+        At the hub's other port it does: a proxy on this machine may pass on requests from anywhere.
+        """
+        if path != METRICS_PATH or not self._check.is_admin_port(port):
+            return False
+        address = request_address(scope)
+        return is_loopback(address.peer) and is_loopback(address.client)
 
     def _license_error(self, path: str) -> LicenseExpired | None:
         """Return the error of a path that an expired license no longer serves; None if it does."""

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from tidings.access.request_check import METRICS_PATH, RequestCheck, is_admin_path
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, HubError, TidingsError
 from tidings.protocol.codes import row_of
@@ -49,32 +50,38 @@ _ROUTES: Final = {
 class StatusRoutes:
     """The routes about the hub itself."""
 
-    def __init__(self, host: HubHost, contract: Contract, ws_path: str) -> None:
+    def __init__(self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str) -> None:
         self._host = host
+        self._check = check
         self._ws_path = ws_path
-        about = {
+        self._about = {
             "name": "tidings",
             "about": "A hub for typed, trace-correlated events about long-running work.",
             "version": __version__,
             "contract": contract.identity,
             "websocket": {"path": ws_path, "subprotocol": SUBPROTOCOL},
-            "http": _ROUTES,
         }
-        self._about = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
 
     async def index(self, request: Request) -> Response:
         """Answer `GET /`: with a page for a browser, else with JSON."""
         vary = {"vary": "Accept"}
         if "text/html" not in request.headers.get("accept", ""):
-            return Response(self._about, headers=vary, media_type=JSON)
+            about = {**self._about, "http": {name: route for name, route in _ROUTES.items() if self._serves(route)}}
+            body = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
+            return Response(body, headers=vary, media_type=JSON)
         scheme, host, path = address_of(request.scope)
         own = request.scope["path"]
         page = index_page(
             f"ws{scheme}://{host}{path}{self._ws_path}",
             f"http{scheme}://{host}{path}/",
             prefix="" if own.endswith("/") else own.rpartition("/")[2] + "/",
+            has_metrics=self._serves(METRICS_PATH),
         )
         return Response(page, headers={**vary, **PAGE_HEADERS}, media_type=HTML)
+
+    def _serves(self, route: str) -> bool:
+        """Return whether the port that has the index serves a route, too."""
+        return self._check.admin_port is None or not is_admin_path(route.rpartition(" ")[2])
 
     async def healthz(self, request: Request) -> Response:
         """Answer `GET /healthz`: 200 while the process is alive, whatever the state of the log."""

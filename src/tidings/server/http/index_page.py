@@ -16,17 +16,19 @@ _LINKS = (
 )
 
 
-def index_page(websocket_url: str, http_url: str, *, prefix: str) -> str:
+def index_page(websocket_url: str, http_url: str, *, prefix: str, has_metrics: bool) -> str:
     """Return the page.
 
     Args:
         websocket_url: URL of the WebSocket, as the browser reaches the hub.
         http_url: URL of the HTTP interface, with a slash at its end.
         prefix: What leads from the page's own URL to the hub's other paths: "" where that URL ends with a slash.
+        has_metrics: Whether the metrics are at this port.
     """
     links = "".join(
         f'<li><a href="{escape(prefix + path)}">{escape(title)}</a>: {escape(about)}</li>\n'
         for path, title, about in _LINKS
+        if has_metrics or path != "metrics"
     )
     post = f"""curl --json '{{"type":"data:update","data":{{"dataset":"prices"}}}}' {http_url}v1/events"""
     return (

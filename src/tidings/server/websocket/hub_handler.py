@@ -60,7 +60,8 @@ class HubWebSocketApp:
                     peer=handshake.peer[0] if handshake.peer is not None else "",
                     scheme=handshake.scheme,
                 )
-            self.check_path(address.relative(handshake.path))
+            name = socket.get_extra_info("sockname")
+            self.check_path(address.relative(handshake.path), name[1] if isinstance(name, tuple) else None)
         except TidingsError as error:
             return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
@@ -96,8 +97,12 @@ class HubWebSocketApp:
             log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=error.origin)
             raise
 
-    def check_path(self, path: str) -> None:
+    def check_path(self, path: str, port: int | None) -> None:
         """Check the path of a handshake, while HTTP can still refuse it (docs/protocol/codes.md).
+
+        Args:
+            path: Path of the request.
+            port: Port of the hub at which it arrived.
 
         Raises:
             Draining: The hub accepts no new connections.
@@ -105,6 +110,7 @@ class HubWebSocketApp:
         """
         if self._hub.draining:
             raise Draining("the hub is shutting down")
+        self.request_check.check_port(path, port)
         if path != self._path:
             raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
