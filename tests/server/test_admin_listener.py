@@ -58,6 +58,11 @@ def test_admin_listener_needs_a_port_of_its_own() -> None:
     assert (done.returncode, "own port" in done.stderr) == (2, True)
 
 
+def test_admin_listener_without_authentication_is_for_this_machine_only() -> None:
+    done = tidings("serve", "--memory", "--port", "0", "--admin-listen", f"0.0.0.0:{free_port()}")
+    assert (done.returncode != 0, "--auth" in done.stderr) == (True, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("port", "client", "path", "fields", "status"),
     [

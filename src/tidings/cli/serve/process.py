@@ -107,6 +107,7 @@ class HubProcess:
         self._license = _open_license(settings)
         self._contract = contract
         self._max_connections = max_connections
+        self._loopback_only = not (settings.insecure or settings.auth)
         self._admin_port: int | None = None
         self._retention = Retention.within(
             settings.retention_bytes,
@@ -155,8 +156,7 @@ class HubProcess:
         # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
         try:
             settings = self._settings
-            open_to_all = settings.insecure or bool(settings.auth)
-            sockets = listen(settings.host, settings.port, loopback_only=not open_to_all)
+            sockets = listen(settings.host, settings.port, loopback_only=self._loopback_only)
         except AddressInUse as error:
             raise explain_in_use(error) from error
         try:
@@ -192,6 +192,7 @@ class HubProcess:
 
         Raises:
             AddressUnavailable: The address cannot be listened on.
+            InsecureAddress: Other machines could reach it, and the hub identifies no one.
             ConfigError: The port is the same.
         """
         place = self._settings.admin_listen
@@ -204,7 +205,7 @@ class HubProcess:
                 option="admin-listen",
                 hint="Choose another port: the hub distinguishes the listeners by it.",
             )
-        sockets = listen(host.strip("[]"), int(admin_port))
+        sockets = listen(host.strip("[]"), int(admin_port), loopback_only=self._loopback_only)
         self._admin_port = sockets[0].getsockname()[1]
         self._hub_app.use_admin_port(self._admin_port)
         return sockets
