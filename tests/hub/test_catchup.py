@@ -1,6 +1,6 @@
 """Snapshots and resuming, as a connection sees them; and the cost of reading forward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from tests.hub.events import live, make_record, publish_updates, update
@@ -17,6 +17,7 @@ from tidings.server.wire_formats import PLAIN_LINES
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
+from tidings.testing.outlet import MemoryOutlet
 
 NO_RING = HubConfig(ring_bytes=0, catchup_bytes=500)
 
@@ -170,6 +171,28 @@ def test_since_now_after_unsubscribing_all_starts_at_the_head() -> None:
         ("live at", 2),
         ("live at", 4),
     ]
+
+
+@pytest.mark.parametrize("ring_bytes", [0, 1 << 20])
+def test_subscriber_whose_outlet_raises_gets_another_turn(ring_bytes: int) -> None:
+    hub, publisher, _ = faulty(HubConfig(ring_bytes=ring_bytes, catchup_bytes=500))
+    publish_updates(publisher, 20)
+    hub.settle()
+    broken, other = hub.connect("channels=none"), hub.connect("channels=none")
+    failures = iter([MemoryError(), RuntimeError("a fault of the transport")])
+
+    def direct() -> Callable[[bytes], int]:
+        for failure in failures:
+            raise failure
+        return MemoryOutlet.direct(broken.outlet)
+
+    broken.outlet.direct = direct  # type: ignore[method-assign]
+    for client in (broken, other):
+        client.subscribe("data", since="first")
+    hub.settle()
+    assert len(other.read_events()) == 20
+    hub.loop.advance(5)
+    assert len(broken.read_events()) == 20
 
 
 # Cost.

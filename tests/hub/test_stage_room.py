@@ -8,8 +8,6 @@ from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 
-FULL = LogFull("no room", hint="Make some.")
-
 
 def held(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog]:
     """Return a hub whose log takes nothing until `release_appends`; one event of another client is on its way to it."""
@@ -19,6 +17,17 @@ def held(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog]:
     publish_updates(hub.connect("channels=none"), 1)
     hub.settle()
     return hub, log
+
+
+def refuse_start() -> tuple[InMemoryHub, InMemoryClient]:
+    """Return a hub and a client whose start of the operation `a` the log has refused."""
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub = InMemoryHub(log=log)
+    client = hub.connect("channels=none")
+    log.fail_append(LogFull("no room", hint="Make some."))
+    client.send("operation:start", {"operation_id": "a"})
+    hub.settle()
+    return hub, client
 
 
 def send_window(client: InMemoryClient, events: int) -> int:
@@ -112,12 +121,7 @@ def test_closed_publisher_is_forgotten() -> None:
 
 
 def test_events_behind_a_refused_start_fail_with_it() -> None:
-    log = FaultyLog(MemoryLog(EPOCH))
-    hub = InMemoryHub(log=log)
-    client = hub.connect("channels=none")
-    log.fail_append(FULL)
-    client.send("operation:start", {"operation_id": "a"})
-    hub.settle()
+    hub, client = refuse_start()
     client.send("operation:complete", {"operation_id": "a"})
     client.send("operation:start", {"operation_id": "b"})
     hub.settle()
@@ -133,12 +137,7 @@ def test_events_behind_a_refused_start_fail_with_it() -> None:
 
 
 def test_refused_start_is_forgotten_after_a_while() -> None:
-    log = FaultyLog(MemoryLog(EPOCH))
-    hub = InMemoryHub(log=log)
-    client = hub.connect("channels=none")
-    log.fail_append(FULL)
-    client.send("operation:start", {"operation_id": "a"})
-    hub.settle()
+    hub, client = refuse_start()
     hub.loop.advance(3)
     client.send("operation:progress", {"operation_id": "a", "progress": 5})
     hub.settle()

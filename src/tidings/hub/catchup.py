@@ -6,6 +6,7 @@ has a time budget, after which live delivery has its turn.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
@@ -135,6 +136,8 @@ class CompletedRead(Struct):
     key: ReadKey
     read: CachedRead
     waiting: deque[Subscriber]
+    current: Subscriber | None = None
+    """The subscriber whose turn it is, or was last."""
 
 
 class LiveSet(Protocol):
@@ -240,6 +243,7 @@ class Catchup:
                 self._take_turn(turn)
             except Exception:  # one subscriber's fault must not stop the others
                 log.exception("catching up failed")
+                self._retry(turn)
             if self._clock.monotonic() >= deadline:
                 break
         self._schedule()
@@ -253,6 +257,21 @@ class Catchup:
             self._start_read(turn)
         else:
             self._hand_out(turn)
+
+    def _retry(self, turn: Subscriber | ReadKey | CompletedRead) -> None:
+        """Give the subscribers of a turn that failed another one later; one whose outlet has closed needs none."""
+        if isinstance(turn, Subscriber):
+            subscribers = [turn]
+        elif isinstance(turn, ReadKey):
+            subscribers = self._reading.pop(turn, [])
+        else:
+            subscribers = [turn.current] if turn.current is not None else []
+        self._retry_all(subscribers)
+
+    def _retry_all(self, subscribers: Iterable[Subscriber]) -> None:
+        for subscriber in subscribers:
+            subscriber.reading = False
+            self._scheduler.call_later(_RETRY_S, partial(self.add, subscriber))
 
     def _advance(self, subscriber: Subscriber) -> None:
         """Read `subscriber` one chunk forward, or end a range of its backlog, or let it join its lane."""
@@ -336,9 +355,7 @@ class Catchup:
         waiting = self._reading.pop(requested)
         if isinstance(page, LogError):
             log.error("reading the log failed", error=str(page), code=page.code, after=key.after)
-            for subscriber in waiting:
-                subscriber.reading = False
-                self._scheduler.call_later(_RETRY_S, partial(self.add, subscriber))
+            self._retry_all(waiting)
             return
         scanned = alignment_cut(page, key.until)
         event, position = key.form.event, self._log.position
@@ -353,7 +370,7 @@ class Catchup:
 
     def _hand_out(self, completed: CompletedRead) -> None:
         """Deliver a completed read to the next subscriber that waits for it."""
-        subscriber = completed.waiting.popleft()
+        subscriber = completed.current = completed.waiting.popleft()
         if completed.waiting:
             self._ready.appendleft(completed)
         subscriber.reading = False

@@ -145,6 +145,10 @@ class OperationTable:
         """Return the live operations that a producer holds."""
         return [self._live[operation_id] for operation_id in self._of_producer.get(producer_id, ())]
 
+    def holds_any(self, producer_id: str) -> bool:
+        """Return whether a producer holds a live operation."""
+        return bool(self._of_producer.get(producer_id))
+
     def producers(self) -> list[str]:
         """Return the producers that hold live operations."""
         return list(self._of_producer)

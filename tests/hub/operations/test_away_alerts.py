@@ -5,6 +5,7 @@ from tests.hub.producers import Producer
 
 from tidings.exceptions import LogFull
 from tidings.hub.operations.away_alerts import RETRY_S
+from tidings.log.base import Log
 from tidings.log.memory import MemoryLog
 from tidings.protocol.message_types import MessageType
 from tidings.testing.faulty_log import FaultyLog
@@ -17,12 +18,18 @@ def raised(hub: InMemoryHub) -> list[str]:
     return hub.hub.event_keys(MessageType.SYSTEM_ALERT)
 
 
-def test_producer_back_after_a_restart_clears_the_alert() -> None:
-    log = MemoryLog(EPOCH)
+def lose(log: Log, seconds: float = 16) -> tuple[InMemoryHub, Producer]:
+    """Return a hub and a producer of a running operation that has been away; after 15 s, the alert is raised."""
     hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
     producer.publish("start", "op")
     producer.drop()
-    hub.loop.advance(16)
+    hub.loop.advance(seconds)
+    return hub, producer
+
+
+def test_producer_back_after_a_restart_clears_the_alert() -> None:
+    log = MemoryLog(EPOCH)
+    hub, _ = lose(log)
     assert raised(hub) == ["producer_away:op"]
     again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
     watcher = again.connect("channels=system")
@@ -36,10 +43,7 @@ def test_producer_back_after_a_restart_clears_the_alert() -> None:
 
 def test_restarted_hub_raises_a_raised_alert_no_second_time() -> None:
     log = MemoryLog(EPOCH)
-    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
-    producer.publish("start", "op")
-    producer.drop()
-    hub.loop.advance(16)
+    hub, _ = lose(log)
     again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
     watcher = again.connect("channels=system")
     again.loop.advance(31)
@@ -49,10 +53,7 @@ def test_restarted_hub_raises_a_raised_alert_no_second_time() -> None:
 
 def test_restarted_hub_clears_the_alert_of_an_operation_that_has_ended() -> None:
     faulty = FaultyLog(MemoryLog(EPOCH))
-    hub, producer, _ = start(InMemoryHub(CONFIG, log=faulty))
-    producer.publish("start", "op")
-    producer.drop()
-    hub.loop.advance(29)
+    hub, _ = lose(faulty, 29)
     hub.hub.on_operation.clear()  # as if the hub had been killed right after the end
     hub.loop.advance(2)
     assert state(hub) == "failed 1"
@@ -63,10 +64,7 @@ def test_restarted_hub_clears_the_alert_of_an_operation_that_has_ended() -> None
 
 def test_refused_end_of_an_alert_is_published_again() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
-    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
-    producer.publish("start", "op")
-    producer.drop()
-    hub.loop.advance(16)
+    hub, producer = lose(log)
     producer.client = hub.connect("channels=none")
     log.fail_append(LogFull("as if"))
     log.fail_append(LogFull("as if"))
@@ -80,10 +78,7 @@ def test_refused_end_of_an_alert_is_published_again() -> None:
 
 def test_refused_alert_is_raised_again_and_cleared_by_the_end() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
-    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
-    producer.publish("start", "op")
-    producer.drop()
-    hub.loop.advance(14)
+    hub, producer = lose(log, 14)
     log.fail_append(LogFull("as if"))
     hub.loop.advance(1.5)
     assert raised(hub) == []
@@ -92,6 +87,24 @@ def test_refused_alert_is_raised_again_and_cleared_by_the_end() -> None:
     hub.loop.advance(10)
     assert producer.connect() == {}
     producer.publish("complete", "op")
+    assert raised(hub) == []
+
+
+def test_failure_that_is_refused_after_the_producer_was_told_of_it_is_published_again() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, producer = lose(log, 29.9)
+    log.hold_appends()
+    hub.loop.advance(0.5)
+    producer.client = hub.connect("channels=none")
+    data = {"producer_id": "p-1", "operations": [{"operation_id": "op"}]}
+    producer.client.send("producer:attach", data)
+    hub.settle()
+    log.fail_append(LogFull("as if"))
+    log.release_appends()
+    (attached,) = [message for message in producer.client.read() if message["type"] == "producer:attached"]
+    assert attached["data"]["operations"][0]["verdict"] == "lost"
+    hub.loop.advance(RETRY_S + 0.5)
+    assert state(hub) == "failed 1"
     assert raised(hub) == []
 
 

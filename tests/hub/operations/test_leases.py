@@ -1,11 +1,14 @@
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from tests.hub.producers import Producer
 
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
+from tidings.hub.operations.leases import MAX_PRODUCERS
 from tidings.log.memory import MemoryLog
+from tidings.protocol.envelope import Envelope
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
@@ -309,6 +312,21 @@ def test_refused_failure_is_published_again() -> None:
     assert state(hub) == "running 1"
     hub.loop.advance(5)
     assert state(hub) == "failed 1"
+
+
+def test_posters_without_operations_are_bounded_in_number() -> None:
+    hub, producer, _ = start(lease_s=50.0)
+    publish = hub.hub.leases.post
+    publish("worker", 60.0)
+    start_of_work = Envelope(type="operation:start", data=Raw(b'{"operation_id":"posted"}'))
+    hub.hub.publish(start_of_work, lambda result: None, producer_id="worker")
+    hub.settle()
+    for number in range(MAX_PRODUCERS + 2_000):
+        publish(f"stranger-{number}", 86_400.0)
+    known = sum(hub.hub.leases.lease_of(f"stranger-{number}", "op") > 0 for number in range(MAX_PRODUCERS + 2_000))
+    assert MAX_PRODUCERS - 10 < known <= MAX_PRODUCERS
+    assert hub.hub.leases.lease_of("worker", "posted") == 60.0, "it holds an operation"
+    assert hub.hub.leases.lease_of(producer.producer_id, "op") == 50.0, "it is connected"
 
 
 def test_jumping_wall_clock_ends_no_lease() -> None:

@@ -9,6 +9,7 @@ of life.
 """
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -40,6 +41,11 @@ _UNATTENDED_CHECK_S = 60.0
 """Interval at which operations without a lease are checked for silence."""
 _MAX_IDLE_S = 30.0
 """Time after which a producer that has lost its connection and holds nothing is forgotten, however long its lease."""
+MAX_PRODUCERS = 10_000
+"""Producers beyond which those that hold nothing and have no connection are forgotten, the least recent first: anyone
+may post under any number of ids. Such a producer loses the length of its lease, which its next start may bring."""
+_EXAMINED_PER_PRODUCER = 2
+"""Producers that are examined for that with each new one."""
 _CHECKS_PER_STEP = 100
 """Operations checked in one step of `Rounds`: under 0.1 ms."""
 _CHECK_S_PER_OPERATION = 20e-6
@@ -102,7 +108,7 @@ class Leases:
 
     def __init__(self, hub: HubCore) -> None:
         self._hub = hub
-        self._producers: dict[str, _Producer] = {}
+        self._producers: OrderedDict[str, _Producer] = OrderedDict()
         self._time = RunningTime(hub.clock)
         self._rounds = Rounds(hub)
         self._alerts = AwayAlerts(hub, self._rounds)
@@ -216,9 +222,20 @@ class Leases:
     def _find_or_create(self, producer_id: str) -> _Producer:
         producer = self._producers.get(producer_id)
         if producer is None:
+            self._make_room()
             producer = _Producer(producer_id, self._hub.config.lease_s)
             self._producers[producer_id] = producer
         return producer
+
+    def _make_room(self) -> None:
+        for _ in range(_EXAMINED_PER_PRODUCER):
+            if len(self._producers) < MAX_PRODUCERS:
+                return
+            producer_id, producer = next(iter(self._producers.items()))
+            if producer.holder is None and not self._hub.operations.holds_any(producer_id):
+                del self._producers[producer_id]
+            else:
+                self._producers.move_to_end(producer_id)
 
     def _see(self, producer: _Producer) -> None:
         """Record a sign of life of a producer without a connection: its leases run from now on."""
@@ -442,9 +459,20 @@ class Leases:
         )
 
         def settled(error: TidingsError | None) -> None:
-            self._failing.discard(operation_id)
+            if error is not None and self.holder(status.life.producer_id) is not None and not self._hub.closed:
+                # The producer came back in between, and its claim was answered with `lost`.
+                self._hub.scheduler.call_later(RETRY_S, partial(self._fail_again, status, failed.attempt, again))
+            else:
+                self._failing.discard(operation_id)
 
+        again = partial(self._fail, status, code, message, hint)
         self._failing.add(operation_id)
         publish_internal(
             self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled
         )
+
+    def _fail_again(self, status: OperationStatus, attempt: int | None, again: Callable[[], None]) -> None:
+        self._failing.discard(status.operation_id)
+        life = self._hub.life(status.operation_id)
+        if life is not None and life.live and life.attempt == attempt:
+            again()
