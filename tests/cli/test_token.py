@@ -1,3 +1,4 @@
+import asyncio
 import json
 import time
 from http.server import BaseHTTPRequestHandler
@@ -7,8 +8,11 @@ from typing import Any
 import jwt
 import pytest
 from tests.access.servers import reply, serving
+from tests.access.token_table import TokenTable
 from tests.access.tokens import SECRET, jwk, jwk_set, private_key, private_pem, public_pem, token
 from tests.cli.processes import tidings
+from tests.server.hub_server import HubServer
+from websockets.asyncio.client import connect
 
 NOW = int(time.time())
 LIVE: dict[str, Any] = {"iat": NOW, "exp": NOW + 3_600}
@@ -166,7 +170,7 @@ def test_revoke_sends_what_is_revoked_to_the_hub(tmp_path: Path) -> None:
         done = tidings("token", "revoke", "ada", **hub)
         again = tidings("token", "revoke", "ada", "--issued-before", "2026-01-01T00:00:00Z", **hub)
         one = tidings("token", "revoke", "--id", "t-7", **hub)
-        leaked = tidings("token", "revoke", "--token-file", "-", stdin=text, **hub)
+        leaked = tidings("token", "revoke", "--from-file", "-", stdin=text, **hub)
     assert [each.returncode for each in (done, again, one, leaked)] == [0] * 4, leaked.stderr
     assert done.stdout == "revoked everything of ada that was issued before 2026-01-01T00:00:00Z\n"
     assert "tries again" in again.stderr
@@ -194,3 +198,26 @@ def test_revoke_explains_a_wrong_command_line(arguments: list[str]) -> None:
     done = tidings("token", "revoke", *arguments)
     assert done.returncode in (1, 2)
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+async def test_revoked_subject_is_disconnected_and_stays_out() -> None:
+    table = TokenTable(time.time_ns)
+    table.add("root-token", "admin", name="root")
+    table.add("ada-token", "read data", name="ada")
+    with HubServer(access=table.options) as server:
+        headers = {"authorization": "Bearer ada-token"}
+        async with connect(server.ws, additional_headers=headers) as socket:
+            await socket.recv()
+            hub = {"TIDINGS_URL": server.ws, "TIDINGS_TOKEN": "root-token"}
+            done = await asyncio.to_thread(tidings, "token", "revoke", "ada", **hub)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("revoked everything of ada that was issued before 2")
+            failed = json.loads(await socket.recv())
+            await socket.wait_closed()
+        assert (failed["data"]["code"], socket.close_code) == ("credential_revoked", 4001)
+        refused = await asyncio.to_thread(tidings, "ls", TIDINGS_URL=server.ws, TIDINGS_TOKEN="ada-token")
+        assert "credential was revoked" in refused.stderr
+        denied = await asyncio.to_thread(
+            tidings, "token", "revoke", "root", TIDINGS_URL=server.ws, TIDINGS_TOKEN="eve-token"
+        )
+        assert denied.returncode != 0

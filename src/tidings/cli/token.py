@@ -355,10 +355,10 @@ def revoke(
     id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Id of a token (`jti`) or API key.", show_default=False)
     ] = None,
-    token_file: Annotated[
+    from_file: Annotated[
         str | None,
         typer.Option(
-            "--token-file", metavar="FILE", help="File of the token to revoke; - is stdin.", show_default=False
+            "--from-file", metavar="FILE", help="File of the token to revoke; - is stdin.", show_default=False
         ),
     ] = None,
     issued_before: Annotated[
@@ -375,7 +375,7 @@ def revoke(
 
     Needs a key or token with the grant `admin` (TIDINGS_TOKEN).
     """
-    body = _revocation_of(subject, id, token_file, issued_before)
+    body = _revocation_of(subject, id, from_file, issued_before)
     with exit_on_error(), HTTPClient(url) as client:
         answer = client.revoke(body)
     what = f"everything of {sanitize(subject)}" if subject is not None else f"the credential {body['credential_id']}"
@@ -386,11 +386,11 @@ def revoke(
 
 
 def _revocation_of(
-    subject: str | None, id: str | None, token_file: str | None, issued_before: str | None
+    subject: str | None, id: str | None, from_file: str | None, issued_before: str | None
 ) -> dict[str, str]:
-    if sum(given is not None for given in (subject, id, token_file)) != 1:
+    if sum(given is not None for given in (subject, id, from_file)) != 1:
         raise ConfigError(
-            "expected one of SUBJECT, --id and --token-file",
+            "expected one of SUBJECT, --id and --from-file",
             option="subject",
             source="argument",
             hint="`tidings token revoke ada` revokes everything of a subject, --id one token or key.",
@@ -405,12 +405,12 @@ def _revocation_of(
         raise ConfigError("--issued-before is for a SUBJECT", option="issued-before", source="argument")
     if id is not None:
         return {"credential_id": id}
-    claims = read_claims(_read_token(token_file or "-"))
+    claims = read_claims(_read_token(from_file or "-"))
     found, expiry = claims.get("jti"), claims.get("exp")
     if not isinstance(found, str) or not found:
         raise ConfigError(
             "the token has no id (`jti`)",
-            option="token-file",
+            option="from-file",
             source="argument",
             hint="Revoke its subject: `tidings token revoke SUBJECT`.",
         )
