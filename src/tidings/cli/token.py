@@ -4,7 +4,8 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -37,7 +38,7 @@ from tidings.access.tokens import (
     read_header,
 )
 from tidings.cli.commands import PlainCommand, PlainGroup
-from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, exit_on_error, print_stderr
+from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, exit_on_error, print_error, print_stderr
 from tidings.cli.hub_settings import JsonOption
 from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.text import sanitize
@@ -217,7 +218,7 @@ def inspect(
     Without a key, its signature is not verified. Issuer and audience are checked if given.
     """
     text = _read_token(file)
-    with exit_on_error():
+    with _refused_as_failure():
         header, claims = read_header(text), read_claims(text)
     report = TokenReport(algorithm=header.algorithm, kid=header.kid, claims=claims)
     keys = _find_keys(secret_file, key, jwks_url)
@@ -244,6 +245,16 @@ def inspect(
         typer.echo(escape_lines("\n".join(_describe(report))))
     if report.code:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _refused_as_failure() -> Iterator[None]:
+    """Exit with 1 for a token that is refused: it is the subject of the command, and not its credential."""
+    try:
+        yield
+    except AccessError as error:
+        print_error(error)
+        raise typer.Exit(FAILED) from error
 
 
 def _note_result(report: TokenReport, result: VerifiedToken | AccessError) -> None:
@@ -294,7 +305,7 @@ def _find_keys(secret_file: Path | None, key: Path | None, jwks_url: str | None)
     if jwks_url is None:
         return None
     check_url(jwks_url, option="jwks-url")
-    with exit_on_error():
+    with _refused_as_failure():
         return asyncio.run(_fetch_keys(jwks_url))
 
 
@@ -405,7 +416,8 @@ def _revocation_of(
         raise ConfigError("--issued-before is for a SUBJECT", option="issued-before", source="argument")
     if id is not None:
         return {"credential_id": id}
-    claims = read_claims(_read_token(from_file or "-"))
+    with _refused_as_failure():
+        claims = read_claims(_read_token(from_file or "-"))
     found, expiry = claims.get("jti"), claims.get("exp")
     if not isinstance(found, str) or not found:
         raise ConfigError(
