@@ -322,3 +322,15 @@ def test_token_overtakes_the_events_that_wait() -> None:
     session.received(auth_required("expiring"), 0.0)
     session.send_token("secret")
     assert [command["type"] for command in commands(session)] == ["auth:token", "data:update"]
+
+
+def test_nothing_is_sent_before_the_hub_has_accepted_a_token() -> None:
+    session = Session(CONTRACT, paths=["data"])
+    session.opened(0.0)
+    session.received(established(auth="required"), 0.0)
+    session.received(auth_required(), 0.0)
+    assert not session.ready
+    assert commands(session) == []
+    session.received(auth_success(), 0.0)
+    assert session.ready
+    assert [command["type"] for command in commands(session)] == ["channel:subscribe"]

@@ -22,6 +22,7 @@ from tidings.exceptions import (
     SignedOut,
     TidingsError,
     TokenUnavailable,
+    Unauthenticated,
 )
 from tidings.printable import escape_lines
 from tidings.protocol.codes import CODES, error_data, row_of
@@ -66,6 +67,9 @@ _ARGUMENT_CODES = frozenset({"invalid_parameter", "invalid_path", "invalid_posit
 """Codes with which a hub rejects the value of an option or a path, and nothing that is read from a file or a pipe."""
 
 
+_NO_TOKEN_HINT = "Set TIDINGS_TOKEN, pass --token-file FILE, or run `tidings login`."
+
+
 def exit_code(error: TidingsError) -> int:
     """Return the exit code for `error`."""
     code = error.refusal if isinstance(error, CommandRefused) else error.code
@@ -108,7 +112,9 @@ def print_error(error: TidingsError, *, prefix: str = "") -> None:
     data = error_data(error)
     code = error.refusal if isinstance(error, CommandRefused) else data.code
     suffix = f" ({code})" if isinstance(error, CommandRefused | ContractError | AccessError) else ""
-    print_stderr(f"error: {prefix}{data.message}{suffix}", data.details, f"hint: {data.hint}" if data.hint else None)
+    # The hub names its headers and messages; a person at a terminal has variables and a command.
+    hint = _NO_TOKEN_HINT if code == Unauthenticated.code else data.hint
+    print_stderr(f"error: {prefix}{data.message}{suffix}", data.details, f"hint: {hint}" if hint else None)
 
 
 def print_stderr(*lines: str | None) -> None:
