@@ -176,6 +176,22 @@ class TestErrors:
             assert done.returncode == 0
             assert [kind for kind, _ in told(hub)] == ["start"]
 
+    def test_flush_adopts_the_events_of_a_lost_token_if_it_is_asked_to(
+        self, tokens: TokenTable, tmp_path: Path
+    ) -> None:
+        spool = {"TIDINGS_SPOOL": str(tmp_path / "spool")}
+        with HubServer(access=tokens.options) as hub:
+            port = hub.port
+        start = ("report", "start", "import", "--id", "op-1", "--url", hub.url, "--timeout", "100ms")
+        assert tidings(*start, TIDINGS_TOKEN=claims("ann"), **spool).returncode == 0
+        tokens.add("new", *GRANTS, name="ann")
+        with HubServer(port, access=tokens.options) as hub:
+            done = tidings("flush", "--url", hub.url, TIDINGS_TOKEN="new", **spool)
+            assert (done.returncode, "--adopt" in done.stderr) == (1, True)
+            done = tidings("flush", "--adopt", "--url", hub.url, TIDINGS_TOKEN="new", **spool)
+            assert done.returncode == 0
+            assert [kind for kind, _ in told(hub)] == ["start"]
+
 
 def claims(subject: str) -> str:
     """Return a token that looks like a JWT."""

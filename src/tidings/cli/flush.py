@@ -20,15 +20,19 @@ _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 86_400.0
 def flush(
     url: UrlOption = None,
     timeout: Annotated[str, typer.Option(metavar="TIME", help="Maximum total time.")] = "30s",
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Send events that were written with another token, too, as this one's subject."),
+    ] = False,
 ) -> None:
     """Send starts and ends of operations that a terminated program left unsent.
 
     The next program that reports to the same hub does this by itself. An event that the hub rejects is set aside in a
-    file, and those behind it are sent.
+    file, and those behind it are sent. Events that were written with another subject's token wait for that token.
     """
     timeout_s = parse_duration_option("timeout", timeout, _MIN_TIMEOUT_S, _MAX_TIMEOUT_S)
     address, spool = resolve_hub_url(url), SpoolOptions()
-    recovered = asyncio.run(recover_all(address, LinkOptions(), Contract(), spool, timeout_s=timeout_s))
+    recovered = asyncio.run(recover_all(address, LinkOptions(), Contract(), spool, timeout_s=timeout_s, adopt=adopt))
     for each in recovered:
         typer.echo(_summarize(each))
     left = count_left_behind(address, spool)

@@ -35,8 +35,8 @@ class Credentials:
         """Return the token for a new connection; None if there are none.
 
         Raises:
-            TokenUnavailable: There is none now.
-            SignedOut: There is none any more.
+            TokenUnavailable: It cannot be obtained now.
+            SignedOut: Its source has none any more.
             TidingsError: The hub has refused this token before, for this reason.
         """
         if self._source is None:

@@ -156,8 +156,8 @@ class HTTPClient:
         """Owner of the token, without its secret; see `describe_owner`.
 
         Raises:
-            TokenUnavailable: There is no token now.
-            SignedOut: There is none any more.
+            TokenUnavailable: It cannot be obtained now.
+            SignedOut: Its source has none any more.
         """
         self._authorization()
         return describe_owner(self._token)

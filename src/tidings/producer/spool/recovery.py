@@ -191,6 +191,7 @@ async def recover_all(
     *,
     timeout_s: float,
     sender: SpoolSender | None = None,
+    adopt: bool = False,
 ) -> list[RecoveryResult]:
     """Send the events of all dead producers for the hub at `url`; never raises OSError.
 
@@ -204,6 +205,7 @@ async def recover_all(
         spool: Where the files are.
         timeout_s: Maximum time.
         sender: The token that `options` yield; by default the hub is asked.
+        adopt: Whether to send the events of other subjects, too, in the name of this one.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -220,9 +222,9 @@ async def recover_all(
                 if file.header.url != url or not file.pending:
                     continue
                 left_s = max(0.0, deadline - loop.time())
-                if sender is None and (file.header.owner or file.header.subject):
+                if sender is None and not adopt and (file.header.owner or file.header.subject):
                     sender = await _identify(url, options, contract, timeout_s=left_s)
-                if sender is not None and not file.header.belongs_to(sender.owner, sender.subject):
+                if not (adopt or sender is None or file.header.belongs_to(sender.owner, sender.subject)):
                     results.append(_left_alone(file, sender))
                     continue
                 results.append(await recover_file(file, options, contract, url=url, timeout_s=left_s))
@@ -259,7 +261,7 @@ def _left_alone(file: SpoolFile, sender: SpoolSender) -> RecoveryResult:
     owner = file.header.subject or file.header.owner
     error = Forbidden(
         f"the events in {file.path} were written with the token of {owner!r}, and this one is of {sender.subject!r}",
-        hint="Run `tidings flush` with that token, or delete the file.",
+        hint="Run `tidings flush` with that token, or `tidings flush --adopt` to send them as this subject.",
     )
     return _untried(file, error)
 
