@@ -13,7 +13,7 @@ from tidings.exceptions import TidingsError
 from tidings.hub import commands, connection_output, hub, rate_limits, subscription_reports, type_notices
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
-from tidings.operations import lifecycle, views
+from tidings.operations import lifecycle, table, views
 from tidings.protocol import envelope, messages, paths, payloads
 from tidings.protocol.codes import CLOSE_CODES, CODES
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageType
@@ -198,6 +198,8 @@ def test_table_of_limits_matches_the_code() -> None:
         ),
         "notices of one connection about types": f"{type_notices.MAX_TYPE_NOTICES}",
         "undeclared types that a lenient hub accepts": f"{hub.MAX_UNDECLARED_TYPES:,} from its start on",
+        "undeclared types of one subject": f"{hub.MAX_UNDECLARED_TYPES_OF_SUBJECT}",
+        "live operations that one subject has begun": f"{table.MAX_LIVE_OF_OWNER:,}",
         "refused messages, Pings and small fragments of one connection": (
             f"{rate_limits.MAX_OVERHEAD:,}, and {rate_limits.OVERHEAD_PER_S:g} more each second"
         ),

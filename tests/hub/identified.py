@@ -1,9 +1,11 @@
 """A hub in memory that identifies its clients by a table of tokens."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.access.token_table import TokenTable
 
+from tidings.log.base import Log
 from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
 
@@ -11,10 +13,21 @@ from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
 class IdentifyingHub:
     """A hub that identifies its clients by a table of tokens."""
 
-    def __init__(self, **more: Any) -> None:
-        clock = ManualClock()
-        self.tokens = TokenTable(clock.wall_ns)
-        self.hub = InMemoryHub(clock=clock, access=self.tokens.options, **more)
+    def __init__(self, *, clock: ManualClock | None = None, **more: Any) -> None:
+        self.clock = clock or ManualClock()
+        self.tokens = TokenTable(self.clock.wall_ns)
+        self._options = more
+        self.hub = InMemoryHub(clock=self.clock, access=self.tokens.options, **more)
+        self.reopen: Callable[[], Log] | None = None
+        """Opens the log again; None for a hub that does not restart."""
+
+    def restart(self) -> None:
+        """Close the log and open it again with another hub, if it can be opened again."""
+        if self.reopen is not None:
+            self.hub.hub.close()
+            self.hub.log.close()
+            more = {**self._options, "log": self.reopen()}
+            self.hub = InMemoryHub(clock=self.clock, access=self.tokens.options, **more)
 
     def connect(self, token: str | None = None, query: str = "", **more: Any) -> InMemoryClient:
         client = self.hub.connect(query, token=token, **more)

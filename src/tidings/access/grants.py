@@ -221,6 +221,13 @@ class Grants:
             matches = self._publishable[type, channel, declared] = paths.matcher()
         return matches(channel, key)
 
+    def publishable(self, type: str, channel: str) -> Callable[[str, str | None], bool] | None:
+        """Return what `may_publish` found for a declared type on its own channel, or None if it was not asked before.
+
+        It is asked for every event, so this is one look-up.
+        """
+        return self._publishable.get((type, channel, True))
+
     def check_publish(self, type: str, channels: Iterable[str], key: str | None, *, declared: bool = True) -> None:
         """Check that an event may be published to all of `channels`: that of its type, and the one it names.
 

@@ -7,14 +7,12 @@ from msgspec import Struct
 
 from tidings.access.grants import Grants
 from tidings.exceptions import AccessError
+from tidings.log.owners import SEPARATOR
 
 MAX_CREDENTIAL_BYTES: Final = 16 << 10
 """Size of a credential: HTTP servers accept heads of 8 to 16 KiB, and identity providers keep their tokens below."""
 API_KEY_PREFIX: Final = "tdk_"
 """Prefix of the API keys of tidings: it distinguishes them from a JWT, and scanners for secrets find it."""
-
-SEPARATOR: Final = "\x1f"
-"""Stands between a subject and the id of its producer: the unit separator is in neither."""
 
 CredentialSource = Literal["header", "message", "cookie", "ticket", "request"]
 """Where a credential came from: `Authorization`, `auth:token`, a cookie, a single-use ticket in the URL, or the request

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from tidings.access.audit import AuditAction, AuditOutcome
-from tidings.access.subjects import SEPARATOR, Subject
+from tidings.access.subjects import Subject
 from tidings.exceptions import (
     AccessError,
     Draining,
@@ -28,6 +28,7 @@ from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
 from tidings.hub.wire import Outlet
+from tidings.log.owners import SEPARATOR
 from tidings.protocol import messages
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, parse_validation_error

@@ -27,7 +27,7 @@ from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import row_of
 from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, scan_labels
-from tidings.protocol.messages import COMMANDS
+from tidings.protocol.messages import AUTH_TOKEN, COMMANDS
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionEstablished
 from tidings.protocol.positions import NOW, Since
@@ -273,7 +273,7 @@ class HubConnection(ConnectionOutput):
         try:
             self._check_id(envelope)
             command = COMMANDS.get(envelope.type) if self.versioned else None
-            if access is not None:
+            if access is not None and (access.known is None or (command is None and envelope.type == AUTH_TOKEN)):
                 command = access.admit(envelope.type, command)
             if command is not None:
                 run_command(self, envelope, command, body)
@@ -305,7 +305,8 @@ class HubConnection(ConnectionOutput):
                 self._refused_starts.check(hub.contract.read(envelope, hub, body=body), hub.clock.monotonic())
             producer_id = self.producer_id
             scope = producer_id or self.scope
-            subject = None if self.access is None else self.access.subject
+            access = self.access
+            subject = None if access is None else access.known or access.subject
             hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body, subject=subject)
         except TidingsError as error:
             self._count_unacknowledged(-1, -size)

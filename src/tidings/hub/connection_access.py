@@ -91,9 +91,9 @@ class ConnectionAccess:
         "_control",
         "_deadline",
         "_refusal",
-        "_subject",
         "credential",
         "everything",
+        "known",
         "request",
         "verifying",
     )
@@ -108,7 +108,8 @@ class ConnectionAccess:
         self._connection = connection
         self._control = control
         self._deadline: _Deadline | None = None
-        self._subject: Subject | None = None
+        self.known: Subject | None = None
+        """The subject, as soon as the client has proved it."""
         self._refusal = credential if isinstance(credential, AccessError) else None
         self.credential = credential if isinstance(credential, Credential) else REQUEST_AS_A_WHOLE
         self.request = request
@@ -124,19 +125,19 @@ class ConnectionAccess:
         Raises:
             Unauthenticated: The connection has sent no credential yet.
         """
-        if self._subject is None:
+        if self.known is None:
             raise Unauthenticated("this connection has not sent a credential yet")
-        return self._subject
+        return self.known
 
     @property
     def grants(self) -> Grants:
         """The grants of the subject; none before it is known."""
-        return NO_GRANTS if self._subject is None else self._subject.grants
+        return NO_GRANTS if self.known is None else self.known.grants
 
     @property
     def shown(self) -> str:
         """`auth` in `connection:established`: the name of the subject."""
-        return REQUIRED if self._subject is None else self._subject.name
+        return REQUIRED if self.known is None else self.known.name
 
     # Lifecycle.
 
@@ -191,7 +192,7 @@ class ConnectionAccess:
         """
         if type == messages.AUTH_TOKEN:
             return messages.COMMANDS[type]
-        if self._subject is None and type != messages.PING:
+        if self.known is None and type != messages.PING:
             raise Unauthenticated(f"{type[:64]} needs a credential", hint="Send auth:token first.")
         return command
 
@@ -218,7 +219,7 @@ class ConnectionAccess:
 
     def _check_room(self, result: Subject | TidingsError) -> Subject | TidingsError:
         """Return the result of a verification, or the error that its subject has too many connections."""
-        if self._subject is None and isinstance(result, Subject):
+        if self.known is None and isinstance(result, Subject):
             try:
                 self._control.check_room(result)
             except TooManyRequests as error:
@@ -233,14 +234,14 @@ class ConnectionAccess:
             self._connection.greet()
             self._fail(result, None)
             return
-        self._subject = result
+        self.known = result
         self._control.enter(self)
         self._record("accepted")
         self._connection.greet()
         self.everything = self._connection.identified(result)
 
     def _token_verified(self, credential: Credential, command: Envelope | None, result: Subject | TidingsError) -> None:
-        before = self._subject
+        before = self.known
         if isinstance(result, TidingsError):
             self._fail(result, command)
         elif before is not None and before.name != result.name:
@@ -253,8 +254,8 @@ class ConnectionAccess:
             self._replace(result, command)
 
     def _replace(self, subject: Subject, command: Envelope | None) -> None:
-        first = self._subject is None
-        self._subject = subject
+        first = self.known is None
+        self.known = subject
         self._end_deadline()
         self._control.enter(self)
         if first:
@@ -276,8 +277,8 @@ class ConnectionAccess:
     def _fail(self, error: TidingsError, command: Envelope | None) -> None:
         self._send(AuthFailed(**structs.asdict(error_data(error))), command)
         row = row_of(error)
-        self._record("refused" if self._subject is None or row.recoverable else "ended", code=error.code)
-        if self._subject is None or not row.recoverable:
+        self._record("refused" if self.known is None or row.recoverable else "ended", code=error.code)
+        if self.known is None or not row.recoverable:
             self._connection.close_after_events(row.close or _DEFAULT_CLOSE, error.message)
 
     def _record(self, outcome: AuditOutcome, *, code: str | None = None) -> None:
@@ -285,10 +286,10 @@ class ConnectionAccess:
         connection.hub.audit.record(
             "connect",
             outcome,
-            subject="" if self._subject is None else self._subject.name,
+            subject="" if self.known is None else self.known.name,
             address=self.request.address,
             transport="websocket",
-            credential=self.credential.source if self._subject is not None else None,
+            credential=self.credential.source if self.known is not None else None,
             connection_id=connection.connection_id,
             code=code,
         )

@@ -11,16 +11,16 @@ from tidings.access.audit import AuditTrail
 from tidings.access.control import AccessControl
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable, ReservedName, UnknownType
+from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.interfaces import HubLicense
 from tidings.hub.internal_events import publish_internal
-from tidings.hub.operations.away_alerts import PRODUCER_AWAY
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
+from tidings.hub.publish_checks import RESERVING_TYPES, check_reserved, check_subject
 from tidings.hub.rate_limits import LogSampler
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
@@ -28,6 +28,7 @@ from tidings.hub.staging import Batch, PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
 from tidings.log.clock_jumps import MIN_JUMP_NS
 from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
+from tidings.operations.owned_names import OwnedNames
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import ChannelType, MessageType
@@ -40,6 +41,8 @@ _RETENTION_PAUSE_S = 0.01
 MAX_UNDECLARED_TYPES = 1_000
 """Undeclared types that a lenient hub accepts from its start on. Each raises an alert and has its own table of newest
 events: a publisher that puts an id into the type would slow down every snapshot."""
+MAX_UNDECLARED_TYPES_OF_SUBJECT = 100
+"""Undeclared types of one subject, so that no subject uses up those of the others."""
 _LIFE_TYPES = frozenset(
     {
         MessageType.OPERATION_START,
@@ -49,11 +52,6 @@ _LIFE_TYPES = frozenset(
     }
 )
 """Types at which an operation usually begins or ends; observers of operations are called for them."""
-
-_RESERVING_TYPES = frozenset({MessageType.SYSTEM_ALERT, MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS})
-"""Types that the hub publishes, too: their sources and alert ids distinguish its own."""
-_RESERVED_PREFIXES = ("tidings", f"{PRODUCER_AWAY}:", f"{UnknownType.code}:")
-"""Beginnings of the sources and alert ids of the hub's own events."""
 
 log = structlog.get_logger("tidings.hub")
 
@@ -127,8 +125,8 @@ class Hub:
         self.room = StageRoom(self._staging)
         """Which publishers may publish now."""
         self._tick_scheduled = False
-        self._undeclared: set[str] = set()
-        """Undeclared types for which an alert was raised."""
+        self._undeclared = OwnedNames()
+        """Undeclared types for which an alert was raised, by the subjects that published them first."""
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
@@ -247,43 +245,33 @@ class Hub:
         event = self.contract.read(envelope, defaults, by_hub=by_hub, body=body)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id, subject)
-        if event.type in _RESERVING_TYPES and not by_hub:
-            _check_reserved(event)
+        if event.type in RESERVING_TYPES and not by_hub:
+            check_reserved(event)
         if subject is not None:
-            self._check_grants(event, subject)
+            check_subject(event, subject, self.contract, self)
         if self.contract.lenient and event.type not in self.contract.events:
-            self._alert_undeclared(event)
+            self._alert_undeclared(event, "" if subject is None else subject.name)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
         entry = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
         self._staging.add(entry, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
 
-    def _check_grants(self, event: Event, subject: Subject) -> None:
-        """Check that `subject` may publish `event` to each channel that it goes to.
-
-        Raises:
-            Forbidden: It may not.
-        """
-        row = self.contract.events.get(event.type)
-        own = event.channel if row is None or row.channel is None else row.channel
-        channels = (event.channel,) if event.channel == own else (own, event.channel)
-        subject.grants.check_publish(event.type, channels, event.key, declared=row is not None)
-
-    def _alert_undeclared(self, event: Event) -> None:
+    def _alert_undeclared(self, event: Event, owner: str) -> None:
         """Raise an alert for an undeclared type, once.
 
         Raises:
-            LimitExceeded: The hub accepted `MAX_UNDECLARED_TYPES` others already.
+            LimitExceeded: The hub accepted `MAX_UNDECLARED_TYPES` others already, or as many as one subject may have.
         """
         if event.type in self._undeclared:
             return
-        if len(self._undeclared) >= MAX_UNDECLARED_TYPES:
+        own = self._undeclared.count(owner) if owner else 0
+        if own >= MAX_UNDECLARED_TYPES_OF_SUBJECT or len(self._undeclared) >= MAX_UNDECLARED_TYPES:
             raise LimitExceeded(
-                f"this hub accepted {MAX_UNDECLARED_TYPES:,} undeclared types already; {event.type} is one more",
+                f"this hub accepted {own or MAX_UNDECLARED_TYPES:,} undeclared types already; {event.type} is one more",
                 hint="Put what varies into `data`, not into the type, or declare the types in a contract.",
             )
-        self._undeclared.add(event.type)
+        self._undeclared.add(event.type, owner)
         unknown = self.contract.explain_unknown(event.type)
         alert = SystemAlertData(
             alert_id=f"{unknown.code}:{event.type}",
@@ -406,18 +394,6 @@ class Hub:
                 self._tick()
             self.closed = True
             self.jobs.close()
-
-
-def _check_reserved(event: Event) -> None:
-    """Check that an event of a client has no source or alert id of the hub's own.
-
-    Raises:
-        ReservedName: It has one: readers would take the event for the hub's.
-    """
-    key = event.key or ""
-    if key.startswith(_RESERVED_PREFIXES):
-        field = "alert_id" if event.type == MessageType.SYSTEM_ALERT else "source"
-        raise ReservedName(f"$.data.{field}: {key[:80]!r} is reserved for the hub")
 
 
 class _RequestDefaults:

@@ -7,7 +7,7 @@ from itertools import chain
 
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
-from tidings.protocol.details import conceal_details
+from tidings.protocol.details import DETAILS, conceal_details
 from tidings.protocol.paths import PathSet
 
 ENTRY_OVERHEAD_BYTES = 900
@@ -76,8 +76,9 @@ class Ring:
         frame = entry.frames.get(form)
         if frame is None:
             event = entry.record.event
-            if form.revealing is not None and conceal_details(event) is event:
-                return self.frame(entry, form.revealing)
+            revealing = form.revealing
+            if revealing is not None and (event.type not in DETAILS or conceal_details(event) is event):
+                return entry.frames.get(revealing) or self.frame(entry, revealing)
             frame = entry.frames[form] = form.event(event, entry.position)
             if entry.record.offset > self.floor:
                 self._bytes += len(frame)

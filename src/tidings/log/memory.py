@@ -23,6 +23,7 @@ from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
+from tidings.log.owners import owner_of
 from tidings.log.retention import RetainedRow, RetentionSweeper
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.trim_marks import TrimMarks
@@ -251,11 +252,16 @@ class MemoryLog:
         for record, entry in zip(records, batch, strict=True):
             try:
                 self._rows.append(record, entry.scope)
-                self._newest.apply(record.offset, entry.event, entry.received_ns)
+                self._newest.apply(record.offset, entry.event, entry.received_ns, entry.scope)
                 self._sweeper.count(entry.event, entry.received_ns)
                 if entry.event.type in TRANSITIONS:
                     self._operations.apply(
-                        record.offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s
+                        record.offset,
+                        entry.event,
+                        entry.received_ns,
+                        entry.producer_id,
+                        entry.lease_s,
+                        owner_of(entry.scope),
                     )
             except Exception:
                 logger.exception("event %d is not in all tables of the log", record.offset)

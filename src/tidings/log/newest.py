@@ -6,10 +6,11 @@ The table is derived from the events in log order, held in memory by every adapt
 
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
 
+from tidings.log.owners import SEPARATOR, owner_of
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -135,19 +136,50 @@ class SnapshotPages:
 class _Group:
     """The newest events of one (channel, type)."""
 
-    __slots__ = ("latest", "offsets")
+    __slots__ = ("counts", "latest", "offsets", "owners")
 
     def __init__(self, *, latest: bool) -> None:
         self.latest = latest
         """Whether the type is of class `latest`; else it is durable."""
         self.offsets: Offsets = {}
+        self.owners: dict[str | None, str] | None = None
+        """The subjects that wrote the keys last; None as long as no subject has written one."""
+        self.counts: Counter[str] = Counter()
+        """Number of keys of each subject."""
+
+    def own(self, key: str | None, owner: str) -> None:
+        """Record that `owner` has written a key last."""
+        if self.owners is None:
+            self.owners = dict.fromkeys(self.offsets, "")
+            self.counts[""] = len(self.offsets)
+        self.disown(key)
+        self.owners[key] = owner
+        self.counts[owner] += 1
+
+    def disown(self, key: str | None) -> None:
+        """Forget a key that leaves."""
+        if self.owners is not None:
+            before = self.owners.pop(key, None)
+            if before is not None:
+                self.counts[before] -= 1
+                if not self.counts[before]:
+                    del self.counts[before]
+
+    def oldest(self, count: int) -> list[str | None]:
+        """Return the keys to evict: the oldest, of the subject that has most keys."""
+        owners = self.owners
+        if owners is None:
+            return list(islice(self.offsets, count))
+        largest = max(self.counts, key=self.counts.__getitem__)
+        return list(islice((key for key in self.offsets if owners[key] == largest), count))
 
 
 class Newest:
     """The table of newest events.
 
     Args:
-        per_type: Maximum number of keys per type. Beyond it the oldest leave and are counted in `evicted`.
+        per_type: Maximum number of keys per type. Beyond it the oldest of the subject that has most keys leave, and are
+            counted in `evicted`.
         age_ns: Time after which a key without new events leaves.
         ended_ns: Time after which a key that ended (a finished operation) leaves.
     """
@@ -178,10 +210,10 @@ class Newest:
     def __len__(self) -> int:
         return sum(len(group.offsets) for group in self._groups.values())
 
-    def apply(self, offset: int, event: Event, received_ns: int) -> None:
+    def apply(self, offset: int, event: Event, received_ns: int, scope: str = "") -> None:
         """Apply the event at `offset`, which is greater than every one before."""
         latest = event.event_class is EventClass.LATEST
-        self.apply_columns(offset, event.channel, event.type, event.key, received_ns, latest, event.effect)
+        self.apply_columns(offset, event.channel, event.type, event.key, received_ns, latest, event.effect, scope)
 
     def apply_columns(
         self,
@@ -192,6 +224,7 @@ class Newest:
         received_ns: int,
         latest: bool,
         effect: SlotEffect,
+        scope: str = "",
     ) -> None:
         """Apply an event by its columns, as an adapter reads them back."""
         group = self._groups.get((channel, type))
@@ -211,7 +244,13 @@ class Newest:
             self.released.append(before)
         if effect is SlotEffect.CLEAR:
             self._pages.removed += before is not None
+            group.disown(key)
             return
+        owners = group.owners
+        if owners is not None or SEPARATOR in scope:
+            owner = owner_of(scope)
+            if owners is None or owners.get(key) != owner:
+                group.own(key, owner)
         offsets[key] = offset
         if effect is SlotEffect.END:
             ended.pop(key, None)
@@ -314,7 +353,7 @@ class Newest:
         self._evict_key(channel, self._groups[channel, type], key)
 
     def _evict(self, channel: str, group: _Group, count: int) -> None:
-        for key in list(islice(group.offsets, count)):
+        for key in group.oldest(count):
             self._evict_key(channel, group, key)
 
     def _evict_key(self, channel: str, group: _Group, key: str | None) -> None:
@@ -338,6 +377,7 @@ class Newest:
 
     def _release(self, group: _Group, key: str | None) -> None:
         offset = group.offsets.pop(key)
+        group.disown(key)
         self._pages.removed += 1
         if offset <= (self.latest_floor if group.latest else self.durable_floor):
             self.released.append(offset)

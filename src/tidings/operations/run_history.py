@@ -20,6 +20,8 @@ class RunHistory(Struct, kw_only=True):
     """The ended attempts of all operations of one name."""
 
     name: str
+    owner: str = ""
+    """The subject that began that operation; "" without authentication."""
     newest: str = ""
     """Id of the operation that ended last. That operation is kept, whatever its age."""
     complete: int = 0

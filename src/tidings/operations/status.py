@@ -78,6 +78,8 @@ class OperationStatus(Struct, kw_only=True):
 
     operation_id: str
     life: OperationLife
+    owner: str = ""
+    """The subject that published its first event; "" without authentication."""
     name: str = ""
     parent_id: str | None = None
     resumes: str | None = None

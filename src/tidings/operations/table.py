@@ -7,10 +7,11 @@ whose end was trimmed does not come to life again.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, tee
 
 from tidings.exceptions import OperationError
 from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event
+from tidings.operations.owned_names import OwnedNames
 from tidings.operations.run_history import MAX_NAMES, RunHistory
 from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
@@ -22,6 +23,9 @@ _EXPIRY_BATCH = 300
 """Ended operations examined per call of `OperationTable.expire`."""
 _EXPIRY_INTERVAL_NS = 60_000_000_000
 """Interval between scans of the ended operations for expired ones, in nanoseconds."""
+
+MAX_LIVE_OF_OWNER = 10_000
+"""Live operations that one subject may have begun. None of them is evicted: each takes memory until it ends."""
 
 
 def _unchanged(offset: int, received_ns: int) -> int:
@@ -90,6 +94,13 @@ class OperationTable:
         self._live_children: dict[str, dict[str, None]] = {}
         self._names: dict[str, RunHistory] = {}
         """Run histories, in the order of their newest ends."""
+        self._owned_names = OwnedNames()
+        self._owned_ended = OwnedNames()
+        self._owned_live = OwnedNames()
+        self.crowded: set[str] = set()
+        """Subjects with as many live operations as one may have."""
+        self._owned_bytes: dict[str, int] = {}
+        """Sizes of the ended operations of each owner, in bytes."""
         self._by_number = SequenceIndex()
         self._next_number = 1
         self._scanned_ns = 0
@@ -170,8 +181,25 @@ class OperationTable:
 
     # The fold.
 
-    def apply(self, offset: int, event: Event, received_ns: int, producer_id: str = "", lease_s: float = 0.0) -> None:
-        """Apply the event at `offset`, in log order; events that do not concern an operation are ignored."""
+    def apply(
+        self,
+        offset: int,
+        event: Event,
+        received_ns: int,
+        producer_id: str = "",
+        lease_s: float = 0.0,
+        owner: str = "",
+    ) -> None:
+        """Apply the event at `offset`, in log order; events that do not concern an operation are ignored.
+
+        Args:
+            offset: The offset.
+            event: The event.
+            received_ns: Time of receipt, nanoseconds since 1970.
+            producer_id: The producer that published it; "" for a publisher that is not attached.
+            lease_s: The lease of that producer, in seconds.
+            owner: The subject that published it; "" without authentication.
+        """
         operation_id = event.key
         if operation_id is None or event.type not in TRANSITIONS:
             return
@@ -189,6 +217,7 @@ class OperationTable:
             status = new_status(operation_id, event, received_ns, life)
             status.number, self._next_number = self._next_number, self._next_number + 1
             status.first_offset = offset
+            status.owner = owner
             self._by_number.add(status)
             self._index(status)
         else:
@@ -219,11 +248,13 @@ class OperationTable:
             return
         history = self._names.pop(status.name, None) or RunHistory(name=status.name)
         history.add_end(status, offset)
+        history.owner = status.owner
         self.restore_name(history)
         self.dirty_names[status.name] = None
         if len(self._names) > MAX_NAMES:
-            oldest = next(iter(self._names))
+            oldest = str(next(iter(self._owned_names.of_largest())))
             del self._names[oldest]
+            self._owned_names.discard(oldest)
             self.dirty_names[oldest] = None
 
     def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
@@ -246,20 +277,23 @@ class OperationTable:
     def restore_name(self, history: RunHistory) -> None:
         """Restore the saved history of a name; in the order of `RunHistory.offset`."""
         self._names[history.name] = history
+        self._owned_names.add(history.name, history.owner)
 
     def _index(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         self._index_parent(status)
         if status.live:
             self._live[operation_id] = status
+            self._owned_live.add(operation_id, status.owner)
+            if status.owner and self._owned_live.count(status.owner) >= MAX_LIVE_OF_OWNER:
+                self.crowded.add(status.owner)
             self._of_trace.setdefault(life.trace_id, {})[operation_id] = None
             if life.producer_id:
                 self._of_producer.setdefault(life.producer_id, {})[operation_id] = None
             return
         self._ended[operation_id] = status
-        self.ended_bytes -= self._sizes.get(operation_id, 0)
-        size = self._sizes[operation_id] = status.size()
-        self.ended_bytes += size
+        self._owned_ended.add(operation_id, status.owner)
+        self._set_size(status, status.size())
         if len(self._ended) > self._max_ended or self.ended_bytes > self._max_ended_bytes:
             self._evict()
 
@@ -267,12 +301,26 @@ class OperationTable:
         operation_id, life = status.operation_id, status.life
         if self._live.pop(operation_id, None) is None:
             self._ended.pop(operation_id, None)
-            self.ended_bytes -= self._sizes.pop(operation_id, 0)
+            self._owned_ended.discard(operation_id)
+            self._set_size(status, 0)
             return
+        self._owned_live.discard(operation_id)
+        if status.owner in self.crowded and self._owned_live.count(status.owner) < MAX_LIVE_OF_OWNER:
+            self.crowded.discard(status.owner)
         if status.parent_id is not None:
             _discard(self._live_children, status.parent_id, operation_id)
         _discard(self._of_trace, life.trace_id, operation_id)
         _discard(self._of_producer, life.producer_id, operation_id)
+
+    def _set_size(self, status: OperationStatus, size: int) -> None:
+        """Count the size of an ended operation; 0 for one that leaves."""
+        more = size - self._sizes.pop(status.operation_id, 0)
+        if size:
+            self._sizes[status.operation_id] = size
+        self.ended_bytes += more
+        total = self._owned_bytes.pop(status.owner, 0) + more
+        if total:
+            self._owned_bytes[status.owner] = total
 
     def _index_parent(self, status: OperationStatus) -> None:
         if status.parent_id is not None:
@@ -332,14 +380,22 @@ class OperationTable:
         return history is not None and history.newest == status.operation_id
 
     def _evict(self) -> None:
-        """Remove some of the oldest ended operations; the newest run of a name last, and the newest of all never."""
+        """Remove some of the oldest ended operations of the owner with the most, in number or in bytes.
+
+        The newest run of a name is removed last, and the newest of all never.
+        """
         are_many = len(self._ended) > self._max_ended
         enough_bytes = self._max_ended_bytes - self._max_ended_bytes // 100
         most = max(1, self._max_ended // 100)
         newest = next(reversed(self._ended))  # the history of its name does not have it yet
-        older = (status for operation_id, status in self._ended.items() if operation_id != newest)
-        free = (status for status in older if not self._is_newest_of_name(status))
-        for status in list(islice(free, most)) or list(islice(self._ended.values(), min(most, len(self._ended) - 1))):
+        if are_many:
+            of_owner = self._owned_ended.of_largest()
+        else:
+            of_owner = self._owned_ended.of(max(self._owned_bytes, key=self._owned_bytes.__getitem__))
+        older, candidates = tee(self._ended[str(each)] for each in of_owner if each != newest)
+        free = (status for status in candidates if not self._is_newest_of_name(status))
+        removed = list(islice(free, most)) or list(islice(older, most))
+        for status in removed or list(islice(self._ended.values(), min(most, len(self._ended) - 1))):
             if not are_many and self.ended_bytes <= enough_bytes:
                 break
             self.evicted += 1

@@ -26,8 +26,8 @@ SAVE_INTERVAL_EVENTS = 200_000
 PIECE_SIZE = 2_500
 """Number of offsets and counts saved in one step: a millisecond or two, as each key misses the CPU cache."""
 _FETCH_SIZE = 500
-_COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
-_ROW_TYPES = {(int, int, int, str, str, key, int, int) for key in (str, type(None))}
+_COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data), scope"
+_ROW_TYPES = {(int, int, int, str, str, key, int, int, str) for key in (str, type(None))}
 _COUNTS = ("durable_events", "durable_bytes", "latest_events", "latest_bytes", "kept_bytes")
 """The names in `meta` of the saved counts."""
 _TEXT_MARKS = ("boot", "thinned")
@@ -152,12 +152,12 @@ class SavedIndex:
         return False
 
     def _apply(self, row: SqlRow) -> None:
-        offset, latest, effect, channel, type, key, received_ns, _ = row
+        offset, latest, effect, channel, type, key, received_ns, _, scope = row
         received_ns = self._jumps.adjust(offset, received_ns)
-        self._newest.apply_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
+        self._newest.apply_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect], scope)
 
     def _count(self, row: SqlRow, counted_to: int) -> None:
-        offset, latest, _, channel, type, key, received_ns, size = row
+        offset, latest, _, channel, type, key, received_ns, size, _ = row
         if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
             if not counted_to:
                 self._sweeper.count_kept(size)

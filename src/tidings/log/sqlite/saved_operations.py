@@ -11,6 +11,7 @@ from itertools import islice
 import msgspec
 
 from tidings.log.newest import Newest
+from tidings.log.owners import owner_of
 from tidings.log.sqlite.database import COLUMNS, DamagedRow, decode_row
 from tidings.log.sqlite.set_aside import SetAside
 from tidings.operations.lifecycle import TRANSITIONS
@@ -84,14 +85,16 @@ class SavedOperations:
             self._apply_events(f"offset IN ({','.join('?' * len(some))})", tuple(some))
 
     def _apply_events(self, condition: str, values: tuple[int, ...]) -> None:
-        for *row, producer_id, lease_s in self._connection.execute(
-            f"SELECT {COLUMNS}, producer_id, lease_s FROM events WHERE {condition} ORDER BY offset", values
+        for *row, producer_id, lease_s, scope in self._connection.execute(
+            f"SELECT {COLUMNS}, producer_id, lease_s, scope FROM events WHERE {condition} ORDER BY offset", values
         ):
             try:
                 record = decode_row(tuple(row))
-                if not (isinstance(producer_id, str) and isinstance(lease_s, float | int)):
-                    raise DamagedRow(record.offset, "its producer or lease has another type")
-                self._operations.apply(record.offset, record.event, record.received_ns, producer_id, lease_s)
+                if not (isinstance(producer_id, str) and isinstance(scope, str) and isinstance(lease_s, float | int)):
+                    raise DamagedRow(record.offset, "its producer, scope or lease has another type")
+                self._operations.apply(
+                    record.offset, record.event, record.received_ns, producer_id, lease_s, owner_of(scope)
+                )
             except DamagedRow as error:
                 self._set_aside.note("events", error.key, error)
             except Exception:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
+from tidings.log.owners import owner_of
 from tidings.log.retention import RetentionSweeper
 from tidings.log.revocations import RevocationTable
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
@@ -131,10 +132,10 @@ class SqliteState:
         for offset, entry in enumerate(batch, first):
             event, received_ns = entry.event, entry.received_ns
             try:
-                apply(offset, event, received_ns)
+                apply(offset, event, received_ns, entry.scope)
                 count(event, received_ns)
                 if event.type in TRANSITIONS:
-                    note(offset, event, received_ns, entry.producer_id, entry.lease_s)
+                    note(offset, event, received_ns, entry.producer_id, entry.lease_s, owner_of(entry.scope))
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return records, size

@@ -1,0 +1,63 @@
+"""The checks of an event against its publisher: reserved names, grants, and the limits of one subject."""
+
+from typing import Final, Protocol
+
+from tidings.access.subjects import Subject
+from tidings.contract.contract import Contract
+from tidings.exceptions import LimitExceeded, ReservedName, UnknownType
+from tidings.hub.operations.away_alerts import PRODUCER_AWAY
+from tidings.operations.lifecycle import TRANSITIONS, OperationLife
+from tidings.operations.table import MAX_LIVE_OF_OWNER, OperationTable
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import ChannelType, MessageType
+
+RESERVING_TYPES: Final = frozenset({MessageType.SYSTEM_ALERT, MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS})
+"""Types that the hub publishes, too: their sources and alert ids distinguish its own."""
+_RESERVED_PREFIXES: Final = ("tidings", f"{PRODUCER_AWAY}:", f"{UnknownType.code}:")
+"""Beginnings of the sources and alert ids of the hub's own events."""
+
+
+class Operations(Protocol):
+    """The operations that an event may begin."""
+
+    operations: OperationTable
+    """The log's operations, without the staged events."""
+
+    def life(self, operation_id: str) -> OperationLife | None:
+        """Return the life of an operation, staged events included, or None."""
+
+
+def check_reserved(event: Event) -> None:
+    """Check that an event of a client, of one of `RESERVING_TYPES`, has no source or alert id of the hub's own.
+
+    Raises:
+        ReservedName: It has one: readers would take the event for the hub's.
+    """
+    key = event.key or ""
+    if key.startswith(_RESERVED_PREFIXES):
+        field = "alert_id" if event.type == MessageType.SYSTEM_ALERT else "source"
+        raise ReservedName(f"$.data.{field}: {key[:80]!r} is reserved for the hub")
+
+
+def check_subject(event: Event, subject: Subject, contract: Contract, known: Operations) -> None:
+    """Check that `subject` may publish `event` to each channel that it goes to.
+
+    Raises:
+        Forbidden: It may not.
+        LimitExceeded: The event begins an operation, and the subject has too many live ones.
+    """
+    channel, key = event.channel, event.key
+    matches = None if channel == ChannelType.GLOBAL else subject.grants.publishable(event.type, channel)
+    if matches is None or not matches(channel, key):
+        row = contract.events.get(event.type)
+        own = channel if row is None or row.channel is None else row.channel
+        channels = (channel,) if channel == own else (own, channel)
+        subject.grants.check_publish(event.type, channels, key, declared=row is not None)
+    if subject.name not in known.operations.crowded or key is None or event.type not in TRANSITIONS:
+        return
+    life = known.life(key)
+    if life is None or not life.live:
+        raise LimitExceeded(
+            f"this subject has {MAX_LIVE_OF_OWNER:,} operations that have not ended",
+            hint="End operations before you start others; `tidings ls --running` lists them.",
+        )
