@@ -52,6 +52,8 @@ MAX_FAILURES: Final = 50
 clients. No one guesses a token of 128 bits or more; the limit bounds the work, and the log lines."""
 FAILURES_PER_S: Final = 1.0
 """How many more may come each second."""
+MAX_CREDENTIAL_LIFE_S: Final = 366 * 86_400.0
+"""Longest life of a token, in seconds: a revocation is kept until the last token that it concerns has expired."""
 DEFAULT_RECHECK_S: Final = 60.0
 """Time after which the sender of an open session is identified again, in seconds: nothing reports a sign-out."""
 _RETRY_MS: Final = 5_000

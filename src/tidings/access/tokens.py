@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.access.claims import GrantRules, list_values
+from tidings.access.control import MAX_CREDENTIAL_LIFE_S
 from tidings.access.grants import Grants
 from tidings.access.signing_keys import ALGORITHMS, SigningKey
 from tidings.access.subjects import (
@@ -36,8 +37,6 @@ from tidings.exceptions import (
 
 DEFAULT_LEEWAY_S: Final = 30.0
 """Difference of clocks that is tolerated, in seconds; identity providers recommend up to a minute."""
-MAX_TOKEN_LIFE_S: Final = 366 * 86_400.0
-"""Longest life of a token, in seconds: a revocation is kept until the last token that it concerns has expired."""
 MAX_NAME_CHARS: Final = 255
 """Length of the name of a subject, and of the id of a credential."""
 _MAX_CANDIDATES: Final = 10
@@ -104,7 +103,7 @@ class TokenPolicy(Struct, frozen=True, kw_only=True):
     leeway_s: float = DEFAULT_LEEWAY_S
     require_expiry: bool = True
     """Whether a token without `exp` is refused."""
-    max_life_s: float = MAX_TOKEN_LIFE_S
+    max_life_s: float = MAX_CREDENTIAL_LIFE_S
     """Longest time between `iat` and `exp`, or from now to `exp`, in seconds."""
     name_claim: str = "sub"
     """Claim with the name of the subject."""

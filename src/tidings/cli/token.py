@@ -14,6 +14,7 @@ import typer
 from msgspec import Struct
 
 from tidings.access.claims import DEFAULT_GRANTS_CLAIM, GrantRules, list_values
+from tidings.access.control import MAX_CREDENTIAL_LIFE_S
 from tidings.access.fetching import HttpAnswer, HttpFetcher, check_url
 from tidings.access.grants import Grants
 from tidings.access.signing_keys import (
@@ -27,7 +28,6 @@ from tidings.access.signing_keys import (
     sign,
 )
 from tidings.access.tokens import (
-    MAX_TOKEN_LIFE_S,
     FixedKeys,
     TokenPolicy,
     TokenVerifier,
@@ -39,7 +39,7 @@ from tidings.access.tokens import (
 )
 from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, exit_on_error, print_error, print_stderr
-from tidings.cli.hub_settings import JsonOption
+from tidings.cli.hub_settings import ConfigOption, JsonOption, find_settings
 from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
@@ -123,7 +123,7 @@ def issue(
         if not is_name(value):
             raise ConfigError(f"invalid {name}: expected 1–255 printable characters", option=name, source="argument")
     now = time.time_ns() // _NS
-    expiry = now + int(parse_duration_option("expires", expires, 1, MAX_TOKEN_LIFE_S))
+    expiry = now + int(parse_duration_option("expires", expires, 1, MAX_CREDENTIAL_LIFE_S))
     claims: dict[str, object] = {
         "sub": subject,
         "iat": now,
@@ -210,14 +210,21 @@ def inspect(
     name_claim: Annotated[
         str, typer.Option("--name-claim", metavar="NAME", help="Claim with the name of the subject.")
     ] = "sub",
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the claims of a token, its grants, and whether a hub would accept it.
 
     The token is read from stdin or a file, so that it is not in the list of processes.
     Without a key, its signature is not verified. Issuer and audience are checked if given.
+    With --config, all options but FILE come from the hub's.
     """
     text = _read_token(file)
+    if config is not None:
+        hub = find_settings(config=config)
+        secret_file, key, jwks_url = hub.jwt_secret_file, hub.jwt_public_key, hub.jwks_url
+        issuer, audience, template = list(hub.jwt_issuer), list(hub.jwt_audience), list(hub.grant_template)
+        name_claim = hub.jwt_subject_claim
     with _refused_as_failure():
         header, claims = read_header(text), read_claims(text)
     report = TokenReport(algorithm=header.algorithm, kid=header.kid, claims=claims)

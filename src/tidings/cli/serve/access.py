@@ -8,7 +8,7 @@ import structlog
 from msgspec import Struct
 
 from tidings.access.audit import AuditAction, AuditOutcome, AuditTrail
-from tidings.access.control import AccessControl, AccessOptions
+from tidings.access.control import MAX_CREDENTIAL_LIFE_S, AccessControl, AccessOptions
 from tidings.access.key_file import KeyFile, LoadedKeys
 from tidings.access.keys import ApiKeyAuthenticator
 from tidings.access.private_files import write_private
@@ -77,7 +77,14 @@ class ServedAccess:
             authenticators=[make(scheduler) for make in self._authenticators],
             requests=self._requests,
             cookie=self._settings.auth_cookie or "",
+            max_life_s=self._find_max_life_s(),
         )
+
+    def _find_max_life_s(self) -> float | None:
+        """Return the longest life of a credential; None where there are keys, or tokens without an expiry."""
+        if "keys" in self._settings.auth or self._settings.jwt_allow_no_expiry:
+            return None
+        return MAX_CREDENTIAL_LIFE_S + self._settings.jwt_leeway
 
     def started(self, hub: Hub) -> None:
         """Create the first key if there is none, and follow the files of a hub that has started.
