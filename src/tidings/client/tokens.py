@@ -12,6 +12,7 @@ import inspect
 import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -169,10 +170,13 @@ class TokenFunction:
             return _checked(await result if inspect.isawaitable(result) else result)
 
     def read(self) -> str | None:
-        """See `TokenSource.read`. An asynchronous function runs in a loop of its own."""
+        """See `TokenSource.read`. An asynchronous function runs in a loop of its own, on a thread of its own."""
         with _as_unavailable():
             result: Any = self._function()
-            return _checked(asyncio.run(_wait(result)) if inspect.isawaitable(result) else result)
+            if inspect.isawaitable(result):
+                with ThreadPoolExecutor(1) as executor:  # this thread may have a loop that runs
+                    result = executor.submit(asyncio.run, _wait(result)).result()
+            return _checked(result)
 
 
 @contextlib.contextmanager
