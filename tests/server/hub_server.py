@@ -157,6 +157,7 @@ class Stream:
         query: str = "",
         *,
         prefix: str = "",
+        path: str = "/v1/stream",
         headers: dict[str, str] | None = None,
         receive_buffer: int | None = None,
     ) -> None:
@@ -171,7 +172,7 @@ class Stream:
             plain.close()
             raise
         self._connection.sock = plain
-        self._connection.request("GET", f"{prefix}/v1/stream{query}", headers=headers or {})
+        self._connection.request("GET", f"{prefix}{path}{query}", headers=headers or {})
         self.response: HTTPResponse = self._connection.getresponse()
         self.last_id = ""
 

@@ -10,6 +10,7 @@ import structlog
 from msgspec import structs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidings.access.audit_feed import AuditFeed
 from tidings.access.control import AccessControl, AccessOptions
 from tidings.access.origins import Origins
 from tidings.access.proxies import TrustedProxies
@@ -169,12 +170,21 @@ class HubApp:
             )
         )
         hub = Hub(self._contract, event_log, loop, self._clock, _random_ids().__next__, self._config, access)
+        audit_feed = AuditFeed()
+        if access is not None:
+            hub.audit.sinks.append(audit_feed.add)
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
         websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
         self._running = RunningHub(
-            hub, connections, websocket_app, LongPolls(hub), HttpLimits(self._config), OperationMetrics(hub)
+            hub,
+            connections,
+            websocket_app,
+            LongPolls(hub),
+            HttpLimits(self._config),
+            audit_feed,
+            OperationMetrics(hub),
         )
         if self._license is not None:
             self._license.watch(self._running)

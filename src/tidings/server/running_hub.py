@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from tidings.access.audit_feed import AuditFeed
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.server.http.limits import HttpLimits
@@ -20,6 +21,7 @@ class RunningHub:
     websocket_app: HubWebSocketApp
     long_polls: LongPolls
     limits: HttpLimits
+    audit: AuditFeed
     operation_metrics: OperationMetrics
 
 

@@ -1,5 +1,6 @@
 """What the audit trail records of requests and connections, with real sockets."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -66,3 +67,62 @@ def test_trail_records_who_did_what_from_where(edge: Any) -> None:
     assert sorted(r.facts["transport"] for r in records if r.action == "connect") == ["stream"] * 2 + ["websocket"] * 2
     assert "s3cret" not in str(records)
     assert "secret-name" not in str(records)
+
+
+def admin_of(server: HubServer, query: str = "", **headers: str) -> Stream:
+    return Stream(
+        server.port, query, path="/v1/admin/audit", headers={"Authorization": "Bearer s3cret-root", **headers}
+    )
+
+
+@pytest.fixture(params=["native", "asgi"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[HubServer, TokenTable]]:
+    tokens = TokenTable(SystemClock().wall_ns)
+    tokens.add("s3cret-root", "admin", name="root")
+    tokens.add("s3cret-ada", "read *", name="ada")
+    with HubServer(request.param, access=tokens.options) as running:
+        yield running, tokens
+
+
+def test_administrator_reads_records_as_they_come(server: tuple[HubServer, TokenTable]) -> None:
+    hub, _ = server
+    audit = hub.app.running().hub.audit
+    hub.call(lambda: audit.record("key", "accepted", subject="root", name="before"))
+    with admin_of(hub) as stream:
+        assert stream.message()["data"]["name"] == "before"
+        hub.call(lambda: audit.record("key", "accepted", subject="root", name="after"))
+        event = stream.message()
+        assert (event["type"], event["data"]["action"], event["data"]["name"]) == ("system:audit", "key", "after")
+        last = stream.last_id
+    hub.call(lambda: audit.record("key", "accepted", subject="root", name="missed"))
+    with admin_of(hub, **{"Last-Event-ID": last}) as stream:
+        assert stream.message()["data"]["name"] == "missed"
+    with admin_of(hub, "?since=now") as stream:
+        hub.call(lambda: audit.record("key", "accepted", subject="root", name="new"))
+        assert stream.message()["data"]["name"] == "new"
+
+
+def test_audit_stream_ends_with_the_right_to_read_it(server: tuple[HubServer, TokenTable]) -> None:
+    hub, tokens = server
+    refused = httpx.get(f"{hub.http}/v1/admin/audit", headers={"Authorization": "Bearer s3cret-ada"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    with admin_of(hub) as stream:
+        stream.message()
+        tokens.add("s3cret-root", "read *", name="root")
+        control = hub.call(lambda: hub.app.hub.access)
+        assert control is not None
+        hub.call(control.reevaluate)
+        fields = stream.block()
+        assert (fields["retry"], "auth:failed" in fields["data"]) == ("60000", True)
+        with pytest.raises(EOFError):
+            stream.block()
+
+
+def test_audit_stream_ends_when_the_hub_drains(server: tuple[HubServer, TokenTable]) -> None:
+    hub, _ = server
+    audit = hub.app.running().hub.audit
+    with admin_of(hub) as stream:
+        hub.call(lambda: audit.record("key", "accepted", subject="root"))
+        stream.message()
+        hub.call(hub.app.drain)
+        assert all("audit" in line for line in stream.response.read().decode().splitlines() if "data:" in line)

@@ -48,6 +48,7 @@ def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None)
                 "run",
                 f"{server.http}/openapi.json",
                 "--exclude-path=/v1/stream",
+                "--exclude-path=/v1/admin/audit",
                 "--checks=all",
                 "--phases=coverage,fuzzing",
                 "--max-examples=10",
@@ -57,7 +58,9 @@ def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None)
                 "--generation-deterministic",
                 "--no-color",
                 *([f"--header=Authorization: Bearer {token}"] if token else []),
-                # With few grants, 403 comes before the refusals that these two expect.
+                # It sends the header of the command line in place of the one that it leaves out.
+                *(["--exclude-checks=missing_required_header"] if token else []),
+                # With few grants, a request that is valid otherwise is refused for other reasons, too.
                 *(["--exclude-checks=missing_required_header,positive_data_acceptance"] if token == "reader" else []),
             ],
             cwd=tmp_path,  # it writes its findings there

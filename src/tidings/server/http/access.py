@@ -113,9 +113,13 @@ class RequestSession:
         control: The hub's access control.
         identity: Who sends it.
         wake: Called when the right to go on is lost.
+        changed: Called when the grants have changed.
     """
 
-    def __init__(self, control: AccessControl, identity: Identity, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, control: AccessControl, identity: Identity, wake: Callable[[], None], changed: Callable[[], None]
+    ) -> None:
+        self._changed = changed
         self._control = control
         self._subject = identity.subject
         self._wake = wake
@@ -132,6 +136,7 @@ class RequestSession:
         """See `Session.reauthorized`."""
         self._subject = subject
         self._control.enter(self)
+        self._changed()
 
     def expiring(self, deadline_s: float) -> None:
         """See `Session.expiring`: the answer comes, or the session ends."""
@@ -157,7 +162,11 @@ def _nothing() -> None:
 
 @contextmanager
 def watched(
-    hub: Hub, identity: Identity | None, wake: Callable[[], None] = _nothing
+    hub: Hub,
+    identity: Identity | None,
+    wake: Callable[[], None] = _nothing,
+    *,
+    changed: Callable[[], None] = _nothing,
 ) -> Iterator[RequestSession | None]:
     """Watch over the right of a request during a `with` block; provides None where the hub identifies no one.
 
@@ -165,12 +174,13 @@ def watched(
         hub: The hub.
         identity: Who sends the request.
         wake: Called when the right is lost.
+        changed: Called when the grants have changed.
     """
     control = hub.access
     if control is None or identity is None:
         yield None
         return
-    session = RequestSession(control, identity, wake)
+    session = RequestSession(control, identity, wake, changed)
     control.enter(session)
     try:
         yield session

@@ -28,6 +28,7 @@ from tidings.exceptions import (
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
 from tidings.server.http.access import identify
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
+from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
 from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
@@ -100,6 +101,7 @@ class HttpEndpoint:
             Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
             Route(REVOCATIONS, admin.revocations, methods=["GET", "POST"]),
             Route(SESSIONS, admin.sessions),
+            Route(AUDIT, AuditStreamEndpoint(host), methods=["GET"]),
             Route(ws_path, _ask_for_upgrade),
         ]
         self._allowed = _allowed_methods(routes)

@@ -37,6 +37,7 @@ _ROUTES: Final = {
     "revocations": "GET /v1/admin/revocations",
     "revoke": "POST /v1/admin/revocations",
     "sessions": "GET /v1/admin/sessions",
+    "audit": "GET /v1/admin/audit",
     "description": "GET /openapi.json",
     "contract": "GET /v1/contract.json",
     "contract_schema": "GET /v1/contract.schema.json",

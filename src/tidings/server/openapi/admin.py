@@ -3,13 +3,16 @@
 from typing import Final
 
 from tidings.server.http.admin import REVOCATIONS, SESSIONS
+from tidings.server.http.audit_stream import AUDIT
 from tidings.server.http.tickets import TICKETS
 from tidings.server.openapi.schemas import (
+    GUARDED_STATUSES,
     Schema,
     errors,
     limit_parameter,
     parameter,
     ref,
+    request_header,
     responses,
 )
 
@@ -22,6 +25,24 @@ def admin_paths() -> Schema:
         TICKETS: {"post": _issue_ticket()},
         REVOCATIONS: {"get": _list_revocations(), "post": _revoke()},
         SESSIONS: {"get": _list_sessions()},
+        AUDIT: {"get": _read_audit()},
+    }
+
+
+def _read_audit() -> Schema:
+    since: Schema = {"type": "string", "enum": ["first", "now"]}
+    return {
+        "operationId": "readAudit",
+        "tags": ["access"],
+        "summary": "Read the audit trail as it is written (Server-Sent Events)",
+        "parameters": [
+            parameter("since", since, "`first`, the default: the newest records in memory, too. `now`: only new ones."),
+            request_header("Last-Event-ID", {"type": "string"}, "Number of the last record that the client has."),
+        ],
+        "responses": {
+            "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **errors(400, *GUARDED_STATUSES, 404, 503),
+        },
     }
 
 
