@@ -15,20 +15,20 @@ _HOMES = {
     "tidings.contract.event_types": "EventType event",
     "tidings.contract.loading": "load_contract",
     "tidings.exceptions": """
-        AccessError AddressInUse AddressUnavailable ApiKeyExpired AuthenticationTimeout AuthenticationUnavailable
-        BinaryMessage ClientError CommandRefused ConfigError ConnectionLost ContractError CredentialInURL
-        CredentialRevoked Draining EventIDReused Forbidden HandshakeRefused HeadTooLarge HubClosed HubError
-        HubUnreachable InsecureAddress InternalError InvalidCommand InvalidContract InvalidCredential InvalidEnvelope
-        InvalidEventID InvalidGrant InvalidJSON InvalidKey InvalidKeyFile InvalidLicense InvalidParameter InvalidPath
-        InvalidPayload InvalidPosition InvalidTicket InvalidTimestamp InvalidToken InvalidTraceID InvalidUTF8 JobOverdue
-        LicenseExpired LicenseNotYetValid LicenseOfAnotherKey LimitExceeded LogBusy LogCorrupt LogError LogForeign
-        LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra NotAHub NotFound
-        NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced OperationFinished
-        OperationUnknown OriginRefused Overloaded PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout
-        ReservedName ServeError SignedOut TidingsError TokenExpired TokenNotYetValid TokenTooLarge TokenUnavailable
-        TooDeep TooManyConnections TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel
-        UnknownSigningKey UnknownType UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm
-        WrongAudience WrongChannel WrongIssuer
+        AbusiveClient AccessError AddressInUse AddressUnavailable ApiKeyExpired AuthenticationTimeout
+        AuthenticationUnavailable BinaryMessage ClientError CommandRefused ConfigError ConnectionLost ContractError
+        CredentialInURL CredentialRevoked Draining EventIDReused Forbidden HandshakeRefused HeadTooLarge HubClosed
+        HubError HubUnreachable InsecureAddress InternalError InvalidCommand InvalidContract InvalidCredential
+        InvalidEnvelope InvalidEventID InvalidGrant InvalidJSON InvalidKey InvalidKeyFile InvalidLicense
+        InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTicket InvalidTimestamp InvalidToken
+        InvalidTraceID InvalidUTF8 JobOverdue LicenseExpired LicenseNotYetValid LicenseOfAnotherKey LimitExceeded
+        LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed
+        MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError OperationExists
+        OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded PayloadTooLarge PublishTimeout
+        RateLimited RequestError RequestTimeout ReservedName ServeError SignedOut TidingsError TokenExpired
+        TokenNotYetValid TokenTooLarge TokenUnavailable TooDeep TooManyConnections TooManyFailures TooManyRequests
+        Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType UnsafeFile UnsupportedMediaType
+        UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -59,14 +59,14 @@ if TYPE_CHECKING:
     from tidings.contract.event_types import EventType as EventType, event as event
     from tidings.contract.loading import load_contract as load_contract
     from tidings.exceptions import (
-        AccessError as AccessError, AddressInUse as AddressInUse, AddressUnavailable as AddressUnavailable,
-        ApiKeyExpired as ApiKeyExpired, AuthenticationTimeout as AuthenticationTimeout,
-        AuthenticationUnavailable as AuthenticationUnavailable, BinaryMessage as BinaryMessage,
-        ClientError as ClientError, CommandRefused as CommandRefused, ConfigError as ConfigError,
-        ConnectionLost as ConnectionLost, ContractError as ContractError, CredentialInURL as CredentialInURL,
-        CredentialRevoked as CredentialRevoked, Draining as Draining, EventIDReused as EventIDReused,
-        Forbidden as Forbidden, HandshakeRefused as HandshakeRefused, HeadTooLarge as HeadTooLarge,
-        HubClosed as HubClosed, HubError as HubError, HubUnreachable as HubUnreachable,
+        AbusiveClient as AbusiveClient, AccessError as AccessError, AddressInUse as AddressInUse,
+        AddressUnavailable as AddressUnavailable, ApiKeyExpired as ApiKeyExpired,
+        AuthenticationTimeout as AuthenticationTimeout, AuthenticationUnavailable as AuthenticationUnavailable,
+        BinaryMessage as BinaryMessage, ClientError as ClientError, CommandRefused as CommandRefused,
+        ConfigError as ConfigError, ConnectionLost as ConnectionLost, ContractError as ContractError,
+        CredentialInURL as CredentialInURL, CredentialRevoked as CredentialRevoked, Draining as Draining,
+        EventIDReused as EventIDReused, Forbidden as Forbidden, HandshakeRefused as HandshakeRefused,
+        HeadTooLarge as HeadTooLarge, HubClosed as HubClosed, HubError as HubError, HubUnreachable as HubUnreachable,
         InsecureAddress as InsecureAddress, InternalError as InternalError, InvalidCommand as InvalidCommand,
         InvalidContract as InvalidContract, InvalidCredential as InvalidCredential, InvalidEnvelope as InvalidEnvelope,
         InvalidEventID as InvalidEventID, InvalidGrant as InvalidGrant, InvalidJSON as InvalidJSON,

@@ -52,7 +52,7 @@ def test_flood_of_overhead_is_answered_and_ended(hub: HubProcess, first: bytes, 
             codes.append(json.loads(payload)["data"].get("code"))
     peer.close()
     assert int.from_bytes(payload[:2], "big") == 4029
-    assert codes[-2:] == ["rate_limited", 4029]
+    assert codes[-2:] == ["abuse", 4029]
     hub.publish([b'{"type":"data:update","data":{"dataset":"d"}}'])
 
 

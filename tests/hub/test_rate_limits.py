@@ -26,7 +26,7 @@ def test_closed_connection_is_told_the_code() -> None:
     client = InMemoryHub().connect("channels=none")
     client.connection.overhead_received(MAX_OVERHEAD + 1)
     error, closed = client.read()[-2:]
-    assert (error["type"], error["data"]["code"]) == ("connection:error", "rate_limited")
+    assert (error["type"], error["data"]["code"]) == ("connection:error", "abuse")
     assert (closed["type"], closed["data"]["code"], closed["data"]["reconnect"]) == ("connection:closed", 4029, False)
 
 

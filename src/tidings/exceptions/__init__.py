@@ -75,7 +75,8 @@
     ├── HubError
     │   ├── Draining
     │   ├── TooManyConnections
-    │   ├── RateLimited               a client that sends more than the hub serves for one connection
+    │   ├── RateLimited               more events or commands each second than a connection or a subject may send
+    │   ├── AbusiveClient             a client that sends more than the hub serves for one connection
     │   ├── TooManyRequests           a subject or an address that uses as much at a time as it may
     │   ├── Overloaded                the hub drops a client to keep its memory bounded
     │   ├── JobOverdue                a recurring job of the hub no longer runs
@@ -189,6 +190,7 @@ from tidings.exceptions.contract import (
     WrongChannel,
 )
 from tidings.exceptions.server import (
+    AbusiveClient,
     AddressInUse,
     AddressUnavailable,
     Draining,
@@ -221,6 +223,7 @@ from tidings.exceptions.server import (
 )
 
 __all__ = [
+    "AbusiveClient",
     "AccessError",
     "AddressInUse",
     "AddressUnavailable",

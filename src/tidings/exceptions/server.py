@@ -96,6 +96,14 @@ class TooManyConnections(HubError, code="too_many_connections"):
 
 
 class RateLimited(HubError, code="rate_limited"):
+    """More events or commands come each second than a connection or a subject may send; see `retry_after_ms`."""
+
+    def __init__(self, message: str, *, retry_after_ms: int = 1000, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_ms = retry_after_ms
+
+
+class AbusiveClient(HubError, code="abuse"):
     """The client sends more refused messages, Pings or small fragments than the hub serves for one connection."""
 
 

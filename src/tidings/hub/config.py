@@ -34,6 +34,15 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     connections_of_subject: int = 10_000
     """Open WebSockets, event streams and waiting requests of one subject; 0 for no limit. A service that all pages of a
     site share has thousands."""
+    events_per_s: float = 0
+    """Events of one connection each second; 0 for no limit, as in EMQX (`messages_rate`,
+    https://docs.emqx.com/en/emqx/latest/configuration/limiter.html): a busy hub holds publishers back by itself."""
+    commands_per_s: float = 0
+    """Commands of one connection each second; 0 for no limit."""
+    subject_events_per_s: float = 0
+    """Events of one subject each second, over all its connections and posts; 0 for no limit."""
+    subject_commands_per_s: float = 0
+    """Commands of one subject each second, over all its connections; 0 for no limit."""
     reads_of_client: int = 32
     """Reads of history, snapshots, operations and names of one subject at a time, or of one address where the hub
     identifies no one; 0 for no limit. A browser has 6 connections to a host with HTTP/1.1, so five pages."""

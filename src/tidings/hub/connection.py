@@ -12,7 +12,15 @@ import structlog
 from tidings.access.audit import AuditAction, AuditOutcome
 from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, BinaryMessage, ContractError, Forbidden, InvalidCommand, TidingsError
+from tidings.exceptions import (
+    AccessError,
+    BinaryMessage,
+    ContractError,
+    Forbidden,
+    InvalidCommand,
+    RateLimited,
+    TidingsError,
+)
 from tidings.hub.commands import run_command
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.connection_output import MAX_UNSENT_REPLY_BYTES, ConnectionOutput
@@ -59,6 +67,7 @@ class HubConnection(ConnectionOutput):
         "_final_close",
         "_held",
         "_query",
+        "_rates",
         "_reading",
         "_refused_starts",
         "_revision",
@@ -107,6 +116,7 @@ class HubConnection(ConnectionOutput):
         self._refused_starts: RefusedStarts | None = None  # made at its first use: most connections need none
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
+        self._rates = hub.rates.connection()
         self.access: ConnectionAccess | None = None
         """The subject of the connection; None where the hub does not identify its clients."""
         if hub.access is not None:
@@ -276,6 +286,7 @@ class HubConnection(ConnectionOutput):
             if access is not None and (access.known is None or (command is None and envelope.type == AUTH_TOKEN)):
                 command = access.admit(envelope.type, command)
             if command is not None:
+                self._check_command_rate()
                 run_command(self, envelope, command, body)
             else:
                 self._publish(envelope, body)
@@ -301,6 +312,8 @@ class HubConnection(ConnectionOutput):
         settled = partial(self._report_result, envelope, size)
         self._count_unacknowledged(1, size)
         try:
+            if self._rates is not None:
+                self._rates.check_event()
             if self._refused_starts:
                 self._refused_starts.check(hub.contract.read(envelope, hub, body=body), hub.clock.monotonic())
             producer_id = self.producer_id
@@ -310,7 +323,9 @@ class HubConnection(ConnectionOutput):
             hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body, subject=subject)
         except TidingsError as error:
             self._count_unacknowledged(-1, -size)
-            if isinstance(error, AccessError):
+            if isinstance(error, RateLimited):
+                self._note_refused(envelope, error)
+            elif isinstance(error, AccessError):
                 self.record("publish", "refused", code=error.code, type=envelope.type)
             raise
         if envelope.type in hub.contract.deprecated:
@@ -318,6 +333,24 @@ class HubConnection(ConnectionOutput):
         too_many = self._unacknowledged >= hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= hub.config.unacknowledged_bytes:
             self.update_reading()
+
+    def _note_refused(self, envelope: Envelope, error: TidingsError) -> None:
+        """Remember a start that may be sent again: what follows it is refused, too."""
+        hub = self.hub
+        self._refused_starts = self._refused_starts or RefusedStarts()
+        self._refused_starts.add(hub.contract.read(envelope, hub), error, hub.clock.monotonic())
+
+    def _check_command_rate(self) -> None:
+        """Count a command.
+
+        Raises:
+            RateLimited: The connection, or its subject, sends too many.
+        """
+        if self._rates is not None:
+            self._rates.check_command()
+        subject = None if self.access is None else self.access.known
+        if subject is not None:
+            self.hub.rates.check_command(subject)
 
     def record(self, action: AuditAction, outcome: AuditOutcome, **facts: str | None) -> None:
         """See `CommandConnection.record`."""
@@ -358,8 +391,7 @@ class HubConnection(ConnectionOutput):
             hub.after_commit(self._close_finally)
         if isinstance(result, TidingsError):
             if row_of(result).recoverable:
-                self._refused_starts = self._refused_starts or RefusedStarts()
-                self._refused_starts.add(hub.contract.read(envelope, hub), result, hub.clock.monotonic())
+                self._note_refused(envelope, result)
             self.reject(result, envelope)
             return
         if not self.versioned or envelope.id is None:

@@ -3,8 +3,9 @@
 from abc import abstractmethod
 
 import structlog
+from msgspec import to_builtins
 
-from tidings.exceptions import LicenseExpired, Overloaded, RateLimited, TidingsError
+from tidings.exceptions import AbusiveClient, LicenseExpired, Overloaded, RateLimited, TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE, HubLicense
 from tidings.hub.lanes import Subscriber
@@ -13,7 +14,7 @@ from tidings.hub.rate_limits import OverheadLimit
 from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
-from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, usable_trace_id
+from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, encode_message, usable_trace_id
 from tidings.protocol.payloads import ConnectionClosed, Payload
 
 MAX_UNSENT_REPLY_BYTES = 1 << 20
@@ -110,7 +111,7 @@ class ConnectionOutput:
         if self._overhead is None:
             self._overhead = OverheadLimit(now)
         if not self._overhead.allows(count, now):
-            self.reject(RateLimited("too many refused messages, Pings or small fragments"), None)
+            self.reject(AbusiveClient("too many refused messages, Pings or small fragments"), None)
 
     # Messages.
 
@@ -142,14 +143,17 @@ class ConnectionOutput:
                 trace_id=trace_id,
                 not_logged=hub.refusal_log.take_suppressed(),
             )
-        body = messages.encode_hub_message(
-            error_data(error), timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to
+        data: object = error_data(error)
+        if isinstance(error, RateLimited):
+            data = {**to_builtins(data), "retry_after_ms": error.retry_after_ms}
+        body = encode_message(
+            messages.ERROR, data, timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to
         )
         self.write_reply(self.form.message(body))
         row = row_of(error)
         if row.close is not None:
             self.close_after_events(row.close, error.message)
-        elif not row.recoverable:
+        elif not row.recoverable or isinstance(error, RateLimited):
             self.overhead_received(1)
 
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:

@@ -15,6 +15,7 @@ from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUn
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
+from tidings.hub.inbound_rates import InboundRates
 from tidings.hub.interfaces import HubLicense
 from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
@@ -112,6 +113,9 @@ class Hub:
         self.log_error: LogError | None = None
         """The error with which the log refused its last batch; None if it accepted that batch."""
         self.draining = False
+        self.rates = InboundRates(self.config, clock)
+        """How many events and commands clients may send each second."""
+        self._limits_subjects = self.config.subject_events_per_s > 0
         self.license: HubLicense | None = None
         """The license; None for a hub that needs none."""
         self.closed = False
@@ -233,12 +237,15 @@ class Hub:
             OperationError: The operation's life does not allow it.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
+            RateLimited: The subject publishes more events each second than it may.
             LogBusy: Too many events wait for the log already.
         """
         if self.closed or (self.draining and not by_hub):
             raise Draining("the hub is shutting down")
         if self.license is not None and not by_hub:
             self.license.check_publish()
+        if self._limits_subjects and subject is not None:
+            self.rates.check_event(subject)
         if len(self._staging) >= self.config.staged_events:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self

@@ -134,6 +134,12 @@ CODES: dict[str, ErrorCode] = {
         _row(
             exceptions.RateLimited,
             429,
+            "Send the message again after the time in `retry_after_ms`, and fewer each second.",
+            recoverable=True,
+        ),
+        _row(
+            exceptions.AbusiveClient,
+            429,
             "Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.",
             close=4029,
         ),

@@ -170,6 +170,9 @@ def _refusals(running: RunningHub) -> Iterator[Metric]:
     refused.add_metric(["reads_of_client"], running.limits.reads.refused)
     refused.add_metric(["waits_of_client"], running.limits.waits.refused)
     refused.add_metric(["connections_of_address"], running.connections.addresses.refused)
+    rates = running.hub.rates
+    refused.add_metric(["events_per_s"], rates.refused_events)
+    refused.add_metric(["commands_per_s"], rates.refused_commands)
     access = running.hub.access
     if access is not None:
         refused.add_metric(["connections_of_subject"], access.subjects.refused)

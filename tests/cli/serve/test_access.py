@@ -347,3 +347,31 @@ def test_health_of_a_hub_with_keys_is_open(tmp_path: Path) -> None:
             assert answer.status == 200
         with pytest.raises(HTTPError):
             urlopen(f"{hub.http}v1/nowhere", timeout=TIMEOUT_S)
+
+
+def test_rate_of_a_subject_is_shared_by_its_connections_and_posts(tmp_path: Path) -> None:
+    with KeyHub(tmp_path / "data", "--subject-events-per-s", "1") as hub:
+        key = hub.admin_key()
+        body = json.dumps({"type": "data:update", "data": {"dataset": "d"}})
+        with hub.connect(key) as connection:
+            read_until(connection, "connection:established")
+            for number in range(6):
+                connection.send(json.dumps({**json.loads(body), "id": str(number)}))
+            refused = read_until(connection, "connection:error")["data"]
+            assert isinstance(refused, dict)
+            assert refused["code"] == "rate_limited"
+        request = Request(
+            f"{hub.http}v1/events",
+            body.encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
+        )
+
+        def post_often() -> None:
+            for _ in range(100):  # more than the bucket fills in the meantime
+                urlopen(request, timeout=TIMEOUT_S).close()
+
+        with pytest.raises(HTTPError) as caught:
+            post_often()
+        assert caught.value.code == 429
+        assert int(caught.value.headers["Retry-After"]) >= 1
+        assert json.loads(caught.value.read())["retry_after_ms"] >= 1

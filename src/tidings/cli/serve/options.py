@@ -33,6 +33,8 @@ _DAY_S = 86_400.0
 _CENTURY_S = 36_525 * _DAY_S
 _MAX_EVENTS = 10**12
 """Maximum number of durable events: more than any disk has space for."""
+_MAX_RATE = 1_000_000
+"""Maximum number of messages per second that a limit allows: more than a hub processes."""
 _MAX_BYTES = 1 << 60
 """Maximum size: 1 EiB, which no disk has."""
 
@@ -167,6 +169,24 @@ class ServeSettings:
     max_connections: Annotated[int, About(integer(1, 1_000_000), "Maximum number of open connections.", _LIMITS)] = (
         _HUB.max_connections
     )
+    connections_of_address: Annotated[
+        int, About(integer(0, 1_000_000), "Maximum number of connections of one IP address; 0 for no limit.", _LIMITS)
+    ] = _HUB.connections_of_address
+    connections_of_subject: Annotated[
+        int, About(integer(0, 1_000_000), "Maximum number of connections of one subject; 0 for no limit.", _LIMITS)
+    ] = _HUB.connections_of_subject
+    events_per_s: Annotated[
+        int, About(integer(0, _MAX_RATE), "Events of one connection per second; 0 for no limit.", _LIMITS)
+    ] = int(_HUB.events_per_s)
+    commands_per_s: Annotated[
+        int, About(integer(0, _MAX_RATE), "Commands of one connection per second; 0 for no limit.", _LIMITS)
+    ] = int(_HUB.commands_per_s)
+    subject_events_per_s: Annotated[
+        int, About(integer(0, _MAX_RATE), "Events of one subject per second; 0 for no limit.", _LIMITS)
+    ] = int(_HUB.subject_events_per_s)
+    subject_commands_per_s: Annotated[
+        int, About(integer(0, _MAX_RATE), "Commands of one subject per second; 0 for no limit.", _LIMITS)
+    ] = int(_HUB.subject_commands_per_s)
     heartbeat: Annotated[
         float, About(duration(1, 3600), "Interval between heartbeats on idle connections.", _LIMITS)
     ] = _HUB.heartbeat_s

@@ -181,8 +181,10 @@ const (
 	ErrorCodeDraining = "draining"
 	// ErrorCodeTooManyConnections: Try again later, or raise --max-connections.
 	ErrorCodeTooManyConnections = "too_many_connections"
-	// ErrorCodeRateLimited: Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.
+	// ErrorCodeRateLimited: Send the message again after the time in `retry_after_ms`, and fewer each second.
 	ErrorCodeRateLimited = "rate_limited"
+	// ErrorCodeAbuse: Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes.
+	ErrorCodeAbuse = "abuse"
 	// ErrorCodeTooManyRequests: Send fewer requests at a time, and try again after the time in `retry_after_ms`.
 	ErrorCodeTooManyRequests = "too_many_requests"
 	// ErrorCodeOverloaded: Reconnect, and send whole messages.

@@ -151,8 +151,10 @@ export const ErrorCode = {
   DRAINING: "draining",
   /** Try again later, or raise --max-connections. */
   TOO_MANY_CONNECTIONS: "too_many_connections",
-  /** Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes. */
+  /** Send the message again after the time in `retry_after_ms`, and fewer each second. */
   RATE_LIMITED: "rate_limited",
+  /** Correct the messages that the hub refuses, and send fewer Pings, and fragments of at least 512 bytes. */
+  ABUSE: "abuse",
   /** Send fewer requests at a time, and try again after the time in `retry_after_ms`. */
   TOO_MANY_REQUESTS: "too_many_requests",
   /** Reconnect, and send whole messages. */
