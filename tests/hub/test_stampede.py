@@ -23,9 +23,9 @@ pytestmark = pytest.mark.alone
 
 CLIENTS = 5_000
 SPARE_FILES = 100
-OLD = 2_500
+OLD = 1_500
 """Events in the log when the hub restarts."""
-BACK = 2_000
+BACK = 1_000
 """Number of events that each client has missed, about."""
 PLACES = 100
 """Number of neighbouring positions from which the clients resume."""

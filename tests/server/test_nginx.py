@@ -80,8 +80,11 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.mark.alone  # the commands print no note only if the hub answers in time
-@pytest.mark.parametrize("url", ["https://localhost:{}", f"https://{LOGIN}@localhost:{{}}/tidings/"])
-@pytest.mark.parametrize("variable", ["TIDINGS_CA", "SSL_CERT_FILE"])
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [("https://localhost:{}", "TIDINGS_CA"), (f"https://{LOGIN}@localhost:{{}}/tidings/", "SSL_CERT_FILE")],
+    ids=["at the root", "with a login and a prefix"],
+)
 def test_every_command_works_behind_the_proxy(proxied: dict[str, str], url: str, variable: str) -> None:
     environment = {"TIDINGS_URL": url.format(proxied["port"]), variable: proxied["ca"]}
     started = tidings("report", "start", "nightly", **environment)
