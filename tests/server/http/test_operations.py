@@ -10,7 +10,10 @@ from tests.server.hub_server import Edge, HubServer
 from tests.server.operation_events import cancelled, complete, failed, line, progress, start
 
 from tidings.log.base import Retention
+from tidings.operations.run_history import RunHistory
 from tidings.operations.views import NamesPage, OperationDetail, OperationPage, OperationSummary
+from tidings.server.http.events import READS_AT_A_TIME
+from tidings.server.http.operation_views import OperationViewBuilder
 
 
 @pytest.fixture
@@ -361,3 +364,34 @@ def test_many_names_are_listed_in_turns(server: HubServer, client: httpx.Client)
     server.publish(*(event for n in range(400) for event in (start(f"m{n}", name=f"m{n}"), complete(f"m{n}"))))
     names = client.get("/v1/operation-names").json()["names"]
     assert [name["name"] for name in names] == [f"{letter}{n}" for letter in "mn" for n in reversed(range(400))]
+
+
+async def test_few_requests_for_names_work_between_two_turns_of_the_loop(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish(*(event for n in range(300) for event in (start(f"n{n}", name=f"n{n}"), complete(f"n{n}"))))
+    views = 0
+    build = OperationViewBuilder.name
+
+    def count(self: OperationViewBuilder, history: RunHistory) -> Any:
+        nonlocal views
+        views += 1
+        return build(self, history)
+
+    monkeypatch.setattr(OperationViewBuilder, "name", count)
+
+    async def most_at_a_time() -> int:
+        nonlocal views
+        most = 0
+        transport = httpx.ASGITransport(server.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
+            tasks = [asyncio.create_task(asking.get("/v1/operation-names")) for _ in range(20)]
+            while not all(task.done() for task in tasks):
+                views = 0
+                await asyncio.sleep(0)
+                most = max(most, views)
+        return most
+
+    counting = server.call(lambda: asyncio.create_task(most_at_a_time()))
+    await asyncio.to_thread(server.wait, counting.done)
+    assert 1 <= counting.result() <= READS_AT_A_TIME * 200

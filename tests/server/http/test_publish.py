@@ -6,9 +6,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.server.hub_server import HubServer, progress, update
 
 from tidings.exceptions import LogFull
+from tidings.hub.rate_limits import MAX_LINES_PER_S
+from tidings.server.http import refusal_log
 from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 
 KEY = "0198c0de-0000-7000-8000-000000000001"
@@ -439,3 +442,20 @@ def test_posts_of_one_connection_keep_their_order(client: httpx.Client) -> None:
     found = client.get("/v1/events", params={"key": "ordered"}).json()["events"]
     assert [event["position"] for event in found] == positions
     assert [event["data"]["version"] for event in found] == list(range(50))
+
+
+def test_refusals_are_logged_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(refusal_log, "monotonic", lambda: now)
+    with capture_logs() as lines, HubServer() as server, httpx.Client(base_url=server.http) as client:
+        for _ in range(MAX_LINES_PER_S + 50):
+            assert client.post("/v1/events", content=b"{", headers=JSON).status_code == 400
+        now += 1
+        assert client.get("/v1/events", headers={"Host": "elsewhere.example"}).status_code == 403
+    refused = [line for line in lines if line["event"] in ("post refused", "request refused")]
+    assert len(refused) == MAX_LINES_PER_S + 1
+    assert (refused[-1]["event"], refused[-1]["log_level"], refused[-1]["not_logged"]) == (
+        "request refused",
+        "warning",
+        50,
+    )

@@ -36,6 +36,7 @@ from tidings.server.http.health import StatusRoutes
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
+from tidings.server.http.refusal_log import RefusalLog
 from tidings.server.http.responses import SECURITY_FIELDS, error_answer, error_response, method_refusal, to_response
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.http.tickets import TICKETS, TicketRoute
@@ -76,7 +77,8 @@ class HttpEndpoint:
         self._check = check
         self._origins = check.origins
         bodies = BodyReader()
-        self._publish = PublishEndpoint(host, bodies)
+        self._refusals = RefusalLog()
+        self._publish = PublishEndpoint(host, bodies, self._refusals)
         turns = asyncio.Semaphore(READS_AT_A_TIME)
         reading = ReadingRoutes(host, turns)
         status = StatusRoutes(host, check, contract, ws_path)
@@ -120,7 +122,7 @@ class HttpEndpoint:
         try:
             scope = admit(scope, self._check, headers)
         except RequestError as error:
-            log.warning("request refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
+            self._refusals.add(log.warning, "request refused", error, hint=error.hint, origin=origin)
             await error_answer(error).send(send)
             return
         if origin is not None and self._origins.is_listed(origin):

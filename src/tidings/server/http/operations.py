@@ -1,9 +1,9 @@
 """`/v1/operations` and `/v1/operation-names`: listing, showing and cancelling operations (docs/protocol/http.md)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -46,7 +46,6 @@ _MAX_BYTES: Final = 4 << 20
 _MAX_COMPARED: Final = 1_000
 """Newest operations whose ids are compared with an unknown id: a millisecond."""
 
-_Item = TypeVar("_Item")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -76,7 +75,14 @@ class OperationRoutes:
         with running.limits.reads.taken(client_of(request.scope)):
             known = hub.operations.names if views.reads_all else await _readable_names(hub, views, self._turns)
             histories = [history for name, history in known.items() if matches_name(values, name)]
-            names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
+            names = []
+            while histories:
+                async with self._turns:
+                    views.examined = 0
+                    while histories and views.examined < _MAX_PER_TURN:
+                        names.append(_encode(views.name(histories.pop())))
+                        views.examined += 1
+                    await asyncio.sleep(0)
         return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
     async def one(self, request: Request) -> Response:
@@ -209,15 +215,6 @@ async def _readable_names(hub: Hub, views: OperationViewBuilder, turns: asyncio.
             history.add_end(status, offset)
             histories[status.name] = history
     return histories
-
-
-async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> AsyncIterator[_Item]:
-    """Yield items; give other requests their turn after `_MAX_PER_TURN` operations."""
-    for item in items:
-        if views.examined >= _MAX_PER_TURN:
-            views.examined = 0
-            await asyncio.sleep(0)
-        yield item
 
 
 async def _outcome(

@@ -40,6 +40,7 @@ from tidings.server.asgi.scope import Headers, header, headers_of, query_of, req
 from tidings.server.http.access import subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
+from tidings.server.http.refusal_log import RefusalLog
 from tidings.server.http.responses import Answer, error_answer
 from tidings.server.running_hub import HubHost
 
@@ -155,9 +156,10 @@ def cancel_headers(operation_ids: Iterable[str]) -> HeaderFields:
 class PublishEndpoint:
     """The ASGI application for `POST /v1/events`."""
 
-    def __init__(self, host: HubHost, bodies: BodyReader) -> None:
+    def __init__(self, host: HubHost, bodies: BodyReader, refusals: RefusalLog) -> None:
         self._host = host
         self._bodies = bodies
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one post."""
@@ -170,7 +172,7 @@ class PublishEndpoint:
                 read_values(query_of(scope), ())
             answer = await self._answer(scope, headers, receive)
         except TidingsError as error:
-            log.info("post refused", code=error.code, error=str(error))
+            self._refusals.add(log.info, "post refused", error)
             answer = error_answer(error)
         except Exception:
             log.exception("a post failed")
