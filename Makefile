@@ -42,10 +42,11 @@ $(LOWEST)/.installed: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --editable '.[all]' --group test --constraint $(LOWEST)/constraints.txt
 	@touch $@
 
-# The tests of what calls our dependencies: msgspec and tqdm; websockets and truststore; starlette, uvicorn, httptools,
-# prometheus-client and structlog; typer, rich, psutil and platformdirs. Left out is what depends on none, or on others.
+# The tests of what calls our dependencies: msgspec and tqdm; pyjwt, cryptography and truststore; websockets; starlette,
+# uvicorn, httptools, prometheus-client and structlog; typer, rich, psutil and platformdirs. The others are left out.
 LOWEST_TESTS := test_tqdm.py \
 	$(addprefix protocol/test_,envelope.py payloads.py strict_json.py) \
+	$(addprefix access/test_,claims.py fetching.py jwks.py signing_keys.py tokens.py) \
 	$(addprefix contract/test_,contract.py event_types.py json_schema.py loading.py) \
 	$(addprefix client/test_,client.py http.py reconnect.py sync.py websocket.py websocket_forks.py) relay/test_source.py \
 	$(addprefix server/websocket/test_,accept_queue.py protocol.py protocol_closing.py upgrade.py) \
