@@ -43,7 +43,7 @@ SILENT_S = 60.0
 _AWAY_DELAY_S = 1.5
 """Seconds after the loss of its connection at which a producer's operations are published as without a producer."""
 _MAX_ROUNDING_S = 0.1
-"""Difference between two readings of the wall clock and the steady one that is no jump, in seconds."""
+"""Difference between two readings of the wall clock and the steady one that does not count as a jump, in seconds."""
 _EARLY = 0.99
 """Part of the interval after which an estimate may be published again: timers may fire a little early."""
 
