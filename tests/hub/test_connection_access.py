@@ -4,6 +4,9 @@ import pytest
 from tests.hub.events import progress, update
 from tests.hub.identified import IdentifyingHub, code
 
+from tidings.access.control import MAX_VERIFICATION_S
+from tidings.exceptions import AuthenticationUnavailable
+from tidings.hub.rate_limits import MAX_OVERHEAD
 from tidings.log.revocations import Revocation
 from tidings.testing.in_memory_hub import EPOCH
 
@@ -84,6 +87,37 @@ def test_messages_wait_in_order_while_a_credential_is_verified(served: Identifyi
     assert messages[0]["type"] == "connection:established"
     assert [message["reply_to"] for message in messages if "reply_to" in message] == ["2", "1", "3"]
     assert [message["data"]["dataset"] for message in messages if "channel" in message] == ["a", "b"]
+
+
+def test_verification_that_never_ends_is_given_up(served: IdentifyingHub) -> None:
+    served.tokens.waiting = []
+    client = served.connect("ann")
+    served.hub.loop.advance(MAX_VERIFICATION_S + 1)
+    greeting, failed, closed = client.read()
+    assert (greeting["data"]["auth"], code(failed)) == ("required", "authentication_unavailable")
+    assert (closed["data"]["code"], closed["data"]["reconnect"]) == (1013, True)
+    served.tokens.add("ann", "read *")
+    served.tokens.answer()
+    assert client.read() == []
+
+
+def test_renewal_during_an_outage_keeps_the_credential(served: IdentifyingHub) -> None:
+    served.tokens.add("ann", "read data")
+    client = served.connect("ann", "channel=data")
+    client.read()
+    served.tokens.subjects["later"] = AuthenticationUnavailable("the issuer does not answer")
+    failed = served.ask(client, "auth:token", {"token": "later"})
+    assert (failed["type"], failed["data"]["recoverable"], client.outlet.closed) == ("auth:failed", True, None)
+    assert client.connection.subscriber.paths.names() == ["data", "global"]
+
+
+def test_flood_of_tokens_closes_the_connection(served: IdentifyingHub) -> None:
+    served.tokens.add("ann", "read data")
+    client = served.connect("ann")
+    for _ in range(MAX_OVERHEAD + 1):
+        client.send("auth:token", {"token": "ann"})
+    assert client.outlet.closed is not None
+    assert client.outlet.closed[0] == 4029
 
 
 def test_subscription_needs_grants_for_all_paths(served: IdentifyingHub) -> None:

@@ -58,6 +58,9 @@ DEFAULT_RECHECK_S: Final = 60.0
 """Time after which the sender of an open session is identified again, in seconds: nothing reports a sign-out."""
 _RETRY_MS: Final = 5_000
 """Minimum time until a client that was refused for the sessions of its subject tries again, in milliseconds."""
+MAX_VERIFICATION_S: Final = 15.0
+"""Time for the verification of one credential, in seconds: beyond the time limit of one request to another server. Also
+an application's own function that never answers leaves no client waiting."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -194,6 +197,9 @@ class AccessControl:
         except Exception:  # an authenticator's fault must not let anyone in, nor stop others
             log.exception("an authenticator failed", method=authenticator.method)
             verified(AuthenticationUnavailable("the credential cannot be verified now"))
+        if not verified.called:
+            late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
+            self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
 
     def redeem(self, credential: Credential, request: AccessRequest) -> Credential:
         """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
@@ -395,6 +401,11 @@ class _Once:
 
     def __init__(self, done: Authenticated) -> None:
         self._done: Authenticated | None = done
+
+    @property
+    def called(self) -> bool:
+        """Whether the answer came."""
+        return self._done is None
 
     def __call__(self, result: Subject | AccessError) -> None:
         done, self._done = self._done, None

@@ -63,6 +63,9 @@ class IdentifiedConnection(Protocol):
     def follow_grants(self, grants: Grants) -> None:
         """Read from now on, too, what `grants` add for a client that reads `*`."""
 
+    def overhead_received(self, count: int) -> None:
+        """Count messages that cost the hub time and bring it nothing; too many close the connection."""
+
     def publish_held(self) -> None:
         """Process the messages that arrived while the credential was verified."""
 
@@ -198,6 +201,9 @@ class ConnectionAccess:
 
     def renew(self, command: Envelope, token: str) -> None:
         """Process `auth:token`."""
+        self._connection.overhead_received(1)  # verifying a signature takes longer than most commands
+        if self._connection.closing:
+            return
         credential = Credential(token, "message")
         self._verify(credential, command, partial(self._token_verified, credential))
 
