@@ -3,6 +3,7 @@
 import argparse
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--baseline-only", action="store_true", help="measure the C server alone")
     only.add_argument("--hub-only", action="store_true", help="measure the hub alone; no ratios")
+    add("--authenticate", action="store_true", help="let the hub identify its clients by an API key")
     add("--hub-argument", action="append", default=[], metavar="ARG", help="added to `tidings serve`; repeatable")
     add("--profile", type=Path, metavar="DIR", help="profile the hub (py-spy or perf) into DIR")
     add("--json", type=Path, metavar="FILE", help="write medians and every single run there")
@@ -71,6 +73,16 @@ def _raise_file_limit(connections: int) -> None:
             tell(f"only {hard:,} open files are allowed here, {connections:,} connections need {needed:,}: ulimit -n")
 
 
+def _use_key(folder: Path) -> list[str]:
+    """Make an API key that the load generator sends, and return the arguments with which the hub accepts it."""
+    keys = str(folder / "keys.jsonl")
+    grants = [f"--grant={grant}" for grant in ("read *", "publish *")]
+    command = [str(Path(sys.executable).with_name("tidings")), "key", "add", "benchmark", *grants, "--keys", keys]
+    key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    os.environ["TIDINGS_TOKEN"] = key
+    return ["--auth", "keys", "--keys", keys]
+
+
 def _chosen_scenarios(chosen: argparse.Namespace) -> list[Scenario]:
     scenarios = all_scenarios(chosen.subscribers, idle_connections=chosen.idle_connections)
     return [scenario for scenario in scenarios if not chosen.scenario or scenario.name in chosen.scenario]
@@ -100,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
             contenders=_contenders(chosen),
             server_core=cores[0] if cores else None,
             load_core=cores[1] if cores else None,
-            hub_arguments=chosen.hub_argument,
+            hub_arguments=[*chosen.hub_argument, *(_use_key(Path(folder)) if chosen.authenticate else ())],
             profiles=chosen.profile,
         )
         if cores:

@@ -46,10 +46,13 @@ static bool lay_out_request(struct posts *posts)
     posts->request = malloc(HEAD_MAX + body);
     if (posts->request == NULL)
         return false;
+    const char *token = getenv("TIDINGS_TOKEN");
     posts->head_size = (size_t)snprintf((char *)posts->request, HEAD_MAX,
                                         "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n"
-                                        "Content-Length: %zu\r\n\r\n",
-                                        options->path, options->host, options->port, body);
+                                        "Content-Length: %zu\r\n%s%s%s\r\n",
+                                        options->path, options->host, options->port, body,
+                                        token ? "Authorization: Bearer " : "", token ? token : "",
+                                        token ? "\r\n" : "");
     return posts->head_size < HEAD_MAX;
 }
 

@@ -45,6 +45,7 @@ static void lose(struct client *client, struct link *link, const char *why, cons
 static bool start_link(struct client *client, struct link *link, const struct link_setup *setup)
 {
     char request[1024];
+    const char *token = getenv("TIDINGS_TOKEN");
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     link->stream = (struct stream){.fd = fd, .epoll = -1};
@@ -57,10 +58,11 @@ static bool start_link(struct client *client, struct link *link, const struct li
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     int size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s%s%s\r\n",
                         setup->path, ntohs(client->address.sin_port), KEY,
                         setup->subprotocol ? "Sec-WebSocket-Protocol: " : "",
-                        setup->subprotocol ? setup->subprotocol : "", setup->subprotocol ? "\r\n" : "");
+                        setup->subprotocol ? setup->subprotocol : "", setup->subprotocol ? "\r\n" : "",
+                        token ? "Authorization: Bearer " : "", token ? token : "", token ? "\r\n" : "");
     return stream_watch(&link->stream, client->epoll, link) &&
            stream_send(&link->stream, (uint8_t *)request, (size_t)size);
 }
