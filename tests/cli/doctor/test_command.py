@@ -128,6 +128,17 @@ def test_a_refused_upgrade_is_explained(answer: bytes, summary: str, hint: str) 
     assert found["round trip"].verdict is CheckStatus.SKIPPED
 
 
+def test_a_name_that_the_hub_does_not_know_is_explained() -> None:
+    body = (
+        '{"code":"origin_refused","message":"unknown host name \'hub\'","recoverable":false,"hint":"--allow-host hub"}'
+    )
+    with answering(lambda head: http("403 Forbidden", body=body)) as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    for name in ("healthz", "readyz", "websocket"):
+        assert found[name].summary == "403 by the hub: unknown host name 'hub' (origin_refused)"
+        assert found[name].hint == "--allow-host hub"
+
+
 def test_a_silent_server_is_bad() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = findings(f"ws://127.0.0.1:{server.getsockname()[1]}/ws")

@@ -1,10 +1,8 @@
 """Checks the WebSocket handshake, and explains each way in which it fails."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import (
     InvalidHandshake,
@@ -20,13 +18,12 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from tidings.cli.doctor.finding import CheckResult, bad, good
-from tidings.cli.doctor.network import TIMEOUT_S
+from tidings.cli.doctor.network import TIMEOUT_S, read_refusal
 from tidings.client.http import HubAddress
 from tidings.client.network import network_options
 from tidings.client.url import hide_password
 from tidings.client.websocket import RedirectRefused, connect_securely
 from tidings.protocol.messages import SUBPROTOCOL
-from tidings.protocol.payloads import ErrorData
 
 UPGRADE, PROTOCOL = "websocket", "subprotocol"
 
@@ -117,10 +114,9 @@ def _failure(target: HubAddress, error: Exception) -> CheckResult:
 
 def _refusal(response: Response) -> CheckResult:
     status = response.status_code
-    if status in (401, 403):
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # not from a hub, but from a proxy
-            refusal = msgspec.json.decode(bytes(response.body or b""), type=ErrorData)
-            return bad(UPGRADE, f"{status} by the hub: {refusal.message} ({refusal.code})", refusal.hint or "")
+    refusal = read_refusal(bytes(response.body or b"")) if status in (401, 403) else None
+    if refusal is not None:
+        return bad(UPGRADE, f"{status} by the hub: {refusal.message} ({refusal.code})", refusal.hint or "")
     body = " ".join(bytes(response.body or b"").decode(errors="replace").split())[:120]
     server = response.headers.get("Server", "")
     by = f" by {server}" if server else ""

@@ -7,11 +7,14 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from tidings.cli.doctor.finding import CheckResult, bad, good, note
 from tidings.client.http import HTTPClient, HubAddress
 from tidings.client.network import make_tls_context
 from tidings.client.url import hide_password
 from tidings.exceptions import ConfigError, HubUnreachable
+from tidings.protocol.payloads import ErrorData
 
 NAME, TCP, TLS = "name", "tcp", "tls"
 TIMEOUT_S = 5.0
@@ -151,7 +154,18 @@ async def _check(client: HTTPClient, url: str, name: str) -> CheckResult:
         return bad(
             name, f"the hub is not ready: {body}", "If it just started or is shutting down, wait; else see its log."
         )
+    refusal = read_refusal(answer.body) if answer.status in (401, 403) else None
+    if refusal is not None:
+        return bad(name, f"{answer.status} by the hub: {refusal.message} ({refusal.code})", refusal.hint or "")
     return bad(name, f"{answer.status} at {url}: {body}", _status_hint(answer.status))
+
+
+def read_refusal(body: bytes) -> ErrorData | None:
+    """Return the hub's error in the body of an answer; None if a proxy wrote it."""
+    try:
+        return msgspec.json.decode(body, type=ErrorData)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _status_hint(status: int) -> str:
