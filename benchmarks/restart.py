@@ -11,16 +11,18 @@ import contextlib
 import json
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 from urllib.request import urlopen
 
 import msgspec
@@ -36,30 +38,147 @@ STEADY_S = 3.0
 TIMEOUT_S = 600.0
 
 
-async def _watch(client: tidings.Client, dataset: int) -> list[int]:
-    """Return the versions of a dataset up to the event that ends it."""
-    versions = []
-    async with contextlib.aclosing(client.watch(f"data/set-{dataset}", since="first")) as events:
-        async for event in events:
-            version = msgspec.json.decode(event.data).get("version")
-            if version is None:
-                break
-            versions.append(version)
-    return versions
+class Watcher(asyncio.Protocol):
+    """One subscriber of a dataset, on one connection after the other: as little work per client as possible.
+
+    Args:
+        port: Port of the hub.
+        dataset: Number of the dataset.
+        done: Called when the event that ends the dataset has arrived.
+    """
+
+    def __init__(self, port: int, dataset: int, done: Callable[[], None]) -> None:
+        self._port = port
+        self._path = f"/ws?channel=data%2Fset-{dataset}"
+        self._done = done
+        self._since = "first"
+        self._retry_ms = 0
+        self._failures = 0
+        self._buffer = b""
+        self._is_open = self._is_done = False
+        self._transport: asyncio.Transport
+        self.versions: list[int] = []
+
+    async def connect(self) -> None:
+        """Open the next connection, after failures with the backoff of `tidings.connect`."""
+        self._buffer, self._is_open = b"", False
+        while True:
+            try:
+                await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
+            except OSError:
+                await asyncio.sleep(self._next_delay_s())
+            else:
+                return
+
+    def _next_delay_s(self) -> float:
+        window_s = min(15.0, 0.5 * (1 << min(self._failures, 8)))
+        self._failures += 1
+        asked_ms, self._retry_ms = self._retry_ms, 0
+        return asked_ms / 1_000 + random.random() * window_s
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the handshake."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(
+            f"GET {self._path}&since={self._since} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: tidings.v1\r\n\r\n".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Read the answer to the handshake, and then frames."""
+        self._buffer += data
+        if not self._is_open:
+            head, end, rest = self._buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self._buffer = rest
+            self._is_open = head.startswith(b"HTTP/1.1 101 ")
+            if not self._is_open:
+                self._transport.close()
+                return
+        place = 0
+        while (found := _frame(self._buffer, place)) is not None:
+            opcode, payload, place = found
+            if opcode == _TEXT:
+                self._read(payload)
+            elif opcode == _CLOSE:
+                self._transport.write(_MASKED_CLOSE + payload[:2])
+                self._transport.close()
+        self._buffer = self._buffer[place:]
+
+    def _read(self, body: bytes) -> None:
+        message = _decode(body)
+        if message.type == "data:update":
+            self._since = message.position
+            if message.data.version is None:
+                self._is_done = True
+                self._done()
+            else:
+                self.versions.append(message.data.version)
+        elif message.type == "connection:established":
+            self._failures = 0
+        elif message.type == "connection:closed":
+            self._retry_ms = message.data.retry_after_ms
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Connect again, when the hub asked for it."""
+        if not self._is_done:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._next_delay_s(), lambda: loop.create_task(self.connect()))
 
 
-async def _watch_all(url: str, numbers: Sequence[int], interval_s: float) -> dict[int, list[int]]:
-    async with tidings.connect(url, wait_for_hub=True) as client:
-        watches = []
-        for number in numbers:
-            watches.append(asyncio.create_task(_watch(client, number // GROUP)))
-            await asyncio.sleep(interval_s)  # a process that opens thousands together serves none of them
-        return dict(zip(numbers, await asyncio.gather(*watches), strict=True))
+class _Data(msgspec.Struct):
+    version: int | None = None
+    retry_after_ms: int = 0
 
 
-def run_watchers(url: str, numbers: Sequence[int], interval_s: float, results: Connection) -> None:
+class _Message(msgspec.Struct):
+    type: str
+    data: _Data
+    position: str = ""
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+_TEXT, _CLOSE = 1, 8
+_MASKED_CLOSE = b"\x88\x82\0\0\0\0"
+"""Head of a Close with a code, masked with zeros."""
+
+
+def _frame(data: bytes, place: int) -> tuple[int, bytes, int] | None:
+    """Return opcode, payload and end of the frame of a server at `place`; None if it is not complete."""
+    if len(data) < place + 2:
+        return None
+    size, start = data[place + 1], place + 2
+    if size >= 126:
+        width = 2 if size == 126 else 8
+        size, start = int.from_bytes(data[start : start + width]), start + width
+    if len(data) < start + size:
+        return None
+    return data[place] & 0xF, data[start : start + size], start + size
+
+
+async def _watch_all(port: int, numbers: Sequence[int], interval_s: float) -> dict[int, list[int]]:
+    waiting = len(numbers)
+    finished = asyncio.Event()
+
+    def done() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            finished.set()
+
+    watchers = {number: Watcher(port, number // GROUP, done) for number in numbers}
+    for watcher in watchers.values():
+        await watcher.connect()
+        await asyncio.sleep(interval_s)  # a process that opens thousands together serves none of them
+    await finished.wait()
+    return {number: watcher.versions for number, watcher in watchers.items()}
+
+
+def run_watchers(port: int, numbers: Sequence[int], interval_s: float, results: Connection) -> None:
     """Follow datasets in this process, and send what each watcher has read."""
-    results.send(asyncio.run(_watch_all(url, numbers, interval_s)))
+    results.send(asyncio.run(_watch_all(port, numbers, interval_s)))
 
 
 class Publisher:
@@ -169,7 +288,7 @@ async def measure(clients: int, rate: int, processes: int, events_per_s: float, 
         for index in range(processes):
             receiving, sending = context.Pipe(duplex=False)
             numbers = range(index, clients, processes)
-            arguments = (f"ws://127.0.0.1:{port}/ws", numbers, 1.5 * processes / rate, sending)
+            arguments = (port, numbers, 1.5 * processes / rate, sending)
             worker = context.Process(target=run_watchers, args=arguments)
             worker.start()
             workers.append((worker, receiving))

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -50,8 +51,8 @@ def nginx(folder: Path, config: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The guide's nginx with both of its locations before a hub; yields the URLs and the authority's file."""
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The guide's nginx with both of its locations before a hub; yields the port, the authority's file and the hub."""
     folder = tmp_path_factory.mktemp("nginx")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,7 +77,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             assert stands in config
             config = config.replace(stands, is_)
         with nginx(folder, config):
-            yield {"port": str(port), "ca": str(folder / "authority.pem")}
+            yield {"port": str(port), "ca": str(folder / "authority.pem"), "hub": hub}
 
 
 @pytest.mark.alone  # the commands print no note only if the hub answers in time
@@ -85,7 +86,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     [("https://localhost:{}", "TIDINGS_CA"), (f"https://{LOGIN}@localhost:{{}}/tidings/", "SSL_CERT_FILE")],
     ids=["at the root", "with a login and a prefix"],
 )
-def test_every_command_works_behind_the_proxy(proxied: dict[str, str], url: str, variable: str) -> None:
+def test_every_command_works_behind_the_proxy(proxied: dict[str, Any], url: str, variable: str) -> None:
     environment = {"TIDINGS_URL": url.format(proxied["port"]), variable: proxied["ca"]}
     started = tidings("report", "start", "nightly", **environment)
     assert (started.returncode, started.stderr) == (0, "")
@@ -106,7 +107,7 @@ def test_every_command_works_behind_the_proxy(proxied: dict[str, str], url: str,
     assert f"job {operation_id}" in tidings("ls", **environment).stdout
 
 
-def test_option_names_the_authority(proxied: dict[str, str]) -> None:
+def test_option_names_the_authority(proxied: dict[str, Any]) -> None:
     url = f"https://localhost:{proxied['port']}"
     assert tidings("ls", "--url", url, "--ca", proxied["ca"]).returncode == 0
     for command in ("ls", "watch"):
@@ -116,7 +117,7 @@ def test_option_names_the_authority(proxied: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["ls"], ["watch"], ["publish", "data:update", '{"dataset": "a"}']])
-def test_wrong_login_is_explained(proxied: dict[str, str], command: list[str]) -> None:
+def test_wrong_login_is_explained(proxied: dict[str, Any], command: list[str]) -> None:
     url = f"https://reporter:wrong@localhost:{proxied['port']}/tidings"
     done = tidings(*command, TIDINGS_URL=url, TIDINGS_CA=proxied["ca"])
     assert done.returncode != 0
@@ -125,16 +126,46 @@ def test_wrong_login_is_explained(proxied: dict[str, str], command: list[str]) -
     assert "wrong" not in done.stderr, "the password is not shown"
 
 
-def test_pages_below_a_prefix_link_within_it(proxied: dict[str, str]) -> None:
+def curl(proxied: dict[str, Any], url: str, *options: str) -> str:
+    """Request a page, and return its text."""
+    command = ["curl", "-sS", "--cacert", proxied["ca"], "-H", "Accept: text/html", *options, url]
+    done = subprocess.run(command, capture_output=True, encoding="latin-1", timeout=TIMEOUT_S, check=False)
+    return done.stdout
+
+
+def test_pages_below_a_prefix_link_within_it(proxied: dict[str, Any]) -> None:
     port = proxied["port"]
     for page in ("", "docs"):
         url = f"https://localhost:{port}/tidings/{page}"
-        done = subprocess.run(
-            ["curl", "-sS", "--cacert", proxied["ca"], "-H", "Accept: text/html", "-u", "reporter:p@ss", url],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=True,
-        )
-        assert "<html" in done.stdout
-        assert not re.findall(r'(?:href|src)="/[^/"]', done.stdout)
+        shown = curl(proxied, url, "-u", "reporter:p@ss")
+        assert "<html" in shown
+        assert not re.findall(r'(?:href|src)="/[^/"]', shown)
+
+
+def test_client_cannot_name_itself_or_the_hub(proxied: dict[str, Any]) -> None:
+    url = f"https://localhost:{proxied['port']}/"
+    spoofed = (
+        ["-H", "X-Forwarded-For: 203.0.113.9"],
+        ["-H", "X-Forwarded-Host: evil.example"],
+        ["-H", "X-Forwarded-Proto: http", "-H", "X-Forwarded-Prefix: /evil"],
+        ["-H", "Forwarded: for=203.0.113.9;proto=http;host=evil.example"],
+    )
+    for fields in spoofed:
+        # From another address than the proxy's own, which the hub trusts.
+        page = curl(proxied, url, "--interface", "127.0.0.2", *fields)
+        assert f"wss://localhost:{proxied['port']}/ws" in page, (fields, page)
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    fields = [part for field in (*upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==") for part in ("-H", field)]
+    from_elsewhere = ("--interface", "127.0.0.2", "--http1.1", "--max-time", "2")
+    curl(proxied, f"{url}ws?channel=data", *from_elsewhere, *fields, *spoofed[0])
+    hub: Hub = proxied["hub"]
+    assert hub.process.stderr is not None
+    opened = [b""]
+    while b"channel=data" not in opened[-1]:
+        opened.append(hub.process.stderr.readline())
+    assert b"client=127.0.0.2" in opened[-1]
+
+
+def test_prefix_of_the_proxy_is_named(proxied: dict[str, Any]) -> None:
+    page = curl(proxied, f"https://localhost:{proxied['port']}/tidings/", "-u", "reporter:p@ss")
+    assert f"wss://localhost:{proxied['port']}/tidings/ws" in page
