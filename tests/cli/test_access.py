@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.access.token_table import TokenTable
-from tests.cli.processes import Process, tidings
+from tests.cli.processes import Hub, Process, tidings
 from tests.client.hub_server import HubServer
 from tests.producer.held import told
 
@@ -299,3 +299,46 @@ def test_debug_log_of_a_client_holds_no_token(hub: HubServer, tokens: TokenTable
     assert "> Authorization: ..." in done.stderr
     assert "auth:token..." in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_recording_is_made_and_replayed_with_a_token_file(
+    hub: HubServer, tokens: TokenTable, tmp_path: Path
+) -> None:
+    tokens.add("hunter2", *GRANTS, name="ann")
+    (tmp_path / "token").write_text("hunter2\n")
+    with sync.connect(hub.url, token="hunter2") as client:
+        client.publish("data:update", {"dataset": "prices"})
+    with_token = ("--token-file", str(tmp_path / "token"))
+    recording = tmp_path / "recording"
+    done = tidings(
+        "record", "data", "--since", "first", "--for", "500ms", "-o", str(recording), "--url", hub.url, *with_token
+    )
+    assert done.returncode == 0, done.stderr
+    with HubServer(access=tokens.options) as other:
+        played = tidings("replay", str(recording), "--speed", "max", "--to", other.url, *with_token)
+        assert played.returncode == 0, played.stderr
+        assert "1 stored" in played.stderr
+        refused = tidings("replay", str(recording), "--speed", "max", "--to", other.url, TIDINGS_TOKEN="wrong")
+        assert refused.returncode == 77
+        assert "(invalid_token)" in refused.stderr
+
+
+def test_keys_of_a_served_hub_let_commands_in_until_they_are_revoked(config: dict[str, str], tmp_path: Path) -> None:
+    data = str(tmp_path / "hub")
+    grants = ("--grant", "publish operations", "--grant", "read operations")
+    added = tidings("key", "add", "importer", *grants, "--data", data)
+    assert added.returncode == 0, added.stderr
+    with Hub("--auth", "keys", "--data", data, memory=False) as served:
+        done = tidings("login", served.url, stdin=added.stdout, **config)
+        assert (done.returncode, done.stdout.endswith(" as importer\n")) == (0, True), done.stderr
+        ran = tidings("run", "--url", served.url, "--", "true", **config)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        listed = tidings("ls", "--url", served.url, **config)
+        assert [line.split("\t")[1:3] for line in listed.stdout.splitlines()] == [["complete", "true"]]
+        with Process("watch", "--url", served.url, env=config) as watch:
+            watch.read_until("true complete")
+            assert tidings("key", "revoke", "importer", "--data", data).returncode == 0
+            code, _, errors = watch.wait()
+        assert code == 77
+        assert "(credential_revoked)" in errors
+        assert added.stdout.strip() not in errors

@@ -85,9 +85,13 @@ class Session {
   }
 }
 
-async function open(hub: string): Promise<Session> {
+async function open(hub: string, token: string): Promise<Session> {
   const session = new Session(hub);
-  await session.next(MessageType.CONNECTION_ESTABLISHED);
+  const { data: established } = await session.next(MessageType.CONNECTION_ESTABLISHED);
+  if (established.auth !== "required") return session;
+  await session.next(MessageType.AUTH_REQUIRED);
+  session.send({ type: CommandType.AUTH_TOKEN, id: session.nextId(), data: { token } });
+  await session.next(MessageType.AUTH_SUCCESS);
   return session;
 }
 
@@ -102,8 +106,8 @@ function subscribe(session: Session, path: string, since: string): Promise<Reply
   return session.call({ type: CommandType.CHANNEL_SUBSCRIBE, id: session.nextId(), data }, "channel:subscribed");
 }
 
-export async function run(hub: string): Promise<unknown> {
-  const first = await open(hub);
+export async function run(hub: string, token: string): Promise<unknown> {
+  const first = await open(hub, token);
   await attach(first, []);
   const { data: subscribed } = await subscribe(first, "operations", "now");
   await first.publish({ type: MessageType.OPERATION_START, data: { operation_id: OPERATION } });
@@ -112,13 +116,13 @@ export async function run(hub: string): Promise<unknown> {
   const { data: refused } = await first.next(HubMessageType.CONNECTION_ERROR);
   first.close();
 
-  const producer = await open(hub);
+  const producer = await open(hub, token);
   const { data: attached } = await attach(producer, [1]);
   await producer.publish({ type: MessageType.OPERATION_PROGRESS, data: { operation_id: OPERATION, progress: 45.5 } });
   const { data: resumed } = await subscribe(producer, `operations/${OPERATION}`, position ?? "");
   const { data: progress } = await producer.next(MessageType.OPERATION_PROGRESS);
 
-  const watcher = await open(hub);
+  const watcher = await open(hub, token);
   const data = { operation_id: OPERATION, reason: "not needed" };
   const ended = watcher.call({ type: CommandType.OPERATION_CANCEL, id: watcher.nextId(), data }, "operation:cancel_outcome");
   const push = await producer.next(HubMessageType.OPERATION_CANCEL);

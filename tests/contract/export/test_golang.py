@@ -15,9 +15,10 @@ from tests.contract.envelopes import read
 from tests.contract.export.odd_contract import GOOD, NAMES, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import Go
-from tests.contract.export.whole_client import WHOLE_CLIENT
+from tests.contract.export.whole_client import ACCESS, TOKEN, WHOLE_CLIENT
 from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
 
+from tidings.access.control import AccessOptions
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
 from tidings.contract.export.examples import build_example
@@ -188,10 +189,11 @@ def test_strict_reader_accepts_all_messages_of_a_plain_connection(
             assert_same(told["again"]["data"], published["data"])
 
 
-def test_whole_client_needs_only_the_export(readers: dict[str, Path]) -> None:
+@pytest.mark.parametrize("access", ACCESS)
+def test_whole_client_needs_only_the_export(readers: dict[str, Path], access: AccessOptions | None) -> None:
     """A producer that attaches, publishes, resumes and answers a cancel, and a watcher that cancels."""
-    with HubServer() as server:
-        command = [str(readers["everyone"]), "act", f"127.0.0.1:{server.port}"]
+    with HubServer(access=access) as server:
+        command = [str(readers["everyone"]), "act", f"127.0.0.1:{server.port}", TOKEN]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.stderr == ""
     assert json.loads(done.stdout) == {**WHOLE_CLIENT, "refused": "unknown_type"}

@@ -11,11 +11,12 @@ from tests.contract.envelopes import read
 from tests.contract.export.odd_contract import BAD, GOOD, NAMES, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, STRICTEST, Node
-from tests.contract.export.whole_client import WHOLE_CLIENT
+from tests.contract.export.whole_client import ACCESS, TOKEN, WHOLE_CLIENT
 from tests.contract.test_loading import BAD as SHOP_BAD
 from tests.contract.test_loading import GOOD as SHOP_GOOD
 from tests.server.hub_server import HubServer
 
+from tidings.access.control import AccessOptions
 from tidings.contract.contract import Contract
 from tidings.contract.export.examples import build_example
 from tidings.contract.export.model import build_model, to_pascal_case
@@ -101,13 +102,14 @@ def delivered(wire: str) -> str:
         return wire
 
 
-def test_whole_client_needs_only_the_export(node: Node, tmp_path: Path) -> None:
+@pytest.mark.parametrize("access", ACCESS)
+def test_whole_client_needs_only_the_export(node: Node, tmp_path: Path, access: AccessOptions | None) -> None:
     """A producer that attaches, publishes, resumes and answers a cancel, and a watcher that cancels."""
     (tmp_path / "tidings.ts").write_text(export_typescript(Contract()))
     program = Path(shutil.copy(NODE_FOLDER / "whole_client.ts", tmp_path))
     node.compile(tmp_path, program, options={**STRICTEST, "lib": ["es2022", "dom"]})
-    with HubServer() as server:
-        done = node.run(NODE_FOLDER / "run.mjs", tmp_path / "compiled" / "whole_client.js", server.ws)
+    with HubServer(access=access) as server:
+        done = node.run(NODE_FOLDER / "run.mjs", tmp_path / "compiled" / "whole_client.js", server.ws, TOKEN)
     assert json.loads(done.stdout) == {**WHOLE_CLIENT, "refused": "invalid_payload"}
 
 

@@ -2,7 +2,16 @@
 
 from typing import Any
 
+import pytest
+from tests.access.token_table import TokenTable
+
 from tidings.protocol.codes import should_reconnect
+
+TOKEN = "secret"
+_TOKENS = TokenTable()
+_TOKENS.add(TOKEN, "read operations", "publish operations", "cancel operations", name="ann")
+ACCESS = (pytest.param(None, id="open"), pytest.param(_TOKENS.options, id="identified"))
+"""How the hubs identify clients: not at all, and by a token."""
 
 WHOLE_CLIENT: dict[str, Any] = {
     "outcome": "live",

@@ -29,13 +29,26 @@ type session struct {
 	waiting    []tidings.WebSocketMessage
 }
 
-func open(address string) (*session, error) {
-	connection, err := dial(address, "/ws?channels=none", tidings.Subprotocol)
+// hub is where a client connects, and the token with which it does.
+type hub struct{ address, token string }
+
+func (h hub) open() (*session, error) {
+	connection, err := dial(h.address, "/ws?channels=none", tidings.Subprotocol)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{connection: connection}
-	return s, s.await(tidings.MessageTypeConnectionEstablished, &tidings.ConnectionEstablished{})
+	var established tidings.ConnectionEstablished
+	if err := s.await(tidings.MessageTypeConnectionEstablished, &established); err != nil {
+		return nil, err
+	}
+	if established.Auth != "required" {
+		return s, nil
+	}
+	if err := s.await(tidings.MessageTypeAuthRequired, &tidings.AuthRequired{}); err != nil {
+		return nil, err
+	}
+	return s, s.call(tidings.MessageTypeAuthToken, tidings.AuthToken{Token: h.token}, &tidings.AuthSuccess{})
 }
 
 // send sends a command or an event, and returns its id.
@@ -111,13 +124,13 @@ func (s *session) find(fits func(tidings.WebSocketMessage) bool) (tidings.WebSoc
 }
 
 // act runs a producer that loses its connection and resumes, and a watcher that cancels its operation.
-func act(address string) error {
+func act(at hub) error {
 	var found findings
-	position, err := begin(address, &found)
+	position, err := begin(at, &found)
 	if err != nil {
 		return err
 	}
-	if err := resume(address, position, &found); err != nil {
+	if err := resume(at, position, &found); err != nil {
 		return err
 	}
 	for code := 1000; code < 4200; code++ {
@@ -128,8 +141,8 @@ func act(address string) error {
 	return json.NewEncoder(os.Stdout).Encode(found)
 }
 
-func begin(address string, found *findings) (string, error) {
-	producer, err := open(address)
+func begin(at hub, found *findings) (string, error) {
+	producer, err := at.open()
 	if err != nil {
 		return "", err
 	}
@@ -162,8 +175,8 @@ func begin(address string, found *findings) (string, error) {
 	return event.Position, nil
 }
 
-func resume(address, position string, found *findings) error {
-	producer, err := open(address)
+func resume(at hub, position string, found *findings) error {
+	producer, err := at.open()
 	if err != nil {
 		return err
 	}
@@ -191,11 +204,11 @@ func resume(address, position string, found *findings) error {
 		return err
 	}
 	found.Progress = read.Progress
-	return cancel(address, producer, found)
+	return cancel(at, producer, found)
 }
 
-func cancel(address string, producer *session, found *findings) error {
-	watcher, err := open(address)
+func cancel(at hub, producer *session, found *findings) error {
+	watcher, err := at.open()
 	if err != nil {
 		return err
 	}

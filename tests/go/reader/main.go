@@ -34,10 +34,10 @@ func main() {
 		fine, err = decode(os.Stdin)
 	case len(os.Args) == 4 && os.Args[1] == "watch":
 		fine, err = watch(os.Args[2], os.Args[3], os.Stdin)
-	case len(os.Args) == 3 && os.Args[1] == "act":
-		fine, err = true, act(os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "act":
+		fine, err = true, act(hub{os.Args[2], os.Args[3]})
 	default:
-		err = fmt.Errorf("reader decode, reader watch ADDR PATH, or reader act ADDR")
+		err = fmt.Errorf("reader decode, reader watch ADDR PATH, or reader act ADDR TOKEN")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
