@@ -301,9 +301,7 @@ def test_debug_log_of_a_client_holds_no_token(hub: HubServer, tokens: TokenTable
     assert "hunter2" not in done.stderr + done.stdout
 
 
-def test_recording_is_made_and_replayed_with_a_token_file(
-    hub: HubServer, tokens: TokenTable, tmp_path: Path
-) -> None:
+def test_recording_is_made_and_replayed_with_a_token_file(hub: HubServer, tokens: TokenTable, tmp_path: Path) -> None:
     tokens.add("hunter2", *GRANTS, name="ann")
     (tmp_path / "token").write_text("hunter2\n")
     with sync.connect(hub.url, token="hunter2") as client:
