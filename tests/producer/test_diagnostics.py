@@ -43,6 +43,14 @@ def test_other_errors_are_reported_once_each_with_their_hint(screen: Screen) -> 
     assert lines[1] == "tidings: hub.example:8765: no. The job continues. Stop."
 
 
+def test_events_that_cannot_be_kept_are_not_reported_as_kept(screen: Screen) -> None:
+    diagnostics = Diagnostics()
+    diagnostics.report_error(ConfigError("not kept on disk", option="spool"), URL)
+    diagnostics.report_error(HubUnreachable("refused"), URL)
+    last = screen.getvalue().splitlines()[-1]
+    assert last.endswith("the job continues, events are sent if it answers before the job ends")
+
+
 def test_misconfiguration_is_reported_once(screen: Screen) -> None:
     diagnostics = Diagnostics()
     for _ in range(2):

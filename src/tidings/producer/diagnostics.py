@@ -15,7 +15,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from tidings.client.url import authority
-from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
+from tidings.exceptions import ConfigError, HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
 from tidings.printable import escape_unprintable
 from tidings.producer.sanitize import class_name, read, text
 from tidings.protocol.codes import error_data
@@ -53,6 +53,8 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self._reported: set[str] = set()
+        self._spools = True
+        """Whether events can be kept on disk, as far as is known."""
         self._announced_at_s = -_MIN_ANNOUNCEMENT_INTERVAL_S
 
     def announce(self, name: str, trace_id: str, url: str) -> None:
@@ -66,11 +68,13 @@ class Diagnostics:
     def report_error(self, error: TidingsError, url: str) -> None:
         """Report that events do not reach the hub, once for each kind of error."""
         away = _is_away(error)
+        self._spools = self._spools and not is_about_spool(error)
         if not self._is_first("away" if away else getattr(error, "refusal", error.code)):
             return
         logger.info("%s: %s", url, error)
         if away:
-            write_line(f"no hub answers at {authority(url)}; the job continues, events are kept and sent later")
+            fate = "kept and sent later" if self._spools else "sent if it answers before the job ends"
+            write_line(f"no hub answers at {authority(url)}; the job continues, events are {fate}")
         else:
             hint = error_data(error).hint or ""
             write_line(f"{authority(url)}: {error}. The job continues. {hint}".rstrip())
@@ -106,6 +110,11 @@ class Diagnostics:
             return False
         self._reported.add(kind)
         return True
+
+
+def is_about_spool(error: TidingsError) -> bool:
+    """Return whether events cannot be kept on disk, which keeps none from a hub that answers."""
+    return isinstance(error, ConfigError) and error.option == "spool"
 
 
 def _is_away(error: TidingsError) -> bool:

@@ -162,6 +162,22 @@ def test_run_behind_a_server_that_is_no_hub_is_mentioned_as_kept(answer: bytes) 
     assert done.stderr.startswith("tidings: this run is kept, and shown when a hub answers: ")
 
 
+def run_without_files(url: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command where no byte can be written to a file, as on a full disk."""
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *TIDINGS, "run", "--", "sh", "-c", "echo out; exit 4"]
+    return subprocess.run(
+        limited, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment(TIDINGS_URL=url), check=False
+    )
+
+
+def test_run_that_cannot_be_kept_is_mentioned_only_without_a_hub(shared_hub: Hub) -> None:
+    done = run_without_files(shared_hub.url)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "out\n", "")
+    done = run_without_files("ws://127.0.0.1:1/ws")
+    assert (done.returncode, done.stdout) == (4, "out\n")
+    assert done.stderr.startswith("tidings: this run is not kept, because no file can be written, and shown only if")
+
+
 def test_silent_hub_delays_the_end_by_a_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = tidings("run", "--", "true", TIDINGS_URL=f"ws://127.0.0.1:{silent.getsockname()[1]}/ws")

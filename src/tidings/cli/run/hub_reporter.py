@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tidings.cli.errors import is_about_token
 from tidings.cli.run.reporter import Mention
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
+from tidings.producer.diagnostics import is_about_spool
 from tidings.producer.outbox.outbox import Outbox
 from tidings.protocol.codes import error_data
 from tidings.protocol.message_types import MessageType
@@ -60,6 +61,8 @@ class OperationReporter:
         self._mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
         self._error: TidingsError | None = None
         self._percent = 0.0
+        self._spools = True
+        """Whether the start and the end of the run can be kept on disk."""
         self._on_cancel = on_cancel
         self._parent_id = parent_id
         self._outbox = Outbox(url, lease_s=lease_s, on_error=self._mention_error)
@@ -150,6 +153,9 @@ class OperationReporter:
         self._outbox.put_nowait(type, payload, trace_id=self._trace_id)
 
     def _mention_error(self, error: TidingsError) -> None:
+        if is_about_spool(error):
+            self._spools = False  # of no importance as long as a hub answers
+            return
         self._error = error
         hint = error_data(error).hint
         # Its start and end stay on disk while no hub takes them, or only a proxy answers; what a hub refuses is lost.
@@ -158,6 +164,8 @@ class OperationReporter:
             fate = "kept, and shown when the hub accepts the token"
         elif isinstance(error, HubUnreachable | HandshakeRefused | NotAHub):
             fate = "kept, and shown when a hub answers"
+        if not self._spools:
+            fate = "not kept, because no file can be written, and shown only if a hub accepts it before it ends"
         self._mention(f"this run is {fate}: {error}. The command goes on. {hint}".strip())
 
 

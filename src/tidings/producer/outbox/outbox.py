@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -202,8 +203,7 @@ class Outbox:
             self._pending.count_invalid()
             self._report(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
             return False
-        while self._spool_errors:
-            self._report(self._spool_errors.popleft())
+        self._report_spool_errors()
         if taken is None:
             self._report(LogBusy("the outbox is full because the hub is away or slow: events are dropped"))
         return bool(taken)
@@ -288,11 +288,20 @@ class Outbox:
         else:
             left = self._send_here(timeout_s)
         self._pending.close_spool()
-        while self._spool_errors:
-            self._report(self._spool_errors.popleft())
+        self._report_spool_errors()
         return left
 
     # Inside.
+
+    def _report_spool_errors(self) -> None:
+        with suppress(IndexError):  # another thread was faster
+            while self._spool_errors:
+                self._report(self._spool_errors.popleft())
+
+    def _report_next(self, error: TidingsError) -> None:
+        """Report an error of the connection: after those that decide whether its events are kept meanwhile."""
+        self._report_spool_errors()
+        self._report(error)
 
     def _put(self, draft: Draft, row: EventType | None, at_ns: int = 0) -> bool | None:
         """Take an event; return whether it was taken, or None if there is no room for it.
@@ -343,10 +352,10 @@ class Outbox:
             self._url,
             self._options,
             contract=self._contract,
-            holder=OutboxHolder(self.producer_id, self._lease_s, pending=self._pending, report=self._report),
+            holder=OutboxHolder(self.producer_id, self._lease_s, pending=self._pending, report=self._report_next),
             pending=self._pending,
             spooling=self._spooling,
-            report=self._report,
+            report=self._report_next,
         )
 
     def _send_here(self, timeout_s: float) -> int:
