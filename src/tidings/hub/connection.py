@@ -168,7 +168,7 @@ class HubConnection(ConnectionOutput):
             query=show_query(query),
         )
         if isinstance(options, ContractError):
-            self.reject(options, None)
+            self.reject(options, None, logged="invalid query of the URL")
             self.close(1008, str(options))
             return None
         self.subscriber.pace_ms = options.pace_ms
@@ -191,7 +191,7 @@ class HubConnection(ConnectionOutput):
         try:
             grants.check_read(options.paths)
         except Forbidden as error:
-            self.reject(error, None)
+            self.reject(error, None, logged="no grant to read paths in the URL")
             self.close(_FORBIDDEN, error.message)
         else:
             self._subscribe_as(options)

@@ -127,8 +127,14 @@ class ConnectionOutput:
         """See `CommandConnection.reply`."""
         self.push(data, trace_id=usable_trace_id(command), reply_to=command.id if self.versioned else None)
 
-    def reject(self, error: TidingsError, envelope: Envelope | None) -> None:
-        """Send an error about a message or the connection, and close where the table of codes has a close code."""
+    def reject(self, error: TidingsError, envelope: Envelope | None, *, logged: str = "") -> None:
+        """Send an error about a message or the connection, and close where the table of codes has a close code.
+
+        Args:
+            error: The error.
+            envelope: The message that it is about.
+            logged: Text for the log in place of that of `error`, which may repeat a secret of the URL.
+        """
         hub = self.hub
         trace_id = usable_trace_id(envelope) or hub.mint()
         reply_to = envelope.id if envelope is not None and self.versioned else None
@@ -139,7 +145,7 @@ class ConnectionOutput:
                 "message refused",
                 connection_id=self.connection_id,
                 code=error.code,
-                error=str(error),
+                error=logged or str(error),
                 trace_id=trace_id,
                 not_logged=hub.refusal_log.take_suppressed(),
             )

@@ -12,11 +12,9 @@ from tidings.protocol.near_names import find_near
 from tidings.protocol.paths import EVERYTHING, NO_PATHS, Path, PathSet, decode_form, parse_paths, query_texts
 from tidings.protocol.positions import NOW, Since, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
-from tidings.redaction import redact_text
 
 PATH_PARAMETERS: Final = ("channel", "channels")
 CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
-_SHOWN_PARAMETERS: Final = frozenset(CONNECTION_PARAMETERS) - {TICKET_PARAMETER}
 FOREIGN_PARAMETERS: Final = ("access_token", "token", TICKET_PARAMETER)
 """Parameters that are not read here. Without authentication, they are for a proxy that authenticates: pages cannot give
 a WebSocket or an EventSource a header. With it, a ticket is one of `tidings.access.credentials`."""
@@ -71,9 +69,9 @@ def read_values(query: str, known: Iterable[str]) -> dict[str, list[str]]:
 
 
 def show_query(query: str) -> str:
-    """Return a query for a log: without values that are, or may be, secrets: tickets, and parameters of others."""
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return "&".join(f"{name}={redact_text(value) if name in _SHOWN_PARAMETERS else '…'}" for name, _, value in pairs)
+    """Return a query for a log: the names of the hub's parameters, and nothing that a client can put a secret into."""
+    names = (part.partition("=")[0] for part in query.split("&") if part)
+    return "&".join(name if name in CONNECTION_PARAMETERS else "…" for name in names)
 
 
 def _decode(name: str, text: str) -> str:

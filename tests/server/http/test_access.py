@@ -10,6 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 from tests.access.token_table import TokenTable
 from tests.server.hub_server import HubServer, Stream
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from tidings.exceptions import LogReadOnly
 from tidings.hub.clock import SystemClock
@@ -129,6 +131,19 @@ def test_credential_in_the_url_is_refused_and_not_logged(hub: Secured, name: str
             assert (answer.status_code, answer.json()["code"]) == (400, "credential_in_url")
             assert "Authorization: Bearer" in answer.json()["hint"]
     assert logged
+    assert "s3cret" not in str(logged)
+
+
+@pytest.mark.parametrize("query", ["since=s3cret", "s3cret", "channel=data/s3cret", "s3cret=1", "pace_ms=s3cret"])
+def test_values_of_urls_reach_no_log(hub: Secured, query: str) -> None:
+    with capture_logs() as logged:
+        with hub.stream(f"?{query}", "writer", Accept="text/event-stream") as stream:
+            stream.message()
+        headers = {"Authorization": "Bearer writer-token"}
+        with connect(f"{hub.server.ws}?{query}", additional_headers=headers, proxy=None) as socket:
+            socket.recv(60)
+        hub.server.wait(lambda: hub.server.connections() == 0)
+    assert {"connection opened", "connection closed"} <= {line["event"] for line in logged}
     assert "s3cret" not in str(logged)
 
 
@@ -510,6 +525,34 @@ def test_ticket_opens_one_stream_with_the_rights_of_its_credential(hub: Secured)
         hub.request("POST", "/v1/admin/revocations", "root", json={"credential_id": "ada-token"})
         assert stream.until("auth:failed")[-1]["data"]["code"] == "credential_revoked"
     assert ticket not in str(logged)
+
+
+@pytest.mark.parametrize("subprotocols", [None, ["tidings.v1"]], ids=["plain", "v1"])
+def test_ticket_opens_one_websocket_with_the_rights_of_its_credential(hub: Secured, subprotocols: Any) -> None:
+    ticket = hub.request("POST", "/v1/tickets", "ada").json()["ticket"]
+    url = f"{hub.server.ws}?ticket={ticket}"
+    with capture_logs() as logged:
+        with connect(url, subprotocols=subprotocols, proxy=None) as socket:
+            established = msgspec.json.decode(socket.recv(60))
+            assert (established["data"]["auth"], established["data"]["channels"]) == (
+                "ada",
+                ["global", "operations", "data"],
+            )
+            hub.request("POST", "/v1/admin/revocations", "root", json={"credential_id": "ada-token"})
+            with pytest.raises(ConnectionClosed, match="revoked"):
+                read_to_the_end(socket)
+        with (
+            connect(url, subprotocols=subprotocols, proxy=None) as socket,
+            pytest.raises(ConnectionClosed, match="ticket is not valid"),
+        ):
+            read_to_the_end(socket)
+    assert ticket not in str(logged)
+
+
+def read_to_the_end(socket: ClientConnection) -> None:
+    """Read until the server closes, and raise why."""
+    while True:
+        socket.recv(60)
 
 
 def test_ticket_opens_nothing_but_streams(hub: Secured) -> None:

@@ -91,7 +91,7 @@ class StreamEndpoint:
                 raise Draining("the hub is shutting down")
         except TidingsError as error:
             if "text/event-stream" in (header(headers_of(scope), b"accept") or ""):
-                log.info("stream refused", code=error.code, error=str(error), hint=error.hint)
+                log.info("stream refused", code=error.code)  # the text may repeat values of the URL
                 await _refuse_in_band(error, send)
             else:
                 await error_answer(error).send(send)
@@ -251,7 +251,7 @@ class EventStream:
             "stream opened",
             connection_id=self.connection_id,
             client=self.client,
-            channels=self._options.paths.names(),
+            channels=sorted({path.channel for path in self._options.paths.paths}),
         )
         license = self._hub.license
         notice = None if license is None else license.notice()

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 import structlog
 from websockets.datastructures import Headers
@@ -28,6 +29,9 @@ from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
 from tidings.server.websocket.protocol import WebSocket
 from tidings.server.wire_formats import PLAIN, VERSIONED
+
+_REASONS_ABOUT_URLS: Final = frozenset({1008, 4003})
+"""Close codes with reasons that repeat values of the URL, which do not belong into a log."""
 
 log = structlog.get_logger("tidings.server.websocket.hub_handler")
 
@@ -185,7 +189,8 @@ class HubWebSocketApp:
         """Remove a connection whose socket is closed."""
         connection.closed()
         self.connections.remove(connection)
-        log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=reason)
+        shown = "" if code in _REASONS_ABOUT_URLS else reason
+        log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=shown)
 
 
 class _NativeHandler:
