@@ -287,7 +287,24 @@ async def test_page_of_another_origin_changes_nothing_with_a_cookie() -> None:
         ):
             answer = await client.post("/v1/events", json=event, headers={**cookie, **headers})
             assert (answer.status_code, headers) == (status, headers)
+            # A ticket, which counts for streams only, does not take the place of the check.
+            answer = await client.post("/v1/events?ticket=x", json=event, headers={**cookie, **headers})
+            assert (answer.status_code, headers) == (status, headers)
         assert (await client.get("/v1/events", headers=cookie)).status_code == 200
+
+
+async def test_ticket_stands_for_the_request_that_asked_for_it() -> None:
+    hub = hub_with(by_cookie)
+    async with serving(Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)) as address:
+        async with httpx.AsyncClient(base_url=f"http://{address}/tidings") as client:
+            own = {"cookie": "session=session-ada", "origin": f"http://{address}"}
+            tickets = [(await client.post("/v1/tickets", headers=own)).json()["ticket"] for _ in range(2)]
+            url = f"/v1/stream?channel=data/ada/*&ticket={tickets[0]}"
+            async with client.stream("GET", url) as stream:
+                assert stream.status_code == 200
+            assert (await client.get(url)).status_code == 401
+        messages, _ = await greeting(address, f"/tidings/ws?ticket={tickets[1]}")
+        assert messages[0]["data"]["auth"] == "ada"
 
 
 async def test_mounted_hub_accepts_tokens_besides_sessions() -> None:

@@ -201,22 +201,27 @@ class AccessControl:
             late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
             self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
 
-    def redeem(self, credential: Credential, request: AccessRequest) -> Credential:
+    def redeem(self, credential: Credential, request: AccessRequest) -> tuple[Credential, AccessRequest]:
         """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
+
+        Returns:
+            The credential, and the request to identify: the one that asked for the ticket, if its sender was identified
+            by the request as a whole, such as by its cookies.
 
         Raises:
             InvalidTicket: The ticket is not valid.
             TooManyFailures: Too many invalid credentials came from the address of `request`.
         """
         if credential.source != "ticket":
-            return credential
+            return credential, request
         network = network_of(request.address)
         self._check_failures(network)
         try:
-            return self.tickets.redeem(credential.value).credential
+            ticket = self.tickets.redeem(credential.value)
         except InvalidTicket:
             self.failures.count(network)
             raise
+        return ticket.credential, ticket.request if ticket.credential == REQUEST_AS_A_WHOLE else request
 
     def _check_failures(self, network: str) -> None:
         retry_after_ms = self.failures.retry_after_ms(network)

@@ -149,7 +149,7 @@ class ConnectionAccess:
         try:
             if self._refusal is not None:
                 raise self._refusal
-            self.credential = self._control.redeem(self.credential, self.request)
+            self.credential, self.request = self._control.redeem(self.credential, self.request)
         except AccessError as error:
             self._handshake_verified(None, error)
             return

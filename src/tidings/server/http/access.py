@@ -54,10 +54,10 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
     request = access_request(scope)
     try:
         credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
+        if credential is not None and credential.source == "ticket":
+            credential, request = control.redeem(credential, request) if allow_ticket else (None, request)
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
-        if credential is not None and credential.source == "ticket":
-            credential = control.redeem(credential, request) if allow_ticket else None
         subject = await _authenticate(control, credential, request)
     except AccessError as error:
         hub.audit.record(
