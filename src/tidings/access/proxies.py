@@ -41,6 +41,8 @@ class RequestAddress(Struct, frozen=True, kw_only=True, gc=False):
 
     def relative(self, path: str) -> str:
         """Return `path` without the prefix, which some proxies remove and others leave."""
+        if not self.prefix:
+            return path
         rest = path.removeprefix(self.prefix)
         if len(rest) == len(path) or rest[:1] not in ("", "/"):
             return path

@@ -9,6 +9,24 @@ from tidings.exceptions import NotFound
 METRICS_PATH: Final = "/metrics"
 ADMIN_PREFIX: Final = "/v1/admin/"
 _PROBES: Final = ("/healthz", "/readyz")
+CHECKED_FIELDS: Final = frozenset(
+    {
+        b"origin",
+        b"sec-fetch-site",
+        b"sec-fetch-mode",
+        b"sec-fetch-dest",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-prefix",
+    }
+)
+"""Headers that `RequestCheck.admit` reads besides `Host`: browsers and proxies send them."""
+_MAX_REMEMBERED: Final = 1_024
+"""Results of `RequestCheck.admit_plain` that are kept."""
+_MAX_HOST_CHARS: Final = 255
+"""Characters of a host whose results are kept, as the name service allows."""
 
 
 def is_admin_path(path: str) -> bool:
@@ -27,6 +45,8 @@ class RequestCheck:
     def __init__(self, origins: Origins, proxies: TrustedProxies) -> None:
         self.origins = origins
         self._proxies = proxies
+        self.remembered: dict[tuple[str | None, str, str], RequestAddress] = {}
+        """Results of `admit_plain`, by host, peer and scheme."""
         self.admin_port: int | None = None
         """Port of the admin listener, which alone serves `/metrics` and `/v1/admin/`, and only these and the probes;
         None where the hub has no such listener."""
@@ -51,6 +71,29 @@ class RequestCheck:
                 )
         elif is_admin_path(path):
             raise NotFound(f"no such route: {path[:200]!r}")
+
+    def admit_plain(self, host: str | None, *, peer: str, scheme: str) -> RequestAddress:
+        """Return where a request comes from that has none of `CHECKED_FIELDS`, as most of programs have none.
+
+        Args:
+            host: The `Host` header.
+            peer: See `admit`.
+            scheme: See `admit`.
+
+        Raises:
+            OriginRefused: See `admit`.
+            RequestError: See `admit`.
+        """
+        key = host, peer, scheme
+        address = self.remembered.get(key)
+        if address is None:
+            hosts = () if host is None else (host,)
+            address = self.admit(lambda name: hosts if name == "host" else (), method="GET", peer=peer, scheme=scheme)
+            if len(self.remembered) >= _MAX_REMEMBERED:
+                self.remembered.clear()
+            if len(host or "") <= _MAX_HOST_CHARS:
+                self.remembered[key] = address
+        return address
 
     def admit(self, fields: FieldReader, *, method: str, peer: str, scheme: str) -> RequestAddress:
         """Return where a request comes from.

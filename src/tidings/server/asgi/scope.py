@@ -11,7 +11,7 @@ from msgspec import structs
 from starlette.types import Scope
 
 from tidings.access.proxies import FieldReader, RequestAddress
-from tidings.access.request_check import RequestCheck
+from tidings.access.request_check import CHECKED_FIELDS, RequestCheck
 from tidings.access.subjects import AccessRequest
 from tidings.exceptions import RequestError
 
@@ -105,12 +105,13 @@ def admit(scope: Scope, check: RequestCheck, headers: Headers) -> Scope:
     """
     check_repeated(scope["headers"], headers)
     client = scope.get("client")
-    address = check.admit(
-        _field_reader(scope["headers"], headers),
-        method=scope.get("method", "GET"),
-        peer=client[0] if client else "",
-        scheme=scope.get("scheme", "http"),
-    )
+    peer = client[0] if client else ""
+    scheme = scope.get("scheme", "http")
+    if headers.keys().isdisjoint(CHECKED_FIELDS):
+        address = check.admit_plain(header(headers, b"host"), peer=peer, scheme=scheme)
+    else:
+        fields = _field_reader(scope["headers"])
+        address = check.admit(fields, method=scope.get("method", "GET"), peer=peer, scheme=scheme)
     root: str = scope.get("root_path", "").rstrip("/")
     path = route_path(scope)
     inner = address.relative(path)
@@ -142,11 +143,9 @@ def address_of(scope: Scope) -> tuple[str, str, str]:
     return "s" if address.scheme == "https" else "", host if _HOST.fullmatch(host) else "127.0.0.1", address.prefix
 
 
-def _field_reader(fields: Sequence[tuple[bytes, bytes]], headers: Headers) -> FieldReader:
-    def read(name: str) -> Sequence[str]:
+def _field_reader(fields: Sequence[tuple[bytes, bytes]]) -> FieldReader:
+    def read(name: str) -> list[str]:
         wanted = name.encode()
-        if wanted not in headers:
-            return ()
         return [value.decode("latin-1") for key, value in fields if key == wanted]
 
     return read
