@@ -282,6 +282,14 @@ def test_recordings_hold_no_token(hub: HubServer, tokens: TokenTable, tmp_path: 
         assert "tidings:recording" in done.stdout
 
 
+def test_plain_recording_ends_when_the_hub_refuses_it(hub: HubServer, tokens: TokenTable) -> None:
+    tokens.add("hunter2", "read data")
+    for token, path in (("wrong", "data"), ("hunter2", "operations")):
+        done = tidings("record", "--plain", path, "--for", "1m", "--url", hub.url, TIDINGS_TOKEN=token)
+        assert done.returncode == 77, done.stderr
+        assert done.stderr.count("error: ") == 1
+
+
 def test_debug_log_of_a_client_holds_no_token(hub: HubServer, tokens: TokenTable) -> None:
     tokens.add("hunter2", *GRANTS, name="ann")
     code = (

@@ -73,11 +73,14 @@ async def test_client_without_or_with_a_wrong_token_is_refused(hub: ManualHub) -
 
 
 async def test_missing_grants_are_forbidden_with_what_is_allowed(hub: ManualHub, tokens: TokenTable) -> None:
-    tokens.add("secret", "read data", "publish data/prices")
+    tokens.add("secret", "read data", "read operations/op-1", "publish data/prices")
+    hub.publish("operation:start", {"operation_id": "op-1", "name": "import"})
     async with tidings.connect(hub.url, token="secret") as client:
         with pytest.raises(Forbidden) as publishing:
             await client.publish(UPDATE, {"dataset": "orders"})
         assert "data/prices" in publishing.value.hint
+        with pytest.raises(Forbidden, match="cancel"):
+            await client.cancel("op-1")
         await client.publish(UPDATE, {"dataset": "prices"})
         with pytest.raises(Forbidden) as reading:
             async for _ in client.watch("operations", "data"):

@@ -151,13 +151,15 @@ class TokenFunction:
 
     Args:
         function: The function; it may be asynchronous.
+        in_thread: Whether one that is not asynchronous runs on a thread of its own.
     """
 
     name = "the token function"
     renewable = True
 
-    def __init__(self, function: Callable[[], "str | Awaitable[str | None] | None"]) -> None:
+    def __init__(self, function: Callable[[], "str | Awaitable[str | None] | None"], *, in_thread: bool = True) -> None:
         self._function = function
+        self._in_thread = in_thread
 
     def __repr__(self) -> str:
         return "TokenFunction()"
@@ -165,8 +167,8 @@ class TokenFunction:
     async def fetch(self) -> str | None:
         """See `TokenSource.fetch`. A function that is not asynchronous must not stop the loop: it may ask a server."""
         with _as_unavailable():
-            is_async = inspect.iscoroutinefunction(self._function)
-            result: Any = self._function() if is_async else await _call_in_thread(self._function)
+            here = inspect.iscoroutinefunction(self._function) or not self._in_thread
+            result: Any = self._function() if here else await _call_in_thread(self._function)
             return _checked(await result if inspect.isawaitable(result) else result)
 
     def read(self) -> str | None:
@@ -274,7 +276,8 @@ def _find(token: Token | TokenSource | None, url: str, environment: Mapping[str,
     if isinstance(token, str):
         return FixedToken(token, "argument") if token else None
     if token is not None:
-        return TokenFunction(token) if callable(token) else token
+        # For a hub in memory time stands still between the steps of a test, also while a thread runs.
+        return TokenFunction(token, in_thread=find_route(url) is None) if callable(token) else token
     if text := (environment.get(TOKEN_VARIABLE) or "").strip():
         return FixedToken(text, TOKEN_VARIABLE)
     if path := environment.get(TOKEN_FILE_VARIABLE):

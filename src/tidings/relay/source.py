@@ -11,7 +11,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -24,7 +24,7 @@ from tidings.client.reconnect import Backoff, Reconnect
 from tidings.client.tokens import TokenSource
 from tidings.client.url import authority
 from tidings.client.websocket import RedirectRefused, connect_securely, hide_tokens
-from tidings.exceptions import ConfigError, HubUnreachable, TokenUnavailable
+from tidings.exceptions import AccessError, ConfigError, Forbidden, HubUnreachable, InvalidCredential, TokenUnavailable
 from tidings.protocol.envelope import to_single_line
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import AUTH_TOKEN
@@ -46,6 +46,7 @@ WebSocket pings, which a server that never reads would not answer."""
 logger = logging.getLogger(__name__)
 logger.addFilter(hide_tokens)
 
+_REFUSALS: Mapping[int, type[AccessError]] = {4001: InvalidCredential, 4003: Forbidden}
 _AUTH_REQUIRED = f'"{MessageType.AUTH_REQUIRED}"'.encode()
 _AUTH_REQUIRED_WITHIN = 64
 """Bytes in which a hub names the type of its message: a type comes first, and an event may hold the words, too."""
@@ -76,6 +77,7 @@ class PlainSource:
         on_change: Called when the connection is established or lost.
         headers: Headers of the handshake.
         tokens: Source of the token for the handshake, and for `auth:required`; None for a service without tokens.
+        is_hub: Whether the service is a hub, whose close codes state that another try makes no sense.
         give_up_s: Seconds without a connection after which it ends; None means never.
         reconnect: Delay before reconnecting.
     """
@@ -88,6 +90,7 @@ class PlainSource:
         on_change: Callable[[SourceStatus], None] | None = None,
         headers: Sequence[tuple[str, str]] = (),
         tokens: TokenSource | None = None,
+        is_hub: bool = False,
         give_up_s: float | None = None,
         reconnect: Reconnect = Reconnect(),  # noqa: B008 -- frozen
     ) -> None:
@@ -99,6 +102,7 @@ class PlainSource:
         self._on_change = on_change
         self._headers = list(headers)
         self._tokens = tokens
+        self._is_hub = is_hub
         self._token: str | None = None
         self._give_up_s = give_up_s
         self._backoff = Backoff(reconnect, random.random)
@@ -108,6 +112,8 @@ class PlainSource:
 
         Raises:
             SourceGone: The service was away for `give_up_s`.
+            InvalidCredential: The hub refuses the token.
+            Forbidden: The token has no grant for the paths of the URL.
         """
         loop = asyncio.get_running_loop()
         away_since = loop.time()
@@ -165,6 +171,8 @@ class PlainSource:
             close = closed.rcvd
             if close is None:
                 return "the connection broke"
+            if self._is_hub and close.code in _REFUSALS:
+                raise _REFUSALS[close.code](close.reason or "the hub refuses this client") from None
             return f"the service closed the connection ({int(close.code)})" + (f": {close.reason}" * bool(close.reason))
         finally:
             if not connection.transport.is_closing():

@@ -183,6 +183,7 @@ class PlainRecording:
             _with_parameters(request.url, query),
             self._received,
             on_change=self._changed,
+            is_hub=True,
             tokens=find_token_source(
                 request.link.token, request.url, allow_plaintext=request.link.allow_plaintext_token
             ),
