@@ -10,19 +10,30 @@ from tidings.testing.clock import ManualClock
 from tidings.testing.loop import ManualLoop
 
 
-def spend_budget() -> bool:
-    time.sleep(TICK_BUDGET_S)
-    return True
+class Opening:
+    """A handshake that notes its turn, or its refusal."""
+
+    def __init__(self, on_turn: Callable[[], object], *, is_accepted: bool = True) -> None:
+        self._on_turn = on_turn
+        self._is_accepted = is_accepted
+        self.refused = False
+
+    def serve(self) -> bool:
+        self._on_turn()
+        return self._is_accepted
+
+    def refuse_busy(self) -> None:
+        self.refused = True
 
 
-def opening(opened: list[Any], name: Any) -> Callable[[], bool]:
+def spending() -> Opening:
+    """Return a handshake that takes all the time of a tick."""
+    return Opening(lambda: time.sleep(TICK_BUDGET_S))
+
+
+def opening(opened: list[Any], name: Any) -> Opening:
     """Return a handshake that is accepted and notes `name`."""
-
-    def open_() -> bool:
-        opened.append(name)
-        return True
-
-    return open_
+    return Opening(lambda: opened.append(name))
 
 
 async def test_handshakes_run_immediately_within_the_budget() -> None:
@@ -36,13 +47,13 @@ async def test_handshakes_run_immediately_within_the_budget() -> None:
 async def test_exhausted_budget_lets_other_callbacks_run() -> None:
     order: list[str] = []
 
-    def slow_opening(name: str) -> Callable[[], bool]:
-        def open_() -> bool:
+    def slow_opening(name: str) -> Opening:
+        def open_() -> None:
             order.append(name)
             asyncio.get_running_loop().call_soon(order.append, f"live after {name}")
-            return spend_budget()
+            time.sleep(TICK_BUDGET_S)
 
-        return open_
+        return Opening(open_)
 
     accept_queue = AcceptQueue()
     for name in ("first", "second", "third"):
@@ -56,7 +67,7 @@ async def test_exhausted_budget_lets_other_callbacks_run() -> None:
 async def test_queued_handshakes_keep_their_order() -> None:
     opened: list[str] = []
     accept_queue = AcceptQueue()
-    accept_queue.run(spend_budget)
+    accept_queue.run(spending())
     accept_queue.run(opening(opened, "waited"))
     await asyncio.sleep(0)
     accept_queue.run(opening(opened, "later"))
@@ -68,7 +79,7 @@ async def test_budget_is_renewed_each_tick() -> None:
     opened: list[int] = []
     accept_queue = AcceptQueue()
     for number in range(5):
-        accept_queue.run(spend_budget)
+        accept_queue.run(spending())
         await asyncio.sleep(0)
         accept_queue.run(opening(opened, number))
         assert len(opened) == number + 1
@@ -84,16 +95,13 @@ def paced(rate: float) -> tuple[AcceptQueue, ManualLoop]:
 def test_no_second_has_more_than_the_rate(rate: int) -> None:
     queue, loop = paced(rate)
     opened: list[float] = []
-
-    def open_() -> bool:
-        opened.append(loop.now)
-        return True
-
-    count = 0
+    sent = []
     while loop.now < 4 * MAX_WAIT_S:
-        count += queue.run(open_)
+        sent.append(Opening(lambda: opened.append(loop.now)))
+        queue.run(sent[-1])
         loop.advance(0.3 / rate)
     loop.advance(2 * MAX_WAIT_S)
+    count = sum(not each.refused for each in sent)
     assert len(opened) == count, "who is not refused has a turn"
     for number, begin in enumerate(opened):
         within = [at for at in opened[number : number + rate + 2] if at < begin + 1]
@@ -105,7 +113,7 @@ def test_handshake_that_is_refused_or_gone_takes_no_part_of_the_rate() -> None:
     queue, loop = paced(10)
     opened: list[int] = []
     for number in range(40):
-        queue.run(opening(opened, number) if number % 4 == 3 else lambda: False)
+        queue.run(opening(opened, number) if number % 4 == 3 else Opening(lambda: None, is_accepted=False))
     loop.advance(1.1)
     assert opened == list(range(3, 40, 4))
 
@@ -113,8 +121,38 @@ def test_handshake_that_is_refused_or_gone_takes_no_part_of_the_rate() -> None:
 def test_queue_is_bounded_by_the_wait() -> None:
     queue, loop = paced(100)
     opened: list[int] = []
-    admitted = [queue.run(opening(opened, number)) for number in range(2_000)]
-    assert admitted == sorted(admitted, reverse=True), "the newest are refused"
+    sent = [opening(opened, number) for number in range(2_000)]
+    for each in sent:
+        queue.run(each)
+    refused = [each.refused for each in sent]
+    assert refused == sorted(refused), "the newest are refused"
     loop.advance(MAX_WAIT_S + 0.1)
-    assert opened == list(range(sum(admitted)))
-    assert queue.run(opening(opened, -1))
+    assert opened == list(range(refused.count(False)))
+    queue.run(opening(opened, -1))
+    assert opened[-1] == -1
+
+
+def test_address_that_floods_the_queue_keeps_no_other_out() -> None:
+    queue, loop = paced(100)
+    opened: list[str] = []
+    flood = [opening(opened, "flood") for _ in range(3_000)]
+    others = [opening(opened, f"other {number}") for number in range(20)]
+    for each in flood[:2_000]:
+        queue.run(each, "192.0.2.1")
+    for number, each in enumerate(others):
+        queue.run(each, f"198.51.100.{number}")
+    for each in flood[2_000:]:
+        queue.run(each, "192.0.2.1")
+    assert not any(each.refused for each in others)
+    loop.advance(0.5)
+    assert {name for name in opened if name != "flood"} == {f"other {number}" for number in range(20)}
+    assert opened.count("flood") < 40
+
+
+def test_addresses_take_turns() -> None:
+    queue, loop = paced(10)
+    opened: list[str] = []
+    for name in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
+        queue.run(opening(opened, name), name[0])
+    loop.advance(1)
+    assert opened == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]

@@ -64,14 +64,18 @@ def queue_openings(server: RecordingServer, count: int) -> list[int]:
     turn."""
     turns: list[int] = []
 
-    def turn() -> bool:
-        turns.append(len(turns))
-        time.sleep(TICK_BUDGET_S)
-        return True
+    class Turn:
+        def serve(self) -> bool:
+            turns.append(len(turns))
+            time.sleep(TICK_BUDGET_S)
+            return True
+
+        def refuse_busy(self) -> None:
+            raise AssertionError("the queue has no limit")
 
     def queue() -> None:
         for _ in range(count):
-            server.websocket.accept_queue.run(turn)
+            server.websocket.accept_queue.run(Turn(), "127.0.0.1")
 
     server.call(queue)
     return turns

@@ -1,13 +1,14 @@
 """Limits opening handshakes, in time per event-loop tick and in number per second.
 
-A reconnect storm must not delay live delivery, and clients that have just returned must not wait for their events.
+A reconnect storm must not delay live delivery, and clients that have just returned must not wait for their events. Nor
+may one address that opens connections as fast as it can keep others out: those that wait take turns by address.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 from tidings.log.base import Scheduler
 
@@ -23,8 +24,15 @@ _BURST_S: Final = 0.1
 _CLOCK_STEP_S: Final = 1e-6
 """Wait that is none: a timer could be due before the clock shows it."""
 
-Handshake = Callable[[], bool]
-"""Serves one handshake; returns whether the connection is open. Must not raise."""
+
+class QueuedHandshake(Protocol):
+    """An opening handshake that waits for its turn. Neither method may raise."""
+
+    def serve(self) -> bool:
+        """Answer it; return whether the connection is open."""
+
+    def refuse_busy(self) -> None:
+        """Refuse it, because too many wait."""
 
 
 class AcceptQueue:
@@ -42,13 +50,14 @@ class AcceptQueue:
         "_burst",
         "_clock",
         "_max_waiting",
+        "_queues",
         "_rate",
         "_renewal_due",
         "_room",
         "_room_at",
         "_scheduler",
         "_spent_s",
-        "_waiting",
+        "waiting",
     )
 
     def __init__(
@@ -58,7 +67,10 @@ class AcceptQueue:
         scheduler: Scheduler | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._waiting: deque[Handshake] = deque()
+        # By address, in the order of their turns; an address without handshakes has no entry.
+        self._queues: dict[str, deque[QueuedHandshake]] = {}
+        self.waiting = 0
+        """Number of handshakes that wait."""
         self._spent_s = 0.0
         # Always set while a handshake waits.
         self._renewal_due = False
@@ -72,21 +84,46 @@ class AcceptQueue:
         self._room = self._burst
         self._room_at = clock()
 
-    @property
-    def waiting(self) -> int:
-        """Number of handshakes that wait for their turn."""
-        return len(self._waiting)
+    def run(self, handshake: QueuedHandshake, address: str = "") -> None:
+        """Serve `handshake` immediately or in its turn.
 
-    def run(self, handshake: Handshake) -> bool:
-        """Call `handshake` immediately or in its turn; return False if too many wait already."""
-        if not self._waiting and self._spent_s < TICK_BUDGET_S and not self._wait_s():
-            self._call(handshake)
-            return True
-        if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
-            return False
-        self._waiting.append(handshake)
+        If too many wait, one is refused: this one, if its address has its share of the queue already, or else the last
+        of the address that has most.
+        """
+        if not self.waiting and self._spent_s < TICK_BUDGET_S and not self._wait_s():
+            self._serve(handshake)
+            return
+        queue = self._queues.get(address)
+        if self._max_waiting is not None and self.waiting >= self._max_waiting:
+            if queue is not None and len(queue) * len(self._queues) >= self.waiting:
+                handshake.refuse_busy()
+                return
+            self._drop_last()
+        if queue is None:
+            queue = self._queues[address] = deque()
+        queue.append(handshake)
+        self.waiting += 1
         self._renew_soon()
-        return True
+
+    def _drop_last(self) -> None:
+        """Refuse the last handshake of the address that has most."""
+        address = max(self._queues, key=lambda each: len(self._queues[each]))
+        queue = self._queues[address]
+        handshake = queue.pop()
+        if not queue:
+            del self._queues[address]
+        self.waiting -= 1
+        handshake.refuse_busy()
+
+    def _next(self) -> QueuedHandshake:
+        """Take the first handshake of the address whose turn it is."""
+        address = next(iter(self._queues))
+        queue = self._queues.pop(address)
+        handshake = queue.popleft()
+        if queue:
+            self._queues[address] = queue
+        self.waiting -= 1
+        return handshake
 
     def _wait_s(self) -> float:
         """Return the seconds until the rate allows one more connection."""
@@ -98,10 +135,10 @@ class AcceptQueue:
         wait_s = (1.0 - self._room) / self._rate
         return wait_s if wait_s > _CLOCK_STEP_S else 0.0
 
-    def _call(self, handshake: Handshake) -> None:
+    def _serve(self, handshake: QueuedHandshake) -> None:
         self._renew_soon()
         began = perf_counter()
-        if handshake():
+        if handshake.serve():
             self._room -= 1.0
         self._spent_s += perf_counter() - began
 
@@ -110,7 +147,7 @@ class AcceptQueue:
             return
         self._renewal_due = True
         scheduler = self._scheduler or asyncio.get_running_loop()
-        wait_s = self._wait_s() if self._waiting else 0.0
+        wait_s = self._wait_s() if self.waiting else 0.0
         if wait_s:
             scheduler.call_later(wait_s, self._renew)
         else:
@@ -119,7 +156,7 @@ class AcceptQueue:
     def _renew(self) -> None:
         self._renewal_due = False
         self._spent_s = 0.0
-        while self._waiting and self._spent_s < TICK_BUDGET_S and not self._wait_s():
-            self._call(self._waiting.popleft())
-        if self._waiting:
+        while self.waiting and self._spent_s < TICK_BUDGET_S and not self._wait_s():
+            self._serve(self._next())
+        if self.waiting:
             self._renew_soon()

@@ -53,14 +53,19 @@ class ServedWebSocket(WebSocket):
         first = not self._early
         self._early += data
         if first:
-            if not self.accept_queue.run(self._open):
-                self._serve_early(busy=True)
+            name = self.get_extra_info("peername")
+            self.accept_queue.run(self, str(name[0]) if isinstance(name, tuple) else "")
         elif len(self._early) > MAX_EARLY_BYTES:
             self.abort()
 
-    def _open(self) -> bool:
-        """Answer the handshake, unless the client went away while it was queued; return whether it is accepted."""
+    def serve(self) -> bool:
+        """See `QueuedHandshake.serve`; the client may have gone away while it was queued."""
         return self.is_connecting and self._serve_early()
+
+    def refuse_busy(self) -> None:
+        """See `QueuedHandshake.refuse_busy`."""
+        if self.is_connecting:
+            self._serve_early(busy=True)
 
     def _serve_early(self, *, busy: bool = False) -> bool:
         early, self._early = self._early, b""
