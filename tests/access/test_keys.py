@@ -1,6 +1,9 @@
+import contextlib
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from tidings.access.keys import MAX_API_KEYS, ApiKey, ApiKeyAuthenticator, decode_keys, encode_keys, generate_key
@@ -159,6 +162,21 @@ LINE = encode_keys([make()[0]]).split(b"\n")[1]
 def test_damaged_file_is_refused_whole_with_its_line(data: bytes, message: str) -> None:
     with pytest.raises(InvalidKeyFile, match=f"invalid key file keys.jsonl.*{message}"):
         decode_keys(data, "keys.jsonl")
+
+
+PARTS = st.sampled_from([LINE, b"{", b"}", b"[" * 5_000, b"\n", b'"a":1'])
+
+
+@given(st.binary(max_size=200) | st.lists(PARTS).map(b"".join))
+def test_any_bytes_are_keys_or_an_invalid_file(data: bytes) -> None:
+    with contextlib.suppress(InvalidKeyFile):
+        decode_keys(b'{"tidings_keys":1}\n' + data, "f")
+
+
+@given(st.text())
+def test_any_text_is_an_unknown_key(text: str) -> None:
+    error = Hub().ask(f"tdk_{text}")
+    assert isinstance(error, UnknownApiKey)
 
 
 def test_file_with_too_many_keys_is_refused() -> None:

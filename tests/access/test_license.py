@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from tidings.access.license import (
@@ -110,6 +112,13 @@ def test_damaged_license_is_refused_with_a_code_and_a_hint(text: str) -> None:
         verify(text)
     assert caught.value.code == "invalid_license"
     assert caught.value.message.startswith("invalid license a.jwt: ")
+
+
+@given(st.binary(max_size=300) | st.text(alphabet="eyJ.abAB01-_=", max_size=300).map(str.encode))
+def test_any_bytes_are_an_invalid_license(data: bytes) -> None:
+    for prefix in (b"", issue_license(LICENSE, KEY).encode()[:-1]):
+        with pytest.raises(TidingsError):
+            verify_license(prefix + data + b"!", "a.jwt", KEY.public_key(), NOW_NS)
 
 
 def pem(key: Any) -> bytes:

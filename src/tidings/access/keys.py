@@ -111,7 +111,7 @@ def decode_keys(data: bytes, source: str) -> list[ApiKey]:
                 continue
             key = msgspec.json.decode(line, type=ApiKey)
             _check(key, known)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as cause:
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as cause:
             raise InvalidKeyFile(f"invalid key file {source}, line {number}: {cause}") from cause
         keys.append(key)
     if len(keys) > MAX_API_KEYS:

@@ -53,6 +53,7 @@ from tidings.protocol.payloads import (
     ConnectionClosed,
     ConnectionEstablished,
     ErrorData,
+    LicenseExpiredData,
     Payload,
 )
 from tidings.protocol.timestamps import to_nanoseconds
@@ -295,7 +296,11 @@ class Session:
             if envelope.channel is not None and envelope.position is not None:
                 return self._on_event(envelope, envelope.channel, envelope.position)
             handler = self._handlers.get(envelope.type)
-            return () if handler is None else handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
+            if handler is None:
+                if envelope.type == MessageType.LICENSE_EXPIRED:
+                    _warn_of_license(envelope)
+                return ()
+            return handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise NotAHub(f"the server does not speak tidings: {cause}") from cause
 
@@ -446,3 +451,9 @@ class Session:
                 raise make_refusal(error)  # the subscription is the only command so far
             return ()
         return (Settled(id, make_refusal(error)),)
+
+
+def _warn_of_license(envelope: Envelope) -> None:
+    """Log that the hub's license has expired: a hub sends it to each client that joins, beside the event in its log."""
+    data = msgspec.json.decode(envelope.data, type=LicenseExpiredData)
+    logger.warning("the license of the hub has expired: %s. %s", data.message, data.hint)

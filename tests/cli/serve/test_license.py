@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.cli.processes import TIMEOUT_S, Hub, tidings
 from websockets.sync.client import ClientConnection, connect
 
+import tidings as tidings_client
 from tidings.access.license import License, issue_license
 from tidings.protocol.messages import SUBPROTOCOL
 
@@ -98,6 +99,21 @@ def test_expired_license_is_announced_refuses_events_and_is_renewed_without_a_re
         assert float(metric.split()[1]) > time.time() + 299 * DAY_S
         _, _, stderr = hub.stop()
     assert "license reloaded" in stderr
+
+
+async def test_expired_license_is_shown_by_doctor_and_logged_by_clients(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.issue(-1)
+    with Hub(*files.options) as hub:
+        done = tidings("doctor", hub.url)
+        assert done.returncode == 1
+        assert "→ Renew it; the hub resumes by itself." in done.stdout
+        async with tidings_client.connect(hub.url) as client:
+            async for event in client.watch("system", since="snapshot"):
+                assert event.type.startswith("system:")
+                break
+    assert "the license of the hub has expired: nothing can be published; reading goes on until" in caplog.text
 
 
 def test_hub_is_closed_when_the_grace_has_passed(files: Files) -> None:
