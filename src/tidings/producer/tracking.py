@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, G
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, cast, overload
+from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, overload
 
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, number_of, plan_of, share_of, weight_of
@@ -90,7 +90,8 @@ class _BlockEnd(Generic[R]):
         self._leaving = leaving
 
     def __get__(self, tracker: "ProgressTracker | None", kind: object = None) -> _Exit[R]:
-        return cast(_Exit[R], self._leaving if tracker is None else partial(self._leaving, tracker))
+        leaving: Any = self._leaving
+        return leaving if tracker is None else partial(leaving, tracker)
 
 
 class ProgressTracker:
