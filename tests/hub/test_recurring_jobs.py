@@ -11,6 +11,7 @@ from tests.hub.producers import Producer
 
 from tidings.hub.config import HubConfig
 from tidings.hub.connection import HubConnection
+from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.rounds import Rounds
 from tidings.hub.recurring_jobs import RecurringJobs
@@ -20,7 +21,7 @@ from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
 from tidings.testing.loop import ManualLoop
 
-EVERY_JOB = ["retention", "leases", "unattended", "status", "metrics", "heartbeats", "estimates"]
+EVERY_JOB = ["retention", "leases", "unattended", "cancellations", "status", "metrics", "heartbeats", "estimates"]
 
 
 class Work:
@@ -280,3 +281,23 @@ def test_failing_work_on_operations_does_not_stop_what_follows() -> None:
     rounds.add(work("b", fails=False))
     hub.settle()
     assert steps == ["a0", "b0", "b1", "b2"]
+
+
+def test_cancellation_whose_timer_failed_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = InMemoryHub()
+    producer = Producer(hub, "p")
+    producer.connect()
+    producer.publish("start", "op")
+    client = hub.connect("channels=none")
+    hub.settle()
+    client.read()
+    with monkeypatch.context() as patched:
+        patched.setattr(CancellationRegistry, "_time_out", lambda *arguments: None)
+        client.send("operation:cancel", {"operation_id": "op", "timeout_s": 3})
+        hub.loop.advance(9)
+    assert client.read() == []
+    hub.loop.advance(21)
+    (outcome,) = [message["data"]["outcome"] for message in client.read() if message.get("reply_to") == "1"]
+    assert outcome == "unreachable"
+    [job] = [job for job in hub.hub.jobs if job.name == "cancellations"]
+    assert job.failures == 1

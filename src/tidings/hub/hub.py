@@ -142,6 +142,7 @@ class Hub:
         event_log.follow(self._deliver)
         event_log.start_clock(self.now_ns(), int(clock.monotonic() * 1e9))
         self.leases.start()
+        self.cancellations.start()
         self.jobs.start("retention", self.config.maintain_s, self._maintain, delay_s=0)
 
     # Values for what an envelope leaves out (`EnvelopeDefaults`).

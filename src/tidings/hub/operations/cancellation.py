@@ -11,7 +11,7 @@ from msgspec import structs
 
 from tidings.access.grants import Grants
 from tidings.access.subjects import Subject
-from tidings.exceptions import InvalidCommand, OperationUnknown
+from tidings.exceptions import HubError, InvalidCommand, OperationUnknown
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.leases import LeaseHolder, Leases
@@ -31,6 +31,8 @@ MAX_WAITING = 10_000
 """Requests that wait for an outcome."""
 MAX_WAITING_OF_CONNECTION = 100
 """Requests of one connection that wait for an outcome: an outcome may have 100 KB, most of it children."""
+_WATCH_S = 10.0
+"""Interval at which the timers of requests are watched, and the time by which one may be late, in seconds."""
 _CHILDREN_PER_STEP = 10
 """Children in an outcome whose encoding takes as long as publishing an event."""
 
@@ -78,7 +80,7 @@ class _Requester:
     Its timer outlives it, and keeps nothing but this object alive.
     """
 
-    __slots__ = ("_callback", "_on_drain", "cancellation", "owner")
+    __slots__ = ("_callback", "_on_drain", "cancellation", "due_at", "owner")
 
     def __init__(self, callback: OutcomeCallback, on_drain: Callable[[], None] | None, owner: object) -> None:
         self._callback: OutcomeCallback | None = callback
@@ -86,6 +88,8 @@ class _Requester:
         self.owner = owner
         """The connection that asked, or None."""
         self.cancellation: _Cancellation | None = None
+        self.due_at = 0.0
+        """When it is answered in any case, in seconds of the monotonic clock."""
 
     @property
     def reported(self) -> bool:
@@ -144,6 +148,24 @@ class CancellationRegistry:
         leases.on_attached.append(self._on_attached)
         leases.on_detached.append(self._on_detached)
 
+    def start(self) -> None:
+        """Watch the timers of the requests."""
+        self._hub.jobs.start("cancellations", _WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        """Answer the requests whose timers did not.
+
+        Raises:
+            HubError: There were some.
+        """
+        due = self._hub.clock.monotonic() - _WATCH_S
+        waiting = [each for cancellation in self._cancellations.values() for each in cancellation.requesters]
+        late = [requester for requester in waiting if requester.due_at < due]
+        for requester in late:
+            self._time_out(requester)
+        if late:
+            raise HubError(f"{len(late):,} requests to cancel were not answered in time")
+
     def __len__(self) -> int:
         return len(self._cancellations)
 
@@ -199,6 +221,7 @@ class CancellationRegistry:
             )
         cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by)
         self._add_requester(cancellation, requester)
+        requester.due_at = self._hub.clock.monotonic() + cancel.timeout_s
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, requester))
         if grants not in cancellation.pushing:
             cancellation.pushing.append(grants)
