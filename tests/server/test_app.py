@@ -18,7 +18,7 @@ from tests.server.hub_server import QUIET, HubServer, Stream, update
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from tidings.exceptions import Draining
+from tidings.exceptions import ConfigError, Draining
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
@@ -225,3 +225,11 @@ async def test_unhandled_signal_stays_unhandled() -> None:
     assert before is signal.SIG_DFL
     async with app.lifespan():
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("path", ["/v1", "/ws", "/v1/events", "/docs", "/metrics/"])
+def test_root_path_that_is_a_route_raises(path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        HubApp(lambda scheduler: MemoryLog("0badcafe"), root_path=path)
+    assert caught.value.option == "root-path"
+    HubApp(lambda scheduler: MemoryLog("0badcafe"), root_path="/v2")

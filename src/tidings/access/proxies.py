@@ -67,7 +67,7 @@ class TrustedProxies:
         ConfigError: A network or the prefix is not valid.
     """
 
-    __slots__ = ("_networks", "_prefix")
+    __slots__ = ("_networks", "prefix")
 
     def __init__(self, networks: Iterable[str] = (), *, prefix: str = "") -> None:
         self._networks = tuple(map(_parse_network, networks))
@@ -77,7 +77,7 @@ class TrustedProxies:
                 option="root-path",
                 hint="Write it as in a URL: /tidings.",
             )
-        self._prefix = prefix.rstrip("/")
+        self.prefix = prefix.rstrip("/")
 
     def trusts(self, address: str) -> bool:
         """Return whether `address` is one of the proxies."""
@@ -99,14 +99,14 @@ class TrustedProxies:
         host = hosts[0] if hosts else None
         scheme = _SCHEMES.get(scheme, scheme)
         if not self.trusts(peer):
-            return RequestAddress(client=peer, peer=peer, scheme=scheme, host=host, prefix=self._prefix)
+            return RequestAddress(client=peer, peer=peer, scheme=scheme, host=host, prefix=self.prefix)
         route = self._read_route(fields)
         return RequestAddress(
             client=route.client or peer,
             peer=peer,
             scheme=route.scheme or scheme,
             host=route.host or host,
-            prefix=_read_prefix(fields, self._prefix),
+            prefix=_read_prefix(fields, self.prefix),
         )
 
     def _read_route(self, fields: FieldReader) -> "_Route":

@@ -44,7 +44,7 @@ class RequestCheck:
 
     def __init__(self, origins: Origins, proxies: TrustedProxies) -> None:
         self.origins = origins
-        self._proxies = proxies
+        self.proxies = proxies
         self.remembered: dict[tuple[str | None, str, str], RequestAddress] = {}
         """Results of `admit_plain`, by host, peer and scheme."""
         self.admin_port: int | None = None
@@ -108,7 +108,7 @@ class RequestCheck:
             OriginRefused: The request comes from a web page that may not use the hub.
             RequestError: A header is not valid.
         """
-        address = self._proxies.read(fields, peer=peer, scheme=scheme)
+        address = self.proxies.read(fields, peer=peer, scheme=scheme)
         origin = _first(fields, "origin")
         self.origins.check(origin, address.host)
         # The connection's own name, too: a page whose name leads to a hub behind a proxy may send any other header.

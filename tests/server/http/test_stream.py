@@ -357,7 +357,9 @@ def test_drain_ends_the_stream_with_a_retry_time(server: HubServer) -> None:
     with Stream(server.port) as stream:
         stream.until("channel:live")
         server.call(server.app.drain)
-        closed = stream.message()
+        block = stream.block()
+        assert block["retry"] == "1000", "an EventSource reads only this"
+        closed = msgspec.json.decode(block["data"])
         assert closed["type"] == "connection:closed"
         assert closed["data"] == {
             "code": 4100,

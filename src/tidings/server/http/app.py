@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ from tidings.access.origins import is_loopback
 from tidings.access.request_check import METRICS_PATH, RequestCheck
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
+    ConfigError,
     InternalError,
     InvalidParameter,
     LicenseExpired,
@@ -107,6 +108,7 @@ class HttpEndpoint:
             Route(ws_path, _ask_for_upgrade),
         ]
         self._allowed = _allowed_methods(routes)
+        _check_root_path(check.proxies.prefix, self._allowed)
         open_paths = {"/", "/healthz", "/readyz", "/openapi.json", ws_path, *(route.path for route in contract_routes)}
         self._identity = _IdentityCheck(host, frozenset(open_paths))
         self._routes = Starlette(
@@ -227,6 +229,21 @@ class _IdentityCheck:
     async def find(self, scope: Scope) -> Scope:
         """Return the scope with the identity of its sender; see `identify`."""
         return await identify(self._host.running().hub, scope)
+
+
+def _check_root_path(prefix: str, paths: Iterable[str]) -> None:
+    """Check that no route begins with the path below which a proxy serves the hub: it could be meant either way.
+
+    Raises:
+        ConfigError: One does.
+    """
+    for path in paths:
+        if prefix and f"{path}/".startswith(f"{prefix}/"):
+            raise ConfigError(
+                f"invalid root path {prefix!r}: the hub has the route {path}",
+                option="root-path",
+                hint="Choose another path, such as /tidings.",
+            )
 
 
 def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
