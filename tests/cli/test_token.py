@@ -221,3 +221,20 @@ async def test_revoked_subject_is_disconnected_and_stays_out() -> None:
             tidings, "token", "revoke", "root", TIDINGS_URL=server.ws, TIDINGS_TOKEN="eve-token"
         )
         assert denied.returncode != 0
+
+
+def test_options_of_the_hub_are_those_of_issued_and_inspected_tokens(tmp_path: Path, secret: str) -> None:
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        f'auth = "jwt"\njwt-secret-file = "{secret}"\njwt-issuer = "me"\njwt-audience = ["hub", "other"]\n'
+        '[grants]\nread = "operations/{sub}.*"\n'
+    )
+    issued = tidings("token", "issue", "--subject", "ada", "--config", str(config))
+    assert issued.returncode == 0, issued.stderr
+    claims = jwt.decode(issued.stdout.strip(), SECRET, algorithms=["HS256"], audience="hub", issuer="me")
+    assert claims["aud"] == "hub"
+    code, report = inspected("--config", str(config), stdin=issued.stdout)
+    assert (code, report["verified"]) == (0, True)
+    assert report["grants"] == ["read global", "read operations/ada.*"]
+    code, report = inspected("--config", str(config), stdin=token(**LIVE))
+    assert (code, report["code"]) == (1, "wrong_issuer")

@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Export a contract, compare contracts, and check traffic against one.",
     ),
     "key": ("tidings.cli.key", "Add, list and revoke API keys; a running hub follows within a second."),
-    "token": ("tidings.cli.token", "Issue and inspect tokens, and revoke tokens and keys of a running hub."),
+    "token": ("tidings.cli.token.command", "Issue and inspect tokens, and revoke tokens and keys of a running hub."),
     "license": ("tidings.cli.license", "Issue, show and verify licenses."),
     "data": ("tidings.cli.data", "Inspect, verify, back up and restore the data of a hub."),
 }

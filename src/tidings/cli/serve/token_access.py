@@ -18,6 +18,22 @@ from tidings.log.base import Scheduler
 _SOURCES = ("jwt_secret_file", "jwt_public_key", "jwks_url")
 
 
+def make_policy(settings: ServeSettings) -> TokenPolicy:
+    """Return the requirements on tokens that the options describe.
+
+    Raises:
+        ConfigError: An algorithm is unknown.
+    """
+    return TokenPolicy(
+        issuers=settings.jwt_issuer,
+        audiences=settings.jwt_audience,
+        algorithms=check_algorithms(settings.jwt_algorithm or ALGORITHMS, option="jwt-algorithm"),
+        leeway_s=settings.jwt_leeway,
+        require_expiry=not settings.jwt_allow_no_expiry,
+        name_claim=settings.jwt_subject_claim,
+    )
+
+
 class ServedTokens:
     """The authenticator of `--auth jwt`.
 
@@ -71,14 +87,7 @@ class ServedTokens:
         self._current.authenticate(credential, request, done)
 
     def _make(self, settings: ServeSettings) -> TokenAuthenticator:
-        policy = TokenPolicy(
-            issuers=settings.jwt_issuer,
-            audiences=settings.jwt_audience,
-            algorithms=check_algorithms(settings.jwt_algorithm or ALGORITHMS, option="jwt-algorithm"),
-            leeway_s=settings.jwt_leeway,
-            require_expiry=not settings.jwt_allow_no_expiry,
-            name_claim=settings.jwt_subject_claim,
-        )
+        policy = make_policy(settings)
         rules = _make_rules(settings, self._channels)
         keys = self._find_keys(settings, policy.algorithms)
         return TokenAuthenticator(keys, policy, rules, wall_ns=self._clock.wall_ns)

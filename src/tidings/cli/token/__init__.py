@@ -1,0 +1,1 @@
+"""`tidings token`: issues and inspects tokens, and revokes credentials of a running hub."""
