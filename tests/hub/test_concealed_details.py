@@ -4,6 +4,7 @@ import sys
 from types import FrameType
 
 import pytest
+from structlog.testing import capture_logs
 from tests.hub.identified import IdentifyingHub
 
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
@@ -50,6 +51,26 @@ def test_next_token_without_the_grant_conceals_from_then_on() -> None:
         publisher.send("operation:failed", {**FAILED, "operation_id": f"{number}"})
         served.hub.settle()
     assert ["details" in data for data in failures(client)] == [True, False, True]
+
+
+def test_lane_holds_frames_without_details_for_a_reader_that_pauses() -> None:
+    served = IdentifyingHub()
+    served.tokens.add("plain", "read *")
+    publisher = served.connect(served.tokens.add("p", "publish *"))
+    client = served.connect("plain", past_transport=False)
+    client.subscribe("operations")
+    served.hub.settle()
+    client.outlet.stall()
+    with capture_logs() as lines:
+        for number in range(20):
+            publisher.send("operation:log", {"operation_id": "a", "message": f"{number} " + "x" * 3_000})
+            served.hub.settle()
+        client.outlet.take()
+        served.hub.settle()
+    assert [line for line in lines if line["log_level"] == "error"] == []
+    assert [int(event["data"]["message"].split()[0]) for event in client.read_events()] == list(range(20))
+    ring = served.hub.hub.delivery.ring
+    assert ring.encodes == 20
 
 
 def connect_readers(hub: InMemoryHub, count: int, *, tokens: bool) -> None:

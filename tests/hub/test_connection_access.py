@@ -265,6 +265,17 @@ def test_star_follows_the_grants_of_the_subject(served: IdentifyingHub) -> None:
     assert [event["data"].get("operation_id", "d") for event in events] == ["acme.1", "d"]
 
 
+def test_plain_connection_that_may_read_nothing_follows_its_grants(served: IdentifyingHub) -> None:
+    served.tokens.add("t1", name="ann")
+    served.tokens.add("t2", "read data", name="ann")
+    publisher = served.connect(served.tokens.add("p", "publish *"))
+    client = served.connect("t1", versioned=False)
+    client.send("auth:token", {"token": "t2"})
+    publisher.send("data:update", update("d"))
+    served.hub.settle()
+    assert [event["type"] for event in client.read_events()] == ["data:update"]
+
+
 def test_subscription_from_the_future_begins_with_the_grants_of_then(served: IdentifyingHub) -> None:
     served.tokens.add("t1", "read data", "read operations", name="ann")
     served.tokens.add("t2", "read data", name="ann")

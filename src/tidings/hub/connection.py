@@ -195,7 +195,7 @@ class HubConnection(ConnectionOutput):
             self.close(_FORBIDDEN, error.message)
         else:
             self._subscribe_as(options)
-        return options.everything and bool(self.subscriber.paths)
+        return options.everything and (options.named or not self.versioned)
 
     def change_grants(self, grants: Grants, *, everything: bool) -> list[str]:
         """See `IdentifiedConnection.change_grants`."""

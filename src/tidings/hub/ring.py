@@ -20,12 +20,19 @@ _DROPPED_SHARE = 64
 class RingEntry:
     """An event of the log with its encoded frames, one per wire form."""
 
-    __slots__ = ("frames", "position", "record")
+    __slots__ = ("frames", "position", "record", "shared_bytes")
 
     def __init__(self, record: Record, position: str) -> None:
         self.record = record
         self.position = position
         self.frames: dict[WireForm, bytes] = {}
+        self.shared_bytes = 0
+        """Size of the frames that are those of another form, too."""
+
+    @property
+    def frames_bytes(self) -> int:
+        """Size of its frames."""
+        return sum(map(len, self.frames.values())) - self.shared_bytes
 
     @property
     def offset(self) -> int:
@@ -78,7 +85,9 @@ class Ring:
             event = entry.record.event
             revealing = form.revealing
             if revealing is not None and (event.type not in DETAILS or conceal_details(event) is event):
-                return entry.frames.get(revealing) or self.frame(entry, revealing)
+                frame = entry.frames[form] = entry.frames.get(revealing) or self.frame(entry, revealing)
+                entry.shared_bytes += len(frame)
+                return frame
             frame = entry.frames[form] = form.event(event, entry.position)
             if entry.record.offset > self.floor:
                 self._bytes += len(frame)
@@ -100,7 +109,7 @@ class Ring:
         count = 0
         while self._bytes > limit and count < len(entries):
             entry = entries[count]
-            self._bytes -= len(entry.record.event.data) + ENTRY_OVERHEAD_BYTES + sum(map(len, entry.frames.values()))
+            self._bytes -= len(entry.record.event.data) + ENTRY_OVERHEAD_BYTES + entry.frames_bytes
             count += 1
         self.floor = entries[count - 1].record.offset
         if self._indexed:
