@@ -367,3 +367,19 @@ async def test_number_of_clients_that_are_identified_is_bounded(monkeypatch: pyt
         assert [each.result().status_code for each in done] == [503]
         release.set()
         assert sorted([(await waiting).status_code, (await second).status_code]) == [200, 503]
+
+
+async def test_ticket_stands_for_the_request_that_the_application_identified() -> None:
+    async def by_header(connection: HTTPConnection) -> GrantedSubject | None:
+        name = connection.headers.get("x-user")
+        return None if name is None else GrantedSubject(name=name, grants=grants_of(name))
+
+    async with serving(hub_with(by_header)) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        ticket = (await client.post("/v1/tickets", headers={"X-User": "ada"})).json()["ticket"]
+        messages, _ = await greeting(address, f"/ws?ticket={ticket}")
+        assert messages[0]["data"]["auth"] == "ada"
+        ticket = (await client.post("/v1/tickets", headers={"X-User": "ada"})).json()["ticket"]
+        async with client.stream("GET", f"/v1/stream?ticket={ticket}") as stream:
+            assert stream.status_code == 200
+            first = await anext(stream.aiter_text())
+            assert "data/ada/*" in first

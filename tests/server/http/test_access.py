@@ -23,7 +23,9 @@ ALL = ("read *", "publish *", "publish global", "cancel operations", "details")
 class Secured:
     """A hub that knows a few tokens, and requests to it."""
 
-    def __init__(self, edge: Any, allow_origins: Iterable[str] = (), **options: Any) -> None:
+    def __init__(
+        self, edge: Any, allow_origins: Iterable[str] = (), clock: SystemClock | None = None, **options: Any
+    ) -> None:
         self.tokens = TokenTable(SystemClock().wall_ns)
         add = self.tokens.add
         add("ada-token", "read operations/acme.*", "read data/daily-*", "publish operations/acme.*", name="ada")
@@ -33,7 +35,7 @@ class Secured:
         add("root-token", "admin", name="root")
         add("nobody-token", name="nobody")
         access = msgspec.structs.replace(self.tokens.options, **options)
-        self.server = HubServer(edge, access=access, allow_origins=allow_origins)
+        self.server = HubServer(edge, access=access, allow_origins=allow_origins, clock=clock)
 
     def __enter__(self) -> "Secured":
         self.server.__enter__()
@@ -605,14 +607,34 @@ def test_cookie_counts_only_where_it_is_configured(hub: Secured) -> None:
 # Failures.
 
 
+class StoppedClock(SystemClock):
+    """A clock whose wall time stands still, so that no failure is forgiven meanwhile."""
+
+    def wall_ns(self) -> int:
+        return 1_753_876_800_000_000_000
+
+
 def test_address_with_too_many_failures_must_wait() -> None:
-    with Secured("native", max_failures=3) as secured:
+    with Secured("native", clock=StoppedClock(), max_failures=3) as secured:
         for _ in range(3):
             assert secured.get("/v1/operations", "unknown").status_code == 401
         answer = secured.get("/v1/operations", "writer")
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
         assert answer.json()["retry_after_ms"] > 0
         assert answer.headers["retry-after"] == "1"
+        verified = len(secured.tokens.requests)
+        for _ in range(5):
+            assert secured.get("/v1/stream", "unknown").status_code == 429
+            with connect(
+                secured.server.ws, additional_headers={"Authorization": "Bearer unknown"}, proxy=None
+            ) as socket:
+                with pytest.raises(ConnectionClosed, match="too many invalid credentials"):
+                    read_to_the_end(socket)
+                assert socket.close_code == 1013
+        assert len(secured.tokens.requests) == verified, "a refused address cost a verification"
+        with Stream(secured.server.port, headers={"Accept": "text/event-stream"}) as stream:
+            stream.block()
+            assert stream.message()["data"]["reconnect"] is True
 
 
 def test_secrets_reach_no_log(hub: Secured) -> None:

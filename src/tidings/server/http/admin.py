@@ -27,6 +27,8 @@ REVOCATIONS: Final = "/v1/admin/revocations"
 SESSIONS: Final = "/v1/admin/sessions"
 _EVER_NS: Final = 2**63 - 1
 """`issued_before_ns` of one credential: whenever it was issued, it is that one."""
+_MAX_GRANTS: Final = 100
+"""Grants of a session that are listed: a subject may have 1,000, and a page 1,000 sessions."""
 _HINT: Final = (
     'Send {"credential_id": "…"} or {"subject": "…"}, and with it "issued_before" and "expires_at" if needed.'
 )
@@ -70,6 +72,7 @@ class SessionView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str = ""
     expires_at: Timestamp | None = None
     grants: list[str]
+    """The first 100 of its grants."""
 
 
 class RevocationPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,7 +174,7 @@ class AdminRoutes:
                     address=session.request.address,
                     path=session.request.path,
                     expires_at=None if subject.expires_ns is None else from_nanoseconds(subject.expires_ns),
-                    grants=subject.grants.names(),
+                    grants=subject.grants.names()[:_MAX_GRANTS],
                 )
             )
         return to_response(Answer(200, msgspec.json.encode(SessionPage(sessions=sessions, next=following))))

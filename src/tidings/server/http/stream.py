@@ -27,6 +27,7 @@ from tidings.exceptions import (
     LicenseExpired,
     TidingsError,
     TooManyConnections,
+    TooManyFailures,
     TooManyRequests,
 )
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
@@ -130,7 +131,9 @@ def _explain(error: TidingsError) -> Payload:
 
 
 def _retry_ms(error: TidingsError | None = None) -> int:
-    least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections | TooManyRequests) else _RETRY_MS
+    least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections) else _RETRY_MS
+    if isinstance(error, TooManyRequests | TooManyFailures):
+        least_ms = max(least_ms, error.retry_after_ms)
     return least_ms + secrets.randbelow(_RETRY_SPREAD_MS)
 
 
