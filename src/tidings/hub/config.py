@@ -7,6 +7,9 @@ from tidings.log.base import Retention
 PACES_MS = (50, 100, 250, 500, 1000, 5000)
 """The possible paces, in milliseconds: few, so that subscribers share lanes. A requested pace is rounded up."""
 
+DEFAULT_LICENSE_GRACE_S = 7 * 86_400.0
+"""How long an expired license still allows reading, in seconds: a week has working days for the renewal."""
+
 
 class HubConfig(Struct, frozen=True, kw_only=True):
     """The limits and intervals of one hub."""

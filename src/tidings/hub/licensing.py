@@ -12,6 +12,7 @@ import structlog
 from msgspec import Struct
 
 from tidings.exceptions import LicenseExpired, TidingsError
+from tidings.hub.config import DEFAULT_LICENSE_GRACE_S
 from tidings.hub.hub import Hub
 from tidings.hub.internal_events import publish_internal
 from tidings.protocol.envelope import encode_message
@@ -19,8 +20,6 @@ from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import LicenseExpiredData, SystemAlertData
 from tidings.protocol.timestamps import from_nanoseconds
 
-DEFAULT_GRACE_S: Final = 7 * 86_400.0
-"""How long an expired license still allows reading, in seconds: a week has working days for the renewal."""
 CHECK_S: Final = 1.0
 """Interval at which the license is judged, in seconds; a new file is noticed within it."""
 NOTICE_DAYS: Final = (30, 7, 1)
@@ -69,7 +68,7 @@ class LicenseWatch:
         hub: Hub,
         term: LicenseTerm,
         *,
-        grace_s: float = DEFAULT_GRACE_S,
+        grace_s: float = DEFAULT_LICENSE_GRACE_S,
         refresh: Callable[[], None] | None = None,
         on_over: Callable[[], None] | None = None,
     ) -> None:

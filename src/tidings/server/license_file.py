@@ -8,8 +8,9 @@ from tidings.access.license import read_license_file, read_public_key, verify_li
 from tidings.access.private_files import FileStamp, file_stamp
 from tidings.exceptions import TidingsError
 from tidings.hub.clock import Clock
+from tidings.hub.config import DEFAULT_LICENSE_GRACE_S
 from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE
-from tidings.hub.licensing import DEFAULT_GRACE_S, LicenseTerm, LicenseWatch
+from tidings.hub.licensing import LicenseTerm, LicenseWatch
 from tidings.server.running_hub import RunningHub
 
 log = structlog.get_logger("tidings.server.license_file")
@@ -31,7 +32,7 @@ class LicenseFile:
         UnsafeFile: Other users can change the license or the key.
     """
 
-    def __init__(self, path: Path, public_key: Path, *, clock: Clock, grace_s: float = DEFAULT_GRACE_S) -> None:
+    def __init__(self, path: Path, public_key: Path, *, clock: Clock, grace_s: float = DEFAULT_LICENSE_GRACE_S) -> None:
         self._path = path
         self._public_key = public_key
         self._grace_s = grace_s

@@ -280,13 +280,15 @@ def test_wrong_table_of_grants_is_an_error(tmp_path: Path, grants: str) -> None:
 def test_shown_configuration_has_no_secrets(tmp_path: Path) -> None:
     secret = write_secret(tmp_path / "secret", "a")
     config = tmp_path / "hub.toml"
-    config.write_text('[grants]\nadmin = "if groups=operators"\nread = ["data/{sub}", "system"]\n')
+    config.write_text(
+        'grant_template = "details"\n[grants]\nadmin = "if groups=operators"\nread = ["data/{sub}", "system"]\n'
+    )
     done = tidings(
         *("serve", "--show-config", "--config", str(config), "--auth", "jwt", "--jwt-secret-file", str(secret)),
         TIDINGS_TOKEN="s" * 40,
     )
     assert done.returncode == 0
-    assert 'grant-template = ["admin if groups=operators", "read data/{sub}", "read system"]' in done.stdout
+    assert 'grant-template = ["details", "admin if groups=operators", "read data/{sub}", "read system"]' in done.stdout
     assert "a" * 40 not in done.stdout
     assert "s" * 40 not in done.stdout
 

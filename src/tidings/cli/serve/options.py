@@ -6,7 +6,6 @@ reads all options instead.
 """
 
 import os
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -19,10 +18,10 @@ import platformdirs
 import typer
 
 from tidings.access.key_file import KEY_FILE
+from tidings.cli.serve.config_file import read_config_file
 from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, place, size, text
 from tidings.exceptions import ConfigError
-from tidings.hub.config import HubConfig
-from tidings.hub.licensing import DEFAULT_GRACE_S
+from tidings.hub.config import DEFAULT_LICENSE_GRACE_S, HubConfig
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES
 
@@ -137,7 +136,7 @@ class ServeSettings:
     ] = None
     grant_template: Annotated[
         tuple[str, ...],
-        About(text("TEMPLATE"), "Grant from claims, such as 'read operations/{sub}.*'; repeatable.", _AUTH),
+        About(text("TEMPLATE"), "Grant from claims, as in docs/access.md; repeatable.", _AUTH),
     ] = ()
     license: Annotated[
         Path | None, About(path("FILE"), "License of this hub; read again when it changes.", _LICENSE)
@@ -148,7 +147,7 @@ class ServeSettings:
     license_grace: Annotated[
         float,
         About(duration(0, _CENTURY_S), "Time for which an expired license still allows reading.", _LICENSE),
-    ] = DEFAULT_GRACE_S
+    ] = DEFAULT_LICENSE_GRACE_S
     allow_origin: Annotated[
         tuple[str, ...], About(text("ORIGIN"), "Web origin whose pages may connect; repeatable.", _ACCESS)
     ] = ()
@@ -355,20 +354,8 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
         return None
     file = file.expanduser()
     source = str(file)
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise ConfigError(
-            f"cannot read {source}: {cause.strerror or cause}", option="config", source=source, hint="Check --config."
-        ) from cause
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise ConfigError(
-            f"invalid TOML in {source}: {cause}", option="config", source=source, hint="Write lines like port = 8765."
-        ) from cause
+    table = read_config_file(file)
     ctx.default_map = {}
-    grants = table.pop("grants", None)
-    if grants is not None:
-        table.setdefault("grant-template", []).extend(_read_grants(grants, source))
     for key, value in table.items():
         option = OPTIONS.get(key.replace("-", "_"))
         if option is None:
@@ -377,29 +364,6 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
             value = _split(value) if isinstance(value, str) else [value]
         ctx.default_map[option.field] = value
     return file
-
-
-_ACTIONS = ("read", "publish", "cancel", "details", "admin")
-
-
-def _read_grants(table: Any, source: str) -> list[str]:
-    """Return the templates in a table `[grants]`: by action, one or a list, such as `read = "operations/{sub}.*"`.
-
-    Raises:
-        ConfigError: It has another form.
-    """
-    templates = []
-    for action, values in table.items() if isinstance(table, dict) else [("", None)]:
-        each = values if isinstance(values, list) else [values]
-        if action not in _ACTIONS or not all(isinstance(value, str) for value in each):
-            raise ConfigError(
-                f"{source}: invalid [grants] {action!r}: expected {', '.join(_ACTIONS)}, each with text or a list",
-                option="grants",
-                source=source,
-                hint='Write lines like read = "operations/{sub}.*" or admin = "if groups=operators".',
-            )
-        templates += [f"{action} {value}" for value in each]
-    return templates
 
 
 def _split(text: str) -> list[str]:
