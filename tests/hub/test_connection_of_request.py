@@ -39,7 +39,7 @@ class Sessions:
 
 class Served:
     def __init__(self, *, tokens: bool = False) -> None:
-        clock = ManualClock()
+        self.clock = clock = ManualClock()
         self.sessions = Sessions(clock.wall_ns)
         self.tokens = TokenTable(clock.wall_ns)
         options = AccessOptions(authenticators=[self.tokens] if tokens else [], requests=self.sessions, recheck_s=60.0)
@@ -141,6 +141,30 @@ def test_connections_are_identified_again_every_minute_while_there_are_any() -> 
     second.connection.closed()
     served.hub.loop.advance(1_000)
     assert len(served.sessions.seen) == 6
+
+
+def test_senders_are_identified_again_some_at_a_time_and_all_have_their_turn() -> None:
+    served = Served()
+    for number in range(450):
+        served.sessions.result = Subject(name=f"user-{number}", grants=grants("read data"))
+        served.connect()
+    served.sessions.result = AuthenticationUnavailable("away")
+    served.sessions.seen.clear()
+    seen = []
+    for _ in range(66):
+        served.hub.loop.advance(1)
+        seen.append(len(served.sessions.seen))
+        served.sessions.seen.clear()
+    assert seen[:58] == [0] * 58
+    assert (sum(seen), max(seen)) == (450, 100)
+
+
+def test_clock_that_is_set_back_delays_no_identification() -> None:
+    served = Served()
+    served.connect()
+    served.clock.jump(-86_400)
+    served.hub.loop.advance(61)
+    assert len(served.sessions.seen) >= 2
 
 
 def test_revocation_ends_open_connections_and_leaves_later_ones() -> None:
