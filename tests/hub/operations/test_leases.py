@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 from tests.hub.producers import Producer
 
 from tidings.exceptions import LogFull
@@ -215,6 +215,20 @@ def test_restarted_hub_gives_leased_operations_a_whole_lease() -> None:
     third.loop.advance(30.1)
     assert [state(third, key) for key in ("gone", "back")] == ["failed 1", "failed 1"]
     assert watcher.read() != []
+
+
+def test_leases_after_a_restart_begin_when_all_producers_had_time_to_return() -> None:
+    log = MemoryLog(EPOCH)
+    hub = InMemoryHub(CONFIG, log=log)
+    for number in range(20):
+        producer = Producer(hub, f"p-{number}")
+        producer.connect()
+        assert producer.publish("start", f"op-{number}") == "ok"
+    slow = InMemoryHub(structs.replace(CONFIG, reconnect_rate=2.0), log=log, clock=hub.clock)
+    slow.loop.advance(39)  # the last producer returns after 10 s, and its lease is 30 s
+    assert state(slow, "op-19") == "running 1"
+    slow.loop.advance(1.1)
+    assert state(slow, "op-19") == "failed 1"
 
 
 def test_queued_operation_has_no_lease_until_it_begins() -> None:

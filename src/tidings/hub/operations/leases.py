@@ -132,14 +132,19 @@ class Leases:
         hub.on_operation.append(self._on_operation)
 
     def start(self) -> None:
-        """Give the producers of live operations one whole lease, and start the checks for silent operations."""
-        for producer_id in self._hub.operations.producers():
+        """Give the producers of live operations one whole lease, and start the checks for silent operations.
+
+        The lease begins when they have had time to return: after a drain, each comes back at a time of its own.
+        """
+        producer_ids = list(self._hub.operations.producers())
+        returning_s = len(producer_ids) // self._hub.config.reconnect_rate
+        for producer_id in producer_ids:
             producer = self._find_or_create(producer_id)
             # The lease that it had before; a producer that attaches sends its lease again.
             leases = [status.life.lease_s for status in self._leased(producer)]
             producer.lease_s = max(leases, default=producer.lease_s)
             producer.shortest_s = min(leases, default=producer.lease_s)
-            self._see(producer)
+            self._see(producer, in_s=returning_s)
         self._alerts.start()
         self._hub.jobs.start("leases", _WATCH_S, self._watch)
         if self._hub.config.unattended_s:
@@ -237,10 +242,10 @@ class Leases:
             else:
                 self._producers.move_to_end(producer_id)
 
-    def _see(self, producer: _Producer) -> None:
-        """Record a sign of life of a producer without a connection: its leases run from now on."""
+    def _see(self, producer: _Producer, *, in_s: float = 0.0) -> None:
+        """Record a sign of life of a producer without a connection: its leases run from now on, or `in_s` later."""
         producer.last_seen = self._hub.clock.monotonic()
-        producer.seen_at = self._now()
+        producer.seen_at = self._now() + in_s
         self._check_within(producer, producer.shortest_s / 2)
 
     def _answer_claim(self, producer: _Producer, claim: Claim) -> Verdict:
