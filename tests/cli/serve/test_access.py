@@ -130,6 +130,18 @@ def test_start_after_a_key_was_added_creates_no_admin_key(tmp_path: Path) -> Non
         assert not (data / ADMIN_KEY_FILE).exists()
 
 
+def test_hub_starts_with_keys_in_a_folder_that_it_cannot_write(tmp_path: Path) -> None:
+    key = tidings("key", "add", "ci", "--grant", "read data", "--data", str(tmp_path)).stdout.strip()
+    for name in ("keys.jsonl.lock", "keys.jsonl.used"):  # as in a read-only folder, also for root
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).mkdir()
+    with KeyHub(tmp_path) as hub:
+        assert who(hub, key) == "ci"
+        code, _, stderr = hub.stop()
+    assert code == 0, stderr
+    assert "Traceback" not in stderr
+
+
 def test_client_without_a_key_is_refused(tmp_path: Path) -> None:
     with KeyHub(tmp_path / "data") as hub:
         done = tidings("publish", "data:update", EVENT, "--url", hub.url)

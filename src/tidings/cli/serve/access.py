@@ -124,6 +124,8 @@ class ServedAccess:
         self.reloadable.append(Reloadable("API keys", self._reload_keys))
 
     def _create_first_key(self, keys: LoadedKeys) -> None:
+        if keys.path.exists():
+            return  # it may be read-only, and so its folder
         made = KeyFile(keys.path).add(_ADMIN, (_ADMIN,), now_ns=self._clock.wall_ns(), first=True)
         if made is None:
             return
