@@ -7,7 +7,9 @@ from tests.hub.identified import IdentifyingHub, code
 from tidings.access.control import MAX_VERIFICATION_S
 from tidings.exceptions import AuthenticationUnavailable
 from tidings.hub.rate_limits import MAX_OVERHEAD
+from tidings.log.memory import MemoryLog
 from tidings.log.revocations import Revocation
+from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH
 
 
@@ -227,6 +229,30 @@ def test_revoked_credential_ends_its_connections(served: IdentifyingHub) -> None
     assert (code(failed), closed["data"]["code"]) == ("credential_revoked", 4001)
     assert bob.outlet.closed is None
     assert code(served.connect("ann").read()[1]) == "credential_revoked"
+
+
+def test_revoked_reader_receives_nothing_while_its_own_events_are_stored() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    served = IdentifyingHub(log=log)
+    served.tokens.add("ann", "read data", "publish data")
+    ann = served.connect("ann", "channel=data")
+    log.hold_appends()
+    for dataset in "ab":  # two batches: the log has the first when the second is still on its way
+        ann.send("data:update", update(dataset))
+        served.hub.settle()
+    ann.read()
+    revocation = Revocation(kind="subject", name="ann", issued_before_ns=served.tokens.wall_ns() + 1)
+    log.revoke(revocation, lambda stored: None)
+    assert served.hub.hub.access is not None
+    served.hub.hub.access.end_revoked()
+    log.release_appends()
+    served.hub.settle()
+    assert [message["type"] for message in ann.read()] == [
+        "auth:failed",
+        "event:accepted",
+        "event:accepted",
+        "connection:closed",
+    ]
 
 
 def test_changed_roles_reach_open_connections(served: IdentifyingHub) -> None:

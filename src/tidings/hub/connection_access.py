@@ -285,6 +285,8 @@ class ConnectionAccess:
         row = row_of(error)
         self._record("refused" if self.known is None or row.recoverable else "ended", code=error.code)
         if self.known is None or not row.recoverable:
+            # The close may wait until the log has the client's last events; until then it must not read others.
+            self._connection.change_grants(NO_GRANTS, everything=False)
             self._connection.close_after_events(row.close or _DEFAULT_CLOSE, error.message)
 
     def _record(self, outcome: AuditOutcome, *, code: str | None = None) -> None:
