@@ -138,6 +138,22 @@ def test_withdrawn_key_is_refused_after_the_next_fetch() -> None:
     assert world.find(OLD) == ["unknown_signing_key"]
 
 
+def test_withdrawal_of_a_key_is_reported_and_an_added_key_is_not() -> None:
+    reports: list[str] = []
+    world = World(withdrawn=lambda: reports.append("withdrawn"))
+    for body, expected in (
+        (OLD_SET, 0),
+        (OLD_SET, 0),
+        (jwk_set(jwk("ES256", kid="old"), jwk("ES384", kid="new")), 0),
+        (b"<html>", 0),
+        (jwk_set(jwk("ES384", kid="new")), 1),
+        (jwk_set(jwk("ES512", kid="new")), 2),
+    ):
+        world.issuer.answer(body)
+        assert len(reports) == expected
+        world.keys.refresh()
+
+
 def test_unknown_key_is_fetched_at_most_every_cooldown() -> None:
     world = World()
     world.issuer.answer(OLD_SET)

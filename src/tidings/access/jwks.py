@@ -44,6 +44,7 @@ class RemoteKeys:
         refresh_s: See `DEFAULT_REFRESH_S`.
         max_stale_s: See `DEFAULT_MAX_STALE_S`.
         cooldown_s: See `DEFAULT_COOLDOWN_S`.
+        withdrawn: Called when a key is no longer in the set: tokens that it signed count no more.
         option: Name of the option with the URL, for errors.
 
     Raises:
@@ -61,8 +62,10 @@ class RemoteKeys:
         refresh_s: float = DEFAULT_REFRESH_S,
         max_stale_s: float = DEFAULT_MAX_STALE_S,
         cooldown_s: float = DEFAULT_COOLDOWN_S,
+        withdrawn: Callable[[], object] | None = None,
         option: str = "jwks_url",
     ) -> None:
+        self._withdrawn = withdrawn
         self._url = check_url(url, option=option)
         self._fetch = fetch
         self._monotonic = monotonic
@@ -135,6 +138,7 @@ class RemoteKeys:
 
     def _fetched(self, answer: HttpAnswer | AuthenticationUnavailable) -> None:
         self._is_fetching = False
+        before = self._keys
         try:
             self._keys = self._parse(answer)
         except (AuthenticationUnavailable, UnusableKey) as error:
@@ -146,6 +150,8 @@ class RemoteKeys:
             self._fetched_at = self._monotonic()
             self._schedule(self._refresh_s)
         self._answer_waiting()
+        if self._withdrawn is not None and any(key not in self._keys for key in before):
+            self._withdrawn()
 
     def _parse(self, answer: HttpAnswer | AuthenticationUnavailable) -> tuple[SigningKey, ...]:
         if isinstance(answer, AuthenticationUnavailable):

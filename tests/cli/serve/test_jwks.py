@@ -1,6 +1,7 @@
 """A served hub whose keys come from an issuer that is away, comes back, rotates its keys, and goes away again."""
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -11,6 +12,7 @@ from urllib.request import Request, urlopen
 from tests.access.servers import reply, serving
 from tests.access.tokens import jwk, jwk_set, private_key, token
 from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from websockets.sync.client import connect
 
 
 def make_token(algorithm: str, kid: str, **claims: object) -> str:
@@ -71,6 +73,28 @@ def test_hub_outlives_outages_of_the_issuer_of_its_keys() -> None:
             for _ in range(20):
                 ask(hub, make_token("ES256", "forged"))
             assert issuer.requests == requests, "forged tokens cause no flood"
+
+
+def test_key_that_the_issuer_withdraws_ends_the_sessions_of_its_tokens() -> None:
+    issuer = Issuer()
+    issuer.keys = jwk_set(jwk("ES256", kid="old"), jwk("ES384", kid="new"))
+    with serving(issuer) as url:
+        options = ("--auth", "jwt", "--jwks-url", f"{url}/keys", "--jwt-audience", "tidings")
+        with Hub(*options) as hub:
+            old, new = make_token("ES256", "old"), make_token("ES384", "new")
+            wait_for(hub, old, (200, ""))
+            with (
+                connect(hub.url, additional_headers={"Authorization": f"Bearer {old}"}) as ended,
+                connect(hub.url, additional_headers={"Authorization": f"Bearer {new}"}) as open,
+            ):
+                for socket in (ended, open):
+                    assert json.loads(socket.recv(timeout=TIMEOUT_S))["data"]["auth"] == "ada"
+                issuer.keys = jwk_set(jwk("ES384", kid="new"))
+                hub.signal(signal.SIGHUP)
+                failed = json.loads(ended.recv(timeout=TIMEOUT_S))
+                assert (failed["type"], failed["data"]["code"]) == ("auth:failed", "wrong_algorithm")
+                open.send('{"type":"connection:ping"}')
+                assert json.loads(open.recv(timeout=TIMEOUT_S))["type"] == "connection:pong"
 
 
 def test_hub_starts_while_nothing_listens_at_the_url() -> None:

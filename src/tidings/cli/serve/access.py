@@ -205,7 +205,7 @@ class ServedAccess:
     def _add_tokens(self) -> None:
         from tidings.cli.serve.token_access import ServedTokens  # loads a library that other hubs do not need
 
-        tokens = ServedTokens(self._settings, self._channels, self._clock)
+        tokens = ServedTokens(self._settings, self._channels, self._clock, self._reevaluate)
 
         def start(scheduler: Scheduler) -> Authenticator:
             tokens.start(scheduler)
@@ -213,6 +213,10 @@ class ServedAccess:
 
         self._authenticators.append(start)
         self._add_reload("keys and templates of tokens", tokens.reload, tokens.files)
+
+    def _reevaluate(self) -> None:
+        if self._control is not None:
+            self._control.reevaluate()
 
     def _add_forward_auth(self) -> None:
         from tidings.cli.serve.token_access import ServedForwardAuth

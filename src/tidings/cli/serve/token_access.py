@@ -1,6 +1,6 @@
 """Tokens and forward authentication in a served hub: authenticators that its options describe and a reload replaces."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tidings.access.claims import GrantRules
@@ -41,6 +41,7 @@ class ServedTokens:
         settings: The settings.
         channels: The channels of the contract.
         clock: The machine's clocks.
+        withdrawn: Called when the issuer no longer publishes a key.
 
     Raises:
         ConfigError: An option is missing or wrong, or a key file cannot be used.
@@ -48,7 +49,10 @@ class ServedTokens:
 
     method = "token"
 
-    def __init__(self, settings: ServeSettings, channels: Iterable[str], clock: Clock) -> None:
+    def __init__(
+        self, settings: ServeSettings, channels: Iterable[str], clock: Clock, withdrawn: Callable[[], object]
+    ) -> None:
+        self._withdrawn = withdrawn
         self._channels = tuple(channels)
         self._clock = clock
         self._scheduler: Scheduler | None = None
@@ -122,6 +126,7 @@ class ServedTokens:
             monotonic=self._clock.monotonic,
             scheduler=self._scheduler,
             algorithms=algorithms,
+            withdrawn=self._withdrawn,
             option="jwks-url",
         )
         if self._remote is not None:
