@@ -46,7 +46,7 @@ _EXPECTED: Final = (
 )
 
 
-class PublishGrant(Struct, frozen=True, order=True):
+class PublishGrant(Struct, frozen=True):
     """Permission to publish events on a path."""
 
     path: Path
@@ -88,7 +88,7 @@ class Grants:
         admin: bool = False,
     ) -> None:
         self.read = read
-        self.publish = tuple(sorted(set(publish)))
+        self.publish = tuple(sorted(set(publish), key=str))
         self.cancel = cancel
         self.details = details or admin
         self.admin = admin

@@ -30,8 +30,7 @@ def apply_grants(
     held = subscriber.paths
     lost = grants.uncovered(held)
     if not everything:  # a path of which only a part may be read is lost as a whole, as it would be refused
-        gone = frozenset(lost.paths)
-        held = PathSet(tuple(path for path in held.paths if path not in gone))
+        held = held.without(lost)
     delivery.restrict(subscriber, held & grants.read, grants.read, form_for(form, grants))
     return lost.names()
 

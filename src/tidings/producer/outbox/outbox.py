@@ -299,7 +299,7 @@ class Outbox:
                 self._report(self._spool_errors.popleft())
 
     def _report_next(self, error: TidingsError) -> None:
-        """Report an error of the connection: after those that decide whether its events are kept meanwhile."""
+        """Report an error of the connection: after those that decide whether its events are kept."""
         self._report_spool_errors()
         self._report(error)
 
