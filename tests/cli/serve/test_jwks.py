@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -13,6 +14,8 @@ from tests.access.servers import reply, serving
 from tests.access.tokens import jwk, jwk_set, private_key, token
 from tests.cli.processes import TIMEOUT_S, Hub, tidings
 from websockets.sync.client import connect
+
+from tidings.protocol.messages import SUBPROTOCOL
 
 
 def make_token(algorithm: str, kid: str, **claims: object) -> str:
@@ -83,9 +86,10 @@ def test_key_that_the_issuer_withdraws_ends_the_sessions_of_its_tokens() -> None
         with Hub(*options) as hub:
             old, new = make_token("ES256", "old"), make_token("ES384", "new")
             wait_for(hub, old, (200, ""))
+            versioned: Any = {"subprotocols": [SUBPROTOCOL]}
             with (
-                connect(hub.url, additional_headers={"Authorization": f"Bearer {old}"}) as ended,
-                connect(hub.url, additional_headers={"Authorization": f"Bearer {new}"}) as open,
+                connect(hub.url, additional_headers={"Authorization": f"Bearer {old}"}, **versioned) as ended,
+                connect(hub.url, additional_headers={"Authorization": f"Bearer {new}"}, **versioned) as open,
             ):
                 for socket in (ended, open):
                     assert json.loads(socket.recv(timeout=TIMEOUT_S))["data"]["auth"] == "ada"
@@ -93,7 +97,7 @@ def test_key_that_the_issuer_withdraws_ends_the_sessions_of_its_tokens() -> None
                 hub.signal(signal.SIGHUP)
                 failed = json.loads(ended.recv(timeout=TIMEOUT_S))
                 assert (failed["type"], failed["data"]["code"]) == ("auth:failed", "wrong_algorithm")
-                open.send('{"type":"connection:ping"}')
+                open.send('{"type":"connection:ping","id":"p"}')
                 assert json.loads(open.recv(timeout=TIMEOUT_S))["type"] == "connection:pong"
 
 
