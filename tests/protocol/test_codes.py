@@ -44,9 +44,12 @@ def test_close_code_of_a_row_is_in_the_table_of_close_codes(row: ErrorCode) -> N
         assert row.reconnect is CLOSE_CODES[row.close].reconnect
 
 
-def test_faults_of_the_client_are_not_recoverable() -> None:
-    # RFC 9110 §15.5.9: a request that took too long may be repeated.
-    assert [row.code for row in CODES.values() if 400 <= row.http < 500 and row.recoverable] == ["request_timeout"]
+def test_faults_of_the_client_are_recoverable_only_if_they_pass() -> None:
+    # A request that took too long may be repeated (RFC 9110 §15.5.9), and what is limited in a time may come later
+    # (RFC 6585 §4). A license can be renewed.
+    recoverable = {row.code for row in CODES.values() if 400 <= row.http < 500 and row.recoverable}
+    limits = {"rate_limited", "too_many_requests", "too_many_failures"}
+    assert recoverable == {"request_timeout", "license_expired", *limits}
 
 
 @pytest.mark.parametrize(

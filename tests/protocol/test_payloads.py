@@ -30,7 +30,7 @@ FIELDS = {
     "operation:failed": f"operation_id? attempt? {ERROR}",
     "operation:cancelled": "operation_id attempt? reason? cancelled_by?",
     "operation:estimate": (
-        "operation_id rate? remaining_s? remaining_low_s? remaining_high_s? stalled "
+        "operation_id rate? remaining_s? remaining_low_s? remaining_high_s? stalled began_at? "
         "stalled_since? silent_since? away_since? cancel_requested_at? cancelled_by?"
     ),
     "data:update": "dataset? version? records? url? metadata?",
