@@ -157,3 +157,11 @@ def test_declared_event_of_the_guide_is_decoded() -> None:
     contract = names["contract"]
     assert "sports" in contract.channels
     assert contract.decode("match:finished", b'{"match_id":"final"}') == names["MatchFinished"](match_id="final")
+
+
+def test_every_threat_names_tests_that_exist() -> None:
+    (table,) = DOCUMENTS["SECURITY.md"].tables_with("threat")
+    for threat, _, tests in table.rows:
+        files = re.findall(r"`?(tests/[\w/]+\.py)`?", tests)
+        assert files, threat
+        assert [name for name in files if not (ROOT / name).is_file()] == []
