@@ -129,7 +129,7 @@ def test_sender_of_an_open_connection_is_identified_again(
     served.hub.loop.advance(2)
     assert types(client) == expected
     assert (client.outlet.closed is not None) is ("connection:closed" in expected)
-    assert ("data" in client.connection.subscriber.paths.names()) is (expected != ["auth:success"])
+    assert ("data" in client.connection.subscriber.paths.names()) is (expected == [])
 
 
 def test_connections_are_identified_again_every_minute_while_there_are_any() -> None:
