@@ -248,8 +248,10 @@ def test_a_terminal_shows_a_status_line(service: ForeignService, hub: Hub) -> No
         assert terminal.wait() == 0
 
 
-def test_credentials_are_sent_to_their_own_side_only(service: ForeignService, hub: Hub) -> None:
-    with RelayProcess(service, hub, "--header", "Cookie: session=s", "--token", "for-the-hub") as relay:
+def test_credentials_are_sent_to_their_own_side_only(service: ForeignService, hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("for-the-hub")
+    token = ("--token-file", str(tmp_path / "token"))
+    with RelayProcess(service, hub, "--header", "Cookie: session=s", *token) as relay:
         service.wait_accepted(1)
         assert relay.stop()[0] == 0
     (headers,) = service.headers

@@ -12,7 +12,7 @@ from tidings.cli.errors import FAILED as FAILED_WAIT
 from tidings.cli.errors import ExitCode
 from tidings.cli.wait import OperationWait, Until
 from tidings.client.http import HTTPClient
-from tidings.exceptions import CommandRefused, NotAHub
+from tidings.exceptions import Forbidden, NotAHub
 from tidings.operations.lifecycle import OperationState
 
 
@@ -204,7 +204,7 @@ def test_a_foreign_server_ends_the_wait() -> None:
 
 def test_a_permanent_refusal_ends_the_wait() -> None:
     refusal = b'{"code": "forbidden", "message": "not yours", "recoverable": false}'
-    with http_server(refusal, 403) as url, HTTPClient(url) as api, pytest.raises(CommandRefused, match="not yours"):
+    with http_server(refusal, 403) as url, HTTPClient(url) as api, pytest.raises(Forbidden, match="not yours"):
         Rig(api).waiting.wait(None)
 
 

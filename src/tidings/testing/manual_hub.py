@@ -289,7 +289,7 @@ class ManualHub(ManualTime):
 
 # The environment of the default hub.
 
-_UNSET = ("TIDINGS_TOKEN", "TIDINGS_DISABLED", "TRACEPARENT")
+_UNSET = ("TIDINGS_TOKEN", "TIDINGS_TOKEN_FILE", "TIDINGS_DISABLED", "TRACEPARENT")
 """Variables of the developer's shell that a test must not depend on."""
 _SPOOL = "TIDINGS_SPOOL"
 """Where producers keep unsent events; those that are already there do not belong to the test."""
