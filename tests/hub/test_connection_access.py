@@ -271,6 +271,27 @@ def test_changed_roles_reach_open_connections(served: IdentifyingHub) -> None:
     assert (failed["type"], code(failed)) == ("auth:failed", "invalid_token")
 
 
+def test_failures_from_an_address_keep_no_session_whose_key_is_gone_open() -> None:
+    served = IdentifyingHub()
+    served.tokens.add("ann", "read data")
+    served.tokens.add("bob", "read data")
+    limit = served.tokens.options.max_failures
+    clients = [served.connect("ann", "channel=data") for _ in range(limit + 20)]
+    bob = served.connect("bob", "channel=data")
+    for _ in range(limit):
+        served.connect("unknown").read()
+    control = served.hub.hub.access
+    assert control is not None
+    assert control.failures.retry_after_ms("") > 0
+    for client in (*clients, bob):
+        client.read()
+    del served.tokens.subjects["ann"]
+    control.reevaluate()
+    served.hub.settle()
+    assert [client.outlet.closed is not None for client in clients] == [True] * len(clients)
+    assert bob.outlet.closed is None
+
+
 def test_star_follows_the_grants_of_the_subject(served: IdentifyingHub) -> None:
     served.tokens.add("t1", "read operations", name="ann")
     served.tokens.add("t2", "read operations/acme.*", "read data", name="ann")

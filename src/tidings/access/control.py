@@ -167,6 +167,8 @@ class AccessControl:
         self.deadline_s = options.deadline_s
         self.methods = list(dict.fromkeys(each.method for each in self._authenticators))
         """Names of the accepted kinds of credentials, for `auth:required`."""
+        self.changes = 0
+        """How often credentials may have lost their rights: by revocations, and by changed keys or roles."""
         self._numbers = count()
         self._sessions: dict[int, AccessSession] = {}
         """The sessions by number; a session gets another number with each credential."""
@@ -191,7 +193,17 @@ class AccessControl:
         done = partial(self._count_failure, network, done)
         try:
             self._check_failures(network)
-            credential = credential or REQUEST_AS_A_WHOLE
+        except TooManyFailures as error:
+            done(error)
+            return
+        self.verify_again(credential or REQUEST_AS_A_WHOLE, request, done)
+
+    def verify_again(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
+        """Identify a sender who was identified before, as `authenticate` does.
+
+        It is nobody's attempt: it counts as no failure, and no failures from the same address stand in its way.
+        """
+        try:
             authenticator = self._find(credential)
         except AccessError as error:
             done(error)
@@ -292,13 +304,20 @@ class AccessControl:
         if subject is not None:
             self.subjects.check(subject.name)
 
-    def enter(self, session: AccessSession) -> None:
-        """Watch over `session`, whose subject and credential are set; also after it has got another credential."""
+    def enter(self, session: AccessSession, changes: int | None = None) -> None:
+        """Watch over `session`, whose subject and credential are set; also after it has got another credential.
+
+        Args:
+            session: The session.
+            changes: `changes` when its subject was identified, if that was earlier: what changed since is made up for.
+        """
         self.leave(session)
         self.subjects.count(session.subject.name)
         number = next(self._numbers)
         self._sessions[number] = session
         self._number_of[session] = number
+        if changes is not None and changes != self.changes:
+            self._scheduler.call_soon(partial(self._go_through, [number], self._verify_again))
         expires_ns = session.subject.expires_ns
         if expires_ns is not None:
             heapq.heappush(self._due, (expires_ns - self._notice_ns(session.subject, expires_ns), number))
@@ -361,10 +380,12 @@ class AccessControl:
 
     def end_revoked(self) -> None:
         """End the sessions whose credentials are revoked now, in slices."""
+        self.changes += 1
         self._go_through(list(self._sessions), self._end_if_revoked)
 
     def reevaluate(self) -> None:
         """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
+        self.changes += 1
         self._go_through(list(self._sessions), self._verify_again)
 
     def _finds_requests(self, credential: Credential) -> bool:
@@ -405,11 +426,11 @@ class AccessControl:
     def _verify_again(self, number: int, session: AccessSession) -> None:
         self._end_if_revoked(number, session)
         if number in self._sessions:
-            self.authenticate(session.credential, session.request, partial(self._verified_again, number))
+            self.verify_again(session.credential, session.request, partial(self._verified_again, number))
 
     def _verified_again(self, number: int, result: Subject | AccessError) -> None:
         session = self._sessions.get(number)
-        if session is None or isinstance(result, AuthenticationUnavailable | TooManyFailures):
+        if session is None or isinstance(result, AuthenticationUnavailable):
             return  # an outage takes no rights; the credential was valid and expires in time
         if isinstance(result, AccessError):
             self._end(session, result)

@@ -7,6 +7,7 @@ identifies no one.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -15,8 +16,8 @@ from starlette.types import Scope
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
-from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, Forbidden, TidingsError
+from tidings.access.subjects import AccessRequest, Authenticated, Credential, Subject
+from tidings.exceptions import AccessError, AuthenticationUnavailable, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import access_request, query_of, request_address
 
@@ -33,6 +34,8 @@ class Identity(Struct, frozen=True):
     subject: Subject
     credential: Credential
     request: AccessRequest
+    changes: int = 0
+    """`AccessControl.changes` when it was identified."""
 
 
 async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
@@ -58,13 +61,41 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
             credential, request = control.redeem(credential, request) if allow_ticket else (None, request)
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
-        subject = await _authenticate(control, credential, request)
+        changes = control.changes
+        subject = await _answer_of(partial(control.authenticate, credential, request))
     except AccessError as error:
-        hub.audit.record(
-            "request", "refused", address=request.address, code=error.code, method=scope["method"], path=request.path
-        )
+        _record_refusal(hub, scope, request, error)
         raise
-    return {**scope, _IDENTITY: Identity(subject, credential or REQUEST_AS_A_WHOLE, request)}
+    return {**scope, _IDENTITY: Identity(subject, credential or REQUEST_AS_A_WHOLE, request, changes)}
+
+
+async def identify_again(hub: Hub, scope: Scope) -> Scope:
+    """Return the scope of a request that took a while, such as to send its body, with what its sender may do now.
+
+    Raises:
+        AccessError: The credential has expired, was revoked, or no longer counts.
+    """
+    identity, control = identity_of(scope), hub.access
+    if identity is None or control is None:
+        return scope
+    changes = control.changes
+    expires_ns = identity.subject.expires_ns
+    if identity.changes == changes and (expires_ns is None or hub.clock.wall_ns() < expires_ns):
+        return scope
+    try:
+        subject = await _answer_of(partial(control.verify_again, identity.credential, identity.request))
+    except AuthenticationUnavailable:
+        return scope
+    except AccessError as error:
+        _record_refusal(hub, scope, identity.request, error)
+        raise
+    return {**scope, _IDENTITY: Identity(subject, identity.credential, identity.request, changes)}
+
+
+def _record_refusal(hub: Hub, scope: Scope, request: AccessRequest, error: AccessError) -> None:
+    hub.audit.record(
+        "request", "refused", address=request.address, code=error.code, method=scope["method"], path=request.path
+    )
 
 
 def _may_be_automatic(credential: Credential | None, request: AccessRequest) -> bool:
@@ -92,14 +123,14 @@ def grants_of(scope: Scope) -> Grants | None:
     return None if identity is None else identity.subject.grants
 
 
-async def _authenticate(control: AccessControl, credential: Credential | None, request: AccessRequest) -> Subject:
+async def _answer_of(verify: Callable[[Authenticated], None]) -> Subject:
     verifying: asyncio.Future[Subject | AccessError] = asyncio.get_running_loop().create_future()
 
     def verified(result: Subject | AccessError) -> None:
         if not verifying.done():  # the server may have cancelled the request
             verifying.set_result(result)
 
-    control.authenticate(credential, request, verified)
+    verify(verified)
     result = await verifying
     if isinstance(result, AccessError):
         raise result
@@ -181,7 +212,7 @@ def watched(
         yield None
         return
     session = RequestSession(control, identity, wake, changed)
-    control.enter(session)
+    control.enter(session, identity.changes)
     try:
         yield session
     finally:

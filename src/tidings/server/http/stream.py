@@ -376,12 +376,13 @@ class EventStream:
 class _StreamSession:
     """The right to read one stream; see `tidings.access.control.Session`."""
 
-    __slots__ = ("_control", "_stream", "_subject", "credential", "request")
+    __slots__ = ("_changes", "_control", "_stream", "_subject", "credential", "request")
 
     def __init__(self, stream: EventStream, control: AccessControl, identity: Identity) -> None:
         self._stream = stream
         self._control = control
         self._subject = identity.subject
+        self._changes = identity.changes
         self.credential = identity.credential
         self.request = identity.request
 
@@ -392,7 +393,7 @@ class _StreamSession:
 
     def enter(self) -> None:
         """Begin."""
-        self._control.enter(self)
+        self._control.enter(self, self._changes)
 
     def leave(self) -> None:
         """End, because the client is gone."""
