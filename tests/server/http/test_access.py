@@ -1,5 +1,6 @@
 """Who may do what over HTTP: with real sockets, behind our own server and behind another ASGI server."""
 
+import http.client
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 from tests.access.token_table import TokenTable
+from tests.log.sqlite_harness import wait_until
 from tests.server.hub_server import HubServer, Stream
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -448,6 +450,76 @@ def test_hub_without_authentication_has_nothing_to_administer() -> None:
 
 
 # Rights that are lost while something is open.
+
+
+class SlowPost:
+    """A request whose head and first byte are sent; the rest of its body follows later."""
+
+    def __init__(self, hub: Secured, path: str, who: str, body: object) -> None:
+        self._body = msgspec.json.encode(body)
+        self._connection = http.client.HTTPConnection("127.0.0.1", hub.server.port, timeout=30)
+        self._connection.putrequest("POST", path)
+        for name, value in (
+            ("Authorization", f"Bearer {who}-token"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(self._body))),
+        ):
+            self._connection.putheader(name, value)
+        verified = len(hub.tokens.requests)
+        self._connection.endheaders(self._body[:1])
+        wait_until(lambda: len(hub.tokens.requests) > verified)
+
+    def finish(self) -> tuple[int, Any]:
+        self._connection.send(self._body[1:])
+        answer = self._connection.getresponse()
+        found = answer.status, msgspec.json.decode(answer.read())
+        self._connection.close()
+        return found
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/events", start("acme.9")),
+        ("/v1/events", [start("acme.9")]),
+        ("/v1/operations/acme.1/cancel", {"timeout_s": 0}),
+        ("/v1/admin/revocations", {"subject": "ada"}),
+        ("/v1/tickets", {}),
+    ],
+)
+@pytest.mark.parametrize("loss", ["revoked", "expired", "forgotten"])
+def test_right_that_is_lost_while_a_body_arrives(hub: Secured, path: str, body: object, loss: str) -> None:
+    hub.post(start("acme.1"))
+    life_s = 0.5 if loss == "expired" else None
+    hub.tokens.add("slow-token", "admin", name="slow", expires_s=life_s)
+    post = SlowPost(hub, path, "slow", body)
+    if loss == "revoked":
+        assert hub.request("POST", "/v1/admin/revocations", "root", json={"subject": "slow"}).status_code == 200
+    elif loss == "forgotten":
+        del hub.tokens.subjects["slow-token"]
+        control = hub.server.call(lambda: hub.server.app.hub.access)
+        assert control is not None
+        hub.server.call(control.reevaluate)
+    else:
+        wait_until(lambda: hub.get("/v1/operations", "slow").status_code == 401)
+    codes = {"revoked": "credential_revoked", "expired": "token_expired", "forgotten": "invalid_token"}
+    status, answer = post.finish()
+    assert (status, answer.get("code")) == (401, codes[loss])
+    assert hub.get("/v1/operations/acme.9", "root").status_code == 404
+    assert hub.get("/v1/operations/acme.1", "root").json()["state"] == "running"
+    assert hub.get("/v1/admin/revocations?name=ada", "root").json()["revocations"] == []
+
+
+def test_grant_that_is_lost_while_a_body_arrives(hub: Secured) -> None:
+    hub.tokens.add("slow-token", "publish operations/acme.*", name="slow")
+    post = SlowPost(hub, "/v1/events", "slow", [start("acme.9"), start("other.9")])
+    hub.tokens.add("slow-token", "publish operations/other.*", name="slow")
+    control = hub.server.call(lambda: hub.server.app.hub.access)
+    assert control is not None
+    hub.server.call(control.reevaluate)
+    _, answer = post.finish()
+    assert answer["results"][0]["error"]["code"] == "forbidden"
+    assert "position" in answer["results"][1]
 
 
 def test_stream_loses_only_the_paths_that_are_no_longer_granted(hub: Secured) -> None:

@@ -17,7 +17,7 @@ from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.payloads import Timestamp
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 from tidings.server.asgi.scope import headers_of, query_of, request_address
-from tidings.server.http.access import require_admin, subject_of
+from tidings.server.http.access import identify_again, require_admin, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.query import read_limit
 from tidings.server.http.responses import Answer, method_refusal, to_response
@@ -126,6 +126,7 @@ class AdminRoutes:
         if body is None:  # the client is gone
             return Response()
         check_json_type(headers_of(request.scope))
+        require_admin(hub, await identify_again(hub, request.scope))
         revocation = read_revocation(body, hub.now_ns(), control.kept_until_ns(hub.now_ns()))
         storing: asyncio.Future[Revocation | LogError] = asyncio.get_running_loop().create_future()
 

@@ -21,7 +21,7 @@ from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
-from tidings.server.http.access import Identity, grants_of, identity_of, watched
+from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, watched
 from tidings.server.http.limits import client_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
@@ -84,17 +84,20 @@ class ReadingRoutes:
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
         running = self._host.running()
-        hub, grants = running.hub, grants_of(request.scope)
-        query = read_history_query(query_of(request.scope), hub.contract, grants)
+        hub = running.hub
+        query = read_history_query(query_of(request.scope), hub.contract, grants_of(request.scope))
         with running.limits.reads.taken(client_of(request.scope)):
-            return await self._read_history(hub, query, grants)
+            return await self._read_history(hub, query, request.scope)
 
-    async def _read_history(self, hub: Hub, query: HistoryQuery, grants: Grants | None) -> Response:
+    async def _read_history(self, hub: Hub, query: HistoryQuery, scope: Scope) -> Response:
         after, gap = _start(hub.log, query)
         max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
         self._unsent += max_bytes
         try:
             records, scanned = await _read_history(hub, query, after, max_bytes, self._turns)
+            grants = grants_of(await identify_again(hub, scope))  # the read may have waited for others
+            if grants is not None:
+                grants.check_read(query.paths)
             body = _history(_encoded(hub.log, records, grants), hub.log, scanned, gap)
         except BaseException:
             self._unsent -= max_bytes

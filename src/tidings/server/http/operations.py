@@ -20,7 +20,7 @@ from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.near_names import find_near
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import headers_of, query_of, request_address, route_path
-from tidings.server.http.access import identity_of, subject_of
+from tidings.server.http.access import identify_again, identity_of, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.limits import client_of
 from tidings.server.http.long_poll import wait_for_wakeup, wake
@@ -128,7 +128,7 @@ class OperationRoutes:
             check_json_type(headers)
         cancel = read_cancel(target.operation_id, body)
         running = self._host.running()
-        subject = subject_of(request.scope)
+        subject = subject_of(await identify_again(running.hub, request.scope))
         views = OperationViewBuilder(running.hub, subject)
         _find(running.hub, target.operation_id, views)
         record = partial(

@@ -16,7 +16,6 @@ import structlog
 from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.access.subjects import Subject
 from tidings.exceptions import (
     AccessError,
     Draining,
@@ -37,7 +36,7 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import Headers, header, headers_of, query_of, request_address
-from tidings.server.http.access import subject_of
+from tidings.server.http.access import identify_again, subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
 from tidings.server.http.refusal_log import RefusalLog
@@ -187,7 +186,7 @@ class PublishEndpoint:
         options = read_post_options(headers)
         items = split_body(body, headers)
         hub = self._host.running().hub
-        post = _Post(hub, options, subject_of(scope), request_address(scope).client)
+        post = _Post(hub, options, await identify_again(hub, scope))
         if post.producer_id:
             hub.leases.post(post.producer_id, options.lease_s)
         if items is None:
@@ -226,12 +225,25 @@ def _operations_of(events: list[Event]) -> list[str]:
 class _Post:
     """A publisher that waits for room in the stage, as a connection does, but for a bounded time."""
 
-    __slots__ = ("_address", "_hub", "_room", "_scope", "_subject", "options", "producer_id", "staged", "staged_bytes")
+    __slots__ = (
+        "_hub",
+        "_request",
+        "_room",
+        "_scope",
+        "_subject",
+        "options",
+        "producer_id",
+        "right_lost",
+        "staged",
+        "staged_bytes",
+    )
 
-    def __init__(self, hub: Hub, options: PostOptions, subject: Subject | None, address: str) -> None:
+    def __init__(self, hub: Hub, options: PostOptions, request: Scope) -> None:
         self._hub = hub
-        self._address = address
-        self._subject = subject
+        self._request = request
+        self._subject = subject = subject_of(request)
+        self.right_lost = False
+        """Whether the right to publish was lost while the post waited."""
         self.options = options
         # A producer belongs to its subject: no other subject's post may renew its lease or end its operations.
         own = options.producer_id
@@ -268,7 +280,7 @@ class _Post:
                 "publish",
                 "refused",
                 subject="" if self._subject is None else self._subject.name,
-                address=self._address,
+                address=request_address(self._request).client,
                 code=error.code,
                 type=envelope.type,
             )
@@ -279,6 +291,7 @@ class _Post:
 
         Raises:
             LogBusy: The stage stayed full for `HubConfig.room_wait_s`.
+            AccessError: The right to publish was lost in that time.
         """
         room = self._hub.room
         try:
@@ -291,6 +304,12 @@ class _Post:
             raise LogBusy("too many events are waiting for the log") from None
         finally:
             room.leave(self)
+        try:
+            self._request = await identify_again(self._hub, self._request)
+        except AccessError:
+            self.right_lost = True
+            raise
+        self._subject = subject_of(self._request)
 
 
 class _Batch:
@@ -342,15 +361,16 @@ class _Batch:
                 settled = partial(self._published, index, len(item))
                 add(publish(envelope, settled, item))
                 self._count(1, len(item))
-            except (Draining, LogError) as error:
+            except TidingsError as error:
+                if not (isinstance(error, Draining | LogError) or post.right_lost):
+                    self._settled(index, error)
+                    continue
                 if not index:
                     raise
                 # The events after it fail too, or they would overtake it.
                 self._results[index:] = [error] * (len(items) - index)
                 self._pending -= 1
                 break
-            except TidingsError as error:
-                self._settled(index, error)
             else:
                 if envelope.type in LEGACY_TYPES:
                     legacy.add(envelope.type)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tidings.access.tickets import TICKET_LIFETIME_S, TICKET_PREFIX
 from tidings.hub.connection_query import read_values
 from tidings.server.asgi.scope import headers_of, query_of
-from tidings.server.http.access import identity_of
+from tidings.server.http.access import identify_again, identity_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.responses import Answer, to_response
 from tidings.server.running_hub import HubHost
@@ -47,7 +47,8 @@ class TicketRoute:
             return Response()
         if body or b"content-type" in headers_of(request.scope):
             check_json_type(headers_of(request.scope))
-        hub, identity = self._host.running().hub, identity_of(request.scope)
+        hub = self._host.running().hub
+        identity = identity_of(await identify_again(hub, request.scope))
         if hub.access is None or identity is None:
             ticket = TICKET_PREFIX + secrets.token_urlsafe(24)
         else:
