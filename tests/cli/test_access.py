@@ -224,6 +224,14 @@ class TestRun:
         assert done.returncode == 0, done.stderr
         assert [data.get("name") for kind, data in told(hub) if kind == "start"][1:] == ["nested"]
 
+    @pytest.mark.parametrize("token", ["Bearer hunter2", '"hunter2" ,'])
+    def test_token_with_more_than_the_token_is_named_without_it(self, hub: HubServer, token: str) -> None:
+        done = tidings("ls", "--url", hub.url, TIDINGS_TOKEN=token)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "error: invalid token in TIDINGS_TOKEN: expected printable ASCII without spaces" in done.stderr
+        assert "hint: Pass the token alone" in done.stderr
+        assert "hunter2" not in done.stderr
+
     def test_refused_token_leaves_the_command_alone(self, hub: HubServer) -> None:
         done = tidings("run", "--url", hub.url, "--", sys.executable, "-c", "print(6*7)", TIDINGS_TOKEN="hunter2")
         assert (done.returncode, done.stdout) == (0, "42\n")

@@ -74,6 +74,9 @@ MAX_SUBJECT_CHARS: Final = 255
 _RESERVED_SUBJECTS: Final = ("none", "required")
 """Values of `auth` in `connection:established` that are not subjects."""
 
+_CREDENTIALS: Final = {"key": "API keys, as `tidings key add` prints them", "token": "JWTs"}
+"""Credentials that a client may send, by the method of an authenticator."""
+
 REQUEST_AS_A_WHOLE: Final = Credential("", "request")
 """The credential of a request that has none of its own."""
 
@@ -266,7 +269,10 @@ class AccessControl:
         if self._requests is not None and self._requests.accepts(credential):
             return self._requests
         raise InvalidToken(
-            "unknown kind of credential", hint=f"This hub accepts {' and '.join(self.methods) or 'no credentials'}."
+            "unknown kind of credential",
+            hint=f"This hub accepts {' and '.join(_CREDENTIALS.get(each, each) for each in self.methods)}."
+            if self.methods
+            else "This hub accepts no credentials.",
         )
 
     def _check(self, done: Authenticated, result: Subject | AccessError) -> None:

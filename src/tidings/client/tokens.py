@@ -74,7 +74,12 @@ class FixedToken:
         self.name = name
         self._token = token
         if fault := _fault(token):
-            raise ConfigError(f"invalid token: {fault}", option="token", source=name)
+            raise ConfigError(
+                f"invalid token in {name}: {fault}",
+                option="token",
+                source=name,
+                hint="Pass the token alone, as it was issued: without `Bearer`, quotes and line ends.",
+            )
 
     def __repr__(self) -> str:
         return f"FixedToken(name={self.name!r})"

@@ -265,6 +265,12 @@ def test_run_inside_a_run_is_a_part_of_it_unless_told_otherwise(shared_hub: Hub)
     assert parents == [around["operation_id"], "elsewhere", around["operation_id"]]
 
 
+def test_invalid_id_is_mentioned_and_the_command_runs(shared_hub: Hub) -> None:
+    done = tidings("run", "--id", "x" * 300, "--", "echo", "done", TIDINGS_URL=shared_hub.url)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "this run is not shown: --id: the key is 300 bytes long; 1–255 are allowed." in done.stderr
+
+
 def test_invalid_parent_is_mentioned_and_the_command_runs(shared_hub: Hub) -> None:
     done = tidings(
         "run", "--name", "orphan", "--", "echo", "done", TIDINGS_URL=shared_hub.url, TIDINGS_PARENT="x" * 300

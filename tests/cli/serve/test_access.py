@@ -1,11 +1,13 @@
 import json
 import signal
+import sys
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import msgspec
 import pytest
 from tests.access.servers import reply, serving
 from tests.cli.processes import TIMEOUT_S, Hub, Terminal, tidings
@@ -75,6 +77,47 @@ def test_address_that_others_can_reach_is_refused_without_authentication(host: s
     assert "without authentication: other machines could read and publish everything" in done.stderr
     assert "--auth keys" in done.stderr
     assert "--insecure" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "method"),
+    [
+        (("--jwks-url", "https://login.example.com/jwks"), "--jwks-url", "jwt"),
+        (("--jwt-secret-file", "secret", "--auth", "keys"), "--jwt-secret-file", "jwt"),
+        (("--jwt-audience", "tidings"), "--jwt-audience", "jwt"),
+        (("--keys", "keys.jsonl"), "--keys", "keys"),
+        (("--forward-auth-url", "http://127.0.0.1:1/"), "--forward-auth-url", "forward"),
+        (("--grant-template", "read data"), "--grant-template", "jwt"),
+        (("--auth-cookie", "__Host-session"), "--auth-cookie", "keys"),
+    ],
+)
+def test_option_of_a_method_that_is_off_is_refused(
+    options: tuple[str, ...], named: str, method: str, tmp_path: Path
+) -> None:
+    done = tidings("serve", "--data", str(tmp_path / "data"), "--port", "0", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {named} has no effect without --auth {method}\nhint: Add --auth {method}" in done.stderr
+
+
+def test_credential_of_another_kind_is_refused_with_those_of_the_hub(tmp_path: Path) -> None:
+    with KeyHub(tmp_path / "data") as hub:
+        done = tidings("login", hub.url, stdin="hunter2\n", XDG_CONFIG_HOME=str(tmp_path))
+    assert done.returncode == 77
+    assert "hint: This hub accepts API keys, as `tidings key add` prints them." in done.stderr
+
+
+def test_job_of_a_named_run_is_published_with_a_grant_for_its_ids_only(tmp_path: Path) -> None:
+    with KeyHub(tmp_path / "data") as hub:
+        added = tidings("key", "add", "nightly", "--grant", "publish operations/nightly.*", "--data", str(hub.folder))
+        key = added.stdout.strip()
+        command = ("--url", hub.url, "--", sys.executable, "-c", "print(6*7)")
+        done = tidings("run", "--id", "nightly.backup", *command, TIDINGS_TOKEN=key)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
+        shown = tidings("show", "--json", "nightly.backup", "--url", hub.url, TIDINGS_TOKEN=hub.admin_key())
+        assert msgspec.json.decode(shown.stdout)["state"] == "complete"
+        other = tidings("run", *command, TIDINGS_TOKEN=key)
+        assert (other.returncode, other.stdout) == (0, "42\n")
+        assert "This subject may publish to operations/nightly.*" in other.stderr
 
 
 def test_insecure_has_no_effect_on_a_hub_with_authentication(tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def run(
             metavar="NAME", help="Name of the operation. Default: the command, without secrets.", show_default=False
         ),
     ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Operation id, such as nightly.backup where the token may publish operations/nightly.* only. "
+            "Default: a new one.",
+            show_default=False,
+        ),
+    ] = None,
     grace: Annotated[
         str,
         typer.Option(metavar="TIME", help="Time between SIGTERM and SIGKILL when the operation is cancelled."),
@@ -96,7 +106,11 @@ def run(
     if not is_disabled():
         try:
             reporter = OperationReporter(
-                url, on_cancel=cancellation.request, lease_s=lease_s, parent_id=_read_parent(parent)
+                url,
+                on_cancel=cancellation.request,
+                lease_s=lease_s,
+                parent_id=_read_parent(parent),
+                operation_id=_read_id(id),
             )
             # Runs inside of this one are parts of it.
             os.environ[PARENT_VARIABLE] = reporter.operation_id
@@ -113,6 +127,18 @@ def run(
         with contextlib.suppress(KeyboardInterrupt):
             reporter.close()
     raise typer.Exit(code)
+
+
+def _read_id(id: str | None) -> str | None:
+    """Return the id of the operation; None for a new one.
+
+    Raises:
+        ConfigError: It is not a valid one.
+    """
+    try:
+        return None if id is None else check_key(id)
+    except InvalidKey as error:
+        raise ConfigError(f"--id: {error.message}", option="id", source="argument", hint=error.hint) from error
 
 
 def _read_parent(parent: str | None) -> str | None:

@@ -43,6 +43,7 @@ class OperationReporter:
             empty.
         lease_s: Seconds that the operation outlives our connection; by default the hub's setting.
         parent_id: Id of the operation that this one is a part of.
+        operation_id: Id of the operation; by default a new one.
 
     Raises:
         ConfigError: `url` is not a valid address, or `lease_s` is not between 1 and 86,400.
@@ -55,8 +56,9 @@ class OperationReporter:
         on_cancel: Callable[[str, str], None] | None = None,
         lease_s: float | None = None,
         parent_id: str | None = None,
+        operation_id: str | None = None,
     ) -> None:
-        self.operation_id = str(uuid.uuid4())
+        self.operation_id = operation_id or str(uuid.uuid4())
         self._trace_id = secrets.token_hex(16)
         self._mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
         self._error: TidingsError | None = None

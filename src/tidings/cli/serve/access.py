@@ -27,6 +27,12 @@ USED_KEYS_S = 60.0
 ADMIN_KEY_FILE = "admin-key"
 """File beside the keys that holds the first key, where no terminal can show it."""
 _ADMIN = "admin"
+_OPTIONS_OF = {
+    "keys": ("keys",),
+    "jwt": ("jwt_secret_file", "jwt_public_key", "jwks_url", "jwt_issuer", "jwt_audience", "jwt_algorithm"),
+    "forward": ("forward_auth_url",),
+}
+"""The options that configure one method of `--auth`."""
 
 log = structlog.get_logger("tidings.serve")
 
@@ -38,6 +44,26 @@ class Reloadable(Struct, frozen=True):
     reload: Callable[[], None]
     files: tuple[Path, ...] = ()
     """Files whose change leads to a reload, too; empty where the part watches them itself."""
+
+
+def check_methods(settings: ServeSettings) -> None:
+    """Check that every option about authentication belongs to a method of `--auth`: alone, it protects nothing.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    stray = [(method, name) for method, names in _OPTIONS_OF.items() if method not in settings.auth for name in names]
+    if not settings.auth:
+        stray += [("jwt", "grant_template"), ("keys", "auth_cookie")]
+    for method, name in stray:
+        if getattr(settings, name):
+            option = name.replace("_", "-")
+            raise ConfigError(
+                f"--{option} has no effect without --auth {method}",
+                option=option,
+                source="auth",
+                hint=f"Add --auth {method} (TIDINGS_AUTH), or remove --{option} (TIDINGS_{name.upper()}).",
+            )
 
 
 class ServedAccess:

@@ -21,7 +21,7 @@ import typer
 
 from tidings.access.audit import AuditFile
 from tidings.cli.errors import print_stderr
-from tidings.cli.serve.access import ServedAccess
+from tidings.cli.serve.access import ServedAccess, check_methods
 from tidings.cli.serve.addresses import HubAddresses, explain_in_use, find_addresses, find_host_names, format_place
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
@@ -106,6 +106,7 @@ class HubProcess:
         reread: Callable[[], ServeSettings],
     ) -> None:
         self._settings = settings
+        check_methods(settings)
         self._access = ServedAccess(settings, contract, SystemClock(), reread) if settings.auth else None
         self._license = _open_license(settings)
         self._contract = contract

@@ -96,10 +96,9 @@ def issue(
 ) -> None:
     """Sign a token, and print it on stdout.
 
-    The hub verifies it with the same secret, or with the public key.
-    TIDINGS_TOKEN=$(tidings token issue --subject nightly \
-    --grant 'publish operations/nightly.*' --secret-file secret)
-    With --config, secret, issuer and audience are by default the hub's.
+    The hub verifies it with the same secret, or with the public key. With --config, secret, issuer and audience are by
+    default the hub's. Nothing else is printed on stdout:
+    TOKEN=$(tidings token issue --subject nightly --grant 'publish operations/nightly.*' --secret-file secret)
     """
     if config is not None:
         hub = find_settings(config=config)
