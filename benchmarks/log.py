@@ -162,7 +162,10 @@ class Bench:
         head = self.log.head
         key = PathSet.of([Path("operations", "op-7")])
         prefix = PathSet.of([Path("operations", "op-77", prefix=True)])
-        at = lambda: random.randrange(head)  # noqa: E731
+
+        def at() -> int:
+            return random.randrange(head)
+
         self.timed("live reader a little behind", lambda: self.read(after=head - 300))
         self.timed("far behind", lambda: self.read(after=at()))
         self.timed(
@@ -179,13 +182,13 @@ class Bench:
         self.timed("one page", lambda: self.read(after=at(), newest_only=True))
         self.timed("of one key", lambda: self.read(paths=key, newest_only=True))
         self.timed("statistics()", self.log.statistics)
-        while self.log._open.fold.is_due(head):
+        while self.log._state.saved_index.is_due(head):
             self.log.maintain(0)
         self.timed("maintain() with nothing due", lambda: self.log.maintain(0))
         self.saves()
 
     def _plan_anew(self) -> object:
-        self.log.newest._plans._plans.clear()
+        self.log.newest._pages._selections.clear()
         return self.log.newest.page(OPERATIONS, NO_PATHS, after=0, until=self.log.head, limit=500)
 
     def sweeps(self) -> None:
@@ -224,9 +227,9 @@ class Bench:
     def saves(self) -> None:
         """Measure saving the fold, a piece at a time, as retention does every so many events."""
         self._settle()
-        fold, head, taken = self.log._open.fold, self.log.head, []
-        fold._saved_to = 0
-        while fold.is_due(head):
+        index, head, taken = self.log._state.saved_index, self.log.head, []
+        index._saved_to = 0
+        while index.is_due(head):
             start = time.perf_counter()
             self.log.maintain(0)
             taken.append(time.perf_counter() - start)
