@@ -204,7 +204,7 @@ class AccessControl:
     def verify_again(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
         """Identify a sender who was identified before, as `authenticate` does.
 
-        It is nobody's attempt: it counts as no failure, and no failures from the same address stand in its way.
+        It is not an attempt to guess: it counts towards no limit, and no limit of its address stops it.
         """
         try:
             authenticator = self._find(credential)
