@@ -254,7 +254,7 @@ class Client:
             pace_ms: Minimum interval between deliveries, in milliseconds, conflating in between; 0 delivers as events
                 happen.
             buffer: Bound on what is read ahead of the consumer.
-            notices: Whether `Gap` and `Live` come between the events.
+            notices: Whether `Gap`, `Live`, `PathsRemoved` and `LicenseEnded` come between the events.
             on_change: Called, on the loop, with the `Status` whenever the state changes.
 
         Raises:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidPayload, TidingsError
 from tidings.protocol.messages import Accepted, Attached, CancelOutcome, CancelPush
+from tidings.protocol.payloads import LicenseExpiredData
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
 """How a subscription began (PROTOCOL.md, "Subscribing"): at the head; with everything since the position; with the
@@ -107,7 +108,13 @@ class PathsRemoved(Struct, frozen=True, kw_only=True):
     """The paths that it still reads."""
 
 
-Notice = Gap | Live | PathsRemoved
+class LicenseEnded(Struct, frozen=True, kw_only=True):
+    """The license of the hub had expired when this client joined: nothing can be published until it is renewed."""
+
+    data: LicenseExpiredData
+
+
+Notice = Gap | Live | PathsRemoved | LicenseEnded
 Item = ReceivedEvent | Notice
 
 

@@ -20,7 +20,7 @@ from tidings.client.close_reason import CloseReason, read_close_reason
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
 from tidings.client.drafts import Draft
-from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, PathsRemoved, Settled
+from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, LicenseEnded, PathsRemoved, Settled
 from tidings.client.heartbeat import HeartbeatMonitor
 from tidings.client.pending import (
     Command,
@@ -297,9 +297,7 @@ class Session:
                 return self._on_event(envelope, envelope.channel, envelope.position)
             handler = self._handlers.get(envelope.type)
             if handler is None:
-                if envelope.type == MessageType.LICENSE_EXPIRED:
-                    _warn_of_license(envelope)
-                return ()
+                return (_read_license_notice(envelope),) if envelope.type == MessageType.LICENSE_EXPIRED else ()
             return handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise NotAHub(f"the server does not speak tidings: {cause}") from cause
@@ -453,7 +451,8 @@ class Session:
         return (Settled(id, make_refusal(error)),)
 
 
-def _warn_of_license(envelope: Envelope) -> None:
-    """Log that the hub's license has expired: a hub sends it to each client that joins, beside the event in its log."""
+def _read_license_notice(envelope: Envelope) -> LicenseEnded:
+    """Log and return that the hub's license has expired: a hub sends it to each client that joins, beside its event."""
     data = msgspec.json.decode(envelope.data, type=LicenseExpiredData)
     logger.warning("the license of the hub has expired: %s. %s", data.message, data.hint)
+    return LicenseEnded(data=data)

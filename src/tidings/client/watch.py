@@ -13,6 +13,7 @@ from tidings.client.events import (
     Gap,
     InvalidEvent,
     Item,
+    LicenseEnded,
     Live,
     Notice,
     Outcome,
@@ -87,7 +88,7 @@ class _Receiver:
                 self.last_gap = item
                 if not self._notices:
                     continue
-            elif not (isinstance(item, Live | PathsRemoved) and self._notices):
+            elif not (isinstance(item, Live | PathsRemoved | LicenseEnded) and self._notices):
                 continue
             buffer.put_nowait(item)
         return buffer.wait_room() if buffer.full else None

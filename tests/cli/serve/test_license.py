@@ -9,11 +9,12 @@ from urllib.request import Request, urlopen
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from tests.cli.processes import TIMEOUT_S, Hub, Process, tidings
 from websockets.sync.client import ClientConnection, connect
 
 import tidings as tidings_client
 from tidings.access.license import License, issue_license
+from tidings.client.events import LicenseEnded, Live
 from tidings.protocol.messages import SUBPROTOCOL
 
 KEY = Ed25519PrivateKey.generate()
@@ -101,7 +102,7 @@ def test_expired_license_is_announced_refuses_events_and_is_renewed_without_a_re
     assert "license reloaded" in stderr
 
 
-async def test_expired_license_is_shown_by_doctor_and_logged_by_clients(
+async def test_expired_license_is_shown_by_doctor_and_watches_and_logged_by_clients(
     files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
     files.issue(-1)
@@ -113,6 +114,15 @@ async def test_expired_license_is_shown_by_doctor_and_logged_by_clients(
             async for event in client.watch("system", since="snapshot"):
                 assert event.type.startswith("system:")
                 break
+            async for item in client.watch("system", since="now", notices=True):
+                if isinstance(item, LicenseEnded):
+                    assert item.data.license_id == "lic-1"
+                    break
+                assert not isinstance(item, Live), "the notice precedes the end of catching up"
+        with Process("watch", "system", "--url", hub.url) as watch:
+            watch.read_until("! the license of the hub has expired: nothing can be published; reading goes on until")
+        with Process("watch", "data", "--json", "--url", hub.url) as watch:
+            watch.read_until('"type":"license:expired"')
     assert "the license of the hub has expired: nothing can be published; reading goes on until" in caplog.text
 
 

@@ -14,7 +14,7 @@ from tidings.cli.record.output_file import Sink
 from tidings.cli.recordings import RecordingHeader, envelope_line, header_line, shown_url
 from tidings.cli.watch.pipe import v1_envelope
 from tidings.client.client import connect
-from tidings.client.events import Gap, Item, PathsRemoved, ReceivedEvent
+from tidings.client.events import Gap, Item, LicenseEnded, PathsRemoved, ReceivedEvent
 from tidings.client.options import LinkOptions
 from tidings.client.status import State, Status
 from tidings.client.tokens import find_token_source
@@ -147,6 +147,8 @@ def _write_batch(recorder: Recorder, watch: Watch[Item], batch: list[Item]) -> N
             recorder.report(f"gap: events between {item.after} and {until} are missing ({item.reason})", "")
         elif isinstance(item, PathsRemoved):
             recorder.report(f"no longer allowed to read {', '.join(item.paths[:10])}", "")
+        elif isinstance(item, LicenseEnded):
+            recorder.report(f"the license of the hub has expired: {item.data.message or item.data.expired_at}", "")
 
 
 def _changed(recorder: Recorder, status: Status) -> None:

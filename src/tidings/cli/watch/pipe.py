@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from tidings.client.events import Gap, Item, PathsRemoved, ReceivedEvent
+from tidings.client.events import Gap, Item, LicenseEnded, PathsRemoved, ReceivedEvent
 from tidings.protocol import messages
 from tidings.protocol.envelope import Event, encode_event_v1, encode_message
-from tidings.protocol.message_types import EventClass
+from tidings.protocol.message_types import EventClass, MessageType
 
 
 class StdoutPipe:
@@ -77,5 +77,7 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
     if isinstance(item, PathsRemoved):
         left = messages.Unsubscribed(channels=list(item.remaining))
         return messages.encode_hub_message(left, timestamp=timestamp, trace_id=trace_id)
+    if isinstance(item, LicenseEnded):
+        return encode_message(MessageType.LICENSE_EXPIRED, item.data, timestamp=timestamp, trace_id=trace_id)
     data = {"position": item.position, "outcome": item.outcome}
     return encode_message(messages.LIVE, data, timestamp=timestamp, trace_id=trace_id, position=item.position)

@@ -8,7 +8,7 @@ from tidings.cli.watch.lines import stamp
 from tidings.cli.watch.rows import describe_cancel, describe_stall
 from tidings.cli.watch.state import EventLike, Running, seconds
 from tidings.cli.watch.view import WatchView
-from tidings.client.events import Gap, Live, Notice, PathsRemoved
+from tidings.client.events import Gap, LicenseEnded, Live, Notice, PathsRemoved
 from tidings.operations.attention import Attention
 from tidings.protocol.payloads import (
     OperationEstimateData,
@@ -42,7 +42,7 @@ class PlainView:
             item: The event or notice.
             now_s: Time by the hub's clock, seconds since 1970.
         """
-        if isinstance(item, Gap | Live | PathsRemoved):
+        if isinstance(item, Gap | Live | PathsRemoved | LicenseEnded):
             text = self.view.note(item)
             return None if text is None else text.plain
         return self._event(item, now_s)

@@ -12,7 +12,7 @@ from tidings.cli.text import sanitize
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
 from tidings.cli.watch.rows import Layout, failure_row, running_row
 from tidings.cli.watch.state import PRODUCER_AWAY, EndedOperation, EventLike, Running, WatchedOperations
-from tidings.client.events import Gap, Notice, PathsRemoved
+from tidings.client.events import Gap, LicenseEnded, Notice, PathsRemoved
 from tidings.operations.attention import Attention, Candidate, arrange
 from tidings.protocol.payloads import (
     OperationEstimateData,
@@ -147,6 +147,10 @@ class WatchView:
             return Text.assemble(("… ", "yellow"), (f"some events are missing here ({notice.reason})", "yellow"))
         if isinstance(notice, PathsRemoved):
             return Text(f"! no longer allowed to read {list_names(notice.paths)}", "yellow")
+        if isinstance(notice, LicenseEnded):
+            return Text(
+                f"! the license of the hub has expired: {notice.data.message or notice.data.expired_at}", "yellow"
+            )
         gone = [each.name for each in self.operations.drop_doubtful() if each.selected]
         self.vanished += gone
         if not self.live:
