@@ -51,6 +51,23 @@ def test_key_identifies_its_subject() -> None:
     assert subject.grants.names() == ["publish operations/ci.*", "details"]
 
 
+def test_keys_are_read_again_before_an_unknown_one_is_refused() -> None:
+    (old, _), (new, text) = make("old"), make("new")
+    calls: list[str] = []
+
+    def refresh() -> None:
+        calls.append("refresh")
+        authenticator.replace_keys([old, new] if len(calls) == 2 else [old])
+
+    authenticator = ApiKeyAuthenticator(CHANNELS, lambda: NOW_NS, refresh)
+    results: list[Subject | AccessError] = []
+    for _ in range(3):
+        authenticator.authenticate(Credential(text, "header"), AccessRequest(), results.append)
+    assert isinstance(results[0], UnknownApiKey)
+    assert [each.name for each in results[1:] if isinstance(each, Subject)] == ["new", "new"]
+    assert len(calls) == 2, "a known key costs no look at the file"
+
+
 def test_key_file_holds_no_secret() -> None:
     key, text = make()
     stored = encode_keys([key]).decode()

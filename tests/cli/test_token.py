@@ -164,6 +164,10 @@ def test_revoke_sends_what_is_revoked_to_the_hub(tmp_path: Path) -> None:
         answer = {"kind": "subject", "name": "ada", "issued_before": "2026-01-01T00:00:00Z", "stored": len(bodies) != 2}
         reply(request, json.dumps(answer if "subject" in body else {"stored": True}).encode())
 
+    key = tidings("token", "inspect", stdin=f"tdk_k3v7ab2q_{'x' * 52}\n")
+    assert (key.returncode, key.stdout) == (2, "")
+    assert "error: this is the API key k3v7ab2q, and no token" in key.stderr
+    assert "xx" not in key.stderr
     text = token(exp=NOW + 3_600)
     with serving(handle) as url:
         hub = {"TIDINGS_URL": url.replace("http", "ws") + "/ws", "TIDINGS_TOKEN": "admin-key"}

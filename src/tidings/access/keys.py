@@ -160,11 +160,16 @@ class ApiKeyAuthenticator:
     Args:
         channels: The channels of the contract, for grants of `*`.
         now_ns: Returns nanoseconds since 1970.
+        refresh: Called for a key that is not known, before it is refused: it may have been added just now, and calls
+            `replace_keys` then.
     """
 
     method = "key"
 
-    def __init__(self, channels: Iterable[str], now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, channels: Iterable[str], now_ns: Callable[[], int], refresh: Callable[[], None] = lambda: None
+    ) -> None:
+        self._refresh = refresh
         self._channels = tuple(channels)
         self._now_ns = now_ns
         self._entries: dict[str, _Entry] = {}
@@ -220,6 +225,8 @@ class ApiKeyAuthenticator:
             return UnknownApiKey(
                 "malformed API key", hint="Send the key as `tidings key add` printed it: 65 characters from tdk_ on."
             )
+        if match["id"] not in self._entries:
+            self._refresh()
         entry = self._entries.get(match["id"])
         same = hmac.compare_digest(hashlib.sha256(value.encode()).digest(), entry.hash if entry else _NO_HASH)
         if entry is None or not same:

@@ -142,7 +142,7 @@ class ServedAccess:
                 source="auth",
                 hint="Pass --keys FILE, or --data DIR.",
             )
-        authenticator = ApiKeyAuthenticator(self._channels, self._clock.wall_ns)
+        authenticator = ApiKeyAuthenticator(self._channels, self._clock.wall_ns, self._follow_keys)
         self._keys = LoadedKeys(KeyFile(path), authenticator)
         if path.exists():
             self._keys.load()  # a file that cannot be used is found before the port is taken
@@ -177,14 +177,14 @@ class ServedAccess:
             hint=f"Store it in a safe place and delete the file; until then, TIDINGS_TOKEN_FILE={file} uses it.",
         )
 
-    def take_first_key_notice(self) -> str | None:
+    def take_first_key_notice(self, url: str) -> str | None:
         """Return the first key with its use, for the terminal and this once; None if there is none to show."""
         key, self._first_key = self._first_key, None
         if key is None:
             return None
         return (
             f"\nThis is the first admin key. It is shown only now:\n\n    {key}\n\n"
-            f"Use it with `export TIDINGS_TOKEN={key}`,\n"
+            f"Store it for your commands with `tidings login {url}`, which asks for it,\n"
             "and add a key for each program with `tidings key add NAME --grant GRANT` (docs/access.md).\n"
         )
 

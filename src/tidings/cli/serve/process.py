@@ -267,7 +267,7 @@ class HubProcess:
         with contextlib.suppress(OSError, ValueError):
             on_terminal = sys.stdout.isatty()
             typer.echo(addresses.greeting(__version__) if on_terminal else f"{addresses.websocket} {addresses.http}")
-        first_key = None if self._access is None else self._access.take_first_key_notice()
+        first_key = None if self._access is None else self._access.take_first_key_notice(addresses.websocket)
         print_stderr(first_key)
         self._log_opened()
         if self._max_connections < settings.max_connections:

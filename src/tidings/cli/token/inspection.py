@@ -15,6 +15,7 @@ from msgspec import Struct
 from tidings.access.claims import GrantRules, list_values
 from tidings.access.fetching import HttpAnswer, HttpFetcher, check_url
 from tidings.access.signing_keys import SigningKey, UnusableKey, parse_keys, read_key_file, read_secret_file
+from tidings.access.subjects import API_KEY_PREFIX
 from tidings.access.tokens import (
     FixedKeys,
     TokenPolicy,
@@ -32,6 +33,8 @@ from tidings.protocol.timestamps import from_nanoseconds
 
 _MAX_INPUT_BYTES: Final = 1 << 20
 _NS: Final = 1_000_000_000
+_KEY_ID_CHARS: Final = 8
+"""Characters of an API key's id, which is public; nothing of the rest is printed."""
 
 
 class TokenReport(Struct, kw_only=True, omit_defaults=True):
@@ -110,7 +113,7 @@ def read_token(file: str) -> str:
     """Return the token in a file, or on stdin for `-`, without what often surrounds it.
 
     Raises:
-        ConfigError: The file cannot be read, or its name is a token.
+        ConfigError: The file cannot be read, has no token but an API key, or its name is a token.
     """
     if file.count(".") == 2 and file.startswith("ey"):
         raise ConfigError(
@@ -130,7 +133,16 @@ def read_token(file: str) -> str:
             f"cannot read {file!r}: {cause.strerror or cause}", option="file", source="argument"
         ) from cause
     text = content.decode(errors="replace").strip().strip("\"'")
-    return text[7:].lstrip() if text[:7].lower() == "bearer " else text
+    text = text[7:].lstrip() if text[:7].lower() == "bearer " else text
+    if not text.startswith(API_KEY_PREFIX):
+        return text
+    id = text.split("_")[1][:_KEY_ID_CHARS]
+    raise ConfigError(
+        f"this is the API key {id}, and no token",
+        option="file",
+        source="argument",
+        hint=f"`tidings key list` shows its grants, and `tidings key revoke {id}` revokes it.",
+    )
 
 
 def find_keys(secret_file: Path | None, key: Path | None, jwks_url: str | None) -> tuple[SigningKey, ...] | None:
