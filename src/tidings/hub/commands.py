@@ -193,7 +193,9 @@ def _attach_as(subject: Subject, connection: CommandConnection, data: messages.A
     """
     grants = subject.grants
     if not grants.publish:
-        raise Forbidden("no grant to publish anything", hint="Attach with a credential that may publish.")
+        raise Forbidden(
+            "no grant to publish anything", hint="Use a token or key with a grant such as `publish operations`."
+        )
     covered = [each for each in data.operations if grants.may_hold(each.operation_id)]
     qualified = structs.replace(data, producer_id=subject.qualify(data.producer_id), operations=covered)
     attached = connection.hub.leases.attach(connection, qualified)

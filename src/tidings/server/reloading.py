@@ -6,6 +6,7 @@ from pathlib import Path
 import structlog
 
 from tidings.exceptions import TidingsError
+from tidings.protocol.codes import error_data
 
 log = structlog.get_logger("tidings.server.reloading")
 
@@ -83,7 +84,7 @@ def _reload(name: str, part: _Part) -> None:
     try:
         part.reload()
     except (TidingsError, OSError) as error:
-        hint = error.hint if isinstance(error, TidingsError) else ""
+        hint = error_data(error).hint or "" if isinstance(error, TidingsError) else ""
         log.warning("reload refused: the old one stays in use", part=name, files=files, error=str(error), hint=hint)
     except Exception:
         log.exception("reload failed: the old one stays in use", part=name, files=files)

@@ -121,6 +121,10 @@ def test_job_of_a_named_run_is_published_with_a_grant_for_its_ids_only(tmp_path:
         assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
         shown = tidings("show", "--json", "nightly.backup", "--url", hub.url, TIDINGS_TOKEN=hub.admin_key())
         assert msgspec.json.decode(shown.stdout)["state"] == "complete"
+        reader = hub.add("reader", "read operations")
+        silent = tidings("run", *command, TIDINGS_TOKEN=reader)
+        assert (silent.returncode, silent.stdout) == (0, "42\n")
+        assert "Use a token or key with a grant such as `publish operations`." in silent.stderr
         other = tidings("run", *command, TIDINGS_TOKEN=key)
         assert (other.returncode, other.stdout) == (0, "42\n")
         assert "This subject may publish to operations/nightly.*" in other.stderr
@@ -233,6 +237,9 @@ def test_broken_key_file_keeps_the_keys_and_is_reported(tmp_path: Path) -> None:
         file.write_text("broken\n")
         line = hub.wait_for_log("the changed API keys are refused: the old ones stay in use")
         assert (line["code"], line["level"]) == ("invalid_key_file", "error")
+        assert "Correct the line" in str(line["hint"])
+        hub.signal(signal.SIGHUP)
+        assert "Correct the line" in str(hub.wait_for_log("reload refused: the old one stays in use")["hint"])
         assert who(hub, hub.admin_key()) == "admin"
         with urlopen(f"{hub.http}readyz", timeout=TIMEOUT_S) as answer:
             assert answer.status == 200

@@ -195,6 +195,17 @@ def test_history_of_keys_needs_grants_for_the_keys_only(hub: Secured) -> None:
 # Operations.
 
 
+def test_parent_that_may_not_be_read_is_an_id_and_nothing_more(hub: Secured) -> None:
+    hub.post(
+        start("zeta.1", name="secret plan"), start("acme.1", parent_id="zeta.1"), start("zeta.2", parent_id="zeta.1")
+    )
+    assert hub.get("/v1/operations/acme.1", "ada").json()["parent_id"] == "zeta.1"
+    assert hub.get("/v1/operations/zeta.1", "ada").status_code == 404
+    listed = hub.get("/v1/operations?parent=zeta.1", "ada")
+    assert [operation["operation_id"] for operation in listed.json()["operations"]] == ["acme.1"]
+    assert "secret plan" not in listed.text
+
+
 def test_lists_and_names_show_only_what_may_be_read(hub: Secured) -> None:
     hub.post(
         start("acme.1", name="nightly"),

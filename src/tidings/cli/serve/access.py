@@ -19,6 +19,7 @@ from tidings.exceptions import ConfigError, InvalidKeyFile, TidingsError
 from tidings.hub.clock import Clock
 from tidings.hub.hub import Hub
 from tidings.log.base import Scheduler
+from tidings.protocol.codes import error_data
 
 KEY_CHECK_S = 0.5
 """Interval at which the file of API keys is looked at, in seconds: a revoked key ends its sessions within a second."""
@@ -221,7 +222,7 @@ class ServedAccess:
                 "the changed API keys are refused: the old ones stay in use",
                 code=error.code,
                 error=str(error),
-                hint=error.hint,
+                hint=error_data(error).hint,
             )
         else:
             log.info("API keys reloaded", file=str(self._keys.path), keys=len(self._keys))
