@@ -1,4 +1,5 @@
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -183,3 +184,27 @@ def test_last_use_is_kept_in_a_file_of_its_own(file: KeyFile) -> None:
     assert file.path.stat().st_mtime_ns == before
     file.path.with_name("keys.jsonl.used").write_text("{broken")
     assert file.read_used() == {}
+
+
+def test_rename_of_a_written_file_is_made_to_last(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(file)
+    synced: list[bool] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    file.revoke("ci", now_ns=NOW_NS)
+    assert synced == [False, True], "a power failure could bring a revoked key back"
+
+
+def test_named_pipe_in_place_of_the_file_keeps_no_hub_waiting(file: KeyFile) -> None:
+    text = add(file)
+    loaded, authenticator = load(file)
+    file.path.unlink()
+    os.mkfifo(file.path, 0o600)
+    with pytest.raises(UnsafeFile, match="expected a regular file"):
+        loaded.load()
+    assert isinstance(ask(authenticator, text), Subject)

@@ -61,6 +61,17 @@ def test_failures_are_limited_per_sender_and_forgiven_with_time() -> None:
     assert len(limit) == 0
 
 
+def test_clock_that_is_set_back_locks_no_sender_out_for_the_jump() -> None:
+    now = [1_000_000.0]
+    limit = FailureLimit(3, 0.5, lambda: now[0])
+    for _ in range(3):
+        limit.count("a")
+    now[0] -= 500_000.0
+    assert limit.retry_after_ms("a") == 2_000
+    now[0] += 2.0
+    assert limit.retry_after_ms("a") == 0
+
+
 def test_number_of_remembered_senders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas, "MAX_TRACKED", 10)
     limit = FailureLimit(1, 1.0, lambda: 0.0)

@@ -111,6 +111,7 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], str, str]] = {
     "with an empty subject": ({"sub": ""}, "invalid_token", ""),
     "with a line end in the subject": ({"sub": "ada\nadmin"}, "invalid_token", ""),
     "with a long subject": ({"sub": "a" * 256}, "invalid_token", ""),
+    "with two subjects": ({"sub": ["ada", "root"]}, "invalid_token", ""),
     "with an object as subject": ({"sub": {"name": "ada"}}, "invalid_token", ""),
     "with an id that is not text": ({"jti": 7}, "invalid_token", ""),
     "with a long id": ({"jti": "j" * 256}, "invalid_token", ""),

@@ -50,7 +50,7 @@ def read_private(path: Path, thing: str, *, secret: bool = True) -> bytes:
         UnsafeFile: Other users can read or write it, or it belongs to another user.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_at_once) as file:
         if sys.platform != "win32":
             _check_mode(path, thing, os.fstat(file.fileno()), secret)
         data = file.read(MAX_PRIVATE_FILE_BYTES + 1)
@@ -60,6 +60,11 @@ def read_private(path: Path, thing: str, *, secret: bool = True) -> bytes:
             hint="Check that the path names the right file.",
         )
     return data
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file for `open`; a named pipe without a writer keeps no hub waiting."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_mode(path: Path, thing: str, found: os.stat_result, secret: bool) -> None:
@@ -116,9 +121,21 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
             new.replace(path)
         else:
             os.link(new, path)
+        _sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last: without it, a revoked key could be valid again after a power failure."""
+    if hasattr(os, "O_DIRECTORY"):
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(OSError):  # a few file systems of networks refuse it
+                os.fsync(file)
+        finally:
+            os.close(file)
 
 
 @contextlib.contextmanager

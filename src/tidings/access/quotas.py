@@ -121,7 +121,7 @@ class FailureLimit:
     Args:
         burst: Failures that a sender may have at a time; 0 for no limit.
         per_s: How many more it may have each second.
-        now_s: A clock in seconds; one that jumps forgives early or late.
+        now_s: A clock in seconds; one that jumps ahead forgives early.
     """
 
     def __init__(self, burst: int, per_s: float, now_s: Callable[[], float]) -> None:
@@ -156,7 +156,11 @@ class FailureLimit:
         failures, counted = self._failures.get(sender, (0.0, 0.0))
         if not failures:
             return 0.0
-        left = failures - max(0.0, self._now_s() - counted) * self._per_s
+        now = self._now_s()
+        if now < counted:  # the clock was set back: the failures were just now, and not in the future
+            self._failures[sender] = failures, now
+            return failures
+        left = failures - (now - counted) * self._per_s
         if left <= 0:
             del self._failures[sender]
             return 0.0

@@ -244,10 +244,12 @@ def check_claims(claims: Mapping[str, Any], policy: TokenPolicy, now_ns: int) ->
     credential_id = claims.get("jti", "")
     if not isinstance(credential_id, str) or (credential_id and not is_name(credential_id)):
         raise InvalidToken(f"the id of the token (`jti`) is not text of up to {MAX_NAME_CHARS} printable characters")
-    name = next(iter(list_values(claims, policy.name_claim)), "")
+    names = list(list_values(claims, policy.name_claim))
+    name = names[0] if len(names) == 1 else ""  # nothing shows which one of several is meant
     if not is_name(name):
         raise InvalidToken(
-            f"the token names no subject: `{policy.name_claim}` is not text of 1–{MAX_NAME_CHARS} printable characters"
+            f"the token names no subject: `{policy.name_claim}` is not one text of 1–{MAX_NAME_CHARS} printable "
+            "characters"
         )
     return VerifiedToken(claims, name, expires_ns, issued_ns, credential_id)
 

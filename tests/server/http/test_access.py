@@ -3,6 +3,7 @@
 import http.client
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -26,7 +27,12 @@ class Secured:
     """A hub that knows a few tokens, and requests to it."""
 
     def __init__(
-        self, edge: Any, allow_origins: Iterable[str] = (), clock: SystemClock | None = None, **options: Any
+        self,
+        edge: Any,
+        allow_origins: Iterable[str] = (),
+        clock: SystemClock | None = None,
+        config: dict[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         self.tokens = TokenTable(SystemClock().wall_ns)
         add = self.tokens.add
@@ -37,7 +43,7 @@ class Secured:
         add("root-token", "admin", name="root")
         add("nobody-token", name="nobody")
         access = msgspec.structs.replace(self.tokens.options, **options)
-        self.server = HubServer(edge, access=access, allow_origins=allow_origins, clock=clock)
+        self.server = HubServer(edge, access=access, allow_origins=allow_origins, clock=clock, config=config)
 
     def __enter__(self) -> "Secured":
         self.server.__enter__()
@@ -519,6 +525,27 @@ def test_right_that_is_lost_while_a_body_arrives(hub: Secured, path: str, body: 
     assert hub.get("/v1/operations/acme.9", "root").status_code == 404
     assert hub.get("/v1/operations/acme.1", "root").json()["state"] == "running"
     assert hub.get("/v1/admin/revocations?name=ada", "root").json()["revocations"] == []
+
+
+def test_right_that_is_lost_while_a_batch_waits_for_room() -> None:
+    with Secured("native", config={"staged_events": 2}) as hub, ThreadPoolExecutor(1) as pool:
+        hub.tokens.add("slow-token", "publish data", name="slow")
+        hub.server.call(hub.server.log.hold_appends)
+        batch = pool.submit(hub.post, *(update(f"d{number}") for number in range(9)), who="slow")
+        hub.server.wait(lambda: hub.server.app.hub.room.waiting == 1)
+        staged = hub.server.app.hub.staged
+        assert 0 < staged < 9
+        hub.server.call(lambda: hub.tokens.subjects.pop("slow-token"))
+        control = hub.server.call(lambda: hub.server.app.hub.access)
+        assert control is not None
+        hub.server.call(control.reevaluate)
+        hub.server.call(hub.server.log.release_appends)
+        results = batch.result()
+        assert [result.get("error", {}).get("code") for result in results] == [
+            *[None] * staged,
+            *["invalid_token"] * (9 - staged),
+        ]
+        assert len(hub.get("/v1/events?channel=data", "root").json()["events"]) == staged
 
 
 def test_grant_that_is_lost_while_a_body_arrives(hub: Secured) -> None:

@@ -17,7 +17,7 @@ from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Authenticated, Credential, Subject
-from tidings.exceptions import AccessError, AuthenticationUnavailable, Forbidden, TidingsError
+from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import access_request, query_of, request_address
 
@@ -73,7 +73,7 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
     """Return the scope of a request that took a while, such as to send its body, with what its sender may do now.
 
     Raises:
-        AccessError: The credential has expired, was revoked, or no longer counts.
+        AccessError: The credential has expired, was revoked, no longer counts, or cannot be verified now.
     """
     identity, control = identity_of(scope), hub.access
     if identity is None or control is None:
@@ -84,8 +84,6 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
         return scope
     try:
         subject = await _answer_of(partial(control.verify_again, identity.credential, identity.request))
-    except AuthenticationUnavailable:
-        return scope
     except AccessError as error:
         _record_refusal(hub, scope, identity.request, error)
         raise
