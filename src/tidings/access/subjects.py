@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tidings.access.grants import Grants
 from tidings.exceptions import AccessError
-from tidings.log.owners import SEPARATOR
+from tidings.log.newest import SEPARATOR
 
 MAX_CREDENTIAL_BYTES: Final = 16 << 10
 """Size of a credential: HTTP servers accept heads of 8 to 16 KiB, and identity providers keep their tokens below."""

@@ -5,24 +5,21 @@ and `tidings doctor` share it. It blocks; asynchronous callers run it in a threa
 """
 
 import contextlib
-import re
-import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.client.network import basic_credentials, explain_tls_error, make_tls_context, proxy_hint
+from tidings.client.http_transport import PORTS, HTTPAnswer, HTTPTransport
+from tidings.client.network import proxy_hint
 from tidings.client.pending import make_access_error
 from tidings.client.tokens import Token, TokenSource, describe_owner, find_token_source
-from tidings.client.url import authority, is_loopback, resolve_hub_url
+from tidings.client.url import authority, resolve_hub_url
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -35,7 +32,6 @@ from tidings.exceptions import (
 from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
 from tidings.protocol.messages import CancelOutcome
 from tidings.protocol.payloads import ErrorData
-from tidings.version import __version__
 
 TIMEOUT_S = 10.0
 """Default timeout, in seconds, for connecting and for an answer that does not wait for an event."""
@@ -46,11 +42,6 @@ _PAGE_SIZE = 1_000
 _MAX_TARGET_BYTES = 65_535
 """Length of a request target. Servers refuse longer ones, most without a readable answer."""
 _MAX_REDIRECTS = 5
-_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
-_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-_MAX_REASON_CHARACTERS = 200
-"""Characters of an exception that an error shows."""
-_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _T = TypeVar("_T")
 Query = list[tuple[str, str | int | float | None]]
@@ -87,16 +78,8 @@ def parse_address(text: str | None) -> HubAddress:
     return HubAddress(
         url=url,
         host=parts.hostname or "",
-        port=parts.port or _PORTS[parts.scheme],
+        port=parts.port or PORTS[parts.scheme],
     )
-
-
-class HTTPAnswer(Struct, frozen=True):
-    """A complete HTTP response."""
-
-    status: int
-    headers: Message
-    body: bytes
 
 
 class PublishAnswer(Struct, frozen=True):
@@ -137,7 +120,7 @@ class HTTPClient:
         self._tokens = find_token_source(token, self.address.url, allow_plaintext=allow_plaintext_token)
         self._token: str | None = None
         self._timeout_s = timeout_s
-        self._transport = _Transport(self.address.http(""), timeout_s, {})
+        self._transport = HTTPTransport(self.address.http(""), timeout_s, {})
 
     def __enter__(self) -> Self:
         return self
@@ -326,7 +309,7 @@ def fetch_json(url: str) -> Any:
     """
     answer = HTTPAnswer(HTTPStatus.LOOP_DETECTED, Message(), b"")
     for _ in range(_MAX_REDIRECTS + 1):
-        transport = _Transport(url, _PAGE_TIMEOUT_S, {})
+        transport = HTTPTransport(url, _PAGE_TIMEOUT_S, {})
         with contextlib.closing(transport):
             answer = transport.exchange("GET", url)
         place = answer.headers.get("location")
@@ -339,160 +322,6 @@ def fetch_json(url: str) -> Any:
     if answer.status != HTTPStatus.OK:
         raise NotAHub(f"no document at {url}: status {answer.status}", hint="Check the URL.")
     return _decode(answer, object, authority(url))
-
-
-class _Transport:
-    """HTTP/1.1 to one server, over a connection that is kept.
-
-    Args:
-        url: Any URL of the server.
-        timeout_s: Timeout for connecting, and by default for an answer.
-        headers: Headers of every request.
-
-    Raises:
-        ConfigError: The host of `url` is invalid, or the environment's proxy is not an HTTP proxy.
-    """
-
-    def __init__(self, url: str, timeout_s: float, headers: Mapping[str, str]) -> None:
-        parts = urlsplit(url)
-        self._where = authority(url)
-        self._timeout_s = timeout_s
-        self._headers = {"user-agent": f"tidings/{__version__}", **headers}
-        if parts.username:  # a token, which a request has, replaces them
-            self._headers["authorization"] = basic_credentials(parts.username, parts.password)
-        self._closed = False
-        host, port = _encode_host(parts.hostname or ""), parts.port or _PORTS[parts.scheme]
-        proxy = None if is_loopback(url) else _proxy_of(parts.scheme, f"{host}:{port}")
-        # Through a proxy, plain HTTP names the whole URL; TLS goes through a tunnel.
-        self._absolute = proxy is not None and parts.scheme == "http"
-        self._netloc = self._where if self._where.isascii() else f"{host}:{port}"
-        near, near_port = (host, port) if proxy is None else (str(proxy.hostname), proxy.port or _PORTS["http"])
-        credentials = {}
-        if proxy is not None and proxy.username:
-            credentials["proxy-authorization"] = basic_credentials(proxy.username, proxy.password)
-        if parts.scheme == "http":
-            self._connection = HTTPConnection(near, near_port, timeout=timeout_s)
-            self._headers.update(credentials)
-        else:
-            self._connection = HTTPSConnection(near, near_port, timeout=timeout_s, context=make_tls_context())
-            if proxy is not None:
-                self._connection.set_tunnel(host, port, credentials)
-
-    def close(self) -> None:
-        """Close the connection, for good."""
-        self._closed = True
-        if self._connection.sock is not None:
-            # A close alone does not wake a thread that reads from the socket.
-            with contextlib.suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
-
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        read_s: float | None = None,
-    ) -> HTTPAnswer:
-        """Send one request, and return its response, whatever its status.
-
-        A kept connection may have been closed by the server since; the request is then sent once more on a new one.
-        That is safe for every route: an event carries an id, and a cancellation is the same the second time.
-
-        Raises:
-            ConfigError: `url` is invalid.
-            HubUnreachable: No complete answer arrived in time.
-        """
-        parts = urlsplit(url)._replace(fragment="")
-        if self._absolute:
-            target = _encode_target(parts._replace(netloc=self._netloc).geturl())
-        else:
-            target = _encode_target(parts._replace(scheme="", netloc="").geturl())
-        reused = self._connection.sock is not None
-        try:
-            if not reused:
-                self._connection.connect()
-            if self._closed:
-                raise ConnectionAbortedError("the client is closed")
-            self._connection.sock.settimeout(read_s or self._timeout_s)
-        except TimeoutError as error:
-            raise HubUnreachable(f"no hub answers at {self._where} in time") from error
-        except ssl.SSLError as error:
-            self._connection.close()
-            raise explain_tls_error(error, self._where) from error
-        except (OSError, HTTPException) as error:
-            self._connection.close()
-            raise HubUnreachable(f"no hub answers at {self._where}: {_reason(error)}") from error
-        try:
-            refused_body = False
-            try:
-                self._connection.request(method, target, body=body, headers={**self._headers, **(headers or {})})
-            except ConnectionError:
-                # A server may answer, for example 413, and close before it has read the whole body.
-                if self._closed:
-                    raise
-                refused_body = True
-            response = self._connection.getresponse()
-            answer = HTTPAnswer(response.status, response.headers, response.read())
-            if refused_body:
-                self._connection.close()
-            return answer
-        except TimeoutError as error:
-            self._connection.close()
-            raise HubUnreachable(f"no hub answers at {self._where} in time") from error
-        except (OSError, HTTPException) as error:
-            self._connection.close()
-            if reused and not self._closed and isinstance(error, ConnectionError):
-                return self.exchange(method, url, body=body, headers=headers, read_s=read_s)
-            raise HubUnreachable(f"the connection to {self._where} was lost: {_reason(error)}") from error
-
-
-def _proxy_of(scheme: str, host: str) -> SplitResult | None:
-    """Return the split URL of the environment's proxy for a host, as WebSocket connections use it; None without one.
-
-    Raises:
-        ConfigError: The proxy is not an HTTP proxy.
-    """
-    import urllib.request  # a quarter of the import time of this module, and not needed for a hub on this machine
-
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(host):
-        return None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if parts.scheme != "http" or not parts.hostname:
-        hint = "Set HTTP_PROXY or HTTPS_PROXY to an http:// URL, or name the hub's host in NO_PROXY."
-        raise ConfigError(f"unsupported proxy {parts.scheme}://{parts.hostname}", option="proxy", hint=hint)
-    return parts
-
-
-def _encode_host(host: str) -> str:
-    """Return a host as it is resolved and sent: in ASCII.
-
-    Raises:
-        ConfigError: The host is invalid.
-    """
-    try:
-        encoded = host.encode("idna").decode()
-    except UnicodeError as error:
-        raise ConfigError(f"invalid host {host!r}: {error}", option="url") from error
-    if " " in encoded or not encoded.isprintable():
-        raise ConfigError(f"invalid host {host!r}: expected no blanks or control characters", option="url")
-    return encoded
-
-
-def _encode_target(target: str) -> str:
-    """Percent-encode the characters that a request target may not hold; its `%XX` stay.
-
-    Raises:
-        ConfigError: The target is not Unicode text.
-    """
-    try:
-        return quote(_LONE_PERCENT.sub("%25", target), safe="%/?:@!$&'()*+,;=[]~")
-    except UnicodeError as error:
-        raise ConfigError(f"invalid URL {target!r}: expected Unicode text", option="url") from error
 
 
 class _Accepted(Struct):
@@ -549,10 +378,3 @@ def _refusal(answer: HTTPAnswer, where: str) -> Exception:
     return CommandRefused(
         error.message, refusal=error.code, recoverable=error.recoverable, hint=hint, details=error.details or ""
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return the text of an error on one printable line, without the number that the system has for it."""
-    # `http.client` quotes the first line of a server that does not speak HTTP, and whatever that line holds.
-    text = "".join(character if character.isprintable() else " " for character in str(error)[:_MAX_REASON_CHARACTERS])
-    return _ERRNO.sub("", " ".join(text.split())).lower() or type(error).__name__

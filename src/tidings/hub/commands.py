@@ -28,7 +28,7 @@ from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
 from tidings.hub.wire import Outlet
-from tidings.log.owners import SEPARATOR
+from tidings.log.newest import SEPARATOR
 from tidings.protocol import messages
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, parse_validation_error

@@ -22,8 +22,7 @@ from tidings.log.base import (
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.matching import QueryMatcher, take_page
-from tidings.log.newest import Newest
-from tidings.log.owners import owner_of
+from tidings.log.newest import Newest, owner_of
 from tidings.log.retention import RetainedRow, RetentionSweeper
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.trim_marks import TrimMarks

@@ -10,7 +10,6 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
 
-from tidings.log.owners import SEPARATOR, owner_of
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -20,6 +19,8 @@ Offsets = dict[str | None, int]
 Selection = tuple[tuple[Path, ...], tuple[Path, ...]]
 """Paths of one channel to read, and paths of it to exclude."""
 
+SEPARATOR = "\x1f"
+"""Stands between a subject and the id of its producer in a scope: the unit separator is in neither."""
 MAX_SELECTIONS = 64
 """Number of selections whose offsets are cached: one per channel that is read whole, and one per prefix."""
 MAX_STALE_OFFSETS = 1_024
@@ -381,3 +382,8 @@ class Newest:
         self._pages.removed += 1
         if offset <= (self.latest_floor if group.latest else self.durable_floor):
             self.released.append(offset)
+
+
+def owner_of(scope: str) -> str:
+    """Return the subject in the scope of an event; "" for events that were published without authentication."""
+    return scope.partition(SEPARATOR)[0] if SEPARATOR in scope else ""

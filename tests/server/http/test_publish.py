@@ -11,7 +11,7 @@ from tests.server.hub_server import HubServer, progress, update
 
 from tidings.exceptions import LogFull
 from tidings.hub.rate_limits import MAX_LINES_PER_S
-from tidings.server.http import refusal_log
+from tidings.server.http import responses
 from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 
 KEY = "0198c0de-0000-7000-8000-000000000001"
@@ -446,7 +446,7 @@ def test_posts_of_one_connection_keep_their_order(client: httpx.Client) -> None:
 
 def test_refusals_are_logged_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(refusal_log, "monotonic", lambda: now)
+    monkeypatch.setattr(responses, "monotonic", lambda: now)
     with capture_logs() as lines, HubServer() as server, httpx.Client(base_url=server.http) as client:
         for _ in range(MAX_LINES_PER_S + 50):
             assert client.post("/v1/events", content=b"{", headers=JSON).status_code == 400

@@ -10,8 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from tidings.log.newest import Newest
-from tidings.log.owners import owner_of
+from tidings.log.newest import Newest, owner_of
 from tidings.log.sqlite.database import COLUMNS, DamagedRow, decode_row
 from tidings.log.sqlite.set_aside import SetAside
 from tidings.operations.lifecycle import TRANSITIONS

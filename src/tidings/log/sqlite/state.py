@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
-from tidings.log.owners import owner_of
+from tidings.log.newest import owner_of
 from tidings.log.retention import RetentionSweeper
 from tidings.log.revocations import RevocationTable
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database

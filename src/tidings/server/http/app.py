@@ -37,8 +37,14 @@ from tidings.server.http.health import StatusRoutes
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
-from tidings.server.http.refusal_log import RefusalLog
-from tidings.server.http.responses import SECURITY_FIELDS, error_answer, error_response, method_refusal, to_response
+from tidings.server.http.responses import (
+    SECURITY_FIELDS,
+    RefusalLog,
+    error_answer,
+    error_response,
+    method_refusal,
+    to_response,
+)
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.http.tickets import TICKETS, TicketRoute
 from tidings.server.metrics import MetricsRoute

@@ -39,8 +39,7 @@ from tidings.server.asgi.scope import Headers, header, headers_of, query_of, req
 from tidings.server.http.access import identify_again, subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
-from tidings.server.http.refusal_log import RefusalLog
-from tidings.server.http.responses import Answer, error_answer
+from tidings.server.http.responses import Answer, RefusalLog, error_answer
 from tidings.server.running_hub import HubHost
 
 log = structlog.get_logger("tidings.server.http.app")

@@ -1,7 +1,9 @@
 """HTTP answers: encoded bodies, and errors as ErrorData (docs/protocol/codes.md)."""
 
 import math
-from typing import Final
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from tidings.exceptions import Forbidden, MethodNotAllowed, TidingsError, Unauthenticated
+from tidings.hub.rate_limits import LogSampler
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
 
@@ -88,3 +91,23 @@ async def error_response(request: Request, error: Exception) -> Response:
     """Answer a request whose handler raised `error`, a TidingsError: Starlette's exception handler."""
     assert isinstance(error, TidingsError)
     return to_response(error_answer(error))
+
+
+class RefusalLog:
+    """Log lines about the requests that one application refuses: a few each second, because anyone can cause them."""
+
+    def __init__(self) -> None:
+        self._sampler = LogSampler()
+
+    def add(self, write: Callable[..., Any], event: str, error: TidingsError, **fields: Any) -> None:
+        """Write a line with the error and `fields`, or count it for the next line.
+
+        Args:
+            write: Method of a logger, which is the line's level.
+            event: Text of the line.
+            error: The reason of the refusal.
+            fields: Further fields of the line.
+        """
+        if self._sampler.allows(monotonic()):
+            suppressed = self._sampler.take_suppressed()
+            write(event, code=error.code, error=str(error), **fields, not_logged=suppressed)
