@@ -1,1 +1,1 @@
-"""Access control: which web pages may use a hub."""
+"""Access control: who may do what, for how long, and from which web pages."""
