@@ -68,7 +68,7 @@ def read_no_events(target: Target) -> None:
 
 
 def _read_nothing(target: Target, readers: int, posts: int, events: int) -> None:
-    """Connect readers that never read, and post so many times so many large events."""
+    """Connect readers that never read, and publish many large events beside them."""
     kept = _readers(target, readers, "channel=data")
     poster = Poster(target)
     for number in range(posts):

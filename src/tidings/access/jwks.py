@@ -44,7 +44,7 @@ class RemoteKeys:
         refresh_s: See `DEFAULT_REFRESH_S`.
         max_stale_s: See `DEFAULT_MAX_STALE_S`.
         cooldown_s: See `DEFAULT_COOLDOWN_S`.
-        withdrawn: Called when a key is no longer in the set: tokens that it signed count no more.
+        withdrawn: Called when a key is no longer in the set: the hub refuses the tokens that it signed.
         option: Name of the option with the URL, for errors.
 
     Raises:
