@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from fcntl import ioctl
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 
@@ -49,10 +49,16 @@ def tidings(*arguments: str, stdin: str | bytes = b"", **variables: str) -> "sub
 class Process:
     """A command of ours that goes on until it is told to stop; its stdout is a pipe."""
 
-    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+        stdin: int | IO[bytes] = subprocess.PIPE,
+    ) -> None:
         self.process = subprocess.Popen(
             [*wrapper, *TIDINGS, *arguments],
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(**(env or {})),

@@ -1,6 +1,8 @@
 import json
+import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -152,6 +154,23 @@ def test_ctrl_c_during_a_read_of_stdin_exits_cleanly(shared_hub: Hub, sent: byte
         process.read_line()
         process.signal(signal.SIGINT)
         assert process.wait() == (130, "", "")
+
+
+def test_ctrl_c_in_a_flood_of_lines_exits_cleanly(shared_hub: Hub) -> None:
+    """The reading thread is in the middle of handing over a line, and hundreds of events are in flight."""
+    with subprocess.Popen(["yes", '{"type": "data:update", "data": null}'], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        with Process("publish", "-", "--url", shared_hub.url, stdin=endless.stdout) as process:
+            for _ in range(1000):
+                process.read_line()
+            process.signal(signal.SIGINT)
+            code, _, stderr = process.wait()
+        endless.kill()
+    assert code == 130
+    assert re.sub(r"\d+ events", "N events", stderr) in (
+        "",
+        "interrupted: N events have no answer yet, and may be in the log\n",
+    )
 
 
 def test_ctrl_c_ends_the_wait_for_a_silent_hub() -> None:

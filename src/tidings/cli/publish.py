@@ -176,22 +176,30 @@ async def publish_stream(client: Client, lines: BinaryIO | None = None) -> bool:
     Raises:
         ClientError: The connection ended permanently.
     """
-    queue: asyncio.Queue[_Line | None] = asyncio.Queue(_MAX_READ_AHEAD)
-    _read_in_thread(lines, asyncio.get_running_loop(), queue)
+    queue: asyncio.Queue[_Line | None] = asyncio.Queue()
+    room = threading.Semaphore(_MAX_READ_AHEAD)
+    _read_in_thread(lines, asyncio.get_running_loop(), queue, room)
     pending: deque[tuple[int, asyncio.Task[Accepted]]] = deque()
     try:
-        return await _publish_all(client, queue, pending)
+        return await _publish_all(client, queue, room, pending)
     except asyncio.CancelledError:
         if pending:
             print_stderr(f"interrupted: {len(pending)} events have no answer yet, and may be in the log")
         raise
+    finally:
+        for _, task in pending:
+            task.cancel()
 
 
 async def _publish_all(
-    client: Client, queue: "asyncio.Queue[_Line | None]", pending: "deque[tuple[int, asyncio.Task[Accepted]]]"
+    client: Client,
+    queue: "asyncio.Queue[_Line | None]",
+    room: threading.Semaphore,
+    pending: "deque[tuple[int, asyncio.Task[Accepted]]]",
 ) -> bool:
     accepted = True
     while (line := await queue.get()) is not None:
+        room.release()
         number, envelope = line
         if isinstance(envelope, ContractError):
             # After the answers to the lines before it, so that both outputs are in order.
@@ -232,16 +240,23 @@ def _report_refusal(number: int, error: TidingsError) -> bool:
 
 
 def _read_in_thread(
-    lines: BinaryIO | None, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[_Line | None]"
+    lines: BinaryIO | None,
+    loop: asyncio.AbstractEventLoop,
+    queue: "asyncio.Queue[_Line | None]",
+    room: threading.Semaphore,
 ) -> None:
-    """Read in a daemon thread, because a read from a terminal or a pipe cannot be cancelled."""
+    """Read in a daemon thread, because a read from a terminal or a pipe cannot be cancelled.
+
+    Each line takes one place of `room`. No coroutine is submitted: one that a closing loop never starts would warn.
+    """
 
     def read() -> None:
         try:
             # Without a buffer: a thread that waits inside a buffered read aborts the interpreter at its end.
             for line in read_envelopes(lines or open(0, "rb", buffering=0, closefd=False)):  # noqa: SIM115
-                asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
-            asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
+                room.acquire()
+                loop.call_soon_threadsafe(queue.put_nowait, line)
+            loop.call_soon_threadsafe(queue.put_nowait, None)
         except RuntimeError:
             return  # the loop is closed, and nothing reads the queue any more
 
