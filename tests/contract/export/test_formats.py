@@ -28,6 +28,11 @@ def test_small_contract_matches_its_golden_file(format: Format) -> None:
     assert text == golden.read_text()
 
 
+def test_typescript_client_has_the_present_export() -> None:
+    committed = ROOT / "clients" / "typescript" / "src" / "generated" / "contract.ts"
+    assert committed.read_text() == FORMATS["typescript"].render(Contract()), "run `npm run generate`"
+
+
 def test_formats_have_unique_names() -> None:
     assert list(FORMATS) == ["json", "json-schema", "asyncapi", "typescript", "go"]
     assert len({format.file for format in FORMATS.values()}) == len(FORMATS)
