@@ -1404,14 +1404,14 @@ interface SizeLimits {
 const DAY = "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])";
 const TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?";
 const OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])";
-const FORMATS = {
+const FORMATS = /* @__PURE__ */ (() => ({
   "date-time": new RegExp(`^${DAY}[Tt ]${TIME}${OFFSET}$`, "u"),
   date: new RegExp(`^${DAY}$`, "u"),
   time: new RegExp(`^${TIME}${OFFSET}$`, "u"),
   "partial-time": new RegExp(`^${TIME}$`, "u"),
   uuid: /^[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}$/u,
   base64: /^[A-Za-z0-9+/]*={0,2}$/u,
-} as const;
+} as const))();
 
 const is = {
   anything(): Check {
@@ -1553,7 +1553,7 @@ function first<T>(items: readonly T[], fault: (item: T, index: number) => string
   return "";
 }
 
-const checkOperationStartData: Check = is.object(
+const checkOperationStartData: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text() },
   {
     name: is.text(),
@@ -1569,9 +1569,9 @@ const checkOperationStartData: Check = is.object(
     user: is.either(is.text(), is.nothing()),
     metadata: is.either(is.map(is.anything()), is.nothing()),
   },
-);
+))();
 
-const checkOperationProgressData: Check = is.object(
+const checkOperationProgressData: Check = /* @__PURE__ */ (() => is.object(
   {
     operation_id: is.text(),
     progress: is.number({ least: 0, most: 100 }),
@@ -1583,17 +1583,17 @@ const checkOperationProgressData: Check = is.object(
     attempt: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
     indeterminate: is.flag(),
   },
-);
+))();
 
-const checkOperationLogData: Check = is.object(
+const checkOperationLogData: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), message: is.text() },
   {
     level: is.choice("critical", "debug", "error", "info", "warning"),
     attempt: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
   },
-);
+))();
 
-const checkOperationCompleteData: Check = is.object(
+const checkOperationCompleteData: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text() },
   {
     attempt: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
@@ -1601,9 +1601,9 @@ const checkOperationCompleteData: Check = is.object(
     duration_ms: is.either(is.number({ least: 0 }), is.nothing()),
     result: is.anything(),
   },
-);
+))();
 
-const checkOperationFailedData: Check = is.object(
+const checkOperationFailedData: Check = /* @__PURE__ */ (() => is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
   {
     operation_id: is.either(is.text(), is.nothing()),
@@ -1611,18 +1611,18 @@ const checkOperationFailedData: Check = is.object(
     details: is.either(is.text(), is.nothing()),
     hint: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkOperationCancelledData: Check = is.object(
+const checkOperationCancelledData: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text() },
   {
     attempt: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
     reason: is.either(is.text(), is.nothing()),
     cancelled_by: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkOperationEstimateData: Check = is.object(
+const checkOperationEstimateData: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), stalled: is.flag() },
   {
     rate: is.either(is.number(), is.nothing()),
@@ -1636,9 +1636,9 @@ const checkOperationEstimateData: Check = is.object(
     cancel_requested_at: is.either(is.text({ format: "date-time" }), is.nothing()),
     cancelled_by: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkDataUpdateData: Check = is.object(
+const checkDataUpdateData: Check = /* @__PURE__ */ (() => is.object(
   {},
   {
     dataset: is.either(is.text(), is.nothing()),
@@ -1647,9 +1647,9 @@ const checkDataUpdateData: Check = is.object(
     url: is.either(is.text(), is.nothing()),
     metadata: is.either(is.map(is.anything()), is.nothing()),
   },
-);
+))();
 
-const checkDataProcessedData: Check = is.object(
+const checkDataProcessedData: Check = /* @__PURE__ */ (() => is.object(
   {},
   {
     dataset: is.either(is.text(), is.nothing()),
@@ -1658,18 +1658,18 @@ const checkDataProcessedData: Check = is.object(
     url: is.either(is.text(), is.nothing()),
     metadata: is.either(is.map(is.anything()), is.nothing()),
   },
-);
+))();
 
-const checkDataErrorData: Check = is.object(
+const checkDataErrorData: Check = /* @__PURE__ */ (() => is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
   {
     dataset: is.either(is.text(), is.nothing()),
     details: is.either(is.text(), is.nothing()),
     hint: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkReportReadyData: Check = is.object(
+const checkReportReadyData: Check = /* @__PURE__ */ (() => is.object(
   {},
   {
     report_id: is.either(is.text(), is.nothing()),
@@ -1679,9 +1679,9 @@ const checkReportReadyData: Check = is.object(
     size_bytes: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
     expires_at: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkSystemStatusData: Check = is.object(
+const checkSystemStatusData: Check = /* @__PURE__ */ (() => is.object(
   {
     status: is.text({ shortest: 1 }),
     uptime: is.number({ whole: true, least: -9.223372036854776e+18, most: 9.223372036854776e+18 }),
@@ -1689,9 +1689,9 @@ const checkSystemStatusData: Check = is.object(
     metrics: is.either(is.map(is.number()), is.nothing()),
   },
   { source: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkSystemAlertData: Check = is.object(
+const checkSystemAlertData: Check = /* @__PURE__ */ (() => is.object(
   {
     severity: is.choice("critical", "info", "warning"),
     code: is.text({ shortest: 1, longest: 128 }),
@@ -1705,14 +1705,14 @@ const checkSystemAlertData: Check = is.object(
     details: is.either(is.text(), is.nothing()),
     hint: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkSystemMetricsData: Check = is.object(
+const checkSystemMetricsData: Check = /* @__PURE__ */ (() => is.object(
   { metrics: is.either(is.map(is.number()), is.nothing()) },
   { source: is.either(is.text(), is.nothing()), window_s: is.either(is.number({ least: 0 }), is.nothing()) },
-);
+))();
 
-const checkLicenseExpiredData: Check = is.object(
+const checkLicenseExpiredData: Check = /* @__PURE__ */ (() => is.object(
   {},
   {
     expired_at: is.either(is.text({ format: "date-time" }), is.nothing()),
@@ -1720,9 +1720,9 @@ const checkLicenseExpiredData: Check = is.object(
     message: is.either(is.text(), is.nothing()),
     hint: is.either(is.text(), is.nothing()),
   },
-);
+))();
 
-const checkConnectionEstablished: Check = is.object(
+const checkConnectionEstablished: Check = /* @__PURE__ */ (() => is.object(
   {
     connection_id: is.text(),
     contract: is.later(() => checkContractIdentity),
@@ -1732,72 +1732,80 @@ const checkConnectionEstablished: Check = is.object(
     channels: is.array(is.text()),
     auth: is.text(),
   },
-);
+))();
 
-const checkContractIdentity: Check = is.object({ version: is.text(), hash: is.text() });
+const checkContractIdentity: Check = /* @__PURE__ */ (() => is.object(
+  { version: is.text(), hash: is.text() },
+))();
 
-const checkConnectionClosed: Check = is.object(
+const checkConnectionClosed: Check = /* @__PURE__ */ (() => is.object(
   { code: is.number({ whole: true }), reason: is.text(), reconnect: is.flag() },
   {
     retry_after_ms: is.either(is.number({ whole: true, least: 0, most: 9.223372036854776e+18 }), is.nothing()),
   },
-);
+))();
 
-const checkAuthRequired: Check = is.object(
+const checkAuthRequired: Check = /* @__PURE__ */ (() => is.object(
   { methods: is.array(is.text()), reason: is.text(), deadline_s: is.number({ least: 0 }) },
-);
+))();
 
-const checkAuthSuccess: Check = is.object(
+const checkAuthSuccess: Check = /* @__PURE__ */ (() => is.object(
   { subject: is.text(), grants: is.array(is.text()) },
   {
     expires_at: is.either(is.text({ format: "date-time" }), is.nothing()),
     removed: is.either(is.array(is.text()), is.nothing()),
   },
-);
+))();
 
-const checkAuthFailed: Check = is.object(
+const checkAuthFailed: Check = /* @__PURE__ */ (() => is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
   { details: is.either(is.text(), is.nothing()), hint: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkSubscribed: Check = is.object(
+const checkSubscribed: Check = /* @__PURE__ */ (() => is.object(
   {
     channels: is.array(is.text()),
     position: is.text(),
     outcome: is.choice("live", "complete", "snapshot", "gap"),
   },
-);
+))();
 
-const checkUnsubscribed: Check = is.object({ channels: is.array(is.text()) });
+const checkUnsubscribed: Check = /* @__PURE__ */ (() => is.object({ channels: is.array(is.text()) }))();
 
-const checkLive: Check = is.object({ channels: is.array(is.text()), position: is.text() });
+const checkLive: Check = /* @__PURE__ */ (() => is.object(
+  { channels: is.array(is.text()), position: is.text() },
+))();
 
-const checkGap: Check = is.object(
+const checkGap: Check = /* @__PURE__ */ (() => is.object(
   { after: is.text(), until: is.text(), reason: is.choice("trimmed", "epoch", "future") },
-);
+))();
 
-const checkErrorData: Check = is.object(
+const checkErrorData: Check = /* @__PURE__ */ (() => is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
   { details: is.either(is.text(), is.nothing()), hint: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkNotice: Check = is.object({ code: is.text(), message: is.text(), hint: is.text() });
+const checkNotice: Check = /* @__PURE__ */ (() => is.object(
+  { code: is.text(), message: is.text(), hint: is.text() },
+))();
 
-const checkPong: Check = is.object({ now: is.text({ format: "date-time" }) });
+const checkPong: Check = /* @__PURE__ */ (() => is.object({ now: is.text({ format: "date-time" }) }))();
 
-const checkPositionNotice: Check = is.object({ position: is.text(), now: is.text({ format: "date-time" }) });
+const checkPositionNotice: Check = /* @__PURE__ */ (() => is.object(
+  { position: is.text(), now: is.text({ format: "date-time" }) },
+))();
 
-const checkAccepted: Check = is.object(
+const checkAccepted: Check = /* @__PURE__ */ (() => is.object(
   { position: is.text() },
   { attempt: is.either(is.number({ whole: true }), is.nothing()), duplicate: is.flag() },
-);
+))();
 
-const checkCancelPush: Check = is.object(
+const checkCancelPush: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), attempt: is.number({ whole: true }) },
   { reason: is.either(is.text(), is.nothing()), cancelled_by: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkCancelOutcome: Check = is.object(
+const checkCancelOutcome: Check = /* @__PURE__ */ (() => is.object(
   {
     operation_id: is.text(),
     attempt: is.number({ whole: true }),
@@ -1808,18 +1816,18 @@ const checkCancelOutcome: Check = is.object(
     reason: is.either(is.text(), is.nothing()),
     children: is.either(is.array(is.later(() => checkCancelOutcome)), is.nothing()),
   },
-);
+))();
 
-const checkAttached: Check = is.object(
+const checkAttached: Check = /* @__PURE__ */ (() => is.object(
   { producer_id: is.text(), lease_s: is.number(), operations: is.array(is.later(() => checkVerdict)) },
-);
+))();
 
-const checkVerdict: Check = is.object(
+const checkVerdict: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), verdict: is.choice("finished", "held", "lost") },
   { attempt: is.either(is.number({ whole: true }), is.nothing()) },
-);
+))();
 
-const EVENTS: ReadonlyMap<string, Check> = new Map([
+const EVENTS: ReadonlyMap<string, Check> = /* @__PURE__ */ (() => new Map([
   ["operation:start", is.message("operation:start", ["operations", "global"], checkOperationStartData)],
   ["operation:progress", is.message("operation:progress", ["operations", "global"], checkOperationProgressData)],
   ["operation:log", is.message("operation:log", ["operations", "global"], checkOperationLogData)],
@@ -1841,9 +1849,9 @@ const EVENTS: ReadonlyMap<string, Check> = new Map([
   ["auth:success", is.message("auth:success", [], checkAuthSuccess)],
   ["auth:failed", is.message("auth:failed", [], checkAuthFailed)],
   ["operation:error", is.message("operation:error", ["operations", "global"], checkOperationFailedData)],
-]);
+]))();
 
-const SAID: ReadonlyMap<string, Check> = new Map([
+const SAID: ReadonlyMap<string, Check> = /* @__PURE__ */ (() => new Map([
   ["channel:subscribed", is.message("channel:subscribed", [], checkSubscribed)],
   ["channel:unsubscribed", is.message("channel:unsubscribed", [], checkUnsubscribed)],
   ["channel:live", is.message("channel:live", [], checkLive)],
@@ -1856,9 +1864,9 @@ const SAID: ReadonlyMap<string, Check> = new Map([
   ["operation:cancel", is.message("operation:cancel", [], checkCancelPush)],
   ["operation:cancel_outcome", is.message("operation:cancel_outcome", [], checkCancelOutcome)],
   ["producer:attached", is.message("producer:attached", [], checkAttached)],
-]);
+]))();
 
-const UNKNOWN: Check = is.message(undefined, [], is.anything());
+const UNKNOWN: Check = /* @__PURE__ */ (() => is.message(undefined, [], is.anything()))();
 
 /** Returns whether a value is a message of type operation:start. */
 export function isOperationStart(value: unknown): value is OperationStartEvent {

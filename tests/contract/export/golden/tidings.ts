@@ -849,14 +849,14 @@ interface SizeLimits {
 const DAY = "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])";
 const TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?";
 const OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])";
-const FORMATS = {
+const FORMATS = /* @__PURE__ */ (() => ({
   "date-time": new RegExp(`^${DAY}[Tt ]${TIME}${OFFSET}$`, "u"),
   date: new RegExp(`^${DAY}$`, "u"),
   time: new RegExp(`^${TIME}${OFFSET}$`, "u"),
   "partial-time": new RegExp(`^${TIME}$`, "u"),
   uuid: /^[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}$/u,
   base64: /^[A-Za-z0-9+/]*={0,2}$/u,
-} as const;
+} as const))();
 
 const is = {
   anything(): Check {
@@ -998,44 +998,50 @@ function first<T>(items: readonly T[], fault: (item: T, index: number) => string
   return "";
 }
 
-const checkSubscribed: Check = is.object(
+const checkSubscribed: Check = /* @__PURE__ */ (() => is.object(
   {
     channels: is.array(is.text()),
     position: is.text(),
     outcome: is.choice("live", "complete", "snapshot", "gap"),
   },
-);
+))();
 
-const checkUnsubscribed: Check = is.object({ channels: is.array(is.text()) });
+const checkUnsubscribed: Check = /* @__PURE__ */ (() => is.object({ channels: is.array(is.text()) }))();
 
-const checkLive: Check = is.object({ channels: is.array(is.text()), position: is.text() });
+const checkLive: Check = /* @__PURE__ */ (() => is.object(
+  { channels: is.array(is.text()), position: is.text() },
+))();
 
-const checkGap: Check = is.object(
+const checkGap: Check = /* @__PURE__ */ (() => is.object(
   { after: is.text(), until: is.text(), reason: is.choice("trimmed", "epoch", "future") },
-);
+))();
 
-const checkErrorData: Check = is.object(
+const checkErrorData: Check = /* @__PURE__ */ (() => is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
   { details: is.either(is.text(), is.nothing()), hint: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkNotice: Check = is.object({ code: is.text(), message: is.text(), hint: is.text() });
+const checkNotice: Check = /* @__PURE__ */ (() => is.object(
+  { code: is.text(), message: is.text(), hint: is.text() },
+))();
 
-const checkPong: Check = is.object({ now: is.text({ format: "date-time" }) });
+const checkPong: Check = /* @__PURE__ */ (() => is.object({ now: is.text({ format: "date-time" }) }))();
 
-const checkPositionNotice: Check = is.object({ position: is.text(), now: is.text({ format: "date-time" }) });
+const checkPositionNotice: Check = /* @__PURE__ */ (() => is.object(
+  { position: is.text(), now: is.text({ format: "date-time" }) },
+))();
 
-const checkAccepted: Check = is.object(
+const checkAccepted: Check = /* @__PURE__ */ (() => is.object(
   { position: is.text() },
   { attempt: is.either(is.number({ whole: true }), is.nothing()), duplicate: is.flag() },
-);
+))();
 
-const checkCancelPush: Check = is.object(
+const checkCancelPush: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), attempt: is.number({ whole: true }) },
   { reason: is.either(is.text(), is.nothing()), cancelled_by: is.either(is.text(), is.nothing()) },
-);
+))();
 
-const checkCancelOutcome: Check = is.object(
+const checkCancelOutcome: Check = /* @__PURE__ */ (() => is.object(
   {
     operation_id: is.text(),
     attempt: is.number({ whole: true }),
@@ -1046,23 +1052,23 @@ const checkCancelOutcome: Check = is.object(
     reason: is.either(is.text(), is.nothing()),
     children: is.either(is.array(is.later(() => checkCancelOutcome)), is.nothing()),
   },
-);
+))();
 
-const checkAttached: Check = is.object(
+const checkAttached: Check = /* @__PURE__ */ (() => is.object(
   { producer_id: is.text(), lease_s: is.number(), operations: is.array(is.later(() => checkVerdict)) },
-);
+))();
 
-const checkVerdict: Check = is.object(
+const checkVerdict: Check = /* @__PURE__ */ (() => is.object(
   { operation_id: is.text(), verdict: is.choice("finished", "held", "lost") },
   { attempt: is.either(is.number({ whole: true }), is.nothing()) },
-);
+))();
 
-const checkTradeExecutedData: Check = is.object(
+const checkTradeExecutedData: Check = /* @__PURE__ */ (() => is.object(
   { trade_id: is.text(), price: is.number(), side: is.choice("buy", "sell") },
   { tags: is.either(is.array(is.text()), is.nothing()) },
-);
+))();
 
-const checkTradePriceData: Check = is.object(
+const checkTradePriceData: Check = /* @__PURE__ */ (() => is.object(
   {
     symbol: is.text({ shortest: 1, longest: 8, pattern: new RegExp("^[A-Z]+$", "u") }),
     price: is.number({ above: 0 }),
@@ -1072,16 +1078,19 @@ const checkTradePriceData: Check = is.object(
     venues: is.either(is.array(is.later(() => checkVenue), { most: 3 }), is.nothing()),
     extra: is.either(is.map(is.either(is.number(), is.nothing())), is.nothing()),
   },
-);
+))();
 
-const checkVenue: Check = is.object({ name: is.text() }, { open: is.either(is.flag(), is.nothing()) });
+const checkVenue: Check = /* @__PURE__ */ (() => is.object(
+  { name: is.text() },
+  { open: is.either(is.flag(), is.nothing()) },
+))();
 
-const EVENTS: ReadonlyMap<string, Check> = new Map([
+const EVENTS: ReadonlyMap<string, Check> = /* @__PURE__ */ (() => new Map([
   ["trade:executed", is.message("trade:executed", ["trades", "global"], checkTradeExecutedData)],
   ["trade:price", is.message("trade:price", ["trades", "global"], checkTradePriceData)],
-]);
+]))();
 
-const SAID: ReadonlyMap<string, Check> = new Map([
+const SAID: ReadonlyMap<string, Check> = /* @__PURE__ */ (() => new Map([
   ["channel:subscribed", is.message("channel:subscribed", [], checkSubscribed)],
   ["channel:unsubscribed", is.message("channel:unsubscribed", [], checkUnsubscribed)],
   ["channel:live", is.message("channel:live", [], checkLive)],
@@ -1094,9 +1103,9 @@ const SAID: ReadonlyMap<string, Check> = new Map([
   ["operation:cancel", is.message("operation:cancel", [], checkCancelPush)],
   ["operation:cancel_outcome", is.message("operation:cancel_outcome", [], checkCancelOutcome)],
   ["producer:attached", is.message("producer:attached", [], checkAttached)],
-]);
+]))();
 
-const UNKNOWN: Check = is.message(undefined, [], is.anything());
+const UNKNOWN: Check = /* @__PURE__ */ (() => is.message(undefined, [], is.anything()))();
 
 /** Returns whether a value is a message of type trade:executed. */
 export function isTradeExecuted(value: unknown): value is TradeExecutedEvent {

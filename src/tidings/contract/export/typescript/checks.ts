@@ -25,14 +25,14 @@ interface SizeLimits {
 const DAY = "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])";
 const TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?";
 const OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])";
-const FORMATS = {
+const FORMATS = /* @__PURE__ */ (() => ({
   "date-time": new RegExp(`^${DAY}[Tt ]${TIME}${OFFSET}$`, "u"),
   date: new RegExp(`^${DAY}$`, "u"),
   time: new RegExp(`^${TIME}${OFFSET}$`, "u"),
   "partial-time": new RegExp(`^${TIME}$`, "u"),
   uuid: /^[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}$/u,
   base64: /^[A-Za-z0-9+/]*={0,2}$/u,
-} as const;
+} as const))();
 
 const is = {
   anything(): Check {

@@ -11,6 +11,9 @@ from tidings.contract.export.typescript.text import MAX_LINE_CHARS, format_liter
 
 _FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
 """Formats that `checks.ts` checks. A text of another format is any text."""
+PURE = "/* @__PURE__ */"
+"""Mark of a call that a bundler leaves out if nothing uses its value: guards, where a program only needs types."""
+_WRAPPING = "(() => )();"
 _SAFE = 2**53
 """The first whole number whose successor is not a JavaScript number."""
 
@@ -29,12 +32,12 @@ class CheckWriter:
 
     def definition(self, definition: Definition) -> str:
         """Return the check of a definition."""
-        head = f"const {self._names[definition.name]}: Check = "
+        head = f"const {self._names[definition.name]}: Check = {PURE} "
         shape = definition.shape
         if isinstance(shape, shapes.ObjectShape):
             names = self._filled_in.get(definition.name, frozenset())
             shape = shapes.require(shape, names)
-        return f"{head}{self.check(shape, '', taken=len(head))};\n"
+        return f"{head}(() => {self.check(shape, '', taken=len(head) + len(_WRAPPING))})();\n"
 
     def check(self, shape: Shape, indent: str = "", *, taken: int = 0) -> str:
         """Return the check of a shape.

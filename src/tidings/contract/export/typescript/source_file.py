@@ -21,7 +21,7 @@ from tidings.contract.export.model import (
     to_constant_case,
     to_pascal_case,
 )
-from tidings.contract.export.typescript.guards import CheckWriter
+from tidings.contract.export.typescript.guards import PURE, CheckWriter
 from tidings.contract.export.typescript.text import format_comment, format_const, format_member
 from tidings.contract.export.typescript.types import TypeWriter
 from tidings.protocol.message_types import ALIASES, MessageType
@@ -183,7 +183,7 @@ class _TypeScriptFile:
             *(checks.definition(each) for name, each in model.definitions.items() if name in model.received),
             self._table("EVENTS", (*model.events, *model.renamed)),
             self._table("SAID", model.hub_messages),
-            "const UNKNOWN: Check = is.message(undefined, [], is.anything());\n",
+            f"const UNKNOWN: Check = {PURE} (() => is.message(undefined, [], is.anything()))();\n",
             *map(self._guard, model.messages),
             _CLOSING,
             _SHOULD_RECONNECT
@@ -310,7 +310,7 @@ class _TypeScriptFile:
             channels = ", ".join(map(json.dumps, _channels(message)))
             type = json.dumps(message.type)
             rows.append(f"  [{type}, is.message({type}, [{channels}], {data})],\n")
-        return f"const {name}: ReadonlyMap<string, Check> = new Map([\n{''.join(rows)}]);\n"
+        return f"const {name}: ReadonlyMap<string, Check> = {PURE} (() => new Map([\n{''.join(rows)}]))();\n"
 
     def _guard(self, message: Message) -> str:
         type = json.dumps(message.type)
