@@ -2,13 +2,21 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
-from tests.cli.processes import TIMEOUT_S, Hub
+from tests.cli.processes import TIMEOUT_S
 
 
-def read_log(hub: Hub, **parameters: str) -> list[dict[str, Any]]:
+class HTTPHub(Protocol):
+    """A hub, wherever it runs."""
+
+    @property
+    def http(self) -> str:
+        """URL of its HTTP API."""
+
+
+def read_log(hub: HTTPHub, **parameters: str) -> list[dict[str, Any]]:
     """Return all events of a hub's log, but what it says of itself."""
     found: list[dict[str, Any]] = []
     since = "first"
@@ -22,7 +30,7 @@ def read_log(hub: Hub, **parameters: str) -> list[dict[str, Any]]:
             since = page["next"]
 
 
-def datasets(hub: Hub) -> list[str]:
+def datasets(hub: HTTPHub) -> list[str]:
     """Return the datasets that were updated, in the log's order."""
     return [event["data"]["dataset"] for event in read_log(hub, channel="data") if event["type"] == "data:update"]
 

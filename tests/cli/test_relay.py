@@ -14,6 +14,7 @@ import httpx
 import pytest
 from tests.cli.hub_log import datasets, read_log, until
 from tests.cli.processes import TIMEOUT_S, Hub, Process, Terminal, tidings
+from tests.client.hub_server import HubServer
 from tests.relay.foreign_service import ForeignService, envelope, joined, numbered
 from websockets.sync.client import connect
 
@@ -23,7 +24,7 @@ AT = "2025-07-30T12:00:00.{:09d}Z"
 class RelayProcess(Process):
     """`tidings relay`, and what it tells on stderr."""
 
-    def __init__(self, service: ForeignService, hub: Hub, *options: str) -> None:
+    def __init__(self, service: ForeignService, hub: Hub | HubServer, *options: str) -> None:
         super().__init__("relay", service.url, "--to", hub.url, *options)
         self._told = b""
 

@@ -1,7 +1,14 @@
 import pytest
 
 from tidings.client.close_reason import REPLACED, read_close_reason
-from tidings.exceptions import AuthenticationUnavailable, ConnectionLost, HubClosed, InvalidCredential, TokenExpired
+from tidings.exceptions import (
+    AuthenticationUnavailable,
+    ConnectionLost,
+    HubClosed,
+    InvalidCredential,
+    LicenseExpired,
+    TokenExpired,
+)
 from tidings.protocol.payloads import ConnectionClosed
 
 
@@ -16,13 +23,26 @@ def test_temporary_close_code_allows_a_reconnect(code: int) -> None:
     assert isinstance(ending.error, ConnectionLost)
 
 
-@pytest.mark.parametrize("code", [1000, 1008, 4003, 4051])
+@pytest.mark.parametrize("code", [1000, 1008, 4003, 4029])
 def test_final_close_code_forbids_a_reconnect(code: int) -> None:
     ending = read_close_reason(code, "go away", None, greeted=True)
     assert ending.final
     assert isinstance(ending.error, HubClosed)
     assert ending.error.close_code == code
     assert "go away" in str(ending.error)
+
+
+@pytest.mark.parametrize(("asked_ms", "stays_s"), [(None, 30.0), (0, 30.0), (50, 0.05), (10**9, 300.0)])
+def test_expired_license_keeps_a_client_away_for_a_while(asked_ms: int | None, stays_s: float) -> None:
+    notice = ConnectionClosed(code=4051, reason="over", reconnect=True, retry_after_ms=asked_ms)
+    ending = read_close_reason(4051, "over", notice, greeted=True)
+    assert isinstance(ending.error, LicenseExpired)
+    assert (ending.error.message, ending.final, ending.retry_after_s) == ("over", False, stays_s)
+
+
+def test_hub_before_this_version_ends_clients_for_good_when_its_license_is_over() -> None:
+    notice = ConnectionClosed(code=4051, reason="over", reconnect=False)
+    assert read_close_reason(4051, "over", notice, greeted=True).final
 
 
 @pytest.mark.parametrize("code", [1005, 1006, 4001])

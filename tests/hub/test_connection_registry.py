@@ -129,7 +129,7 @@ def test_drain_closes_all_connections_and_refuses_events() -> None:
             "code": 4100,
             "reason": closed["data"]["reason"],
             "reconnect": True,
-        } | ({"retry_after_ms": 1_000} if client is clients[1] else {})
+        } | ({"retry_after_ms": 1_001} if client is clients[1] else {})
         assert client.outlet.closed is not None
         assert client.outlet.closed[0] == 4100
     assert (len(hub.connections), hub.log.head) == (0, 0)

@@ -39,9 +39,9 @@ class Licensed:
         if self.next_term is not None:
             self.watch.renew(self.next_term)
 
-    def _close_all(self) -> None:
+    def _close_all(self, reason: str) -> None:
         self.over += 1
-        self.hub.connections.close_all(4051, "the license has expired")
+        self.hub.connections.close_all(4051, reason, retry_after_ms=30_000)
 
     def pass_days(self, days: float) -> None:
         """Let time pass at which only the timer of the license runs."""
@@ -152,13 +152,15 @@ def test_connections_are_closed_once_when_the_grace_has_passed() -> None:
     licensed.pass_days(0.2)
     licensed.hub.loop.advance(5)
     assert licensed.over == 1
-    assert of_type(licensed.client.read(), "connection:closed")[-1]["code"] == 4051
+    closed = of_type(licensed.client.read(), "connection:closed")[-1]
+    assert closed["reason"].startswith("the license lic-1 of this hub expired at ")
+    assert (closed["code"], closed["reconnect"], closed["retry_after_ms"]) == (4051, True, 30_000)
     late = licensed.hub.connect("channel=data&since=first")
     licensed.hub.settle()
     messages = late.read()
     types = [message["type"] for message in messages]
     assert types == ["connection:established", "connection:closed"]
-    assert messages[1]["data"]["code"] == 4051
+    assert (messages[1]["data"]["code"], messages[1]["data"]["retry_after_ms"]) == (4051, 30_000)
     licensed.next_term = LicenseTerm(license_id="l", subject="s", expires_ns=licensed.hub.hub.now_ns() + DAY_NS)
     licensed.hub.loop.advance(1)
     assert of_type(publish(licensed.hub, licensed.hub.connect()), "event:accepted")

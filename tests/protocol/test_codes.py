@@ -53,13 +53,13 @@ def test_faults_of_the_client_are_recoverable_only_if_they_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4100, 4101, 4102, 4199, 3000, 4200, 1004]
+    "code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4051, 4100, 4101, 4102, 4199, 3000, 4200, 1004]
 )
 def test_client_reconnects_after_close_code(code: int) -> None:
     assert should_reconnect(code)
 
 
-@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4000, 4001, 4003, 4029, 4051, 4099])
+@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4000, 4001, 4003, 4029, 4099])
 def test_client_does_not_reconnect_after_close_code(code: int) -> None:
     assert not should_reconnect(code)
 

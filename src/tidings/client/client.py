@@ -120,6 +120,8 @@ class Client:
             Forbidden: The subject of the token has no grant for it; it is not in the log.
             CommandRefused: The hub refused it; it is not in the log. `refusal` is the reason, `recoverable` whether
                 the same event may succeed later.
+            LicenseExpired: The hub serves no one until its license is renewed; without an earlier answer, the event
+                may or may not be in the log.
             PublishTimeout: No answer in time; it may or may not be in the log.
             ConnectionLost: The client was closed before the answer; the event may or may not be in the log.
             HubClosed: The hub ended the connection for good.
@@ -157,6 +159,7 @@ class Client:
             OperationUnknown: The hub has no such operation.
             Forbidden: The subject of the token has no grant for it.
             NotSupported: The hub does not cancel.
+            LicenseExpired: The hub serves no one until its license is renewed.
             CommandRefused: The hub refused for another reason, which `refusal` names.
             ConnectionLost: The hub was connected and did not answer within `timeout_s` and one second more; or the
                 client was closed before the answer.

@@ -2,12 +2,15 @@
 
 from msgspec import Struct
 
-from tidings.exceptions import AccessError, ConnectionLost, HubClosed, InvalidCredential, TidingsError
+from tidings.exceptions import AccessError, ConnectionLost, HubClosed, InvalidCredential, LicenseExpired, TidingsError
 from tidings.protocol.codes import row_of, should_reconnect
 from tidings.protocol.payloads import ConnectionClosed
 
 _NO_CODE, _ABNORMAL = 1005, 1006
 _REJECTED = 4001
+_UNLICENSED = 4051
+_UNLICENSED_DELAY_S = 30.0
+"""Reconnect delay where a hub without a license names none."""
 REPLACED = 4102
 """Close code for a connection whose producer has a newer one."""
 _REPLACED_DELAY_S = 30.0
@@ -75,10 +78,14 @@ def read_close_reason(
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
     asked_ms = 0 if notice is None else notice.retry_after_ms or 0
     retry_after_s = min(asked_ms, 1_000 * MAX_RETRY_AFTER_S) / 1_000
+    lost: TidingsError = ConnectionLost(f"{what} ({code}){suffix}")
+    if code == _UNLICENSED:
+        lost = LicenseExpired(reason or "the license of the hub has expired")
+        retry_after_s = retry_after_s or _UNLICENSED_DELAY_S
     if code == REPLACED:
         retry_after_s = max(retry_after_s, _REPLACED_DELAY_S)
     return CloseReason(
-        error=refusal or ConnectionLost(f"{what} ({code}){suffix}"),
+        error=refusal or lost,
         final=False,
         retry_after_s=retry_after_s,
         replaced=code == REPLACED,

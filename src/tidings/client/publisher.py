@@ -5,13 +5,14 @@ import sys
 from typing import Any
 
 from tidings.client.attachment import Holder
+from tidings.client.close_reason import CloseReason
 from tidings.client.drafts import Draft
 from tidings.client.events import Settled
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank, WindowLimits
 from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.contract.contract import Contract
-from tidings.exceptions import CommandRefused, ConnectionLost, PublishTimeout
+from tidings.exceptions import CommandRefused, ConnectionLost, LicenseExpired, PublishTimeout
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
 
 CANCEL_GRACE_S = 1.0
@@ -55,6 +56,7 @@ class Publisher:
             on_settled=self._settled,
             retry_s=None,
             on_change=on_change,
+            on_lost=self._connection_lost,
             on_end=self._ended,
             on_outcome=self._outcome_received,
             holder=holder,
@@ -71,8 +73,7 @@ class Publisher:
 
     async def publish(self, draft: Draft, *, timeout_s: float | None) -> Accepted:
         """Publish `draft` and return the hub's answer; see `tidings.client.client.Client.publish`."""
-        if self.link.ended:
-            raise self._failure()
+        self._check_open()
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         entry = self._engine.put(draft, Rank.DURABLE)
         assert entry is not None, "the queue is not limited"
@@ -92,8 +93,7 @@ class Publisher:
 
     async def cancel(self, request: Cancel) -> CancelOutcome:
         """Request the end of an operation and return the outcome; see `tidings.client.client.Client.cancel`."""
-        if self.link.ended:
-            raise self._failure()
+        self._check_open()
         session = self._engine.session
         outcome: asyncio.Future[CancelOutcome] = asyncio.get_running_loop().create_future()
         id = session.cancel(request, self.link.now())
@@ -125,11 +125,26 @@ class Publisher:
         if outcome is not None:
             _resolve(outcome, item.result)
 
+    def _check_open(self) -> None:
+        if self.link.ended:
+            raise self._failure()
+        error = self.link.status.error
+        if isinstance(error, LicenseExpired):
+            raise error
+
+    def _connection_lost(self, reason: CloseReason) -> None:
+        # A caller need not wait days for a renewal; a hub that still lets clients read answers with the same error.
+        if isinstance(reason.error, LicenseExpired):
+            self._fail_all(reason.error)
+
     def _ended(self, failure: BaseException | None) -> None:
+        self._fail_all(self._failure())
+
+    def _fail_all(self, failure: BaseException) -> None:
         for answer in self._answers.values():
-            _resolve(answer, self._failure())
+            _resolve(answer, failure)
         for outcome in self._outcomes.values():
-            _resolve(outcome, self._failure())
+            _resolve(outcome, failure)
 
     def _failure(self) -> BaseException:
         return self.link.failure or ConnectionLost(

@@ -112,7 +112,14 @@ class InsecureAddress(ConfigError, code="insecure_address"):
 
 
 class LicenseExpired(AccessError, code="license_expired"):
-    """The license of the hub has expired: nothing is published, and after the grace nothing is read."""
+    """The license of the hub has expired: nothing is published, and after the grace nothing is read.
+
+    Clients try again after `retry_after_ms`.
+    """
+
+    def __init__(self, message: str, *, retry_after_ms: int = 30_000, hint: str = "", details: str = "") -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.retry_after_ms = retry_after_ms
 
 
 class InvalidLicense(ConfigError, code="invalid_license"):

@@ -91,6 +91,9 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """Interval at which retention looks for work when it has none."""
     drain_retry_ms: int = 1_000
     """Delay after which the first clients reconnect after a drain: a hub restarts in less."""
+    license_retry_ms: int = 30_000
+    """Delay after which clients reconnect that the hub closes because its license has expired: all are back within a
+    minute of the renewal, and until then 1,000 clients cost the hub 30 handshakes each second."""
     reconnect_rate: float = 1_000.0
     """Connections per second that a hub accepts, and that a drain asks to return. One costs up to half a millisecond
     with what it reads first, so that half of a core is left for live delivery."""

@@ -72,7 +72,7 @@ class ConnectionOutput:
         try:
             license.check_read()
         except LicenseExpired as error:
-            self.close(LICENSE_EXPIRED_CLOSE, error.message)
+            self.close(LICENSE_EXPIRED_CLOSE, error.message, retry_after_ms=error.retry_after_ms)
             return False
         notice = license.notice()
         if notice is not None:

@@ -113,9 +113,7 @@ class ConnectionRegistry:
         The times are as far apart as `HubConfig.reconnect_rate` allows, from `drain_retry_ms` on. Producers return
         first: their leases run.
         """
-        config = self._hub.config
-        count = max(1, len(self._slice_of))
-        self._slot_ms = min(1_000 / config.reconnect_rate, (MAX_SLOT_MS - config.drain_retry_ms) / count)
+        self._slot_ms = self._slot_after(self._hub.config.drain_retry_ms)
         for connection in sorted(self._slice_of, key=lambda each: not each.producer_id):
             self.drain(connection)
 
@@ -131,9 +129,21 @@ class ConnectionRegistry:
             log.exception("draining a connection failed")
 
     def close_all(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Close all connections."""
-        for connection in list(self._slice_of):
-            connection.close(code, reason, retry_after_ms=retry_after_ms)
+        """Close all connections.
+
+        Args:
+            code: Close code.
+            reason: Its reason.
+            retry_after_ms: When the first may reconnect; the others follow at `HubConfig.reconnect_rate`.
+        """
+        slot_ms = self._slot_after(retry_after_ms or 0)
+        for index, connection in enumerate(list(self._slice_of)):
+            retry_ms = None if retry_after_ms is None else retry_after_ms + round(index * slot_ms)
+            connection.close(code, reason, retry_after_ms=retry_ms)
+
+    def _slot_after(self, first_ms: int) -> float:
+        """Return the distance of the times at which the connections may reconnect, in milliseconds."""
+        return min(1_000 / self._hub.config.reconnect_rate, (MAX_SLOT_MS - first_ms) / max(1, len(self._slice_of)))
 
     def _send_heartbeats(self) -> None:
         due = self._slices[0]

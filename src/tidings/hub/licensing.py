@@ -60,7 +60,7 @@ class LicenseWatch:
         term: The license.
         grace_s: How long reading goes on after expiry, in seconds.
         refresh: Called before each judgement; it may call `renew`.
-        on_over: Called when the grace has passed: closes connections, and whatever else waits.
+        on_over: Called with the reason when the grace has passed: closes connections, and whatever else waits.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LicenseWatch:
         *,
         grace_s: float = DEFAULT_LICENSE_GRACE_S,
         refresh: Callable[[], None] | None = None,
-        on_over: Callable[[], None] | None = None,
+        on_over: Callable[[str], None] | None = None,
     ) -> None:
         self._hub = hub
         self._grace_ns = int(grace_s * 1e9)
@@ -116,6 +116,7 @@ class LicenseWatch:
         what = "publishing is" if self.state is LicenseState.EXPIRED else "reading and publishing are"
         return LicenseExpired(
             f"the license {self.term.license_id} of this hub expired at {_time(self.term.expires_ns)}: {what} off",
+            retry_after_ms=self._hub.config.license_retry_ms,
             hint=f"Renew it; the hub resumes by itself. Its clock shows {_time(self._hub.now_ns())}: set it if it is "
             "wrong.",
         )
@@ -160,7 +161,7 @@ class LicenseWatch:
             )
         self._update_alerts(left_ns)
         if state is LicenseState.OVER and before is not state and self._on_over is not None:
-            self._on_over()
+            self._on_over(self._error().message)
 
     # Alerts.
 

@@ -275,7 +275,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
         CloseCode(code=4001, name="authentication failed", reconnect=False),
         CloseCode(code=4003, name="forbidden", reconnect=False),
         CloseCode(code=4029, name="abuse", reconnect=False),
-        CloseCode(code=4051, name="license expired", reconnect=False),
+        CloseCode(code=4051, name="license expired", reconnect=True),
         CloseCode(code=4100, name="draining", reconnect=True),
         CloseCode(code=4101, name="epoch changed", reconnect=True),
         CloseCode(code=4102, name="replaced", reconnect=True),

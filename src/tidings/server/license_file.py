@@ -43,9 +43,9 @@ class LicenseFile:
     def watch(self, running: RunningHub) -> None:
         """Apply the license to a hub that has just started."""
 
-        def close_all() -> None:
-            reason = "the license of the hub has expired"
-            running.connections.close_all(LICENSE_EXPIRED_CLOSE, reason)
+        def close_all(reason: str) -> None:
+            retry_ms = running.hub.config.license_retry_ms
+            running.connections.close_all(LICENSE_EXPIRED_CLOSE, reason, retry_after_ms=retry_ms)
             running.long_polls.release()
 
         self._watch = LicenseWatch(

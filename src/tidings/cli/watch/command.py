@@ -30,7 +30,7 @@ from tidings.client.events import Item, ReceivedEvent
 from tidings.client.http import HTTPClient, Query
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
-from tidings.exceptions import ConfigError, HubUnreachable, TidingsError
+from tidings.exceptions import ConfigError, HubUnreachable, LicenseExpired, TidingsError
 from tidings.operations.views import OperationSummary
 from tidings.printable import escape_json
 from tidings.protocol.message_types import ChannelType
@@ -237,7 +237,13 @@ async def run_watch(request: WatchRequest, form: Form) -> int:
         if isinstance(parse_since(since), Moment):
             for each in await asyncio.to_thread(_list_begun, client.url, since, request.paths):
                 view.operations.add_begun(each, _hub_time_s(client))
-        watch = client.watch(*request.paths, since=since, pace_ms=request.pace_ms, notices=True)
+        watch = client.watch(
+            *request.paths,
+            since=since,
+            pace_ms=request.pace_ms,
+            notices=True,
+            on_change=None if form is Form.SCREEN else _LicenseNote(),
+        )
         if form is Form.SCREEN:
             code = await _on_screen(request, watch, view, client.url)
         else:
@@ -370,6 +376,20 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
                 reported_waiting = True
                 print_stderr("tidings: no operation runs yet; waiting for the first")
     return 0
+
+
+class _LicenseNote:
+    """Reports on stderr, once, that the watch waits for the hub's license: an outage of days."""
+
+    def __init__(self) -> None:
+        self._reported = False
+
+    def __call__(self, status: Status) -> None:
+        waits = isinstance(status.error, LicenseExpired)
+        if waits and not self._reported:
+            print_stderr(f"tidings: {status.error}; waiting for its renewal")
+        # Between two attempts the error is away for a moment.
+        self._reported = waits or (self._reported and status.state is not State.LIVE)
 
 
 def connection_state(status: Status, url: str, now: float) -> ConnectionState:

@@ -41,3 +41,7 @@ FINAL_CLOSE_CODES: Final = tuple(code for code in range(1000, 1016) if not shoul
 """Close codes of RFC 6455 after which a client does not reconnect."""
 FINAL_RANGE: Final = (4000, 4099)
 """First and last of the hub's own close codes after which a client does not reconnect."""
+TEMPORARY_CLOSE_CODES: Final = tuple(
+    code for code in range(FINAL_RANGE[0], FINAL_RANGE[1] + 1) if should_reconnect(code)
+)
+"""Close codes in `FINAL_RANGE` after which a client reconnects all the same."""

@@ -17,6 +17,7 @@ from tidings.contract.export.constants import (
     ERROR_CODES,
     FINAL_CLOSE_CODES,
     FINAL_RANGE,
+    TEMPORARY_CLOSE_CODES,
     Constant,
 )
 from tidings.contract.export.descriptions import describe_kind, describe_limits, to_sentence
@@ -79,6 +80,8 @@ func ShouldReconnect(code int) bool {
 	switch code {
 	case %(codes)s:
 		return false
+	case %(temporary)s:
+		return true
 	}
 	return code < %(first)d || code > %(last)d
 }
@@ -173,6 +176,7 @@ class _GoFile:
                 "codes": ", ".join(map(str, FINAL_CLOSE_CODES)),
                 "first": FINAL_RANGE[0],
                 "last": FINAL_RANGE[1],
+                "temporary": ", ".join(map(str, TEMPORARY_CLOSE_CODES)),
             },
             *definitions,
             self._new_data(),

@@ -132,7 +132,7 @@ def _explain(error: TidingsError) -> Payload:
 
 def _retry_ms(error: TidingsError | None = None) -> int:
     least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections) else _RETRY_MS
-    if isinstance(error, TooManyRequests | TooManyFailures):
+    if isinstance(error, TooManyRequests | TooManyFailures | LicenseExpired):
         least_ms = max(least_ms, error.retry_after_ms)
     return least_ms + secrets.randbelow(_RETRY_SPREAD_MS)
 

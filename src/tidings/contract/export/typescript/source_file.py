@@ -10,6 +10,7 @@ from tidings.contract.export.constants import (
     ERROR_CODES,
     FINAL_CLOSE_CODES,
     FINAL_RANGE,
+    TEMPORARY_CLOSE_CODES,
     Constant,
 )
 from tidings.contract.export.model import (
@@ -133,7 +134,7 @@ _BASE = (
 _SHOULD_RECONNECT = """\
 /** Returns whether a client reconnects after the hub closed the WebSocket with a code. */
 export function shouldReconnect(code: number): boolean {
-  return ![%(codes)s].includes(code) && (code < %(first)d || code > %(last)d);
+  return ![%(codes)s].includes(code) && (code < %(first)d || code > %(last)d || [%(temporary)s].includes(code));
 }
 """
 
@@ -191,6 +192,7 @@ class _TypeScriptFile:
                 "codes": ", ".join(map(str, FINAL_CLOSE_CODES)),
                 "first": FINAL_RANGE[0],
                 "last": FINAL_RANGE[1],
+                "temporary": ", ".join(map(str, TEMPORARY_CLOSE_CODES)),
             },
         ]
         return "\n".join(parts)
