@@ -34,9 +34,7 @@ class LicensedHub(HubServer):
 
         def replace() -> None:
             hub = self.app.hub
-            term = LicenseTerm(
-                license_id="lic", subject="ACME", expires_ns=hub.now_ns() + round(left_days * DAY_NS)
-            )
+            term = LicenseTerm(license_id="lic", subject="ACME", expires_ns=hub.now_ns() + round(left_days * DAY_NS))
             if isinstance(hub.license, LicenseWatch):
                 hub.license.renew(term)
             else:

@@ -264,7 +264,7 @@ export const CloseCode = {
   FORBIDDEN: 4003,
   /** Abuse; a client stays away. */
   ABUSE: 4029,
-  /** License expired; a client stays away. */
+  /** License expired; a client reconnects. */
   LICENSE_EXPIRED: 4051,
   /** Draining; a client reconnects. */
   DRAINING: 4100,
@@ -2098,5 +2098,5 @@ export function parseMessage(text: string): TidingsEvent | HubMessage | UnknownM
 
 /** Returns whether a client reconnects after the hub closed the WebSocket with a code. */
 export function shouldReconnect(code: number): boolean {
-  return ![1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code) && (code < 4000 || code > 4099);
+  return ![1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code) && (code < 4000 || code > 4099 || [4051].includes(code));
 }

@@ -267,7 +267,7 @@ const (
 	CloseCodeForbidden = 4003
 	// CloseCodeAbuse: Abuse; a client stays away.
 	CloseCodeAbuse = 4029
-	// CloseCodeLicenseExpired: License expired; a client stays away.
+	// CloseCodeLicenseExpired: License expired; a client reconnects.
 	CloseCodeLicenseExpired = 4051
 	// CloseCodeDraining: Draining; a client reconnects.
 	CloseCodeDraining = 4100
@@ -282,6 +282,8 @@ func ShouldReconnect(code int) bool {
 	switch code {
 	case 1000, 1002, 1003, 1007, 1008, 1009, 1010:
 		return false
+	case 4051:
+		return true
 	}
 	return code < 4000 || code > 4099
 }
