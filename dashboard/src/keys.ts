@@ -1,0 +1,76 @@
+/** Commands of the keyboard: one listener, and a table of what each key does, which `?` shows. */
+
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { letterKeys } from "./settings.ts";
+
+/** One command. */
+export interface Command {
+  /** Keys as `KeyboardEvent.key` names them; two with a space between are typed one after the other: `g o`. */
+  readonly keys: readonly string[];
+  /** What it does, for the table: `to the filter`. */
+  readonly does: string;
+  /** Does it. Returning false leaves the key to the browser. */
+  readonly run: (event: KeyboardEvent) => unknown;
+  /** Whether it also acts while a field has the focus. */
+  readonly inFields?: boolean;
+}
+
+/** Milliseconds in which the second key of two must follow. */
+const SEQUENCE_MS = 1_500;
+
+const tables = signal<readonly (readonly Command[])[]>([]);
+
+/** All commands of what is shown now, those of the page before those of the shell. */
+export function currentCommands(): readonly Command[] {
+  return tables.value.flat();
+}
+
+/** Adds commands. Returns a function that removes them. */
+export function addCommands(commands: readonly Command[]): () => void {
+  tables.value = [commands, ...tables.peek()];
+  return () => {
+    tables.value = tables.peek().filter((each) => each !== commands);
+  };
+}
+
+/** Commands of a component while it is shown. `commands` must be the same array from one rendering to the next. */
+export function useCommands(commands: readonly Command[]): void {
+  useEffect(() => addCommands(commands), [commands]);
+}
+
+let first = "";
+let firstAt = 0;
+
+/** Runs the command of a key, if there is one. */
+export function handleKey(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const isLetter = event.key.length === 1 && event.key !== " ";
+  if (isLetter && !letterKeys.peek()) return;
+  const inField = isField(event.target);
+  const sequence = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : "";
+  first = "";
+  for (const command of tables.peek().flat()) {
+    if (inField && (command.inFields !== true || isLetter)) continue;
+    if (command.keys.includes(event.key) || command.keys.includes(sequence)) {
+      if (command.run(event) === false) continue;
+      event.preventDefault();
+      return;
+    }
+  }
+  if (!inField && tables.peek().some((table) => table.some((command) => begins(command, event.key)))) {
+    first = event.key;
+    firstAt = event.timeStamp;
+  }
+}
+
+function begins(command: Command, key: string): boolean {
+  return command.keys.some((each) => each.startsWith(`${key} `));
+}
+
+function isField(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement)
+    return true;
+  return target instanceof HTMLInputElement && !/^(button|checkbox|radio|submit|reset)$/.test(target.type);
+}

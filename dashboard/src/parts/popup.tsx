@@ -1,0 +1,101 @@
+/** What floats beside a button: menus and confirmations. It is in the top layer, and closes with Esc or a press outside. */
+
+import { type Signal, useSignal } from "@preact/signals";
+import type { ComponentChildren, JSX, RefObject } from "preact";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+
+/** Pixels between the button and what floats, and between that and the edge of the window. */
+const GAP_PX = 4;
+
+/** Properties of {@link Popup}. */
+export interface PopupProps {
+  /** Whether it is shown; set to false when the reader closes it. */
+  readonly open: Signal<boolean>;
+  /** The button beside which it stands, and which gets the focus back. */
+  readonly anchor: RefObject<HTMLElement>;
+  readonly class: string;
+  readonly label: string;
+  readonly role: "dialog" | "menu";
+  readonly children: ComponentChildren;
+}
+
+/** Content beside a button, made when it is opened. */
+export function Popup(props: PopupProps): JSX.Element | null {
+  return props.open.value ? <OpenPopup {...props} /> : null;
+}
+
+function OpenPopup({ open, anchor, class: name, label, role, children }: PopupProps): JSX.Element {
+  const self = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const popup = self.current;
+    if (popup === null) return;
+    popup.showPopover?.();
+    place(popup, anchor.current);
+    const button = anchor.current;
+    return () => {
+      // The focus goes back only from inside: a press elsewhere has moved it on purpose.
+      const hadFocus = popup.contains(document.activeElement) || document.activeElement === document.body;
+      if (hadFocus) button?.focus({ preventScroll: true });
+    };
+  }, [anchor]);
+  useEffect(() => {
+    const popup = self.current;
+    if (popup === null) return;
+    const first = popup.querySelector<HTMLElement>("[autofocus], textarea, input, [role^=menuitem], button");
+    first?.focus({ preventScroll: true });
+    const follow = () => place(popup, anchor.current);
+    const press = (event: PointerEvent) => {
+      const at = event.target;
+      if (at instanceof Node && !popup.contains(at) && anchor.current?.contains(at) !== true) open.value = false;
+    };
+    const key = (event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      open.value = false;
+    };
+    popup.addEventListener("keydown", key);
+    addEventListener("resize", follow);
+    addEventListener("pointerdown", press);
+    return () => {
+      popup.removeEventListener("keydown", key);
+      removeEventListener("resize", follow);
+      removeEventListener("pointerdown", press);
+    };
+  }, [anchor, open]);
+  return (
+    <div ref={self} class={`popup ${name}`} {...{ role, "aria-label": label }} popover="manual">
+      {children}
+    </div>
+  );
+}
+
+/** Puts a popup below its button, or above it where there is no room, inside the window. */
+function place(popup: HTMLElement, button: HTMLElement | null): void {
+  if (button === null) return;
+  const around = button.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = popup;
+  const { clientWidth, clientHeight } = document.documentElement;
+  const isBelow = around.bottom + GAP_PX + height <= clientHeight || around.top < height;
+  const top = isBelow ? around.bottom + GAP_PX : around.top - GAP_PX - height;
+  const left = around.left + width + GAP_PX > clientWidth ? around.right - width : around.left;
+  popup.style.top = `${Math.max(GAP_PX, Math.min(top, clientHeight - height - GAP_PX))}px`;
+  popup.style.left = `${Math.max(GAP_PX, Math.min(left, clientWidth - width - GAP_PX))}px`;
+}
+
+/** Whether something floats, and the button beside which it does. */
+export interface Floating {
+  readonly open: Signal<boolean>;
+  readonly anchor: RefObject<HTMLButtonElement>;
+  readonly toggle: () => void;
+}
+
+/** State of a button that opens something beside itself. */
+export function useFloating(): Floating {
+  const open = useSignal(false);
+  const anchor = useRef<HTMLButtonElement>(null);
+  const toggle = () => {
+    open.value = !open.value;
+  };
+  return { open, anchor, toggle };
+}
