@@ -1,2 +1,32 @@
 /** A client for tidings hubs: https://github.com/tidings/tidings */
-export const PROTOCOL = "tidings.v1";
+import { HubClient } from "./client.ts";
+import { ConfigError } from "./errors.ts";
+import type { ConnectOptions, Hub } from "./options.ts";
+
+export type {
+  ConnectionReason,
+  ConnectionState,
+  ConnectionStateName,
+  HubFacts,
+  ReasonCode,
+  Reconnect,
+} from "./connection.ts";
+export * from "./errors.ts";
+export type * from "./items.ts";
+export { PROTOCOL } from "./messages.ts";
+export type * from "./options.ts";
+export type { Store } from "./store.ts";
+
+/**
+ * Return a client of the hub at `url`. It connects when something is watched.
+ *
+ * @param url - The hub's `http:`, `https:`, `ws:` or `wss:` URL. In a page it may be relative to the page's base, which
+ *   is the default.
+ * @throws {@link ConfigError} when the URL or an option is invalid.
+ */
+export function connect(url?: string | URL, options: ConnectOptions = {}): Hub {
+  const page = (globalThis as Partial<typeof globalThis>).document?.baseURI;
+  const address = url ?? page;
+  if (address === undefined) throw new ConfigError("no URL of a hub", "Pass it: connect('ws://127.0.0.1:8765/ws').");
+  return new HubClient(address, options);
+}

@@ -1,0 +1,257 @@
+/** The client of one hub: its links, requests and watches. */
+import { HubClock } from "./clock.ts";
+import { type ConnectionState, IDLE } from "./connection.ts";
+import { Credentials } from "./credentials.ts";
+import { type Environment, makeEnvironment } from "./environment.ts";
+import { ClientClosedError, ConfigError, SignedOutError, TidingsError } from "./errors.ts";
+import { HttpClient } from "./http.ts";
+import type { LoggedEvent, Sink, WatchItem } from "./items.ts";
+import { WatchIterator } from "./iterator.ts";
+import { Link, type LinkPort } from "./link.ts";
+import type {
+  Accepted,
+  CancelOptions,
+  CancelOutcome,
+  ConnectOptions,
+  Hub,
+  PublishOptions,
+  RequestOptions,
+  TokenSupplier,
+  WatchOptions,
+} from "./options.ts";
+import { type KeyFields, simplify } from "./paths.ts";
+import { Publisher } from "./publisher.ts";
+import { type Store, ValueStore } from "./store.ts";
+import type { Backfill, BackfillPage } from "./subscriptions.ts";
+import { type Addresses, resolveHubUrl } from "./url.ts";
+import { openWebSocket } from "./websocket.ts";
+
+const DEFAULT_BUFFER = 10_000;
+/** Pace of the link for operations: at most one delivery per this many milliseconds, conflated in between. */
+const PACE_MS = 250;
+/** Events in one answer of the history; the hub's limit. */
+const PAGE = 1_000;
+
+/** Reads paths at a pace, and keeps on over reconnects and sign-ins; for stores of the client itself. */
+export interface PacedSource {
+  /** Read `paths` until the returned function is called. */
+  watch(paths: readonly string[], since: string, sink: Sink): () => void;
+  /** State of the connection that brings them. */
+  readonly connection: Store<ConnectionState>;
+}
+
+export class HubClient implements Hub {
+  readonly url: string;
+  readonly connection: Store<ConnectionState>;
+  readonly clock: HubClock;
+  /** For stores of many operations, which need no event between two frames. */
+  readonly paced: PacedSource;
+  private readonly addresses: Addresses;
+  private readonly options: ConnectOptions;
+  private readonly environment: Environment;
+  private readonly credentials: Credentials;
+  private readonly http: HttpClient;
+  private readonly publisher: Publisher;
+  private readonly state: ValueStore<ConnectionState>;
+  private readonly plainLink: Link;
+  private readonly pacedLink: Link;
+  private release: (() => void) | undefined;
+  private keyFields: Promise<KeyFields> | undefined;
+
+  constructor(url: string | URL, options: ConnectOptions, environment = makeEnvironment(options)) {
+    const page = (globalThis as Partial<typeof globalThis>).document?.baseURI;
+    this.addresses = resolveHubUrl(url, page);
+    this.url = this.addresses.http;
+    this.options = options;
+    this.environment = environment;
+    this.credentials = new Credentials(options.token);
+    this.clock = new HubClock(environment.now, environment.wall);
+    this.http = new HttpClient(this.url, environment, this.credentials, options.credentials ?? "same-origin");
+    this.publisher = new Publisher(this.http, environment.random);
+    this.state = new ValueStore<ConnectionState>(IDLE, (used) => this.keepConnection(used));
+    this.connection = this.state;
+    this.plainLink = this.makeLink();
+    this.pacedLink = this.makeLink(PACE_MS);
+    const state = new ValueStore<ConnectionState>(IDLE);
+    this.paced = {
+      connection: this.state,
+      watch: (paths, since, sink) => this.pacedLink.watch(simplify(paths), since, sink),
+    };
+    void state;
+  }
+
+  private makeLink(paceMs?: number): Link {
+    const { environment, options } = this;
+    const url = new URL(this.addresses.websocket);
+    if (paceMs !== undefined) url.searchParams.set("pace_ms", String(paceMs));
+    const port: LinkPort = {
+      open: (handlers) => {
+        const { WebSocket } = environment;
+        if (WebSocket === undefined) {
+          throw new ConfigError("this platform has no WebSocket", "Pass the option `WebSocket`.");
+        }
+        return openWebSocket(WebSocket, url.href, handlers);
+      },
+      diagnose: () => this.diagnose(),
+      fetchKeys: () => this.fetchKeys(),
+      backfill: (request) => this.backfill(request),
+      changed: () => this.update(),
+    };
+    const { baseMs = 500, capMs = 15_000 } = options.reconnect ?? {};
+    return new Link(
+      environment,
+      this.credentials,
+      {
+        policy: { baseMs, capMs },
+        now: environment.now,
+        wall: environment.wall,
+        random: environment.random,
+        visible: environment.visible(),
+        clock: this.clock,
+      },
+      port,
+    );
+  }
+
+  private get links(): readonly Link[] {
+    return [this.plainLink, this.pacedLink];
+  }
+
+  private update(): void {
+    const [plain, paced] = [this.plainLink.session.state, this.pacedLink.session.state];
+    const rank = ({ state, reason }: ConnectionState): number =>
+      reason.code === "idle" ? -1 : ["live", "catching-up", "connecting", "stale", "closed"].indexOf(state);
+    this.state.set(rank(paced) > rank(plain) ? paced : plain);
+    if (this.state.getSnapshot().reason.code === "signed-out") this.signOutOthers();
+  }
+
+  private signOutOthers(): void {
+    for (const link of this.links) {
+      if (link.session.state.state !== "closed") link.input((session) => session.signedOut(new SignedOutError()));
+    }
+  }
+
+  /** Someone shows the state of the connection: keep one, unless there is another reason for it. */
+  private keepConnection(used: boolean): void {
+    this.release?.();
+    this.release = used ? this.plainLink.keep() : undefined;
+  }
+
+  private async diagnose(): Promise<TidingsError | undefined> {
+    try {
+      await this.http.request("");
+      return undefined;
+    } catch (error) {
+      return error instanceof TidingsError ? error : new TidingsError("client_error", String(error));
+    }
+  }
+
+  private fetchKeys(): Promise<KeyFields> {
+    this.keyFields ??= this.http
+      .request<{ events: readonly { type: string; key: string | null }[] }>("v1/contract.json")
+      .then(({ events }) => new Map(events.map(({ type, key }) => [type, key])));
+    this.keyFields.catch(() => {
+      this.keyFields = undefined;
+    });
+    return this.keyFields;
+  }
+
+  private async backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
+    const channel = subscription.paths;
+    if (since === "snapshot") {
+      const { events, position } = await this.http.request<{ events: LoggedEvent[]; position: string }>("v1/snapshot", {
+        query: { channel },
+      });
+      return { events, next: position, done: true, outcome: "snapshot" };
+    }
+    const page = await this.http.request<{
+      events: LoggedEvent[];
+      next: string;
+      position: string;
+      gap?: { after: string; until: string; reason: string };
+    }>("v1/events", { query: { channel, since, limit: PAGE } });
+    return {
+      events: page.events,
+      next: page.next,
+      done: page.next === page.position,
+      outcome: page.gap === undefined ? "complete" : "gap",
+      ...(page.gap === undefined ? {} : { gap: page.gap }),
+    };
+  }
+
+  watch(path: string | readonly string[], options?: WatchOptions): AsyncIterableIterator<WatchItem>;
+  watch(path: string | readonly string[], callback: (item: WatchItem) => void, options?: WatchOptions): () => void;
+  watch(
+    path: string | readonly string[],
+    second?: WatchOptions | ((item: WatchItem) => void),
+    third?: WatchOptions,
+  ): AsyncIterableIterator<WatchItem> | (() => void) {
+    const paths = simplify(typeof path === "string" ? [path] : path);
+    if (typeof second === "function") return this.watchWith(paths, second, third ?? {});
+    const { bufferSize = this.options.bufferSize ?? DEFAULT_BUFFER, signal, since = "snapshot" } = second ?? {};
+    let stop = (): void => {};
+    const iterator = new WatchIterator(bufferSize, () => {
+      signal?.removeEventListener("abort", abort);
+      stop();
+    });
+    const abort = (): void => iterator.stop(signal?.reason);
+    if (signal?.aborted) abort();
+    else {
+      signal?.addEventListener("abort", abort);
+      stop = this.plainLink.watch(paths, since, iterator);
+    }
+    return iterator;
+  }
+
+  private watchWith(paths: readonly string[], callback: (item: WatchItem) => void, options: WatchOptions): () => void {
+    const { signal, since = "snapshot" } = options;
+    if (signal?.aborted) return () => {};
+    const stop = this.plainLink.watch(paths, since, {
+      persistent: true,
+      take: (items) => items.forEach(callback),
+      end: () => finish(),
+    });
+    const finish = (): void => {
+      signal?.removeEventListener("abort", finish);
+      stop();
+    };
+    signal?.addEventListener("abort", finish);
+    return finish;
+  }
+
+  publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
+    return this.publisher.publish(type, data, options);
+  }
+
+  cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions = {}): Promise<CancelOutcome> {
+    return this.http.request(`v1/operations/${encodeURIComponent(operationId)}/cancel`, {
+      body: { reason, timeout_s: timeoutS },
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  request<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
+    return this.http.request<T>(path, options);
+  }
+
+  signIn(token: string | TokenSupplier): void {
+    this.credentials.replace(token);
+    for (const link of this.links) link.input((session) => session.signedIn());
+  }
+
+  signOut(): void {
+    this.credentials.replace(undefined);
+    for (const link of this.links) link.input((session) => session.signedOut(new SignedOutError()));
+  }
+
+  retryNow(): void {
+    for (const link of this.links) link.input((session) => session.retryNow());
+  }
+
+  close(): void {
+    for (const link of this.links) {
+      link.input((session) => session.close(new ClientClosedError()));
+      link.dispose();
+    }
+  }
+}

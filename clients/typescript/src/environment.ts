@@ -1,0 +1,69 @@
+/** What the client needs of its surroundings: a page, a worker or Node. Nothing is touched before a client connects. */
+import { ConfigError } from "./errors.ts";
+import type { ConnectOptions, WebSocketConstructor } from "./options.ts";
+
+/** What happens to the page or the device. */
+export type PageEvent = "shown" | "hidden" | "woken" | "online" | "offline";
+
+export interface Environment {
+  /** Milliseconds on a clock that never goes backwards. */
+  now(): number;
+  /** Milliseconds since 1970. */
+  wall(): number;
+  random(): number;
+  /** Call `callback` after `ms`; return a function that prevents it. */
+  later(ms: number, callback: () => void): () => void;
+  /** Call `callback` soon, after the present task. */
+  soon(callback: () => void): void;
+  /** Whether the page is visible; true where there is none. */
+  visible(): boolean;
+  /** Call `listener` when something happens to the page; return a function that stops it. */
+  watchPage(listener: (event: PageEvent) => void): () => void;
+  readonly WebSocket: WebSocketConstructor | undefined;
+  readonly fetch: typeof globalThis.fetch;
+}
+
+/** Return the surroundings of this program. */
+export function makeEnvironment(options: ConnectOptions): Environment {
+  const global = globalThis as Partial<typeof globalThis>;
+  return {
+    now: () => performance.now(),
+    wall: () => Date.now(),
+    random: () => Math.random(),
+    later(ms, callback) {
+      const timer = setTimeout(callback, Math.min(Math.max(0, Math.ceil(ms)), 0x7fffffff));
+      return () => clearTimeout(timer);
+    },
+    soon: (callback) => queueMicrotask(callback),
+    visible: () => global.document?.visibilityState !== "hidden",
+    watchPage,
+    WebSocket: options.WebSocket ?? global.WebSocket,
+    fetch: (input, init) => {
+      const fetch = options.fetch ?? global.fetch;
+      if (fetch === undefined) throw new ConfigError("this platform has no fetch", "Pass the option `fetch`.");
+      return fetch(input, init);
+    },
+  };
+}
+
+function watchPage(listener: (event: PageEvent) => void): () => void {
+  const { document } = globalThis as Partial<typeof globalThis>;
+  const events = new AbortController();
+  const on = (target: EventTarget, name: string, event: () => PageEvent | undefined): void => {
+    const call = (): void => {
+      const happened = event();
+      if (happened !== undefined) listener(happened);
+    };
+    target.addEventListener(name, call, { signal: events.signal });
+  };
+  if (document !== undefined) {
+    on(document, "visibilitychange", () => (document.visibilityState === "hidden" ? "hidden" : "shown"));
+    on(document, "resume", () => "woken");
+  }
+  if (typeof addEventListener === "function") {
+    on(globalThis as unknown as EventTarget, "pageshow", () => "woken");
+    on(globalThis as unknown as EventTarget, "online", () => "online");
+    on(globalThis as unknown as EventTarget, "offline", () => "offline");
+  }
+  return () => events.abort();
+}

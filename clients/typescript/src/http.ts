@@ -1,0 +1,115 @@
+/** Requests to the HTTP interface of a hub, with the client's credential and typed errors. */
+import type { Credentials } from "./credentials.ts";
+import type { Environment } from "./environment.ts";
+import {
+  CredentialError,
+  type ErrorData,
+  HandshakeRefusedError,
+  HubUnreachableError,
+  makeHubError,
+  NotAHubError,
+  TidingsError,
+} from "./errors.ts";
+import type { RequestOptions } from "./options.ts";
+
+const UNREACHABLE_HINT =
+  "Start the hub or correct the URL; accept or replace its TLS certificate; or allow this page's origin " +
+  "(`tidings serve --allow-origin`). A browser does not tell a page which of the three it is.";
+
+export class HttpClient {
+  private readonly base: string;
+  private readonly environment: Environment;
+  private readonly credentials: Credentials;
+  private readonly mode: RequestCredentials;
+
+  /** @param base - URL of the HTTP interface. @param mode - Whether cookies are sent. */
+  constructor(base: string, environment: Environment, credentials: Credentials, mode: RequestCredentials) {
+    this.base = base;
+    this.environment = environment;
+    this.credentials = credentials;
+    this.mode = mode;
+  }
+
+  /**
+   * Send a request and return the JSON of its answer.
+   *
+   * @param path - Relative to the hub's HTTP interface; a leading slash is ignored.
+   * @throws {@link HubError} for a refusal, {@link HubUnreachableError}, {@link NotAHubError} for another content, and
+   *   the reason of `options.signal`.
+   */
+  async request<T>(path: string, options: RequestOptions = {}): Promise<T> {
+    return (await readJson(await this.send(path, options))) as T;
+  }
+
+  /** Send a request and return its answer, which is not an error. Throws as `request`. */
+  async send(path: string, options: RequestOptions = {}): Promise<Response> {
+    const url = new URL(path.replace(/^\/+/, ""), this.base);
+    for (const [name, value] of Object.entries(options.query ?? {})) {
+      for (const each of Array.isArray(value) ? value : [value]) {
+        if (each !== undefined) url.searchParams.append(name, String(each));
+      }
+    }
+    const token = await this.credentials.get();
+    const answer = await this.fetch(url, options, token);
+    if (answer.status === 401 && token !== undefined && this.credentials.renewable) {
+      const another = await this.credentials.get(token);
+      if (another !== token) return checked(await this.fetch(url, options, another), url);
+    }
+    return checked(answer, url);
+  }
+
+  /** Send a request; the answer may be an error. */
+  async fetch(url: URL, options: RequestOptions, token: string | undefined): Promise<Response> {
+    const { body, signal } = options;
+    try {
+      return await this.environment.fetch(url, {
+        method: options.method ?? (body === undefined ? "GET" : "POST"),
+        credentials: this.mode,
+        cache: "no-store",
+        headers: {
+          Accept: "application/json",
+          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+          ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+          ...options.headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      if (cause instanceof TidingsError) throw cause;
+      throw new HubUnreachableError(`no readable answer from ${url.origin}`, UNREACHABLE_HINT, cause);
+    }
+  }
+}
+
+async function checked(answer: Response, url: URL): Promise<Response> {
+  if (answer.ok) return answer;
+  const { status } = answer;
+  const data = await readErrorData(answer);
+  if (data !== undefined) throw makeHubError(data, status);
+  if (status === 401) {
+    const message = "a server before the hub asks for a credential";
+    throw new CredentialError({ code: "unauthenticated", message, recoverable: false, hint: "Sign in there." }, status);
+  }
+  throw new HandshakeRefusedError(
+    `${url.pathname} is answered with ${status}, not by a hub`,
+    status,
+    status >= 500 ? "The hub, or a proxy before it, is not ready." : "Check the path of the URL, and the proxy.",
+  );
+}
+
+async function readErrorData(answer: Response): Promise<ErrorData | undefined> {
+  try {
+    const data: unknown = await answer.json();
+    if (typeof data === "object" && data !== null && "code" in data && "message" in data) return data as ErrorData;
+  } catch {}
+  return undefined;
+}
+
+async function readJson(answer: Response): Promise<unknown> {
+  const type = answer.headers.get("Content-Type") ?? "";
+  if (answer.status === 204) return null;
+  if (!type.includes("json")) throw new NotAHubError(`the answer is ${type || "not JSON"}, not a hub's`);
+  return answer.json();
+}

@@ -1,0 +1,73 @@
+/** What a watch yields: events of the log, and notices about the watch itself. */
+import type { TidingsError } from "./errors.ts";
+
+/** An event of the log, as the hub sent it. */
+export interface LoggedEvent<Type extends string = string, Data = unknown> {
+  readonly type: Type;
+  /** RFC 3339 in UTC. */
+  readonly timestamp: string;
+  readonly trace_id: string;
+  readonly data: Data;
+  readonly channel: string;
+  /** Opaque place in the hub's log: compare it for equality, and pass it as `since`. */
+  readonly position: string;
+  readonly event_id?: string;
+}
+
+/** How a watch began, or went on after a reconnect (PROTOCOL.md, "Outcomes"). */
+export type Outcome = "live" | "snapshot" | "complete" | "gap";
+
+/** The hub has accepted the watch; its events follow. */
+export interface SubscribedNotice {
+  readonly type: "channel:subscribed";
+  readonly data: { readonly channels: readonly string[]; readonly position: string; readonly outcome: Outcome };
+}
+
+/** Everything up to `position` was yielded: the snapshot or the catch-up is complete. */
+export interface LiveNotice {
+  readonly type: "channel:live";
+  readonly data: { readonly channels: readonly string[]; readonly position: string; readonly outcome: Outcome };
+}
+
+/** Durable events after `after`, up to and including `until`, may be missing. */
+export interface GapNotice {
+  readonly type: "channel:gap";
+  readonly data: { readonly after: string; readonly until: string; readonly reason: string };
+}
+
+/** Paths that the subject may not read any more; no event of them follows. */
+export interface RemovedNotice {
+  readonly type: "client:removed";
+  readonly data: { readonly removed: readonly string[]; readonly remaining: readonly string[] };
+}
+
+/** The iterator was read too slowly, and its buffer was full: `dropped` items after `after` are missing. */
+export interface OverflowNotice {
+  readonly type: "client:overflow";
+  readonly data: {
+    /** Position of the last event before the dropped ones; "" if there was none. */
+    readonly after: string;
+    /** Position of the last dropped event. */
+    readonly until: string;
+    readonly dropped: number;
+  };
+}
+
+/** A message about the watch, not of the log. */
+export type Notice = SubscribedNotice | LiveNotice | GapNotice | RemovedNotice | OverflowNotice;
+
+/** An event of the log; the contract of the hub determines which types there are. */
+export type HubEvent = LoggedEvent;
+
+/** What a watch yields. */
+export type WatchItem = HubEvent | Notice;
+
+/** Receives the items of one watch inside the client. */
+export interface Sink {
+  /** Whether the watch outlives a refusal of the client, and goes on after `signIn`. */
+  readonly persistent: boolean;
+  /** Take the items of one message, in order. */
+  take(items: readonly WatchItem[]): void;
+  /** The watch has ended: with an error, or because its owner closed it. */
+  end(error?: TidingsError): void;
+}

@@ -1,0 +1,106 @@
+/** The iterator of a watch: items wait in a bounded buffer, and what does not fit is reported. */
+import type { TidingsError } from "./errors.ts";
+import type { Sink, WatchItem } from "./items.ts";
+
+export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
+  readonly persistent = false;
+  private readonly size: number;
+  private buffer: WatchItem[] = [];
+  private next_ = 0;
+  /** Position of the event that was buffered last. */
+  private position = "";
+  private dropped: { after: string; until: string; dropped: number } | undefined;
+  private waiting: { resolve: (result: IteratorResult<WatchItem>) => void; reject: (error: unknown) => void }[] = [];
+  private ended = false;
+  private error: unknown;
+  private readonly onClose: () => void;
+
+  /** @param size - Items that may wait. @param onClose - Called once, when no more items are wanted. */
+  constructor(size: number, onClose: () => void) {
+    this.size = size;
+    this.onClose = onClose;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  take(items: readonly WatchItem[]): void {
+    if (this.ended) return;
+    for (const item of items) {
+      const reader = this.waiting.shift();
+      if (reader !== undefined) reader.resolve({ value: item, done: false });
+      else if (this.dropped !== undefined || this.buffer.length - this.next_ >= this.size) this.drop(item);
+      else this.buffer.push(item);
+      if ("position" in item && this.dropped === undefined) this.position = item.position;
+    }
+  }
+
+  private drop(item: WatchItem): void {
+    this.dropped ??= { after: this.position, until: this.position, dropped: 0 };
+    this.dropped.dropped += 1;
+    if ("position" in item) this.dropped.until = item.position;
+  }
+
+  end(error?: TidingsError): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.error = error;
+    for (const reader of this.waiting.splice(0)) {
+      if (error === undefined) reader.resolve({ value: undefined, done: true });
+      else reader.reject(this.takeError());
+    }
+  }
+
+  async next(): Promise<IteratorResult<WatchItem>> {
+    const item = this.buffer[this.next_];
+    if (item !== undefined) {
+      this.next_ += 1;
+      if (this.next_ === this.buffer.length) {
+        this.buffer = [];
+        this.next_ = 0;
+      }
+      return { value: item, done: false };
+    }
+    if (this.dropped !== undefined) {
+      const data = this.dropped;
+      this.dropped = undefined;
+      this.position = data.until;
+      return { value: { type: "client:overflow", data }, done: false };
+    }
+    if (this.ended) {
+      if (this.error !== undefined) throw this.takeError();
+      return { value: undefined, done: true };
+    }
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+  }
+
+  /** An error is thrown once; after it the iterator is done. */
+  private takeError(): unknown {
+    const { error } = this;
+    this.error = undefined;
+    return error;
+  }
+
+  /** Stop: what waits is dropped. `for await` calls it after `break` and `throw`. */
+  async return(): Promise<IteratorResult<WatchItem>> {
+    this.stop(undefined);
+    return { value: undefined, done: true };
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<WatchItem>> {
+    this.stop(undefined);
+    throw error;
+  }
+
+  /** Stop with `error`, or without one. */
+  stop(error: unknown): void {
+    const was = this.ended;
+    this.buffer = [];
+    this.next_ = 0;
+    this.dropped = undefined;
+    this.error = undefined;
+    this.end(error as TidingsError | undefined);
+    if (!was) this.onClose();
+  }
+}

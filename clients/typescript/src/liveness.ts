@@ -1,0 +1,104 @@
+/**
+ * Finds out whether a connection is alive, by probing: a browser shows no Pings to a page, and a healthy hub may be
+ * silent for 30 s. Times are in milliseconds on a clock that never goes backwards; they are arguments.
+ */
+
+/** Silence after which a visible page sends a ping. */
+const SILENCE_MS = 5_000;
+/** Time that the hub has to answer a ping. */
+const ANSWER_MS = 3_000;
+/** Time until a page that has become visible, or woken up, shows that its data may be old. */
+const WAKE_STALE_MS = 1_000;
+/** Time in which messages that arrived before are read, before the silence is judged. */
+const DRAIN_MS = 50;
+/** A timer that is later than this was stopped: the machine slept, or the page was frozen. */
+export const LATE_MS = 1_000;
+
+/** What to do: `ping` the hub, show that the data may be old (`stale`), or replace the connection (`lost`). */
+export type Verdict = "ping" | "stale" | "lost";
+
+/** The signs of life on one connection. */
+export class Liveness {
+  /** Whether the hub is silent although it was asked. */
+  stale = false;
+  private heardAt = 0;
+  private visible: boolean;
+  /** When to ping; the ping follows what was received before it. */
+  private pingAt: number | undefined;
+  private staleAt: number | undefined;
+  private lostAt: number | undefined;
+  /** Whether only the answer to the ping proves that the hub lives: what was queued before a sleep does not. */
+  private woken = false;
+  private draining = false;
+  private repeated = false;
+
+  constructor(now: number, visible: boolean) {
+    this.heardAt = now;
+    this.visible = visible;
+  }
+
+  /** Note a message of the hub. */
+  heard(now: number, pong: boolean): void {
+    this.heardAt = now;
+    if (this.woken && !pong) return;
+    this.clear();
+  }
+
+  private clear(): void {
+    this.pingAt = this.staleAt = this.lostAt = undefined;
+    this.stale = this.woken = this.draining = this.repeated = false;
+  }
+
+  /** The page is visible, or hidden: a hidden page probes nothing, because its timers hardly run. */
+  show(visible: boolean, now: number): void {
+    this.visible = visible;
+    if (visible) this.wake(now);
+    else if (!this.stale) this.clear();
+  }
+
+  /** Probe once, because the page was shown, the device woke up or its network came back. */
+  wake(now: number): void {
+    if (this.woken || !this.visible) return;
+    this.clear();
+    this.woken = true;
+    this.pingAt = now + DRAIN_MS;
+    this.staleAt = now + WAKE_STALE_MS - DRAIN_MS;
+    this.lostAt = now + DRAIN_MS + ANSWER_MS;
+  }
+
+  /** When `tick` must be called. */
+  get deadline(): number | undefined {
+    if (this.pingAt !== undefined) return this.pingAt;
+    if (this.lostAt === undefined) return this.visible ? this.heardAt + SILENCE_MS : undefined;
+    return this.stale || this.staleAt === undefined ? this.lostAt : Math.min(this.staleAt, this.lostAt);
+  }
+
+  /** Judge the silence. */
+  tick(now: number): Verdict | undefined {
+    const { deadline } = this;
+    if (deadline === undefined || now < deadline) return undefined;
+    if (this.pingAt !== undefined || this.lostAt === undefined) {
+      this.pingAt = undefined;
+      this.staleAt ??= now + ANSWER_MS;
+      this.lostAt = now + ANSWER_MS;
+      return "ping";
+    }
+    if (now - deadline > LATE_MS && !this.repeated) {
+      // No one could have read an answer. Ask again, once.
+      this.clear();
+      this.wake(now);
+      this.repeated = true;
+      return undefined;
+    }
+    if (!this.draining) {
+      this.draining = true;
+      if (deadline === this.lostAt) this.lostAt = now + DRAIN_MS;
+      else this.staleAt = now + DRAIN_MS;
+      return undefined;
+    }
+    this.draining = false;
+    if (deadline === this.lostAt) return "lost";
+    this.stale = true;
+    return "stale";
+  }
+}

@@ -1,0 +1,71 @@
+/** Messages of the protocol, as they are on the wire. */
+import type { ErrorData } from "./errors.ts";
+
+/** Name of the protocol, offered in the handshake. */
+export const PROTOCOL = "tidings.v1";
+
+/** Any message of the hub. */
+export interface Message {
+  readonly type: string;
+  readonly timestamp: string;
+  readonly trace_id: string;
+  readonly data: unknown;
+  readonly channel?: string;
+  readonly position?: string;
+  readonly event_id?: string;
+  readonly id?: string;
+  readonly reply_to?: string;
+}
+
+export interface Established {
+  readonly connection_id: string;
+  readonly contract: { readonly version: string; readonly hash: string };
+  readonly position: string;
+  readonly now: string;
+  readonly heartbeat_s: number;
+  readonly channels: readonly string[];
+  readonly auth: string;
+}
+
+export interface Closed {
+  readonly code: number;
+  readonly reason: string;
+  readonly reconnect: boolean;
+  readonly retry_after_ms?: number;
+}
+
+export interface AuthRequired {
+  readonly reason: string;
+  readonly deadline_s: number;
+}
+
+export interface AuthSuccess {
+  readonly subject: string;
+  readonly grants: readonly string[];
+  readonly expires_at?: string;
+  readonly removed?: readonly string[];
+}
+
+export type Refusal = ErrorData & { readonly retry_after_ms?: number };
+
+/** Return the message in `text`; undefined if it is none. */
+export function parseMessage(text: string): Message | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && typeof (value as Message).type === "string") {
+      return value as Message;
+    }
+  } catch {}
+  return undefined;
+}
+
+/** Return whether a client should reconnect after a WebSocket close code (docs/protocol/codes.md). */
+export function mayReconnect(code: number): boolean {
+  return !(
+    code === 1000 ||
+    code === 1002 ||
+    code === 1003 ||
+    (code >= 1007 && code <= 1010) ||
+    (code >= 4000 && code <= 4099)
+  );
+}

@@ -1,0 +1,448 @@
+/**
+ * The watches of one connection: which commands they need, and which events they get. Nothing here awaits.
+ *
+ * A connection has one set of paths, and the hub sends each event once. So only the first watches of a connection can
+ * get a snapshot or a catch-up from it: all that start at the same place together. Each other one reads its beginning
+ * over HTTP while its live events wait in a buffer, and then goes on with those that the answers did not hold.
+ */
+import { ForbiddenError, makeHubError, type TidingsError } from "./errors.ts";
+import type { LiveNotice, LoggedEvent, Outcome, Sink, SubscribedNotice, WatchItem } from "./items.ts";
+import type { Message, Refusal } from "./messages.ts";
+import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths.ts";
+
+/** Live events that wait while a watch reads its beginning over HTTP; if there are more, it reads them over HTTP. */
+const MAX_WAITING = 10_000;
+/** Paths in one command; the hub's limit. */
+const MAX_PATHS = 1_000;
+
+/** One watch. */
+export interface Subscription {
+  readonly id: number;
+  paths: readonly string[];
+  readonly sink: Sink;
+  matches: (channel: string, key: string | undefined) => boolean;
+  /** Where it starts on the next connection, unless it is live: then at the connection's position. */
+  since: string;
+  /** `new`: the hub does not know it. `reading`: the connection brings its beginning. `joining`: HTTP does. */
+  state: "new" | "reading" | "joining" | "live";
+  outcome: Outcome;
+  /** Positions of a snapshot that is being read, or of the last answer over HTTP: they may come again. */
+  seen: Set<string>;
+  /** Live events that wait for the beginning, which comes over HTTP; undefined if none must wait. */
+  waiting: LoggedEvent[] | undefined;
+  /** The request over HTTP whose answer it waits for. */
+  backfill: Backfill | undefined;
+  /** Whether it is asked for alone, because the hub refused it together with others. */
+  alone: boolean;
+}
+
+/** A request for the beginning of a watch. */
+export interface Backfill {
+  readonly subscription: Subscription;
+  readonly since: string;
+  /** Whether it is the first one of its beginning. */
+  readonly first: boolean;
+}
+
+/** An answer of `GET /v1/snapshot` or `GET /v1/events`. */
+export interface BackfillPage {
+  readonly events: readonly LoggedEvent[];
+  /** Where to go on. */
+  readonly next: string;
+  readonly done: boolean;
+  readonly outcome: Outcome;
+  readonly gap?: { readonly after: string; readonly until: string; readonly reason: string };
+}
+
+/** What the watches need from their connection. */
+export interface SubscriptionsPort {
+  send(type: string, id: string, data: unknown): void;
+  backfill(request: Backfill): void;
+  deliver(subscription: Subscription, items: readonly WatchItem[]): void;
+  end(subscription: Subscription, error: TidingsError): void;
+  /** The hub cannot serve a command now: a later connection may. */
+  retry(error: TidingsError, retryAfterMs: number): void;
+}
+
+interface Command {
+  /**
+   * - `first`: the connection brings the beginning.
+   * - `now`: there is no beginning to bring.
+   * - `join`: HTTP brings it.
+   * - `barrier`: it was brought; all that it holds has been received when the hub answers.
+   * - `leave`: some paths are unsubscribed.
+   */
+  readonly kind: "first" | "now" | "join" | "barrier" | "leave";
+  readonly subscriptions: readonly Subscription[];
+}
+
+export class Subscriptions {
+  /** Position up to which the live watches have read; "" before it is known. */
+  position = "";
+  /** Key fields of the hub's own types; undefined if only the built-in ones are known. */
+  keyFields: KeyFields | undefined;
+  private readonly port: SubscriptionsPort;
+  private readonly all = new Set<Subscription>();
+  private readonly commands = new Map<string, Command>();
+  /** Paths of the connection, as the hub listed them. */
+  private wire: readonly string[] = [];
+  private open = false;
+  private count = 0;
+
+  constructor(port: SubscriptionsPort) {
+    this.port = port;
+  }
+
+  get size(): number {
+    return this.all.size;
+  }
+
+  /** Whether every watch has what the connection itself must bring. */
+  get caughtUp(): boolean {
+    for (const { state } of this.all) if (state === "new" || state === "reading") return false;
+    return true;
+  }
+
+  /** How the watches went on after the latest reconnect. */
+  outcome: Outcome = "live";
+
+  /** Whether routing needs the key fields of the hub's own types: there are several watches, one of single keys. */
+  get needsKeys(): boolean {
+    return this.all.size > 1 && [...this.all].some(({ paths }) => paths.some((path) => path.includes("/")));
+  }
+
+  [Symbol.iterator](): IterableIterator<Subscription> {
+    return this.all.values();
+  }
+
+  add(paths: readonly string[], since: string, sink: Sink): Subscription {
+    const subscription: Subscription = {
+      id: ++this.count,
+      paths,
+      sink,
+      matches: makeMatcher(paths),
+      since,
+      state: "new",
+      outcome: "live",
+      seen: new Set(),
+      waiting: undefined,
+      backfill: undefined,
+      alone: false,
+    };
+    this.all.add(subscription);
+    return subscription;
+  }
+
+  remove(subscription: Subscription): boolean {
+    return this.all.delete(subscription);
+  }
+
+  has(subscription: Subscription): boolean {
+    return this.all.has(subscription);
+  }
+
+  // The connection.
+
+  /** Note that a connection may be used, and that the hub is at `head`. */
+  opened(head: string): void {
+    this.open = true;
+    if (![...this.all].some(({ since }) => since === this.position)) this.position = head;
+    this.flush();
+  }
+
+  /** Note that the connection is gone. */
+  lost(): void {
+    this.open = false;
+    this.wire = [];
+    this.commands.clear();
+    this.rewind();
+  }
+
+  private rewind(): void {
+    for (const subscription of this.all) {
+      if (subscription.state === "live") subscription.since = this.position;
+      if (subscription.state === "joining") subscription.seen = new Set();
+      this.restart(subscription);
+    }
+  }
+
+  private restart(subscription: Subscription): void {
+    subscription.state = "new";
+    subscription.waiting = subscription.backfill = undefined;
+  }
+
+  /** Send the commands that new and removed watches need. */
+  flush(): void {
+    if (!this.open || this.leave()) return;
+    const groups = new Map<string, Subscription[]>();
+    for (const subscription of this.all) {
+      const { alone, id, since, state } = subscription;
+      if (state !== "new") continue;
+      const start = alone ? `${since} ${id}` : since;
+      const group = groups.get(start);
+      if (group === undefined) groups.set(start, [subscription]);
+      else group.push(subscription);
+    }
+    const rank = ([subscription]: readonly Subscription[]): number => (subscription?.since === this.position ? 0 : 1);
+    // Those that were live come first: the connection brings what they missed, conflated, and in one go.
+    for (const group of [...groups.values()].sort((a, b) => rank(a) - rank(b))) {
+      const since = group[0]?.since ?? "now";
+      if (this.wire.length === 0 && this.commands.size === 0) this.command("first", group, since);
+      else this.command(since === "now" ? "now" : "join", group, "now");
+    }
+  }
+
+  private command(kind: Command["kind"], subscriptions: readonly Subscription[], since: string): void {
+    const channels = simplify(subscriptions.flatMap(({ paths }) => paths));
+    for (let first = 0; first < channels.length; first += MAX_PATHS) {
+      const id = `s${++this.count}`;
+      this.commands.set(id, { kind, subscriptions });
+      this.port.send("channel:subscribe", id, { channels: channels.slice(first, first + MAX_PATHS), since });
+    }
+    if (kind === "barrier") return;
+    for (const subscription of subscriptions) {
+      subscription.state = kind === "first" ? "reading" : "joining";
+      // If the connection is lost before the answer, the watch starts where it would have started now.
+      if (subscription.since === "now") subscription.since = this.position;
+    }
+  }
+
+  /** Stop reading paths that no watch needs any more; return whether commands must wait for the answer. */
+  private leave(): boolean {
+    const kinds = [...this.commands.values()].map(({ kind }) => kind);
+    if (kinds.includes("leave")) return true;
+    const needed = [...this.all].flatMap(({ paths }) => paths);
+    const unneeded = this.wire.filter(
+      (path) => (path !== "global" || needed.length === 0) && !needed.some((other) => covers(other, path)),
+    );
+    if (unneeded.length === 0 || kinds.length > 0) return false;
+    const id = `s${++this.count}`;
+    this.commands.set(id, { kind: "leave", subscriptions: [] });
+    // A path cannot be narrowed in place. Then all watches leave, and go on from their position.
+    const all = needed.length === 0 || unneeded.some((path) => needed.some((other) => covers(path, other)));
+    this.port.send("channel:unsubscribe", id, { channels: all ? ["*"] : unneeded });
+    return true;
+  }
+
+  // Messages in.
+
+  /** Handle a message; return whether it was one for the watches. */
+  received(message: Message): boolean {
+    const { type, channel, position } = message;
+    if (channel !== undefined && position !== undefined) {
+      this.onEvent(message as LoggedEvent, channel, position);
+      return true;
+    }
+    const data = message.data as { channels: readonly string[]; position: string; outcome: Outcome };
+    switch (type) {
+      case "channel:subscribed":
+        this.onSubscribed(this.commands.get(message.reply_to ?? ""), data);
+        return true;
+      case "channel:live":
+        this.onLive(data.position);
+        return true;
+      case "channel:unsubscribed":
+        this.commands.delete(message.reply_to ?? "");
+        this.wire = data.channels;
+        if (data.channels.length === 0) this.rewind();
+        this.flush();
+        return true;
+      case "channel:gap":
+        for (const subscription of this.all) {
+          if (subscription.state === "live" || subscription.state === "reading") {
+            this.port.deliver(subscription, [message as WatchItem]);
+          }
+        }
+        return true;
+      case "connection:position":
+        if (this.caughtUp) this.position = data.position;
+        return false;
+      case "connection:error":
+        return this.onError(message.reply_to ?? "", message.data as Refusal);
+    }
+    return false;
+  }
+
+  private onEvent(event: LoggedEvent, channel: string, position: string): void {
+    const key = eventKey(event.type, event.data, this.keyFields);
+    let reading = false;
+    let restarted = false;
+    for (const subscription of this.all) {
+      const matches = subscription.matches(channel, key);
+      if (subscription.state === "live") {
+        if (matches) this.port.deliver(subscription, [event]);
+      } else if (subscription.state === "reading") {
+        reading = true;
+        if (matches) this.read(subscription, event, position);
+        if (subscription.outcome !== "snapshot") subscription.since = position;
+      } else if (matches && subscription.waiting !== undefined) {
+        if (subscription.waiting.length < MAX_WAITING) subscription.waiting.push(event);
+        else {
+          this.restart(subscription); // another answer over HTTP will hold them all
+          restarted = true;
+        }
+      }
+    }
+    if (!reading) this.position = position;
+    if (restarted) this.flush();
+  }
+
+  /** Deliver an event of a snapshot or a catch-up; one of a snapshot may come again after a reconnect. */
+  private read(subscription: Subscription, event: LoggedEvent, position: string): void {
+    if (subscription.seen.has(position)) return;
+    if (subscription.outcome === "snapshot") subscription.seen.add(position);
+    this.port.deliver(subscription, [event]);
+  }
+
+  private onSubscribed(
+    command: Command | undefined,
+    data: { channels: readonly string[]; position: string; outcome: Outcome },
+  ): void {
+    this.wire = data.channels;
+    if (command?.kind !== "first") return;
+    this.outcome = data.outcome;
+    for (const subscription of command.subscriptions) {
+      subscription.outcome = data.outcome;
+      // After a gap, what only a snapshot can replace lies before the hub's position: ask for the same again.
+      if (data.outcome === "live" || data.outcome === "complete") subscription.since = data.position;
+      this.deliverNotice(subscription, "channel:subscribed", data.position);
+    }
+  }
+
+  private onLive(position: string): void {
+    const found = [...this.commands].find(([, { kind }]) => kind !== "leave");
+    if (found === undefined) return;
+    const [id, { kind, subscriptions }] = found;
+    this.commands.delete(id);
+    // Very many paths take several commands; the last answer counts.
+    if ([...this.commands.values()].some((other) => other.subscriptions === subscriptions)) return;
+    this.position = position;
+    for (const subscription of subscriptions) {
+      if (!this.all.has(subscription)) continue;
+      if (kind === "first") this.settle(subscription);
+      else if (subscription.state !== "joining") continue;
+      else if (kind === "barrier") this.merge(subscription);
+      else if (kind === "join") {
+        subscription.waiting = [];
+        this.request(subscription, true);
+      } else {
+        subscription.outcome = "live";
+        this.deliverNotice(subscription, "channel:subscribed", position);
+        this.settle(subscription);
+      }
+    }
+    this.flush();
+  }
+
+  private settle(subscription: Subscription): void {
+    subscription.state = "live";
+    subscription.alone = false;
+    subscription.waiting = undefined;
+    subscription.seen = new Set();
+    this.deliverNotice(subscription, "channel:live", this.position);
+  }
+
+  private deliverNotice(
+    subscription: Subscription,
+    type: "channel:subscribed" | "channel:live",
+    position: string,
+  ): void {
+    if (!this.all.has(subscription)) return;
+    const data = { channels: subscription.paths, position, outcome: subscription.outcome };
+    this.port.deliver(subscription, [{ type, data } as SubscribedNotice | LiveNotice]);
+  }
+
+  // The beginning over HTTP.
+
+  private request(subscription: Subscription, first: boolean): void {
+    subscription.backfill = { subscription, since: subscription.since, first };
+    this.port.backfill(subscription.backfill);
+  }
+
+  /** Take the answer to a request. */
+  backfilled(request: Backfill, page: BackfillPage): void {
+    const { subscription } = request;
+    if (subscription.backfill !== request || !this.all.has(subscription)) return;
+    subscription.backfill = undefined;
+    subscription.outcome = page.outcome;
+    if (request.first) this.deliverNotice(subscription, "channel:subscribed", page.next);
+    const items: WatchItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
+    items.push(...page.events);
+    if (items.length > 0) this.port.deliver(subscription, items);
+    subscription.since = page.next;
+    if (page.events.length > 0) subscription.seen = new Set(page.events.map(({ position }) => position));
+    // The answer may be ahead of this connection; what it holds has been received by the next `channel:live`.
+    if (page.done) this.command("barrier", [subscription], "now");
+    else this.request(subscription, false);
+  }
+
+  /** The beginning cannot be read. */
+  backfillFailed(request: Backfill, error: TidingsError): void {
+    const { subscription } = request;
+    if (subscription.backfill !== request) return;
+    if (error.code === "invalid_position" && this.losePosition(subscription)) this.restart(subscription);
+    else if (this.all.delete(subscription)) this.port.end(subscription, error);
+    this.flush();
+  }
+
+  /** Deliver the live events that the answers did not hold. */
+  private merge(subscription: Subscription): void {
+    const waiting = subscription.waiting ?? [];
+    // The newest event that both hold is the end of the answers: all before it are in them, or superseded.
+    const held = waiting.findLastIndex(({ position }) => subscription.seen.has(position));
+    const rest = waiting.slice(held + 1);
+    if (rest.length > 0) this.port.deliver(subscription, rest);
+    if (this.all.has(subscription)) this.settle(subscription);
+  }
+
+  // Refusals.
+
+  private onError(id: string, refusal: Refusal): boolean {
+    const command = this.commands.get(id);
+    if (command === undefined) return false;
+    this.commands.delete(id);
+    const error = makeHubError(refusal);
+    if (error.recoverable) {
+      this.port.retry(error, error.retryAfterMs);
+      return true;
+    }
+    for (const subscription of command.subscriptions) {
+      this.restart(subscription);
+      if (command.subscriptions.length > 1) subscription.alone = true;
+      else if (error.code !== "invalid_position" || !this.losePosition(subscription)) {
+        if (this.all.delete(subscription)) this.port.end(subscription, error);
+      }
+    }
+    this.flush();
+    return true;
+  }
+
+  /** Start again with a snapshot if the hub cannot read a position that it gave; return whether it gave it. */
+  private losePosition(subscription: Subscription): boolean {
+    const after = subscription.since;
+    if (after !== this.position) return false;
+    subscription.since = "snapshot";
+    this.port.deliver(subscription, [{ type: "channel:gap", data: { after, until: "", reason: "refused" } }]);
+    return true;
+  }
+
+  /** Note that some paths may not be read any more. */
+  withdraw(removed: readonly string[]): void {
+    this.wire = this.wire.filter((path) => !removed.includes(path));
+    for (const subscription of [...this.all]) {
+      const remaining = subscription.paths.filter(
+        (path) => path === "*" || !removed.some((gone) => covers(gone, path)),
+      );
+      if (remaining.length === subscription.paths.length) continue;
+      const lost = subscription.paths.filter((path) => !remaining.includes(path));
+      subscription.paths = remaining;
+      subscription.matches = makeMatcher(remaining);
+      if (remaining.length > 0) {
+        this.port.deliver(subscription, [{ type: "client:removed", data: { removed: lost, remaining } }]);
+      } else if (this.all.delete(subscription)) {
+        const message = `the right to read ${lost.slice(0, 10).join(", ")} was withdrawn`;
+        this.port.end(subscription, new ForbiddenError({ code: "forbidden", message, recoverable: false }));
+      }
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/** Addresses of a hub. */
+import { ConfigError } from "./errors.ts";
+
+const HTTP = new Map([
+  ["ws:", "http:"],
+  ["wss:", "https:"],
+  ["http:", "http:"],
+  ["https:", "https:"],
+]);
+const SECRET = /^(token|access_token|auth_token|jwt|api_key|apikey)$/i;
+
+export interface Addresses {
+  /** URL of the WebSocket. */
+  readonly websocket: string;
+  /** URL of the HTTP interface, with a slash at its end. */
+  readonly http: string;
+}
+
+/**
+ * Return the addresses of the hub at `url`.
+ *
+ * `http`, `https` and relative URLs name the prefix of the hub's paths. The path of a `ws` or `wss` URL is the
+ * WebSocket's own; one that is empty or ends with a slash is a prefix, too.
+ *
+ * @param base - What a relative URL is relative to; undefined outside of a page.
+ * @throws {@link ConfigError} when the URL is invalid, or contains a credential.
+ */
+export function resolveHubUrl(url: string | URL, base?: string): Addresses {
+  let parsed: URL;
+  try {
+    parsed = new URL(url, base);
+  } catch {
+    throw new ConfigError(`invalid hub URL '${url}'`, "Use the form ws://127.0.0.1:8765/ws, or the hub's http:// URL.");
+  }
+  const scheme = HTTP.get(parsed.protocol);
+  if (scheme === undefined || parsed.host === "") {
+    throw new ConfigError(`invalid hub URL '${url}': expected ws://, wss://, http:// or https://`);
+  }
+  if (parsed.username || parsed.password || [...parsed.searchParams.keys()].some((name) => SECRET.test(name))) {
+    throw new ConfigError("invalid hub URL: a token in a URL ends in logs", "Pass it as the option `token`.");
+  }
+  parsed.hash = "";
+  const prefixed = parsed.protocol.startsWith("http") || parsed.pathname.endsWith("/");
+  const path = parsed.pathname.replace(/\/+$/, "");
+  const websocket = new URL(parsed);
+  websocket.pathname = prefixed && !path.endsWith("/ws") ? `${path}/ws` : path;
+  websocket.protocol = scheme === "https:" ? "wss:" : "ws:";
+  const http = new URL(websocket);
+  http.protocol = scheme;
+  http.pathname = http.pathname.replace(/[^/]*$/, "");
+  http.search = "";
+  return { websocket: websocket.href, http: http.href };
+}
