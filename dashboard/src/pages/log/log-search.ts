@@ -48,6 +48,35 @@ export function findMatches(lines: Iterable<LogLine>, sought: string, filter: Lo
   return found;
 }
 
+/** The matches of one text in a log that grows: each line is searched once. */
+export class LogSearch {
+  readonly sought: string;
+  readonly filter: LogFilter;
+  #found: readonly Match[] = [];
+  #searched = 0;
+
+  constructor(sought: string, filter: LogFilter) {
+    this.sought = sought;
+    this.filter = filter;
+  }
+
+  /** The matches in the lines that are kept now; the same array while nothing changes. */
+  update(lines: Iterable<LogLine>): readonly Match[] {
+    const added: LogLine[] = [];
+    let first: number | undefined;
+    for (const line of lines) {
+      first ??= line.number;
+      // The newest line may have been overwritten since.
+      if (line.number >= this.#searched) added.push(line);
+    }
+    const kept = this.#found.filter(({ line }) => line.number < this.#searched && line.number >= (first ?? 0));
+    const found = findMatches(added, this.sought, this.filter).slice(0, MAX_MATCHES - kept.length);
+    this.#searched = added.at(-1)?.number ?? this.#searched;
+    if (found.length > 0 || kept.length !== this.#found.length) this.#found = [...kept, ...found];
+    return this.#found;
+  }
+}
+
 /** Return the index of the match to go to from a line: the first at or behind it, or else the first of all. */
 export function nextMatch(matches: readonly Match[], lineNumber: number): number {
   let low = 0;
