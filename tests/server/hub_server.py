@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import socket
 import threading
@@ -28,6 +29,8 @@ Edge = Literal["native", "asgi"]
 TIMEOUT_S = 60.0
 QUIET: dict[str, Any] = {"status_s": 0.0, "metrics_s": 0.0}
 """Configuration of a hub that publishes no events of its own."""
+NO_DASHBOARD = os.devnull
+"""The option `dashboard` of a hub as it is in a checkout without a build."""
 
 
 class HubServer:

@@ -1,5 +1,6 @@
 """docs/deploying.md behind a real nginx: TLS by a private authority, a prefix, a login, and every client."""
 
+import json
 import os
 import re
 import shutil
@@ -11,11 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from tests.server.hub_server import HubServer
 from tests.server.raw_client import handshake_request
 from tests.transcripts.markdown import Document
+
+from tidings.server.dashboard.bundle import PAGES
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
@@ -135,6 +140,12 @@ def curl(proxied: dict[str, Any], url: str, *options: str) -> str:
     return done.stdout
 
 
+def named_address(described: dict[str, Any]) -> str:
+    """Return the address of the WebSocket in an AsyncAPI document."""
+    [server], [channel] = described["servers"].values(), described["channels"].values()
+    return f"{server['protocol']}://{server['host']}{channel['address']}"
+
+
 def test_pages_below_a_prefix_link_within_it(proxied: dict[str, Any]) -> None:
     port = proxied["port"]
     for page in ("", "docs"):
@@ -145,7 +156,7 @@ def test_pages_below_a_prefix_link_within_it(proxied: dict[str, Any]) -> None:
 
 
 def test_client_cannot_name_itself_or_the_hub(proxied: dict[str, Any]) -> None:
-    url = f"https://localhost:{proxied['port']}/"
+    url = f"https://localhost:{proxied['port']}/asyncapi.json"
     spoofed = (
         ["-H", "X-Forwarded-For: 203.0.113.9"],
         ["-H", "X-Forwarded-Host: evil.example"],
@@ -154,8 +165,8 @@ def test_client_cannot_name_itself_or_the_hub(proxied: dict[str, Any]) -> None:
     )
     for fields in spoofed:
         # From another address than the proxy's own, which the hub trusts.
-        page = curl(proxied, url, "--interface", "127.0.0.2", *fields)
-        assert f"wss://localhost:{proxied['port']}/ws" in page, (fields, page)
+        described = json.loads(curl(proxied, url, "--interface", "127.0.0.2", *fields))
+        assert named_address(described) == f"wss://localhost:{proxied['port']}/ws", fields
     place = ("127.0.0.1", int(proxied["port"]))
     trust = ssl.create_default_context(cafile=proxied["ca"])
     with (
@@ -174,5 +185,50 @@ def test_client_cannot_name_itself_or_the_hub(proxied: dict[str, Any]) -> None:
 
 
 def test_prefix_of_the_proxy_is_named(proxied: dict[str, Any]) -> None:
-    page = curl(proxied, f"https://localhost:{proxied['port']}/tidings/", "-u", "reporter:p@ss")
-    assert f"wss://localhost:{proxied['port']}/tidings/ws" in page
+    url = f"https://localhost:{proxied['port']}/tidings/asyncapi.json"
+    described = json.loads(curl(proxied, url, "-u", "reporter:p@ss"))
+    assert named_address(described) == f"wss://localhost:{proxied['port']}/tidings/ws"
+
+
+PREFIXES = """
+server {
+  listen 127.0.0.1:%(port)s;
+  proxy_set_header Host $http_host;
+  location / { proxy_pass http://127.0.0.1:%(hub)s; }
+  location /removed/ { proxy_pass http://127.0.0.1:%(hub)s/; }
+  location /kept/ { proxy_pass http://127.0.0.1:%(hub)s; }
+  location /named/twice/ {
+    proxy_pass http://127.0.0.1:%(hub)s/;
+    proxy_set_header X-Forwarded-Prefix /named/twice;
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("prefix", ["/", "/removed/", "/kept/", "/named/twice/"])
+def test_dashboard_finds_its_files_below_every_prefix(tmp_path: Path, prefix: str) -> None:
+    built = tmp_path / "static"
+    (built / "assets").mkdir(parents=True)
+    (built / "index.html").write_text('<script src="./assets/main.js"></script><link href="./icon.svg">')
+    (built / "assets" / "main.js").write_text("main")
+    (built / "icon.svg").write_text("<svg/>")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options: dict[str, Any] = {"root_path": "/kept", "trusted_proxies": ["127.0.0.1"], "dashboard": built}
+    with (
+        HubServer(**options) as hub,
+        nginx(tmp_path, PREFIXES % {"port": port, "hub": hub.port}),
+        httpx.Client(headers={"Accept": "text/html"}) as client,
+    ):
+        top = f"http://127.0.0.1:{port}{prefix}"
+        for page in ("", *(path[1:] for path in PAGES), "operation?id=night%2F1%2F..%2F%2Fa"):
+            shown = client.get(top + page)
+            assert shown.status_code == 200, page
+            links = re.findall(r'(?:href|src)="([^"]*)"', shown.text)
+            assert len(links) == 2
+            for link in links:
+                answer = client.get(shown.url.join(link))
+                assert (answer.status_code, answer.headers["cache-control"] != "no-store") == (200, True)
+        assert client.get(top[:-1], follow_redirects=True).url.path == prefix
+        assert client.get(top + "v1/operations").json() == {"operations": []}

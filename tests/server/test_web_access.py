@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.server.hub_server import HubServer
+from tests.server.hub_server import NO_DASHBOARD, HubServer
 from tests.server.raw_client import RawClient
 
 APP_PAGE = "https://app.example.com"
@@ -25,7 +25,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[HubServer]:
 @pytest.fixture(params=["native", "asgi"], scope="module")
 def proxied(request: pytest.FixtureRequest) -> Iterator[HubServer]:
     options: dict[str, Any] = {"allow_hosts": ["hub.example.com"], "trusted_proxies": ["127.0.0.1"]}
-    with HubServer(request.param, root_path="/tidings", **options) as running:
+    with HubServer(request.param, root_path="/tidings", dashboard=NO_DASHBOARD, **options) as running:
         yield running
 
 

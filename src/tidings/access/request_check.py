@@ -9,6 +9,8 @@ from tidings.exceptions import NotFound
 METRICS_PATH: Final = "/metrics"
 ADMIN_PREFIX: Final = "/v1/admin/"
 _PROBES: Final = ("/healthz", "/readyz")
+PUBLIC_FILE: Final = "/elements.js"
+"""The one path that pages of every origin may read: a script that holds nothing of this hub."""
 CHECKED_FIELDS: Final = frozenset(
     {
         b"origin",
@@ -23,6 +25,7 @@ CHECKED_FIELDS: Final = frozenset(
     }
 )
 """Headers that `RequestCheck.admit` reads besides `Host`: browsers and proxies send them."""
+_READING: Final = ("GET", "HEAD")
 _MAX_REMEMBERED: Final = 1_024
 """Results of `RequestCheck.admit_plain` that are kept."""
 _MAX_HOST_CHARS: Final = 255
@@ -95,7 +98,7 @@ class RequestCheck:
                 self.remembered[key] = address
         return address
 
-    def admit(self, fields: FieldReader, *, method: str, peer: str, scheme: str) -> RequestAddress:
+    def admit(self, fields: FieldReader, *, method: str, peer: str, scheme: str, path: str = "") -> RequestAddress:
         """Return where a request comes from.
 
         Args:
@@ -103,12 +106,17 @@ class RequestCheck:
             method: The method; that of a handshake is GET.
             peer: IP address at the other end of the connection; "" where there is none.
             scheme: Scheme of the hub's own port.
+            path: Path of a request that is not a handshake, which may begin with the prefix of a proxy.
 
         Raises:
             OriginRefused: The request comes from a web page that may not use the hub.
             RequestError: A header is not valid.
         """
         address = self.proxies.read(fields, peer=peer, scheme=scheme)
+        if method in _READING and address.relative(path) == PUBLIC_FILE:
+            self.origins.check_host(address.host)
+            self.origins.check_host(_first(fields, "host"))
+            return address
         origin = _first(fields, "origin")
         self.origins.check(origin, address.host)
         # The connection's own name, too: a page whose name leads to a hub behind a proxy may send any other header.

@@ -1,9 +1,11 @@
 """The hub as one ASGI application: its log, its connections, and its HTTP and WebSocket endpoints."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -29,6 +31,7 @@ from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
+from tidings.server.dashboard.bundle import packaged_bundle, read_bundle
 from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
@@ -74,6 +77,7 @@ class HubApp:
         access: How clients are identified, or a function that returns it for the event loop when the hub starts; None
             lets everyone do everything.
         license: The license of the hub; None if it needs none.
+        dashboard: Folder with the built files of the dashboard; None for those of this package.
 
     Raises:
         ConfigError: An origin, a host name, a proxy or the path is not valid.
@@ -94,6 +98,7 @@ class HubApp:
         clock: Clock | None = None,
         access: AccessOptions | MakeAccess | None = None,
         license: "LicenseFile | None" = None,
+        dashboard: str | os.PathLike[str] | None = None,
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
@@ -107,8 +112,10 @@ class HubApp:
         self._access = access
         self._running: RunningHub | None = None
         self.ws_path = ws_path
+        self.dashboard = packaged_bundle() if dashboard is None else read_bundle(Path(dashboard))
+        """The dashboard, or None where it was not built."""
         self._endpoints: dict[str, ASGIApp] = {
-            "http": HttpEndpoint(self, self._check, self._contract, ws_path),
+            "http": HttpEndpoint(self, self._check, self._contract, ws_path, self.dashboard),
             "websocket": WebSocketEndpoint(self),
             "lifespan": LifespanEndpoint(self.lifespan),
         }

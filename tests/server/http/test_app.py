@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from tests.server.hub_server import HubServer, update
+from tests.server.hub_server import NO_DASHBOARD, HubServer, update
 
 from tidings.exceptions import LogFull, LogInUse
 from tidings.log.base import Log, Scheduler
@@ -18,7 +18,7 @@ APP_PAGE = "https://app.example.com"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[HubServer]:
-    with HubServer(allow_origins=[APP_PAGE]) as running:
+    with HubServer(allow_origins=[APP_PAGE], dashboard=NO_DASHBOARD) as running:
         yield running
 
 
@@ -71,7 +71,7 @@ def test_index_is_a_page_for_browsers_and_json_for_programs(client: httpx.Client
 
 
 async def test_index_page_below_a_mount_links_below_it() -> None:
-    hub = HubApp(lambda scheduler: MemoryLog("e", None), check_host=False)
+    hub = HubApp(lambda scheduler: MemoryLog("e", None), check_host=False, dashboard=NO_DASHBOARD)
     app = Starlette(routes=[Mount("/events/hub", hub)])
     headers = {"Accept": "text/html"}
     async with hub.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://h") as client:

@@ -107,13 +107,15 @@ def admit(scope: Scope, check: RequestCheck, headers: Headers) -> Scope:
     client = scope.get("client")
     peer = client[0] if client else ""
     scheme = scope.get("scheme", "http")
+    path = route_path(scope)
     if headers.keys().isdisjoint(CHECKED_FIELDS):
         address = check.admit_plain(header(headers, b"host"), peer=peer, scheme=scheme)
     else:
         fields = _field_reader(scope["headers"])
-        address = check.admit(fields, method=scope.get("method", "GET"), peer=peer, scheme=scheme)
+        # A handshake has no method in its scope, and is not a request for a file.
+        method, own_path = scope.get("method", "GET"), path if "method" in scope else ""
+        address = check.admit(fields, method=method, peer=peer, scheme=scheme, path=own_path)
     root: str = scope.get("root_path", "").rstrip("/")
-    path = route_path(scope)
     inner = address.relative(path)
     if root:
         address = structs.replace(address, prefix=address.prefix + root)

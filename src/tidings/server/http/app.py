@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from tidings.access.origins import is_loopback
-from tidings.access.request_check import METRICS_PATH, RequestCheck
+from tidings.access.request_check import METRICS_PATH, PUBLIC_FILE, RequestCheck
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     ConfigError,
@@ -27,6 +27,8 @@ from tidings.exceptions import (
     UpgradeRequired,
 )
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
+from tidings.server.dashboard.bundle import PAGES, Bundle
+from tidings.server.dashboard.routes import DashboardRoutes
 from tidings.server.http.access import identify
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
@@ -77,9 +79,12 @@ class HttpEndpoint:
         check: The check that every request passes first.
         contract: The contract, which defines the events that may be published.
         ws_path: Path of the WebSocket.
+        dashboard: The dashboard; None for a hub without one.
     """
 
-    def __init__(self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str) -> None:
+    def __init__(
+        self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str, dashboard: Bundle | None = None
+    ) -> None:
         self._host = host
         self._check = check
         self._origins = check.origins
@@ -88,7 +93,8 @@ class HttpEndpoint:
         self._publish = PublishEndpoint(host, bodies, self._refusals)
         turns = asyncio.Semaphore(READS_AT_A_TIME)
         reading = ReadingRoutes(host, turns)
-        status = StatusRoutes(host, check, contract, ws_path)
+        pages = None if dashboard is None else DashboardRoutes(dashboard)
+        status = StatusRoutes(host, check, contract, ws_path, pages)
         operations = OperationRoutes(host, bodies, turns)
         admin = AdminRoutes(host, bodies)
         contract_routes = ContractRoutes(contract, ws_path).routes()
@@ -113,9 +119,12 @@ class HttpEndpoint:
             Route(AUDIT, AuditStreamEndpoint(host), methods=["GET"]),
             Route(ws_path, _ask_for_upgrade),
         ]
+        of_dashboard = [] if pages is None else pages.routes()
+        routes += of_dashboard
         self._allowed = _allowed_methods(routes)
-        _check_root_path(check.proxies.prefix, self._allowed)
-        open_paths = {"/", "/healthz", "/readyz", "/openapi.json", ws_path, *(route.path for route in contract_routes)}
+        _check_root_path(check.proxies.prefix, (*PAGES, *self._allowed))
+        open_paths = {"/", "/healthz", "/readyz", "/openapi.json", ws_path}
+        open_paths.update(route.path for route in (*contract_routes, *of_dashboard))
         self._identity = _IdentityCheck(host, frozenset(open_paths))
         self._routes = Starlette(
             routes=routes,
@@ -133,9 +142,9 @@ class HttpEndpoint:
             self._refusals.add(log.warning, "request refused", error, hint=error.hint, origin=origin)
             await error_answer(error).send(send)
             return
-        if origin is not None and self._origins.is_listed(origin):
-            send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         path = route_path(scope)
+        if origin is not None and path != PUBLIC_FILE and self._origins.is_listed(origin):
+            send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         method = scope["method"]
         port = port_of(scope)
         try:

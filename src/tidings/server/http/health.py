@@ -14,6 +14,7 @@ from tidings.exceptions import Draining, HubError, TidingsError
 from tidings.protocol.codes import row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.asgi.scope import address_of
+from tidings.server.dashboard.routes import DashboardRoutes
 from tidings.server.http.access import grants_of, identify
 from tidings.server.http.docs_page import HTML, PAGE_HEADERS
 from tidings.server.http.index_page import index_page
@@ -51,10 +52,18 @@ _ROUTES: Final = {
 class StatusRoutes:
     """The routes about the hub itself."""
 
-    def __init__(self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str) -> None:
+    def __init__(
+        self,
+        host: HubHost,
+        check: RequestCheck,
+        contract: Contract,
+        ws_path: str,
+        dashboard: DashboardRoutes | None = None,
+    ) -> None:
         self._host = host
         self._check = check
         self._ws_path = ws_path
+        self._dashboard = dashboard
         self._about = {
             "name": "tidings",
             "about": "A hub for typed, trace-correlated events about long-running work.",
@@ -64,12 +73,14 @@ class StatusRoutes:
         }
 
     async def index(self, request: Request) -> Response:
-        """Answer `GET /`: with a page for a browser, else with JSON."""
+        """Answer `GET /`: with the dashboard for a browser, or with a page if there is none; else with JSON."""
         vary = {"vary": "Accept"}
         if "text/html" not in request.headers.get("accept", ""):
             about = {**self._about, "http": {name: route for name, route in _ROUTES.items() if self._serves(route)}}
             body = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
             return Response(body, headers=vary, media_type=JSON)
+        if self._dashboard is not None:
+            return await self._dashboard.page(request)
         scheme, host, path = address_of(request.scope)
         own = request.scope["path"]
         page = index_page(

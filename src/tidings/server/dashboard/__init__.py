@@ -1,0 +1,1 @@
+"""The dashboard: the built files of `dashboard/`, and how the hub serves them."""
