@@ -50,12 +50,14 @@ function tailOf(operation: Row, fill: number): readonly [number | undefined, num
   return [low === undefined ? undefined : place(low), middle === undefined ? undefined : place(middle)];
 }
 
-/** Planned ends of steps, evenly spread, as far as the fill has not passed them. */
-function ticksOf(operation: Row, fill: number): readonly number[] {
-  const steps = operation.total_steps ?? 0;
-  if (steps < 2 || steps - 1 > MAX_TICKS) return [];
-  const planned = Array.from({ length: steps - 1 }, (_, index) => ((index + 1) * 100) / steps);
-  return planned.filter((place) => place > fill);
+/** Ends of steps where they were, and those to come evenly spread; a planned one that the fill has passed is hidden. */
+function ticksOf(row: Row, fill: number): readonly number[] {
+  const ended = row.step_ends ?? [];
+  const steps = row.total_steps ?? 0;
+  const planned = Array.from({ length: Math.max(0, steps - 1) }, (_, index) => ((index + 1) * 100) / steps);
+  const coming = planned.slice(ended.length).filter((place) => place > fill);
+  const ticks = [...ended.filter((place) => place > 0 && place < 100), ...coming];
+  return Math.max(ticks.length, steps - 1) > MAX_TICKS ? [] : ticks;
 }
 
 /** A place as an SVG attribute, rounded to what a screen can show. */

@@ -63,13 +63,17 @@ export function messageOf(operation: Row, now: number): string {
     case "complete":
       return plain(operation.message);
     case "running":
-      return [stoppingOf(operation), stepOf(operation), plain(operation.message)].filter(Boolean).join(", ");
+      return [...new Set([stoppingOf(operation), stepOf(operation), plain(operation.message)])]
+        .filter(Boolean)
+        .join(", ");
   }
 }
 
 function stepOf(operation: Row): string {
   if (operation.progress_of === "children" && !operation.current_step) return "by the progress of its children";
-  return plain(operation.current_step);
+  const step = plain(operation.current_step);
+  if (step === "" || operation.step === undefined || operation.total_steps === undefined) return step;
+  return `${step}, ${operation.step} of ${operation.total_steps}`;
 }
 
 function stoppingOf(operation: Row): string {

@@ -1,0 +1,135 @@
+/** The shell: what is around every page. */
+
+import { useSignalEffect } from "@preact/signals";
+import type { ComponentType, JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { useLocation } from "wouter-preact";
+import { announcement, linkAnnouncement } from "./announcer.ts";
+import { type Command, handleKey, useCommands } from "./keys.ts";
+import { EventsPage } from "./pages/events/page.tsx";
+import { TracePage } from "./pages/events/trace-page.tsx";
+import { LogPage } from "./pages/log/page.tsx";
+import { NamePage } from "./pages/names/name-page.tsx";
+import { NamesPage } from "./pages/names/page.tsx";
+import { OperationPage } from "./pages/operation/page.tsx";
+import { OperationsPage } from "./pages/operations/page.tsx";
+import { SignInPage } from "./pages/sign-in/page.tsx";
+import { SystemPage } from "./pages/system/page.tsx";
+import { WallPage } from "./pages/wall/page.tsx";
+import { Panel } from "./parts/panel.tsx";
+import { hrefOf, navigate, PATHS, Route, Routes } from "./router.tsx";
+import { needsSignIn } from "./session.ts";
+import { Banners } from "./shell/banners.tsx";
+import { Header } from "./shell/header.tsx";
+import { Help, isHelpOpen } from "./shell/help.tsx";
+
+/** The whole page. */
+export function App(): JSX.Element {
+  return (
+    <Routes>
+      <Route path={PATHS.wall}>
+        <Panel what="the wall">
+          <WallPage />
+        </Panel>
+      </Route>
+      <Route>
+        <Framed />
+      </Route>
+    </Routes>
+  );
+}
+
+/** A page with the top and the navigation around it. */
+function Framed(): JSX.Element {
+  useCommands(COMMANDS);
+  useGlobalKeys();
+  useSignInFirst();
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <Header />
+      <div role="status">
+        <Banners />
+      </div>
+      <main id="main" tabIndex={-1}>
+        <Routes>
+          {page(PATHS.operations, "the list of operations", OperationsPage)}
+          {page(PATHS.operation, "the operation", OperationPage)}
+          {page(PATHS.log, "the log", LogPage)}
+          {page(PATHS.names, "the names", NamesPage)}
+          {page(PATHS.name, "the name", NamePage)}
+          {page(PATHS.events, "the events", EventsPage)}
+          {page(PATHS.trace, "the trace", TracePage)}
+          {page(PATHS.system, "the system", SystemPage)}
+          {page(PATHS.signIn, "signing in", SignInPage)}
+          <Route>
+            <NoSuchPage />
+          </Route>
+        </Routes>
+      </main>
+      <Help />
+      <p class="sr" role="status" aria-live="polite">
+        {announcement}
+      </p>
+      <p class="sr" role="status" aria-live="polite">
+        {linkAnnouncement}
+      </p>
+    </>
+  );
+}
+
+function page(path: string, what: string, Page: ComponentType): JSX.Element {
+  return (
+    <Route key={path} path={path}>
+      <Panel what={what}>
+        <Page />
+      </Panel>
+    </Route>
+  );
+}
+
+function NoSuchPage(): JSX.Element {
+  return (
+    <div class="head">
+      <h1>No such page</h1>
+      <p class="sentence">
+        This address leads nowhere. <a href={hrefOf("operations")}>All operations</a> are at the beginning.
+      </p>
+    </div>
+  );
+}
+
+const COMMANDS: readonly Command[] = [
+  { keys: ["g o"], does: "operations", run: () => navigate(hrefOf("operations")) },
+  { keys: ["g n"], does: "names", run: () => navigate(hrefOf("names")) },
+  { keys: ["g e"], does: "events", run: () => navigate(hrefOf("events")) },
+  { keys: ["g s"], does: "system", run: () => navigate(hrefOf("system")) },
+  {
+    keys: ["?"],
+    does: "this table",
+    run: () => {
+      isHelpOpen.value = true;
+    },
+  },
+];
+
+function useGlobalKeys(): void {
+  useEffect(() => {
+    document.addEventListener("keydown", handleKey);
+    return () => document.removeEventListener("keydown", handleKey);
+  }, []);
+}
+
+/** Leads to the page for signing in, and from there back to where the reader was. */
+function useSignInFirst(): void {
+  const [path] = useLocation();
+  const current = useRef(path);
+  current.current = path;
+  useSignalEffect(() => {
+    if (!needsSignIn.value || current.current === PATHS.signIn) return;
+    const back = `${current.current.slice(1)}${location.search}`;
+    navigate(hrefOf("signIn", { back }), { replace: true });
+  });
+}

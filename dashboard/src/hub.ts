@@ -1,0 +1,57 @@
+/** The one connection of the page to its hub, and what the page derives from its state. */
+
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { type ConnectionState, connect, type Hub, type Store } from "tidings";
+import { setHubClock } from "./clock.ts";
+import { addressOf } from "./mount.ts";
+
+/** The hub that serves this page. */
+export const hub: Hub = connect(addressOf("./"));
+
+/** A store of the client as a signal. It is subscribed while someone reads the signal. */
+export function fromStore<T>(store: Store<T>): ReadonlySignal<T> {
+  let stop: (() => void) | undefined;
+  const value = signal(store.getSnapshot(), {
+    watched() {
+      stop = store.subscribe(() => {
+        value.value = store.getSnapshot();
+      });
+      value.value = store.getSnapshot();
+    },
+    unwatched() {
+      stop?.();
+      stop = undefined;
+    },
+  });
+  return value;
+}
+
+/** State of the link to the hub. */
+export const connection: ReadonlySignal<ConnectionState> = fromStore(hub.connection);
+
+const wasLive = signal(false);
+
+/** Whether what the page shows may be old: the link was there, and is not any more. */
+export const isStale: ReadonlySignal<boolean> = computed(() => {
+  const { state } = connection.value;
+  return state === "stale" || ((state === "closed" || state === "connecting") && wasLive.value);
+});
+
+/** Why actions are not possible now; empty while they are. */
+export const whyNoActions: ReadonlySignal<string> = computed(() => {
+  const { state } = connection.value;
+  if (state === "live" || state === "catching-up") return "";
+  return state === "closed" ? "Not connected to the hub" : "The link to the hub is lost";
+});
+
+effect(() => {
+  if (connection.value.state === "live") wasLive.value = true;
+});
+
+// One attribute freezes and greys everything that came from the hub (styles/lists.css); no row is rendered for it.
+effect(() => {
+  if (isStale.value) document.documentElement.dataset["link"] = "stale";
+  else delete document.documentElement.dataset["link"];
+});
+
+setHubClock(() => (isStale.peek() ? undefined : hub.clock.now()));

@@ -1,0 +1,176 @@
+/** Who the reader is to the hub, what they may do, and signing in and out. */
+
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { TidingsError } from "tidings";
+import { connection, hub } from "./hub.ts";
+import { mountPoint } from "./mount.ts";
+
+/** Answer of `GET v1/whoami`. */
+export interface WhoAmI {
+  readonly version: string;
+  /** Id of the bundle of pages that the hub serves. */
+  readonly build?: string;
+  readonly started_at: string;
+  /** Whether the hub has access control; without it, everyone may do everything. */
+  readonly identifies: boolean;
+  /** Kinds of credentials that the hub takes. */
+  readonly methods: readonly ("key" | "token" | "forward" | "cookie")[];
+  readonly sign_in_url?: string;
+  readonly sign_out_url?: string;
+  readonly subject?: string;
+  readonly grants?: readonly string[];
+  readonly source?: "header" | "cookie" | "request" | "ticket";
+  readonly expires_at?: string;
+  /** Why there is no subject. */
+  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
+}
+
+const answer = signal<WhoAmI | undefined>(undefined);
+
+/** What the hub says about the reader; undefined until it was asked. */
+export const whoami: ReadonlySignal<WhoAmI | undefined> = answer;
+
+/** Build of the pages that the hub serves, as it was when this page was opened. */
+const firstBuild = signal<string | undefined>(undefined);
+
+/** Whether the hub serves other pages than this one since it was opened. */
+export const hasUpgraded: ReadonlySignal<boolean> = computed(() => {
+  const build = buildOf(answer.value);
+  return build !== undefined && firstBuild.value !== undefined && build !== firstBuild.value;
+});
+
+function buildOf(who: WhoAmI | undefined): string | undefined {
+  return who === undefined ? undefined : `${who.version} ${who.build ?? ""}`;
+}
+
+/** Whether the reader must sign in before anything can be shown. */
+export const needsSignIn: ReadonlySignal<boolean> = computed(() => {
+  const who = answer.value;
+  return who?.identifies === true && who.subject === undefined;
+});
+
+const KEY = `tidings:${mountPoint}:key`;
+
+/** Where the key is kept: in this tab, or in this browser. */
+export type KeyPlace = "tab" | "browser";
+
+function storages(): readonly Storage[] {
+  try {
+    return [sessionStorage, localStorage];
+  } catch {
+    return [];
+  }
+}
+
+function keptKey(): string | undefined {
+  for (const each of storages()) {
+    const key = each.getItem(KEY);
+    if (key !== null) return key;
+  }
+  return undefined;
+}
+
+/** Asks the hub who the reader is. */
+export async function askWhoAmI(): Promise<WhoAmI> {
+  const who = await hub.request<WhoAmI>("v1/whoami");
+  firstBuild.value ??= buildOf(who);
+  answer.value = who;
+  return who;
+}
+
+/**
+ * Signs in with a key or a token, and keeps it if the hub takes it.
+ *
+ * @returns why the hub does not take it; undefined if it does.
+ */
+export async function signIn(key: string, place: KeyPlace): Promise<{ message: string; hint: string } | undefined> {
+  hub.signIn(key);
+  try {
+    const who = await askWhoAmI();
+    if (who.subject !== undefined) {
+      keep(key, place);
+      return undefined;
+    }
+    hub.signOut();
+    const { message = "The hub does not accept this key", hint = "" } = who.error ?? {};
+    return { message, hint };
+  } catch (error) {
+    hub.signOut();
+    if (error instanceof TidingsError) return { message: error.message, hint: error.hint };
+    throw error;
+  }
+}
+
+function keep(key: string, place: KeyPlace): void {
+  try {
+    (place === "browser" ? localStorage : sessionStorage).setItem(KEY, key);
+  } catch {
+    // Without storage the key lasts as long as the page.
+  }
+}
+
+/** Forgets the key and closes the link. Signing out elsewhere needs the address that the hub names. */
+export function signOut(): void {
+  for (const each of storages()) each.removeItem(KEY);
+  hub.signOut();
+  const who = answer.peek();
+  if (who === undefined) return;
+  const { subject: _subject, grants: _grants, source: _source, expires_at: _expires, ...rest } = who;
+  answer.value = rest;
+  const elsewhere = who.sign_out_url;
+  if (elsewhere !== undefined && who.source !== "header") location.assign(withReturn(elsewhere));
+}
+
+/** An address of the operator with the address of this page in the place of `{url}`. */
+export function withReturn(address: string): string {
+  return address.replace("{url}", encodeURIComponent(location.href));
+}
+
+/** Uses the key that this browser keeps, and asks who the reader is, now and after each reconnect. */
+export function beginSession(): void {
+  const kept = keptKey();
+  if (kept !== undefined) hub.signIn(kept);
+  void askWhoAmI().catch(ignoreUnreachable);
+  let wasLive = true;
+  effect(() => {
+    const isLive = connection.value.state === "live";
+    if (isLive && !wasLive) void askWhoAmI().catch(ignoreUnreachable);
+    wasLive = isLive;
+  });
+}
+
+function ignoreUnreachable(error: unknown): void {
+  // The link to the hub shows what is wrong, and asks again when it is back.
+  if (!(error instanceof TidingsError)) throw error;
+}
+
+/**
+ * Whether the reader has a grant. The hub decides; this only shows a lock in the place of what it would refuse.
+ *
+ * @param action - `read`, `publish`, `cancel`, `details` or `admin`.
+ * @param path - What the action is about: a channel such as `operations`, of which a part is enough, or a path such as
+ *   `operations/import-1`. Empty for actions without a path.
+ */
+export function mayDo(action: string, path = ""): boolean {
+  const who = answer.value;
+  if (who === undefined || !who.identifies) return true;
+  return (who.grants ?? []).some((line) => grantCovers(line, action, path));
+}
+
+/** Whether a grant, as it is written, covers an action on a path, or on a part of a channel. */
+export function grantCovers(line: string, action: string, path: string): boolean {
+  const [, granted = "", pattern = ""] = /^(\S+)\s*(.*)$/.exec(line.trim()) ?? [];
+  if (granted === "admin") return true;
+  if (granted !== action) return false;
+  if (path === "" || pattern === "*" || pattern === path) return true;
+  const [channel = "", key] = splitPath(pattern);
+  const [wantedChannel = "", wantedKey] = splitPath(path);
+  if (channel !== wantedChannel) return false;
+  if (key === undefined || wantedKey === undefined) return true;
+  return key.endsWith("*") ? wantedKey.startsWith(key.slice(0, -1)) : key === wantedKey;
+}
+
+function splitPath(path: string): readonly [string, string | undefined] {
+  const slash = path.indexOf("/");
+  return slash < 0 ? [path, undefined] : [path.slice(0, slash), path.slice(slash + 1)];
+}

@@ -1,0 +1,121 @@
+/** The one banner below the top: the gravest of what the reader must know about the link. */
+
+import { signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { deviceNow } from "../clock.ts";
+import { formatSpan } from "../format/span.ts";
+import { plain } from "../format/text.ts";
+import { formatTime } from "../format/time.ts";
+import { connection, hub, isStale } from "../hub.ts";
+import { Banner } from "../parts/banner.tsx";
+import { Go, hrefOf } from "../router.tsx";
+import { hasUpgraded, needsSignIn, whoami } from "../session.ts";
+import { zone } from "../settings.ts";
+import { lostSeconds, nextTry, nextTryOrdinal } from "./link.tsx";
+
+const seenGaps = signal<ReadonlySet<number>>(new Set());
+
+/** The banner, or nothing. */
+export function Banners(): JSX.Element | null {
+  const { state, reason, heardAt, since } = connection.value;
+  if (needsSignIn.value) return <SignInBanner />;
+  if (state === "closed") {
+    const error = reason.error;
+    return (
+      <Banner
+        gravity="grave"
+        actions={
+          <button type="button" class="btn" onClick={() => hub.retryNow()}>
+            Try now
+          </button>
+        }
+      >
+        <b>{error === undefined ? "The link to the hub is closed." : `${plain(error.message)}.`}</b>{" "}
+        {plain(error?.hint)}
+      </Banner>
+    );
+  }
+  if (isStale.value) {
+    const heard = heardAt ?? since;
+    return (
+      <Banner
+        gravity="warning"
+        actions={
+          <button type="button" class="btn" onClick={() => hub.retryNow()}>
+            Try now
+          </button>
+        }
+      >
+        <b>The link to the hub was lost {formatSpan(lostSeconds.value)} ago.</b> What you see is as it was at{" "}
+        {formatTime(heard, zone.value, deviceNow.value)}. {triesSentence()}
+      </Banner>
+    );
+  }
+  if (state === "connecting" && reason.error !== undefined) {
+    return (
+      <Banner gravity="warning">
+        <b>{plain(reason.error.message)}.</b> {plain(reason.error.hint)} {triesSentence()}
+      </Banner>
+    );
+  }
+  const gap = connection.value.attempts.findLast((each) => each.outcome === "gap");
+  if (gap !== undefined && !seenGaps.value.has(gap.at)) {
+    return (
+      <Banner
+        gravity="warning"
+        actions={
+          <button
+            type="button"
+            class="btn"
+            onClick={() => {
+              seenGaps.value = new Set([...seenGaps.value, gap.at]);
+            }}
+          >
+            Understood
+          </button>
+        }
+      >
+        <b>The hub no longer has all that happened before {formatTime(gap.at, zone.value, deviceNow.value)}.</b> What
+        runs now is complete; events in between are missing.
+      </Banner>
+    );
+  }
+  if (hasUpgraded.value) {
+    return (
+      <Banner
+        gravity="quiet"
+        actions={
+          <button type="button" class="btn" onClick={() => location.reload()}>
+            Reload
+          </button>
+        }
+      >
+        <b>The hub was upgraded.</b> This page is of the version before.
+      </Banner>
+    );
+  }
+  return null;
+}
+
+function triesSentence(): string {
+  const next = nextTry.value;
+  if (next === "") return "";
+  return next === "trying now"
+    ? `The ${nextTryOrdinal.value} try is under way.`
+    : `The ${nextTryOrdinal.value} try begins${next.replace("next try", "")}.`;
+}
+
+function SignInBanner(): JSX.Element {
+  return (
+    <Banner
+      gravity="grave"
+      actions={
+        <Go class="btn" href={hrefOf("signIn")}>
+          Sign in
+        </Go>
+      }
+    >
+      <b>{plain(whoami.value?.error?.message) || "This hub asks who you are"}.</b> {plain(whoami.value?.error?.hint)}
+    </Banner>
+  );
+}
