@@ -1,11 +1,15 @@
+import json
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.cli.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.summary import format_remaining, summarize
-from tidings.operations.views import EstimateView, OperationSummary, UsualView
+from tidings.operations.views import EstimateView, OperationDetail, OperationSummary, UsualView
+from tidings.protocol.timestamps import to_nanoseconds
 
 MIN, HOUR = 60, 3600
 USUAL = UsualView(runs=9, failed=1, median_duration_s=6 * MIN)
@@ -166,3 +170,14 @@ def test_a_remaining_time_shows_bounds_that_differ_enough(
     spread: tuple[float, float | None, float | None], told: str
 ) -> None:
     assert format_remaining(*spread) == told
+
+
+SENTENCES = json.loads(Path(__file__).with_name("sentences.json").read_text())
+"""Operations with their sentences; the dashboard's tests read the same file, so that both say the same."""
+
+
+@pytest.mark.parametrize("case", SENTENCES, ids=[case["line"][:40] for case in SENTENCES])
+def test_summary_has_the_words_that_the_dashboard_shows(case: dict[str, Any]) -> None:
+    operation = msgspec.convert(case["operation"], OperationDetail)
+
+    assert summarize(operation, to_nanoseconds(case["now"]) / 1e9) == case["line"]

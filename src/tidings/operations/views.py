@@ -148,6 +148,8 @@ class OperationPage(View, frozen=True, kw_only=True):
 
     operations: list[OperationSummary]
     """The operations, the most recently started first."""
+    position: str | None = None
+    """Position in the log from which to read on: the operations include all events before it, and maybe later ones."""
     next: str | None = None
     """Value of `after` for the next page; absent on the last page."""
 

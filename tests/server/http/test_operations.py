@@ -47,6 +47,15 @@ def detail(client: httpx.Client, operation_id: str) -> OperationDetail:
 # Lists.
 
 
+def test_position_of_a_list_leads_to_the_events_after_it(server: HubServer, client: httpx.Client) -> None:
+    server.publish(start("a", name="n"))
+    position = page(client).position
+    assert position is not None
+    server.publish(progress("a", 5))
+    later = client.get("/v1/events", params={"channel": "operations", "since": position}).json()
+    assert [event["type"] for event in later["events"]] == ["operation:progress"]
+
+
 def test_list_has_the_newest_operations_first(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("a", name="n"), start("b"), complete("a"), progress("c", 5), start("a"))
     found = page(client)

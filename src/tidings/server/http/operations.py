@@ -61,10 +61,13 @@ class OperationRoutes:
         """Answer `GET /v1/operations`."""
         running = self._host.running()
         query = read_filter(query_of(request.scope), running.hub.now_ns())
+        log = running.hub.log
+        position = str(log.position(log.head)).encode()  # before the search, which lets events pass
         with running.limits.reads.taken(client_of(request.scope)):
             summaries, following = await _list(running.hub, query, self._turns, subject_of(request.scope))
         after = b"" if following is None else b',"next":"%d"' % following
-        return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
+        body = b'{"operations":[%b],"position":"%b"%b}' % (b",".join(summaries), position, after)
+        return to_response(Answer(200, body))
 
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""

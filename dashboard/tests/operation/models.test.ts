@@ -1,0 +1,114 @@
+import { describe, expect, test } from "vitest";
+import type { Row } from "../../src/format/row.ts";
+import { cancellingOf, cancellingText, NO_REQUEST, type OwnRequest } from "../../src/pages/operation/cancelling.ts";
+import { attemptsOf, type OperationDetail } from "../../src/pages/operation/detail.ts";
+import { describeChildren, isFinished, sizeOf, treeBelow } from "../../src/pages/operation/family.ts";
+
+const operation = (more: Partial<Row> = {}): Row => ({
+  operation_id: "op-1",
+  name: "Import prices",
+  state: "running",
+  attempt: 1,
+  trace_id: "t",
+  heard_at: "2026-11-30T02:00:00Z",
+  ...more,
+});
+
+describe("cancelling", () => {
+  const requested = operation({
+    cancel_requested_at: "2026-11-30T02:00:00Z",
+    cancelled_by: "ops",
+    presence: "attached",
+  });
+  const sent: OwnRequest = { kind: "sent", attempt: 1 };
+  const answered = (outcome: "refused" | "pending" | "unreachable" | "cancelled", reason?: string): OwnRequest => ({
+    kind: "answered",
+    answer: { outcome, state: "running", attempt: 1, ...(reason === undefined ? {} : { reason }) },
+  });
+  const text = (shown: Row, own: OwnRequest, was = false) =>
+    cancellingText(cancellingOf(shown, own, was), "Import prices");
+
+  test("asked, stopping, ended", () => {
+    expect(text(operation(), NO_REQUEST)).toBe("");
+    expect(text(operation(), sent)).toBe("Asked to stop");
+    expect(text(requested, sent)).toBe("Stopping, asked by ops");
+    expect(cancellingOf(operation({ state: "cancelled" }), sent, true)).toEqual({ kind: "ended", state: "cancelled" });
+    expect(text(operation({ state: "complete" }), sent, true)).toBe("It ended before it could be cancelled: complete");
+  });
+
+  test("another tab, and this one after it was loaded again, show the same", () => {
+    expect(text(requested, NO_REQUEST)).toBe("Stopping, asked by ops");
+    expect(text(operation(), NO_REQUEST, true)).toBe("Import prices goes on: its producer refused");
+    expect(cancellingOf(operation({ state: "cancelled" }), NO_REQUEST, false)).toEqual({ kind: "none" });
+  });
+
+  test("refused, no answer, and agreed without an end", () => {
+    expect(text(operation(), answered("refused", "half written"), true)).toBe(
+      "Import prices goes on: its producer refused: half written",
+    );
+    expect(text(operation(), answered("unreachable"))).toBe(
+      "No answer: no producer could be asked, and Import prices goes on",
+    );
+    expect(text(requested, answered("pending"))).toBe("Stopping, asked by ops; it agreed, and has not ended yet");
+    expect(text({ ...requested, presence: "away" }, answered("unreachable"))).toContain(
+      "asked again when it comes back",
+    );
+    expect(text(operation(), answered("cancelled"))).toBe("Stopping, as requested");
+  });
+
+  test("an answer about an earlier attempt says nothing about the next", () => {
+    expect(cancellingOf(operation({ attempt: 2 }), answered("refused"), false)).toEqual({ kind: "none" });
+    expect(cancellingOf(operation({ attempt: 2 }), sent, false)).toEqual({ kind: "none" });
+  });
+});
+
+describe("children", () => {
+  const child = (id: string, parent: string, state: Row["state"] = "complete") =>
+    operation({ operation_id: id, parent_id: parent, state, started_at: `2026-11-30T02:00:0${id.length}Z` });
+
+  test("a tree in the order of their beginning", () => {
+    const tree = treeBelow("p", [child("ccc", "a"), child("bb", "p", "failed"), child("a", "p"), child("x", "other")]);
+    expect(tree.map(({ operation: { operation_id } }) => operation_id)).toEqual(["a", "bb"]);
+    expect(tree[0]?.children).toHaveLength(1);
+    expect(sizeOf(tree)).toBe(3);
+    expect(tree.map(isFinished)).toEqual([true, false]);
+    expect(describeChildren(tree)).toBe("1 complete, 1 failed");
+  });
+
+  test("a branch with a running part is not finished", () => {
+    const [branch] = treeBelow("p", [child("a", "p"), child("b", "a", "running")]);
+    expect(branch === undefined ? undefined : isFinished(branch)).toBe(false);
+  });
+
+  test("cycles and long chains end", () => {
+    expect(sizeOf(treeBelow("p", [child("p", "a"), child("a", "p"), child("b", "b")]))).toBe(1);
+    const chain = Array.from({ length: 10_000 }, (_, index) => child(`c${index}`, index === 0 ? "p" : `c${index - 1}`));
+    expect(sizeOf(treeBelow("p", chain))).toBe(8);
+  });
+});
+
+test("attempts are read from the timeline where the hub lists none", () => {
+  const detail: OperationDetail = {
+    ...operation(),
+    steps: [],
+    children: [],
+    timeline: [
+      { at: "2026-11-30T02:00:00Z", state: "queued", attempt: 1 },
+      { at: "2026-11-30T02:00:05Z", state: "running", attempt: 1 },
+      { at: "2026-11-30T02:00:15Z", state: "failed", attempt: 1, code: "boom" },
+      { at: "2026-11-30T02:01:00Z", state: "running", attempt: 2 },
+    ],
+  };
+  expect(attemptsOf(detail)).toEqual([
+    {
+      attempt: 1,
+      state: "failed",
+      queued_at: "2026-11-30T02:00:00Z",
+      started_at: "2026-11-30T02:00:05Z",
+      ended_at: "2026-11-30T02:00:15Z",
+      duration_s: 10,
+      code: "boom",
+    },
+    { attempt: 2, state: "running", started_at: "2026-11-30T02:01:00Z" },
+  ]);
+});
