@@ -13,7 +13,7 @@ BUNDLE := node_modules/.bundle
 # Node comes from PyPI; what npm downloads stays in the clone.
 NPM    := PATH="$(abspath $(BIN)):$$PATH" npm_config_cache="$(abspath $(VENV))/cache/npm" npm
 
-.PHONY: install run test test-python test-web test-lowest lint types bundle sizes bench clean
+.PHONY: install run test test-python test-web test-lowest lint types bundle sizes screenshots bench bench-browser clean
 
 install: $(STAMP)
 
@@ -105,8 +105,15 @@ types: install $(MODULES)
 	$(BIN)/mypy
 	$(NPM) run --silent types
 
+# The pictures of the documentation, from a recorded night.
+screenshots: install $(BUNDLE)
+	@$(NPM) run --silent screenshots --workspace tests/browser
+
 bench: install
 	$(BIN)/python -m benchmarks.fanout
+
+bench-browser: install $(BUNDLE)
+	$(BIN)/node benchmarks/browser/main.ts
 
 clean:
 	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist node_modules tests/node/node_modules clients/typescript/dist

@@ -9,12 +9,14 @@ export const TIDINGS = `${ROOT}.venv/bin/tidings`;
 export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 export const FIREFOX = process.env["FIREFOX"] ?? "/usr/bin/firefox-esr";
 export const WEBKIT_DRIVER = process.env["WEBKIT_DRIVER"] ?? "/usr/bin/WebKitWebDriver";
+export const XVFB = process.env["XVFB"] ?? "/usr/bin/Xvfb";
 export const NGINX = process.env["NGINX"] ?? "/usr/sbin/nginx";
 
 const PACKAGES = new Map([
   [CHROMIUM, "chromium"],
   [FIREFOX, "firefox-esr"],
   [WEBKIT_DRIVER, "webkit2gtk-driver"],
+  [XVFB, "xvfb"],
   [NGINX, "nginx-light"],
 ]);
 

@@ -6,8 +6,12 @@ import sys
 import tidings
 
 
-def main(name: str, options: str) -> None:
-    with tidings.operation(name, **json.loads(options)) as operation:
+def main(name: str, chosen: str) -> None:
+    options = json.loads(chosen)
+    reason = options.pop("refusing", None)
+    if reason is not None:
+        options["on_cancel"] = lambda _request: reason
+    with tidings.operation(name, **options) as operation:
         sys.stdout.write(f"started {operation.id}\n")
         sys.stdout.flush()
         for line in sys.stdin:

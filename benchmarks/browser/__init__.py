@@ -1,0 +1,1 @@
+"""Benchmarks of the dashboard in Chromium; `node benchmarks/browser/main.ts --help` lists them."""

@@ -1,0 +1,67 @@
+/** What 40 hidden or frozen dashboards cost a hub that serves ten visible ones. */
+import puppeteer, { type Browser } from "puppeteer-core";
+import { CHROMIUM } from "../../tests/browser/executables.ts";
+import { Hub } from "../../tests/browser/processes.ts";
+import { cpuSeconds, residentMiB } from "./hub_costs.ts";
+import { Publisher } from "./publisher.ts";
+
+const VISIBLE = 10;
+const HIDDEN = 40;
+const MAX_EXTRA = 0.03;
+const RATE = 2_000;
+const SETTLE_MS = 15_000;
+
+interface Cost {
+  readonly perEvent: number;
+  readonly mebibytes: number;
+}
+
+async function openTabs(browser: Browser, url: string, hidden: number): Promise<void> {
+  for (let number = 0; number < VISIBLE; number += 1) {
+    const page = await browser.newPage({ type: "window" });
+    await page.goto(url);
+    const share = Math.floor(hidden / VISIBLE);
+    for (let behind = 0; behind < share; behind += 1) {
+      const tab = await browser.newPage();
+      await tab.goto(url);
+      await page.bringToFront();
+      if (behind % 2 === 0) continue;
+      const session = await tab.createCDPSession();
+      await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    }
+  }
+}
+
+async function cost(hidden: number, seconds: number): Promise<Cost> {
+  const hub = await Hub.start();
+  const browser = await puppeteer.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"], timeout: 120_000 });
+  const publisher = new Publisher(hub, { running: 200, rate: RATE, updates: 100_000 });
+  try {
+    await openTabs(browser, hub.url, hidden);
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    const [cpu, published] = [cpuSeconds(hub.pid), await hub.metric("tidings_events_accepted_total")];
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    const events = (await hub.metric("tidings_events_accepted_total")) - published;
+    return { perEvent: ((cpuSeconds(hub.pid) - cpu) / events) * 1e6, mebibytes: residentMiB(hub.pid) };
+  } finally {
+    await browser.close();
+    await publisher.stop();
+    await hub.stop();
+  }
+}
+
+/** Compare in turns. */
+export async function fanout(seconds: number, rounds: number): Promise<boolean> {
+  const ratios: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const [alone, crowded] = [await cost(0, seconds), await cost(HIDDEN, seconds)];
+    ratios.push(crowded.perEvent / alone.perEvent);
+    console.log(
+      `${VISIBLE} visible: ${alone.perEvent.toFixed(2)} µs/event, ${alone.mebibytes.toFixed(0)} MiB; ` +
+        `and ${HIDDEN} hidden: ${crowded.perEvent.toFixed(2)} µs/event, ${crowded.mebibytes.toFixed(0)} MiB`,
+    );
+  }
+  const median = ratios.sort((one, other) => one - other)[Math.floor(ratios.length / 2)] ?? Number.NaN;
+  console.log(`median ratio ${median.toFixed(3)}`);
+  return median <= 1 + MAX_EXTRA;
+}
