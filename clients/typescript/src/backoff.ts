@@ -13,19 +13,19 @@ const SETTLED_MS = 10_000;
 
 /** The delays of one connection. */
 export class Backoff {
-  private readonly policy: BackoffPolicy;
-  private readonly random: () => number;
-  private windowMs: number;
+  readonly #policy: BackoffPolicy;
+  readonly #random: () => number;
+  #windowMs: number;
 
   /** @param random - Returns a number from 0 up to, not including, 1. */
   constructor(policy: BackoffPolicy, random: () => number) {
-    this.policy = policy;
-    this.random = random;
-    this.windowMs = policy.baseMs;
+    this.#policy = policy;
+    this.#random = random;
+    this.#windowMs = policy.baseMs;
   }
 
   reset(): void {
-    this.windowMs = this.policy.baseMs;
+    this.#windowMs = this.#policy.baseMs;
   }
 
   /**
@@ -36,8 +36,8 @@ export class Backoff {
    */
   next(lastedMs = 0, retryAfterMs = 0): number {
     if (lastedMs >= SETTLED_MS) this.reset();
-    const window = Math.min(this.windowMs, this.policy.capMs);
-    this.windowMs = window * 2;
-    return retryAfterMs + this.random() * window;
+    const window = Math.min(this.#windowMs, this.#policy.capMs);
+    this.#windowMs = window * 2;
+    return retryAfterMs + this.#random() * window;
   }
 }

@@ -3,11 +3,21 @@ import { HubClock } from "./clock.ts";
 import { type ConnectionState, IDLE } from "./connection.ts";
 import { Credentials } from "./credentials.ts";
 import { type Environment, makeEnvironment } from "./environment.ts";
-import { ClientClosedError, ConfigError, SignedOutError, TidingsError } from "./errors.ts";
+import {
+  asTidingsError,
+  ClientClosedError,
+  ConfigError,
+  ConnectionLostError,
+  NotAHubError,
+  NotSupportedError,
+  SignedOutError,
+  type TidingsError,
+} from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent, Sink, WatchItem } from "./items.ts";
 import { WatchIterator } from "./iterator.ts";
-import { Link, type LinkPort } from "./link.ts";
+import { Link, type LinkPort, type Transport, type TransportHandlers } from "./link.ts";
+import { PROTOCOL } from "./messages.ts";
 import type {
   Accepted,
   CancelOptions,
@@ -29,6 +39,8 @@ import { openWebSocket } from "./websocket.ts";
 const DEFAULT_BUFFER = 10_000;
 /** Pace of the link for operations: at most one delivery per this many milliseconds, conflated in between. */
 const PACE_MS = 250;
+/** Time, in milliseconds, in which a failed handshake is explained. */
+const DIAGNOSIS_MS = 10_000;
 /** Events in one answer of the history; the hub's limit. */
 const PAGE = 1_000;
 
@@ -36,8 +48,6 @@ const PAGE = 1_000;
 export interface PacedSource {
   /** Read `paths` until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void;
-  /** State of the connection that brings them. */
-  readonly connection: Store<ConnectionState>;
 }
 
 export class HubClient implements Hub {
@@ -46,61 +56,68 @@ export class HubClient implements Hub {
   readonly clock: HubClock;
   /** For stores of many operations, which need no event between two frames. */
   readonly paced: PacedSource;
-  private readonly addresses: Addresses;
-  private readonly options: ConnectOptions;
-  private readonly environment: Environment;
-  private readonly credentials: Credentials;
-  private readonly http: HttpClient;
-  private readonly publisher: Publisher;
-  private readonly state: ValueStore<ConnectionState>;
-  private readonly plainLink: Link;
-  private readonly pacedLink: Link;
-  private release: (() => void) | undefined;
-  private keyFields: Promise<KeyFields> | undefined;
+  readonly #addresses: Addresses;
+  readonly #options: ConnectOptions;
+  readonly #environment: Environment;
+  readonly #credentials: Credentials;
+  readonly #http: HttpClient;
+  readonly #publisher: Publisher;
+  readonly #state: ValueStore<ConnectionState>;
+  readonly #plainLink: Link;
+  readonly #pacedLink: Link;
+  /** Whether someone shows the state of the connection. */
+  #shown = false;
+  /** Watches at a pace. */
+  #paced = 0;
+  #streaming = false;
+  #release: (() => void) | undefined;
+  #keyFields: Promise<KeyFields> | undefined;
 
   constructor(url: string | URL, options: ConnectOptions, environment = makeEnvironment(options)) {
     const page = (globalThis as Partial<typeof globalThis>).document?.baseURI;
-    this.addresses = resolveHubUrl(url, page);
-    this.url = this.addresses.http;
-    this.options = options;
-    this.environment = environment;
-    this.credentials = new Credentials(options.token);
+    this.#addresses = resolveHubUrl(url, page);
+    this.url = this.#addresses.http;
+    this.#options = options;
+    this.#environment = environment;
+    this.#credentials = new Credentials(options.token);
     this.clock = new HubClock(environment.now, environment.wall);
-    this.http = new HttpClient(this.url, environment, this.credentials, options.credentials ?? "same-origin");
-    this.publisher = new Publisher(this.http, environment.random);
-    this.state = new ValueStore<ConnectionState>(IDLE, (used) => this.keepConnection(used));
-    this.connection = this.state;
-    this.plainLink = this.makeLink();
-    this.pacedLink = this.makeLink(PACE_MS);
-    const state = new ValueStore<ConnectionState>(IDLE);
-    this.paced = {
-      connection: this.state,
-      watch: (paths, since, sink) => this.pacedLink.watch(simplify(paths), since, sink),
-    };
-    void state;
+    this.#http = new HttpClient(this.url, environment, this.#credentials, options.credentials ?? "same-origin");
+    this.#publisher = new Publisher(this.#http, environment.random);
+    this.#state = new ValueStore<ConnectionState>(IDLE, (shown) => {
+      this.#shown = shown;
+      this.#keepConnection();
+    });
+    this.connection = this.#state;
+    this.#plainLink = this.#makeLink();
+    this.#pacedLink = this.#makeLink(PACE_MS);
+    this.paced = { watch: (paths, since, sink) => this.#watchPaced(simplify(paths), since, sink) };
+    const { transport = "auto" } = options;
+    if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream();
   }
 
-  private makeLink(paceMs?: number): Link {
-    const { environment, options } = this;
-    const url = new URL(this.addresses.websocket);
+  #makeLink(paceMs?: number): Link {
+    const environment = this.#environment;
+    const options = this.#options;
+    const url = new URL(this.#addresses.websocket);
     if (paceMs !== undefined) url.searchParams.set("pace_ms", String(paceMs));
     const port: LinkPort = {
-      open: (handlers) => {
+      open: (handlers, paths, since) => {
+        if (this.#streaming) return this.#openStream(handlers, paths, since);
         const { WebSocket } = environment;
         if (WebSocket === undefined) {
           throw new ConfigError("this platform has no WebSocket", "Pass the option `WebSocket`.");
         }
         return openWebSocket(WebSocket, url.href, handlers);
       },
-      diagnose: () => this.diagnose(),
-      fetchKeys: () => this.fetchKeys(),
-      backfill: (request) => this.backfill(request),
-      changed: () => this.update(),
+      diagnose: () => this.#diagnose(),
+      fetchKeys: () => this.#fetchKeys(),
+      backfill: (request) => this.#backfill(request),
+      changed: () => this.#update(),
     };
     const { baseMs = 500, capMs = 15_000 } = options.reconnect ?? {};
     return new Link(
       environment,
-      this.credentials,
+      this.#credentials,
       {
         policy: { baseMs, capMs },
         now: environment.now,
@@ -113,58 +130,110 @@ export class HubClient implements Hub {
     );
   }
 
-  private get links(): readonly Link[] {
-    return [this.plainLink, this.pacedLink];
+  get #links(): readonly Link[] {
+    return [this.#plainLink, this.#pacedLink];
   }
 
-  private update(): void {
-    const [plain, paced] = [this.plainLink.session.state, this.pacedLink.session.state];
+  #update(): void {
+    const [plain, paced] = [this.#plainLink.session.state, this.#pacedLink.session.state];
     const rank = ({ state, reason }: ConnectionState): number =>
       reason.code === "idle" ? -1 : ["live", "catching-up", "connecting", "stale", "closed"].indexOf(state);
-    this.state.set(rank(paced) > rank(plain) ? paced : plain);
-    if (this.state.getSnapshot().reason.code === "signed-out") this.signOutOthers();
+    this.#state.set(rank(paced) > rank(plain) ? paced : plain);
+    if (this.#state.getSnapshot().reason.code === "signed-out") this.#signOutOthers();
   }
 
-  private signOutOthers(): void {
-    for (const link of this.links) {
+  #signOutOthers(): void {
+    for (const link of this.#links) {
       if (link.session.state.state !== "closed") link.input((session) => session.signedOut(new SignedOutError()));
     }
   }
 
-  /** Someone shows the state of the connection: keep one, unless there is another reason for it. */
-  private keepConnection(used: boolean): void {
-    this.release?.();
-    this.release = used ? this.plainLink.keep() : undefined;
+  #watchPaced(paths: readonly string[], since: string, sink: Sink): () => void {
+    const stop = this.#pacedLink.watch(paths, since, sink);
+    this.#paced += 1;
+    this.#keepConnection();
+    return () => {
+      stop();
+      this.#paced -= 1;
+      this.#keepConnection();
+    };
   }
 
-  private async diagnose(): Promise<TidingsError | undefined> {
+  /** Keep a connection while someone shows its state, unless the one with a pace exists anyway. */
+  #keepConnection(): void {
+    const keeps = this.#shown && (this.#paced === 0 || this.#streaming);
+    if (keeps === (this.#release !== undefined)) return;
+    this.#release?.();
+    this.#release = keeps ? this.#plainLink.keep() : undefined;
+  }
+
+  /** Use one event stream over HTTP from now on. */
+  #stream(): void {
+    this.#streaming = true;
+    this.#plainLink.input((session) => session.stream());
+    this.#pacedLink.moveTo(this.#plainLink);
+    this.#keepConnection();
+  }
+
+  /** A stream is the exception: its code is loaded when it is needed. */
+  #openStream(handlers: TransportHandlers, paths: readonly string[], since: string): Transport {
+    let stream: Transport | undefined;
+    let closed = false;
+    import("./stream.ts").then(
+      ({ openStream }) => {
+        if (!closed) stream = openStream(this.#http, paths, since, handlers);
+      },
+      (error: unknown) => {
+        if (!closed) handlers.failed(new ConnectionLostError(`the code for streams did not load: ${error}`));
+      },
+    );
+    return {
+      send: () => {},
+      close: () => {
+        closed = true;
+        stream?.close();
+      },
+    };
+  }
+
+  /** Find out why no WebSocket opened. If the hub is well, it does not get through, and a stream may. */
+  async #diagnose(): Promise<TidingsError | undefined> {
     try {
-      await this.http.request("");
+      const signal = AbortSignal.timeout(DIAGNOSIS_MS);
+      const about = await this.#http.request<{ name?: string; websocket?: { subprotocol?: string } }>("", { signal });
+      if (about.name !== "tidings") return new NotAHubError("the server at the URL is not a hub");
+      const spoken = about.websocket?.subprotocol;
+      if (spoken !== PROTOCOL) return new NotSupportedError(`the hub speaks ${spoken}, this client ${PROTOCOL}`);
+      const never = this.#links.every(({ session }) => !session.admitted);
+      if (never && this.#options.transport !== "websocket") this.#stream();
       return undefined;
     } catch (error) {
-      return error instanceof TidingsError ? error : new TidingsError("client_error", String(error));
+      return asTidingsError(error);
     }
   }
 
-  private fetchKeys(): Promise<KeyFields> {
-    this.keyFields ??= this.http
+  #fetchKeys(): Promise<KeyFields> {
+    this.#keyFields ??= this.#http
       .request<{ events: readonly { type: string; key: string | null }[] }>("v1/contract.json")
       .then(({ events }) => new Map(events.map(({ type, key }) => [type, key])));
-    this.keyFields.catch(() => {
-      this.keyFields = undefined;
+    this.#keyFields.catch(() => {
+      this.#keyFields = undefined;
     });
-    return this.keyFields;
+    return this.#keyFields;
   }
 
-  private async backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
+  async #backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
     const channel = subscription.paths;
     if (since === "snapshot") {
-      const { events, position } = await this.http.request<{ events: LoggedEvent[]; position: string }>("v1/snapshot", {
-        query: { channel },
-      });
+      const { events, position } = await this.#http.request<{ events: LoggedEvent[]; position: string }>(
+        "v1/snapshot",
+        {
+          query: { channel },
+        },
+      );
       return { events, next: position, done: true, outcome: "snapshot" };
     }
-    const page = await this.http.request<{
+    const page = await this.#http.request<{
       events: LoggedEvent[];
       next: string;
       position: string;
@@ -187,8 +256,8 @@ export class HubClient implements Hub {
     third?: WatchOptions,
   ): AsyncIterableIterator<WatchItem> | (() => void) {
     const paths = simplify(typeof path === "string" ? [path] : path);
-    if (typeof second === "function") return this.watchWith(paths, second, third ?? {});
-    const { bufferSize = this.options.bufferSize ?? DEFAULT_BUFFER, signal, since = "snapshot" } = second ?? {};
+    if (typeof second === "function") return this.#watchWith(paths, second, third ?? {});
+    const { bufferSize = this.#options.bufferSize ?? DEFAULT_BUFFER, signal, since = "snapshot" } = second ?? {};
     let stop = (): void => {};
     const iterator = new WatchIterator(bufferSize, () => {
       signal?.removeEventListener("abort", abort);
@@ -198,15 +267,15 @@ export class HubClient implements Hub {
     if (signal?.aborted) abort();
     else {
       signal?.addEventListener("abort", abort);
-      stop = this.plainLink.watch(paths, since, iterator);
+      stop = this.#plainLink.watch(paths, since, iterator);
     }
     return iterator;
   }
 
-  private watchWith(paths: readonly string[], callback: (item: WatchItem) => void, options: WatchOptions): () => void {
+  #watchWith(paths: readonly string[], callback: (item: WatchItem) => void, options: WatchOptions): () => void {
     const { signal, since = "snapshot" } = options;
     if (signal?.aborted) return () => {};
-    const stop = this.plainLink.watch(paths, since, {
+    const stop = this.#plainLink.watch(paths, since, {
       persistent: true,
       take: (items) => items.forEach(callback),
       end: () => finish(),
@@ -220,36 +289,36 @@ export class HubClient implements Hub {
   }
 
   publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
-    return this.publisher.publish(type, data, options);
+    return this.#publisher.publish(type, data, options);
   }
 
   cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions = {}): Promise<CancelOutcome> {
-    return this.http.request(`v1/operations/${encodeURIComponent(operationId)}/cancel`, {
+    return this.#http.request(`v1/operations/${encodeURIComponent(operationId)}/cancel`, {
       body: { reason, timeout_s: timeoutS },
       ...(signal === undefined ? {} : { signal }),
     });
   }
 
   request<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
-    return this.http.request<T>(path, options);
+    return this.#http.request<T>(path, options);
   }
 
   signIn(token: string | TokenSupplier): void {
-    this.credentials.replace(token);
-    for (const link of this.links) link.input((session) => session.signedIn());
+    this.#credentials.replace(token);
+    for (const link of this.#links) link.input((session) => session.signedIn());
   }
 
   signOut(): void {
-    this.credentials.replace(undefined);
-    for (const link of this.links) link.input((session) => session.signedOut(new SignedOutError()));
+    this.#credentials.replace(undefined);
+    for (const link of this.#links) link.input((session) => session.signedOut(new SignedOutError()));
   }
 
   retryNow(): void {
-    for (const link of this.links) link.input((session) => session.retryNow());
+    for (const link of this.#links) link.input((session) => session.retryNow());
   }
 
   close(): void {
-    for (const link of this.links) {
+    for (const link of this.#links) {
       link.input((session) => session.close(new ClientClosedError()));
       link.dispose();
     }

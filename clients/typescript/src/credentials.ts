@@ -3,27 +3,27 @@ import { ConfigError, SignedOutError, TokenUnavailableError } from "./errors.ts"
 import type { TokenSupplier } from "./options.ts";
 
 export class Credentials {
-  private source: string | TokenSupplier | undefined;
-  private token: string | undefined;
-  private pending: Promise<string | undefined> | undefined;
-  private signedOut = false;
+  #source: string | TokenSupplier | undefined;
+  #token: string | undefined;
+  #pending: Promise<string | undefined> | undefined;
+  #signedOut = false;
 
   constructor(source: string | TokenSupplier | undefined) {
-    this.source = source;
+    this.#source = source;
     if (typeof source === "string") checkToken(source);
   }
 
   /** Whether another token may come later. */
   get renewable(): boolean {
-    return typeof this.source === "function";
+    return typeof this.#source === "function";
   }
 
   /** Use another token, or none: then every call of `get` throws `SignedOutError`. */
   replace(source: string | TokenSupplier | undefined): void {
     if (typeof source === "string") checkToken(source);
-    this.source = source;
-    this.signedOut = source === undefined;
-    this.token = this.pending = undefined;
+    this.#source = source;
+    this.#signedOut = source === undefined;
+    this.#token = this.#pending = undefined;
   }
 
   /**
@@ -33,27 +33,27 @@ export class Credentials {
    * @throws {@link SignedOutError} when there is none any more, {@link TokenUnavailableError} when the supplier throws.
    */
   async get(unlike?: string): Promise<string | undefined> {
-    return this.token !== undefined && this.token !== unlike && !this.signedOut ? this.token : this.renew();
+    return this.#token !== undefined && this.#token !== unlike && !this.#signedOut ? this.#token : this.renew();
   }
 
   /** Return the token that the source has now, as `get`; a supplier is asked once for all who wait. */
   async renew(): Promise<string | undefined> {
-    if (this.signedOut) throw new SignedOutError();
-    if (typeof this.source !== "function") return this.source;
-    this.pending ??= this.ask(this.source);
-    return this.pending;
+    if (this.#signedOut) throw new SignedOutError();
+    if (typeof this.#source !== "function") return this.#source;
+    this.#pending ??= this.#ask(this.#source);
+    return this.#pending;
   }
 
-  private async ask(supplier: TokenSupplier): Promise<string | undefined> {
+  async #ask(supplier: TokenSupplier): Promise<string | undefined> {
     try {
       const token = await supplier();
-      if (supplier !== this.source) return await this.renew(); // replaced meanwhile
-      this.pending = undefined;
+      if (supplier !== this.#source) return await this.renew(); // replaced meanwhile
+      this.#pending = undefined;
       if (token === null || token === undefined) throw new SignedOutError();
-      this.token = checkToken(token);
-      return this.token;
+      this.#token = checkToken(token);
+      return this.#token;
     } catch (error) {
-      if (supplier === this.source) this.pending = undefined;
+      if (supplier === this.#source) this.#pending = undefined;
       if (error instanceof SignedOutError || error instanceof TokenUnavailableError) throw error;
       const fault =
         error instanceof ConfigError ? `returned an invalid one: ${error.message}` : `threw ${nameOf(error)}`;

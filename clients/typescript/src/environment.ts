@@ -3,7 +3,7 @@ import { ConfigError } from "./errors.ts";
 import type { ConnectOptions, WebSocketConstructor } from "./options.ts";
 
 /** What happens to the page or the device. */
-export type PageEvent = "shown" | "hidden" | "woken" | "online" | "offline";
+export type PageEvent = "shown" | "hidden" | "frozen" | "woken" | "online" | "offline";
 
 export interface Environment {
   /** Milliseconds on a clock that never goes backwards. */
@@ -61,6 +61,7 @@ function watchPage(listener: (event: PageEvent) => void): () => void {
     on(document, "resume", () => "woken");
   }
   if (typeof addEventListener === "function") {
+    on(globalThis as unknown as EventTarget, "pagehide", () => "frozen");
     on(globalThis as unknown as EventTarget, "pageshow", () => "woken");
     on(globalThis as unknown as EventTarget, "online", () => "online");
     on(globalThis as unknown as EventTarget, "offline", () => "offline");

@@ -160,6 +160,11 @@ export class ClientClosedError extends TidingsError {
   }
 }
 
+/** Return `error`, whatever was thrown, as an error of the client. */
+export function asTidingsError(error: unknown): TidingsError {
+  return error instanceof TidingsError ? error : new TidingsError("client_error", String(error), { cause: error });
+}
+
 const CREDENTIAL_CODES =
   /^(unauthenticated|authentication_timeout|invalid_(credential|token|ticket)|token_\w+|wrong_\w+|unknown_(signing|api)_key|api_key_expired|credential_\w+)$/;
 const WRONG_CHANNEL = "wrong_channel";

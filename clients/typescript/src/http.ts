@@ -17,17 +17,17 @@ const UNREACHABLE_HINT =
   "(`tidings serve --allow-origin`). A browser does not tell a page which of the three it is.";
 
 export class HttpClient {
-  private readonly base: string;
-  private readonly environment: Environment;
-  private readonly credentials: Credentials;
-  private readonly mode: RequestCredentials;
+  readonly #base: string;
+  readonly #environment: Environment;
+  readonly #credentials: Credentials;
+  readonly #mode: RequestCredentials;
 
   /** @param base - URL of the HTTP interface. @param mode - Whether cookies are sent. */
   constructor(base: string, environment: Environment, credentials: Credentials, mode: RequestCredentials) {
-    this.base = base;
-    this.environment = environment;
-    this.credentials = credentials;
-    this.mode = mode;
+    this.#base = base;
+    this.#environment = environment;
+    this.#credentials = credentials;
+    this.#mode = mode;
   }
 
   /**
@@ -43,16 +43,16 @@ export class HttpClient {
 
   /** Send a request and return its answer, which is not an error. Throws as `request`. */
   async send(path: string, options: RequestOptions = {}): Promise<Response> {
-    const url = new URL(path.replace(/^\/+/, ""), this.base);
+    const url = new URL(path.replace(/^\/+/, ""), this.#base);
     for (const [name, value] of Object.entries(options.query ?? {})) {
       for (const each of Array.isArray(value) ? value : [value]) {
         if (each !== undefined) url.searchParams.append(name, String(each));
       }
     }
-    const token = await this.credentials.get();
+    const token = await this.#credentials.get();
     const answer = await this.fetch(url, options, token);
-    if (answer.status === 401 && token !== undefined && this.credentials.renewable) {
-      const another = await this.credentials.get(token);
+    if (answer.status === 401 && token !== undefined && this.#credentials.renewable) {
+      const another = await this.#credentials.get(token);
       if (another !== token) return checked(await this.fetch(url, options, another), url);
     }
     return checked(answer, url);
@@ -62,9 +62,9 @@ export class HttpClient {
   async fetch(url: URL, options: RequestOptions, token: string | undefined): Promise<Response> {
     const { body, signal } = options;
     try {
-      return await this.environment.fetch(url, {
+      return await this.#environment.fetch(url, {
         method: options.method ?? (body === undefined ? "GET" : "POST"),
-        credentials: this.mode,
+        credentials: this.#mode,
         cache: "no-store",
         headers: {
           Accept: "application/json",

@@ -4,21 +4,21 @@ import type { Sink, WatchItem } from "./items.ts";
 
 export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   readonly persistent = false;
-  private readonly size: number;
-  private buffer: WatchItem[] = [];
-  private next_ = 0;
+  readonly #size: number;
+  #buffer: WatchItem[] = [];
+  #next_ = 0;
   /** Position of the event that was buffered last. */
-  private position = "";
-  private dropped: { after: string; until: string; dropped: number } | undefined;
-  private waiting: { resolve: (result: IteratorResult<WatchItem>) => void; reject: (error: unknown) => void }[] = [];
-  private ended = false;
-  private error: unknown;
-  private readonly onClose: () => void;
+  #position = "";
+  #dropped: { after: string; until: string; dropped: number } | undefined;
+  #waiting: { resolve: (result: IteratorResult<WatchItem>) => void; reject: (error: unknown) => void }[] = [];
+  #ended = false;
+  #error: unknown;
+  readonly #onClose: () => void;
 
   /** @param size - Items that may wait. @param onClose - Called once, when no more items are wanted. */
   constructor(size: number, onClose: () => void) {
-    this.size = size;
-    this.onClose = onClose;
+    this.#size = size;
+    this.#onClose = onClose;
   }
 
   [Symbol.asyncIterator](): this {
@@ -26,59 +26,59 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   }
 
   take(items: readonly WatchItem[]): void {
-    if (this.ended) return;
+    if (this.#ended) return;
     for (const item of items) {
-      const reader = this.waiting.shift();
+      const reader = this.#waiting.shift();
       if (reader !== undefined) reader.resolve({ value: item, done: false });
-      else if (this.dropped !== undefined || this.buffer.length - this.next_ >= this.size) this.drop(item);
-      else this.buffer.push(item);
-      if ("position" in item && this.dropped === undefined) this.position = item.position;
+      else if (this.#dropped !== undefined || this.#buffer.length - this.#next_ >= this.#size) this.#drop(item);
+      else this.#buffer.push(item);
+      if ("position" in item && this.#dropped === undefined) this.#position = item.position;
     }
   }
 
-  private drop(item: WatchItem): void {
-    this.dropped ??= { after: this.position, until: this.position, dropped: 0 };
-    this.dropped.dropped += 1;
-    if ("position" in item) this.dropped.until = item.position;
+  #drop(item: WatchItem): void {
+    this.#dropped ??= { after: this.#position, until: this.#position, dropped: 0 };
+    this.#dropped.dropped += 1;
+    if ("position" in item) this.#dropped.until = item.position;
   }
 
   end(error?: TidingsError): void {
-    if (this.ended) return;
-    this.ended = true;
-    this.error = error;
-    for (const reader of this.waiting.splice(0)) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    for (const reader of this.#waiting.splice(0)) {
       if (error === undefined) reader.resolve({ value: undefined, done: true });
-      else reader.reject(this.takeError());
+      else reader.reject(this.#takeError());
     }
   }
 
   async next(): Promise<IteratorResult<WatchItem>> {
-    const item = this.buffer[this.next_];
+    const item = this.#buffer[this.#next_];
     if (item !== undefined) {
-      this.next_ += 1;
-      if (this.next_ === this.buffer.length) {
-        this.buffer = [];
-        this.next_ = 0;
+      this.#next_ += 1;
+      if (this.#next_ === this.#buffer.length) {
+        this.#buffer = [];
+        this.#next_ = 0;
       }
       return { value: item, done: false };
     }
-    if (this.dropped !== undefined) {
-      const data = this.dropped;
-      this.dropped = undefined;
-      this.position = data.until;
+    if (this.#dropped !== undefined) {
+      const data = this.#dropped;
+      this.#dropped = undefined;
+      this.#position = data.until;
       return { value: { type: "client:overflow", data }, done: false };
     }
-    if (this.ended) {
-      if (this.error !== undefined) throw this.takeError();
+    if (this.#ended) {
+      if (this.#error !== undefined) throw this.#takeError();
       return { value: undefined, done: true };
     }
-    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   /** An error is thrown once; after it the iterator is done. */
-  private takeError(): unknown {
-    const { error } = this;
-    this.error = undefined;
+  #takeError(): unknown {
+    const error = this.#error;
+    this.#error = undefined;
     return error;
   }
 
@@ -95,12 +95,12 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
 
   /** Stop with `error`, or without one. */
   stop(error: unknown): void {
-    const was = this.ended;
-    this.buffer = [];
-    this.next_ = 0;
-    this.dropped = undefined;
-    this.error = undefined;
+    const was = this.#ended;
+    this.#buffer = [];
+    this.#next_ = 0;
+    this.#dropped = undefined;
+    this.#error = undefined;
     this.end(error as TidingsError | undefined);
-    if (!was) this.onClose();
+    if (!was) this.#onClose();
   }
 }

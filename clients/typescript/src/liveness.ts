@@ -11,6 +11,8 @@ const ANSWER_MS = 3_000;
 const WAKE_STALE_MS = 1_000;
 /** Time in which messages that arrived before are read, before the silence is judged. */
 const DRAIN_MS = 50;
+/** Silence after which a stream, which cannot be asked, is lost; a healthy hub is never silent for over 30 s. */
+const STREAM_SILENCE_MS = 35_000;
 /** A timer that is later than this was stopped: the machine slept, or the page was frozen. */
 export const LATE_MS = 1_000;
 
@@ -21,83 +23,87 @@ export type Verdict = "ping" | "stale" | "lost";
 export class Liveness {
   /** Whether the hub is silent although it was asked. */
   stale = false;
-  private heardAt = 0;
-  private visible: boolean;
+  readonly #asks: boolean;
+  #heardAt = 0;
+  #visible: boolean;
   /** When to ping; the ping follows what was received before it. */
-  private pingAt: number | undefined;
-  private staleAt: number | undefined;
-  private lostAt: number | undefined;
+  #pingAt: number | undefined;
+  #staleAt: number | undefined;
+  #lostAt: number | undefined;
   /** Whether only the answer to the ping proves that the hub lives: what was queued before a sleep does not. */
-  private woken = false;
-  private draining = false;
-  private repeated = false;
+  #woken = false;
+  #draining = false;
+  #repeated = false;
 
-  constructor(now: number, visible: boolean) {
-    this.heardAt = now;
-    this.visible = visible;
+  /** @param asks - Whether the hub can be asked on this connection. */
+  constructor(now: number, visible: boolean, asks = true) {
+    this.#heardAt = now;
+    this.#asks = asks;
+    this.#visible = visible;
   }
 
   /** Note a message of the hub. */
   heard(now: number, pong: boolean): void {
-    this.heardAt = now;
-    if (this.woken && !pong) return;
-    this.clear();
+    this.#heardAt = now;
+    if (this.#woken && !pong) return;
+    this.#clear();
   }
 
-  private clear(): void {
-    this.pingAt = this.staleAt = this.lostAt = undefined;
-    this.stale = this.woken = this.draining = this.repeated = false;
+  #clear(): void {
+    this.#pingAt = this.#staleAt = this.#lostAt = undefined;
+    this.stale = this.#woken = this.#draining = this.#repeated = false;
   }
 
   /** The page is visible, or hidden: a hidden page probes nothing, because its timers hardly run. */
   show(visible: boolean, now: number): void {
-    this.visible = visible;
+    this.#visible = visible;
     if (visible) this.wake(now);
-    else if (!this.stale) this.clear();
+    else if (!this.stale) this.#clear();
   }
 
   /** Probe once, because the page was shown, the device woke up or its network came back. */
   wake(now: number): void {
-    if (this.woken || !this.visible) return;
-    this.clear();
-    this.woken = true;
-    this.pingAt = now + DRAIN_MS;
-    this.staleAt = now + WAKE_STALE_MS - DRAIN_MS;
-    this.lostAt = now + DRAIN_MS + ANSWER_MS;
+    if (this.#woken || !this.#visible || !this.#asks) return;
+    this.#clear();
+    this.#woken = true;
+    this.#pingAt = now + DRAIN_MS;
+    this.#staleAt = now + WAKE_STALE_MS - DRAIN_MS;
+    this.#lostAt = now + DRAIN_MS + ANSWER_MS;
   }
 
   /** When `tick` must be called. */
   get deadline(): number | undefined {
-    if (this.pingAt !== undefined) return this.pingAt;
-    if (this.lostAt === undefined) return this.visible ? this.heardAt + SILENCE_MS : undefined;
-    return this.stale || this.staleAt === undefined ? this.lostAt : Math.min(this.staleAt, this.lostAt);
+    if (this.#pingAt !== undefined) return this.#pingAt;
+    if (!this.#asks) return this.#lostAt ?? this.#heardAt + STREAM_SILENCE_MS;
+    if (this.#lostAt === undefined) return this.#visible ? this.#heardAt + SILENCE_MS : undefined;
+    return this.stale || this.#staleAt === undefined ? this.#lostAt : Math.min(this.#staleAt, this.#lostAt);
   }
 
   /** Judge the silence. */
   tick(now: number): Verdict | undefined {
     const { deadline } = this;
     if (deadline === undefined || now < deadline) return undefined;
-    if (this.pingAt !== undefined || this.lostAt === undefined) {
-      this.pingAt = undefined;
-      this.staleAt ??= now + ANSWER_MS;
-      this.lostAt = now + ANSWER_MS;
+    if (this.#asks && (this.#pingAt !== undefined || this.#lostAt === undefined)) {
+      this.#pingAt = undefined;
+      this.#staleAt ??= now + ANSWER_MS;
+      this.#lostAt = now + ANSWER_MS;
       return "ping";
     }
-    if (now - deadline > LATE_MS && !this.repeated) {
+    if (now - deadline > LATE_MS && !this.#repeated && this.#asks) {
       // No one could have read an answer. Ask again, once.
-      this.clear();
+      this.#clear();
       this.wake(now);
-      this.repeated = true;
+      this.#repeated = true;
       return undefined;
     }
-    if (!this.draining) {
-      this.draining = true;
-      if (deadline === this.lostAt) this.lostAt = now + DRAIN_MS;
-      else this.staleAt = now + DRAIN_MS;
+    if (!this.#draining) {
+      this.#draining = true;
+      if (deadline === this.#lostAt || !this.#asks) this.#lostAt = now + DRAIN_MS;
+      else this.#staleAt = now + DRAIN_MS;
       return undefined;
     }
-    this.draining = false;
-    if (deadline === this.lostAt) return "lost";
+    this.#draining = false;
+    if (deadline === this.#lostAt) return "lost";
     this.stale = true;
     return "stale";
   }

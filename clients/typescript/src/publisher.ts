@@ -25,57 +25,57 @@ interface Result {
 }
 
 export class Publisher {
-  private readonly http: HttpClient;
-  private readonly random: () => number;
-  private waiting: Waiting[] = [];
-  private posting = false;
+  readonly #http: HttpClient;
+  readonly #random: () => number;
+  #waiting: Waiting[] = [];
+  #posting = false;
 
   constructor(http: HttpClient, random: () => number) {
-    this.http = http;
-    this.random = random;
+    this.#http = http;
+    this.#random = random;
   }
 
   /** Publish an event; resolve when it is stored. */
   publish(type: string, data: unknown, options: PublishOptions): Promise<Accepted> {
     const { channel, timestamp, traceId, signal } = options;
-    const eventId = options.eventId ?? makeId(this.random);
+    const eventId = options.eventId ?? makeId(this.#random);
     const body = { type, timestamp, trace_id: traceId, channel, event_id: eventId, data: data ?? null };
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const text = JSON.stringify(body);
       if (text.length > MAX_CHARS) throw new ConfigError("the event is too large", "Publish a link to its data.");
-      this.waiting.push({ body, chars: text.length, eventId, signal, resolve, reject });
-      this.post();
+      this.#waiting.push({ body, chars: text.length, eventId, signal, resolve, reject });
+      this.#post();
     });
   }
 
-  private async post(): Promise<void> {
-    if (this.posting) return;
-    this.posting = true;
+  async #post(): Promise<void> {
+    if (this.#posting) return;
+    this.#posting = true;
     await undefined; // events of one task share a post
-    while (this.waiting.length > 0) await this.postBatch(this.takeBatch());
-    this.posting = false;
+    while (this.#waiting.length > 0) await this.#postBatch(this.#takeBatch());
+    this.#posting = false;
   }
 
-  private takeBatch(): Waiting[] {
+  #takeBatch(): Waiting[] {
     let chars = 0;
     let count = 0;
-    for (const event of this.waiting) {
+    for (const event of this.#waiting) {
       chars += event.chars;
       if (count > 0 && (count === MAX_EVENTS || chars > MAX_CHARS)) break;
       count += 1;
     }
-    return this.waiting.splice(0, count).filter((event) => {
+    return this.#waiting.splice(0, count).filter((event) => {
       if (!event.signal?.aborted) return true;
       event.reject(event.signal.reason);
       return false;
     });
   }
 
-  private async postBatch(batch: readonly Waiting[]): Promise<void> {
+  async #postBatch(batch: readonly Waiting[]): Promise<void> {
     if (batch.length === 0) return;
     try {
-      const { results } = await this.postTwice(batch);
+      const { results } = await this.#postTwice(batch);
       batch.forEach((event, index) => {
         const { error, ...accepted } = results[index] ?? {};
         if (error !== undefined || accepted.position === undefined) {
@@ -88,9 +88,9 @@ export class Publisher {
   }
 
   /** Post, and once more if the answer was lost: the events have ids, so the hub stores each once. */
-  private async postTwice(batch: readonly Waiting[]): Promise<{ results: readonly Result[] }> {
+  async #postTwice(batch: readonly Waiting[]): Promise<{ results: readonly Result[] }> {
     const post = (): Promise<{ results: readonly Result[] }> =>
-      this.http.request("v1/events", { body: batch.map(({ body }) => body) });
+      this.#http.request("v1/events", { body: batch.map(({ body }) => body) });
     try {
       return await post();
     } catch (error) {

@@ -5,13 +5,22 @@
  * `take`, and calls `tick` at `deadline`. Each socket has a generation; inputs of earlier ones are ignored, so that
  * there is never more than one connection, however its triggers race.
  */
+import { Authentication } from "./authentication.ts";
 import { Backoff, type BackoffPolicy } from "./backoff.ts";
 import type { HubClock } from "./clock.ts";
-import { type ConnectionState, type HubFacts, IDLE, type ReasonCode, type Reconnect } from "./connection.ts";
+import {
+  type ConnectionReason,
+  type ConnectionState,
+  type ConnectionStateName,
+  type HubFacts,
+  IDLE,
+  type Reconnect,
+} from "./connection.ts";
 import {
   ConnectionLostError,
   CredentialError,
   HubClosedError,
+  HubError,
   makeHubError,
   NotAHubError,
   type TidingsError,
@@ -29,9 +38,10 @@ import {
   type Refusal,
 } from "./messages.ts";
 import type { KeyFields } from "./paths.ts";
+import { addAttempt, describe, settleAttempt } from "./status.ts";
 import { type Backfill, type Subscription, Subscriptions } from "./subscriptions.ts";
 
-/** Time in which a socket must open, and then the hub must greet. */
+/** Time in which a socket must open, and then the hub must greet, and in which a failure is explained. */
 const OPEN_MS = 10_000;
 /** Time that a connection attempt gets after the device woke up: it may hang since before. */
 const WAKE_OPEN_MS = 3_000;
@@ -39,18 +49,16 @@ const WAKE_OPEN_MS = 3_000;
 const LINGER_MS = 1_000;
 /** The longest delay that a hub may ask for: a wrong number must not keep a client away for weeks. */
 const MAX_RETRY_AFTER_MS = 300_000;
-/** Refusals in a row after which another token of the supplier is not tried. */
-const MAX_REFUSALS = 6;
-const MAX_ATTEMPTS = 10;
+const REJECTED = 4001;
 const PING_ID = "ping";
-const TOKEN_ID = "token";
 
 /** What the owner of a session must do. */
 export type Action =
-  | { readonly do: "connect"; readonly generation: number }
+  /** Open a connection; over a stream, with these paths in its address. */
+  | { readonly do: "connect"; readonly generation: number; readonly paths: readonly string[]; readonly since: string }
   | { readonly do: "disconnect" }
   | { readonly do: "send"; readonly text: string }
-  /** Ask the source for a token, and call `tokenArrived`. */
+  /** Ask the source for a token, and call `authentication.arrived`. */
   | { readonly do: "token"; readonly request: number }
   /** Find out why no socket opened, and call `diagnosed`. */
   | { readonly do: "diagnose"; readonly generation: number }
@@ -60,7 +68,23 @@ export type Action =
   | { readonly do: "deliver"; readonly subscription: Subscription; readonly items: readonly WatchItem[] }
   | { readonly do: "end"; readonly subscription: Subscription; readonly error: TidingsError };
 
-type Phase = "idle" | "waiting" | "connecting" | "diagnosing" | "greeting" | "authenticating" | "open" | "closed";
+/**
+ * - `idle`: no one needs a connection. `waiting`: until the next try. `suspended`: until the page is shown.
+ * - `preparing`: beginnings are read over HTTP before a stream is opened.
+ * - `connecting`, `diagnosing`, `greeting`, `authenticating`, `open`: the life of one socket.
+ * - `closed`: until the application acts.
+ */
+type Phase =
+  | "idle"
+  | "waiting"
+  | "suspended"
+  | "preparing"
+  | "connecting"
+  | "diagnosing"
+  | "greeting"
+  | "authenticating"
+  | "open"
+  | "closed";
 
 export interface SessionOptions {
   readonly policy: BackoffPolicy;
@@ -77,63 +101,74 @@ export class Session {
   /** State as the application shows it; the same object until it changes. */
   state: ConnectionState = IDLE;
   readonly subscriptions: Subscriptions;
+  readonly authentication: Authentication;
   /** Whether a hub has ever let this client in. */
   admitted = false;
-  private readonly options: SessionOptions;
-  private readonly backoff: Backoff;
-  private readonly tokenBackoff: Backoff;
-  private readonly actions: Action[] = [];
-  private phase: Phase = "idle";
-  private generation = 0;
-  private visible: boolean;
-  private online = true;
-  private users = 0;
-  private liveness: Liveness | undefined;
+  readonly #options: SessionOptions;
+  readonly #backoff: Backoff;
+  readonly #actions: Action[] = [];
+  #phase: Phase = "idle";
+  #streaming = false;
+  #generation = 0;
+  #visible: boolean;
+  #online = true;
+  #users = 0;
+  #liveness: Liveness | undefined;
   /** When the phase must have changed. */
-  private phaseUntil: number | undefined;
-  private lingerUntil: number | undefined;
-  private establishedAt: number | undefined;
-  /** Whether the delay before the next connection was asked for by the hub. */
-  private asked = false;
-  private heardAt: number | undefined;
-  private reason: { code: ReasonCode; error?: TidingsError } = { code: "idle" };
-  private attempts: readonly Reconnect[] = [];
-  private hub: HubFacts | undefined;
-  private access: { subject?: string; grants?: readonly string[]; expiresAt?: string } = {};
-  private notice: Closed | undefined;
-  private refusal: TidingsError | undefined;
-  private refusals = 0;
-  private keys: "unknown" | "asked" | "known" = "unknown";
-  private tokenRequest = 0;
-  private tokenAsked = false;
-  private tokenAgainAt: number | undefined;
-  private tokenUntil = 0;
-  private sentToken: string | undefined;
-  private refusedToken: string | undefined;
+  #phaseUntil: number | undefined;
+  #retryAt: number | undefined;
+  #lingerUntil: number | undefined;
+  #establishedAt: number | undefined;
+  /** Whether the hub asked for the delay before the next connection. */
+  #delayed = false;
+  #heardAt: number | undefined;
+  #reason: ConnectionReason = { code: "idle" };
+  #attempts: readonly Reconnect[] = [];
+  #hub: HubFacts | undefined;
+  /** Whether the application holds data that was current once. */
+  #holds = false;
+  /** Whether the connection changes in a way that is no news to the application. */
+  #quiet = false;
+  #notice: Closed | undefined;
+  #keys: "unknown" | "asked" | "known" = "unknown";
 
   constructor(options: SessionOptions) {
-    this.options = options;
-    this.visible = options.visible;
-    this.backoff = new Backoff(options.policy, options.random);
-    this.tokenBackoff = new Backoff(options.policy, options.random);
+    this.#options = options;
+    this.#visible = options.visible;
+    this.#backoff = new Backoff(options.policy, options.random);
+    const send = (type: string, id: string, data: unknown): void => {
+      if (!this.#streaming) this.#actions.push({ do: "send", text: JSON.stringify({ type, id, data }) });
+    };
+    this.authentication = new Authentication(
+      {
+        now: options.now,
+        ask: (request) => this.#actions.push({ do: "token", request }),
+        send,
+        reconnect: (error) => {
+          this.#lose(error);
+          this.#connect();
+        },
+        lose: (error) => this.#lose(error),
+        refuse: (error) => this.#refuse({ code: "refused", error }),
+        signedOut: (error) => this.signedOut(error),
+      },
+      new Backoff(options.policy, options.random),
+    );
     this.subscriptions = new Subscriptions({
-      send: (type, id, data) => this.send(type, id, data),
-      backfill: (request) => this.actions.push({ do: "backfill", request }),
-      deliver: (subscription, items) => this.actions.push({ do: "deliver", subscription, items }),
-      end: (subscription, error) => this.actions.push({ do: "end", subscription, error }),
-      retry: (error, retryAfterMs) => this.lose(error, retryAfterMs),
+      send,
+      open: (paths, since) => this.#openStream(paths, since),
+      backfill: (request) => this.#actions.push({ do: "backfill", request }),
+      deliver: (subscription, items) => this.#actions.push({ do: "deliver", subscription, items }),
+      end: (subscription, error) => this.#actions.push({ do: "end", subscription, error }),
+      retry: (error, retryAfterMs) => this.#lose(error, retryAfterMs),
     });
   }
 
   /** Return the next action; undefined if there is none. */
   take(): Action | undefined {
-    const action = this.actions.shift();
-    if (action === undefined) this.state = this.describe();
+    const action = this.#actions.shift();
+    if (action === undefined) this.state = this.#describe();
     return action;
-  }
-
-  private send(type: string, id: string, data: unknown): void {
-    this.actions.push({ do: "send", text: JSON.stringify({ type, id, data }) });
   }
 
   // Users.
@@ -141,231 +176,289 @@ export class Session {
   /** Read some paths; call `flush` when all that begin together are added. */
   add(paths: readonly string[], since: string, sink: Sink): Subscription {
     const subscription = this.subscriptions.add(paths, since, sink);
-    if (this.phase === "closed" && this.reason.code === "refused" && !sink.persistent) this.endRefused();
+    if (this.#phase === "closed") this.#endWatches();
     return subscription;
-  }
-
-  remove(subscription: Subscription): void {
-    this.subscriptions.remove(subscription);
   }
 
   /** Keep the connection for one more, or one less, who does not read: `change` is 1 or -1. */
   use(change: number): void {
-    this.users += change;
+    this.#users += change;
   }
 
-  private get wanted(): boolean {
-    return this.users > 0 || this.subscriptions.size > 0;
+  get #wanted(): boolean {
+    return this.#users > 0 || this.subscriptions.size > 0;
   }
 
   /** Do what the users who came and went need. */
   flush(): void {
-    if (this.wanted) {
-      this.lingerUntil = undefined;
-      if (this.phase === "idle") this.connect();
-    } else if (this.phase !== "idle" && this.phase !== "closed") {
-      this.lingerUntil ??= this.options.now() + LINGER_MS;
+    if (this.#wanted) this.#lingerUntil = undefined;
+    else if (this.#phase !== "idle" && this.#phase !== "closed") this.#lingerUntil ??= this.#options.now() + LINGER_MS;
+    if (this.#phase === "idle" && this.#wanted) this.#connect();
+    else if (this.#phase === "preparing") this.subscriptions.prepare();
+    else if (this.#phase === "open" && !this.#streaming) this.#subscribe();
+    else if (
+      this.#streaming &&
+      (this.#phase === "open" || this.#phase === "connecting" || this.#phase === "greeting")
+    ) {
+      if (this.subscriptions.hasNew) this.#reopen();
     }
-    if (this.phase === "open") this.subscribe();
   }
 
-  private subscribe(): void {
-    if (this.keys !== "known" && this.subscriptions.needsKeys) {
-      if (this.keys === "unknown") this.actions.push({ do: "keys", generation: this.generation });
-      this.keys = "asked";
-    } else this.subscriptions.flush();
+  #subscribe(): void {
+    if (this.#keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.flush();
+    else this.#askKeys();
+  }
+
+  #askKeys(): void {
+    if (this.#keys === "unknown") this.#actions.push({ do: "keys", generation: this.#generation });
+    this.#keys = "asked";
   }
 
   /** Take the key fields of the hub's contract; undefined if they could not be read. */
   keysArrived(generation: number, fields: KeyFields | undefined): void {
-    if (generation !== this.generation || this.phase !== "open") return;
+    if (generation !== this.#generation) return;
     if (fields === undefined) {
-      this.lose(new ConnectionLostError("the hub's contract could not be read"));
+      this.#lose(new ConnectionLostError("the hub's contract could not be read"));
       return;
     }
     this.subscriptions.keyFields = fields;
-    this.keys = "known";
-    this.subscriptions.flush();
+    this.#keys = "known";
+    if (this.#phase === "open") this.subscriptions.flush();
+    else if (this.#phase === "preparing") this.subscriptions.prepare();
   }
 
-  // The socket.
+  // The connection.
 
-  private connect(): void {
-    this.endConnection();
-    this.phase = "connecting";
-    this.phaseUntil = this.options.now() + OPEN_MS;
-    if (this.reason.code === "idle") this.reason = { code: "connecting" };
-    else
-      this.note({ at: this.options.wall(), cause: this.reason.error?.message ?? this.reason.code, outcome: "pending" });
-    this.actions.push({ do: "connect", generation: ++this.generation });
+  /** Use event streams over HTTP from now on, because WebSockets do not get through. */
+  stream(): void {
+    if (this.#streaming) return;
+    this.#streaming = true;
+    if (this.#phase !== "idle" && this.#phase !== "closed") this.#connect();
   }
 
-  private endConnection(): void {
-    if (
-      this.phase === "connecting" ||
-      this.phase === "greeting" ||
-      this.phase === "authenticating" ||
-      this.phase === "open"
-    ) {
-      this.actions.push({ do: "disconnect" });
-    }
-    this.generation += 1;
-    this.tokenRequest += 1;
-    this.tokenAsked = false;
-    this.liveness = this.notice = this.phaseUntil = this.tokenAgainAt = undefined;
-    if (this.keys === "asked") this.keys = "unknown";
+  #connect(): void {
+    this.#end();
+    const { code, error } = this.#reason;
+    if (code === "idle") this.#reason = { code: "connecting" };
+    else if (!this.#quiet) this.#attempts = addAttempt(this.#attempts, this.#options.wall(), error?.message ?? code);
+    this.#generation += 1;
+    if (!this.#streaming) this.#open("connecting", [], "");
+    else if (this.#visible) {
+      this.#enterPhase("preparing");
+      if (this.#keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.prepare();
+      else this.#askKeys();
+    } else this.#suspend();
+  }
+
+  #openStream(paths: readonly string[], since: string): void {
+    this.#open("connecting", paths, since);
+  }
+
+  #open(phase: Phase, paths: readonly string[], since: string): void {
+    this.#enterPhase(phase);
+    this.#actions.push({ do: "connect", generation: this.#generation, paths, since });
+  }
+
+  #enterPhase(phase: Phase): void {
+    this.#phase = phase;
+    this.#phaseUntil = this.#options.now() + OPEN_MS;
+  }
+
+  /** Open the stream again, for other paths or with another token. */
+  #reopen(): void {
+    this.#quiet = this.#phase === "open";
+    this.#connect();
+  }
+
+  /** Drop the connection and what depends on it. */
+  #end(): void {
+    this.#actions.push({ do: "disconnect" });
+    this.#generation += 1;
+    this.#liveness = this.#notice = this.#phaseUntil = this.#retryAt = undefined;
+    if (this.#keys === "asked") this.#keys = "unknown";
+    this.authentication.lost();
     this.subscriptions.lost();
   }
 
   /** The socket is open. */
   opened(generation: number): void {
-    if (generation !== this.generation || this.phase !== "connecting") return;
-    this.phase = "greeting";
-    this.phaseUntil = this.options.now() + OPEN_MS;
-    this.establishedAt = undefined;
+    if (generation !== this.#generation || this.#phase !== "connecting") return;
+    this.#enterPhase("greeting");
+    this.#establishedAt = undefined;
+  }
+
+  /** No connection could be opened, for a known reason. */
+  failed(generation: number, error: TidingsError): void {
+    if (generation !== this.#generation) return;
+    const ofWatches = error instanceof HubError && !(error instanceof CredentialError) && !error.recoverable;
+    if (this.#streaming && ofWatches && this.subscriptions.refused(error)) this.#reopen();
+    else if (error.code === "signed_out") this.signedOut(error);
+    else if (error.recoverable || (this.admitted && !(error instanceof CredentialError))) {
+      this.#lose(error, error instanceof HubError ? error.retryAfterMs : 0);
+    } else this.#refuse({ code: "refused", error });
   }
 
   /** The socket has closed, or did not open. */
   closed(generation: number, code: number, reason: string): void {
-    if (generation !== this.generation) return;
-    if (this.phase === "connecting") {
-      this.phase = "diagnosing";
-      this.phaseUntil = undefined;
-      this.actions.push({ do: "diagnose", generation });
+    if (generation !== this.#generation) return;
+    if (this.#phase === "connecting") {
+      this.#diagnose();
       return;
     }
-    const { notice, phase, refusal } = this;
-    this.refusal = undefined;
     // The notice tells what the close code would, if the socket ended without one.
+    const notice = this.#notice;
     const ended = code === 1005 || code === 1006 ? (notice?.code ?? code) : code;
     const text = notice?.reason || reason;
     const suffix = text === "" ? "" : `: ${text}`;
-    const retryAfterMs = Math.min(notice?.retry_after_ms ?? 0, MAX_RETRY_AFTER_MS);
-    const error = refusal ?? new HubClosedError(`the hub closed the connection (${ended})${suffix}`, ended);
-    if (ended === 4001) this.onRefused(error);
-    else if (!mayReconnect(ended) || notice?.reconnect === false) this.refuse(error);
-    else {
-      const what = phase === "greeting" ? "the hub closed the connection before its greeting" : "the connection ended";
-      this.lose(refusal ?? new ConnectionLostError(`${what} (${ended})${suffix}`, ended), retryAfterMs);
+    const { refusal } = this.authentication;
+    this.authentication.refusal = undefined;
+    if (ended === REJECTED) {
+      this.authentication.onClosed(refusal ?? new HubClosedError(`the hub refuses the token${suffix}`, ended));
+    } else if (!mayReconnect(ended) || notice?.reconnect === false) {
+      const error = refusal ?? new HubClosedError(`the hub closed the connection for good (${ended})${suffix}`, ended);
+      this.#refuse({ code: "refused", error });
+    } else {
+      const what = this.#phase === "greeting" ? "the connection ended before the greeting" : "the connection ended";
+      const retryAfterMs = Math.min(notice?.retry_after_ms ?? 0, MAX_RETRY_AFTER_MS);
+      this.#lose(refusal ?? new ConnectionLostError(`${what} (${ended})${suffix}`, ended), retryAfterMs);
     }
+  }
+
+  #diagnose(): void {
+    this.#actions.push({ do: "disconnect" });
+    this.#enterPhase("diagnosing");
+    this.#actions.push({ do: "diagnose", generation: this.#generation });
   }
 
   /** It is known why no socket opened; undefined: the hub is well, and the next try may succeed. */
   diagnosed(generation: number, error: TidingsError | undefined): void {
-    if (generation !== this.generation || this.phase !== "diagnosing") return;
-    if (error === undefined) this.lose(new ConnectionLostError("the WebSocket did not open, though the hub answers"));
-    else if (!error.recoverable && !this.admitted) this.refuse(error);
-    else this.lose(error);
+    if (this.#phase !== "diagnosing") return;
+    this.failed(generation, error ?? new ConnectionLostError("the WebSocket did not open, though the hub answers"));
   }
 
   /** Give the connection up, and connect again after a delay. */
-  private lose(error: TidingsError, retryAfterMs = 0): void {
-    const now = this.options.now();
-    const lastedMs = this.establishedAt === undefined ? 0 : now - this.establishedAt;
-    this.establishedAt = undefined;
-    this.settleAttempt("failed");
-    this.endConnection();
-    if (!this.wanted) {
-      this.rest();
-      return;
-    }
-    this.reason = { code: "lost", error };
-    this.phase = "waiting";
-    this.asked = retryAfterMs > 0;
-    this.phaseUntil = now + this.backoff.next(lastedMs, retryAfterMs);
+  #lose(error: TidingsError, retryAfterMs = 0): void {
+    const now = this.#options.now();
+    const lastedMs = this.#establishedAt === undefined ? 0 : now - this.#establishedAt;
+    this.#establishedAt = undefined;
+    this.#settle("failed");
+    this.#end();
+    this.#quiet = false;
+    this.#reason = { code: "lost", error };
+    this.#phase = "waiting";
+    this.#delayed = retryAfterMs > 0;
+    const delay = this.#backoff.next(lastedMs, retryAfterMs);
+    this.#phaseUntil = now + delay;
+    this.#retryAt = Math.round(this.#options.wall() + delay);
   }
 
-  /** End for good, until the application signs in or tries again. */
-  private refuse(error: TidingsError, code: ReasonCode = "refused"): void {
-    this.settleAttempt("failed");
-    this.endConnection();
-    this.phase = "closed";
-    this.reason = { code, error };
-    if (code !== "signed-out") this.endRefused();
+  /** End until the application signs in, tries again, or for good. */
+  #refuse(reason: ConnectionReason): void {
+    this.#settle("failed");
+    this.#end();
+    this.#quiet = false;
+    this.#phase = "closed";
+    this.#reason = reason;
+    this.#endWatches();
   }
 
-  private endRefused(): void {
-    const { code, error } = this.reason;
-    if (error === undefined) return;
+  #endWatches(): void {
+    const { code, error } = this.#reason;
+    if (error === undefined || code === "signed-out") return;
     for (const subscription of [...this.subscriptions]) {
-      if (subscription.sink.persistent && code !== "closed") continue;
+      if (code !== "closed" && subscription.sink.persistent) continue;
       this.subscriptions.remove(subscription);
-      this.actions.push({ do: "end", subscription, error });
+      this.#actions.push({ do: "end", subscription, error });
     }
   }
 
-  private rest(): void {
-    this.endConnection();
-    this.phase = "idle";
-    this.lingerUntil = undefined;
-    this.admittedNow = false;
-    this.reason = { code: "idle" };
+  /** Disconnect, because no one needs the connection. */
+  rest(): void {
+    this.#end();
+    this.#quiet = false;
+    this.#phase = "idle";
+    this.#lingerUntil = undefined;
+    this.#holds = false;
+    this.#reason = { code: "idle" };
   }
 
-  /** Connect now rather than later. */
+  /** Disconnect until the page is shown again. */
+  #suspend(): void {
+    this.#end();
+    this.#quiet = false;
+    this.#phase = "suspended";
+    this.#reason = { code: "hidden" };
+  }
+
+  // The application.
+
+  /** Connect now rather than later, also after a refusal. */
   retryNow(): void {
-    if (this.phase === "closed" && this.reason.code !== "closed") this.restart();
-    else if (this.phase === "waiting") this.connect();
-    else if (this.phase === "open") this.liveness?.wake(this.options.now());
+    if (this.#phase === "closed" && this.#reason.code !== "closed") {
+      this.#phase = "idle";
+      this.#backoff.reset();
+      this.flush();
+    } else if (this.#phase === "waiting") this.#connect();
+    else this.wake();
   }
 
   /** The source of the token has changed. */
   signedIn(): void {
-    this.refusals = 0;
-    this.refusedToken = undefined;
-    if (this.phase === "closed") this.retryNow();
-    else if (this.phase === "waiting") this.connect();
-    else if (this.phase === "open" && this.access.subject !== undefined) this.askToken(Number.POSITIVE_INFINITY);
-    else if (this.phase === "authenticating") this.askToken(0);
-  }
-
-  private restart(): void {
-    this.phase = "idle";
-    this.backoff.reset();
-    this.refusals = 0;
-    this.flush();
+    if (this.#streaming && this.#phase === "open") this.#reopen();
+    else if (this.#phase === "open" || this.#phase === "authenticating") this.authentication.replaced();
+    else {
+      this.authentication.forget();
+      if (this.#phase === "closed" || this.#phase === "waiting") this.retryNow();
+    }
   }
 
   /** Disconnect, because there is no token any more. */
   signedOut(error: TidingsError): void {
-    if (this.phase === "closed" && this.reason.code === "closed") return;
-    this.access = {};
+    if (this.#phase === "closed" && this.#reason.code === "closed") return;
+    this.authentication.forget();
     this.admitted = false;
-    this.refuse(error, "signed-out");
+    this.#refuse({ code: "signed-out", error });
   }
 
   /** Disconnect for good. */
   close(error: TidingsError): void {
-    this.refuse(error, "closed");
+    this.#refuse({ code: "closed", error });
   }
 
   // The page and the device.
 
-  /** The page is visible, or hidden. */
+  /** The page is visible, or hidden: then a stream is released, because a browser has few connections for all tabs. */
   show(visible: boolean): void {
-    this.visible = visible;
-    this.liveness?.show(visible, this.options.now());
-    if (visible) this.hurry();
+    this.#visible = visible;
+    this.#liveness?.show(visible, this.#options.now());
+    if (visible) this.#hurry();
+    else if (this.#streaming && this.#phase !== "idle" && this.#phase !== "closed") this.#suspend();
   }
 
-  /** The device may have slept, or its network may have changed: probe once. */
+  /** The page is about to be kept in memory, where a connection would prevent that, or die. */
+  freeze(): void {
+    if (this.#phase !== "idle" && this.#phase !== "closed") this.#suspend();
+  }
+
+  /** The device may have slept: probe once. */
   wake(): void {
-    this.liveness?.wake(this.options.now());
-    this.hurry();
+    if (this.#streaming && this.#phase === "open") this.#reopen();
+    else this.#liveness?.wake(this.#options.now());
+    this.#hurry();
   }
 
   /** The device has a network, or none, by its own account. */
   network(online: boolean): void {
-    this.online = online;
-    this.liveness?.wake(this.options.now());
-    if (online) this.hurry();
+    this.#online = online;
+    if (online) this.wake();
+    else if (!this.#streaming) this.#liveness?.wake(this.#options.now());
   }
 
-  private hurry(): void {
-    const soon = this.options.now() + WAKE_OPEN_MS;
-    if (this.phase === "waiting" && !this.asked) this.connect();
-    else if ((this.phase === "connecting" || this.phase === "greeting") && this.phaseUntil !== undefined) {
-      this.phaseUntil = Math.min(this.phaseUntil, soon);
+  #hurry(): void {
+    const phase = this.#phase;
+    if (phase === "suspended" || (phase === "waiting" && !this.#delayed)) this.#connect();
+    else if (phase !== "waiting" && this.#phaseUntil !== undefined) {
+      this.#phaseUntil = Math.min(this.#phaseUntil, this.#options.now() + WAKE_OPEN_MS);
     }
   }
 
@@ -373,260 +466,165 @@ export class Session {
 
   /** When `tick` must be called; undefined if there is nothing to wait for. */
   get deadline(): number | undefined {
-    const times = [this.phaseUntil, this.lingerUntil, this.liveness?.deadline, this.tokenAgainAt];
-    const known = times.filter((time) => time !== undefined);
-    return known.length === 0 ? undefined : Math.min(...known);
+    const times = [this.#phaseUntil, this.#lingerUntil, this.#liveness?.deadline, this.authentication.deadline];
+    const earliest = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
+    return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
 
   /** Handle the passing of time. */
   tick(): void {
-    const now = this.options.now();
-    const due = (time: number | undefined): boolean => time !== undefined && now >= time;
-    if (due(this.lingerUntil)) this.rest();
-    if (due(this.phaseUntil)) this.overdue();
-    if (due(this.tokenAgainAt)) this.askToken(this.tokenUntil);
-    const verdict = this.liveness?.tick(now);
-    if (verdict === "ping") this.send("connection:ping", PING_ID, null);
-    if (verdict === "lost") this.lose(new ConnectionLostError("the hub does not answer"));
+    const now = this.#options.now();
+    if (now >= (this.#lingerUntil ?? Number.POSITIVE_INFINITY)) this.rest();
+    if (now >= (this.#phaseUntil ?? Number.POSITIVE_INFINITY)) this.#overdue();
+    this.authentication.tick();
+    const verdict = this.#liveness?.tick(now);
+    if (verdict === "ping") this.#actions.push({ do: "send", text: `{"type":"connection:ping","id":"${PING_ID}"}` });
+    if (verdict === "lost") this.#lose(new ConnectionLostError("the hub does not answer"));
   }
 
-  private overdue(): void {
-    if (this.phase === "waiting") this.connect();
-    else if (this.phase === "connecting" || this.phase === "greeting") {
-      this.endConnection();
-      this.phase = "diagnosing";
-      this.actions.push({ do: "diagnose", generation: this.generation });
-    }
+  #overdue(): void {
+    const phase = this.#phase;
+    if (phase === "waiting") this.#connect();
+    else if (phase === "connecting" || phase === "greeting") this.#diagnose();
+    else this.#lose(new ConnectionLostError("no answer within 10 s"));
   }
 
   // Messages.
 
-  /** Handle a message. */
-  received(generation: number, text: string): void {
-    if (generation !== this.generation) return;
-    const message = parseMessage(text);
-    this.liveness?.heard(this.options.now(), message?.reply_to === PING_ID);
-    this.heardAt = this.options.wall();
-    if (message === undefined || (this.phase === "greeting" && message.type !== "connection:established")) {
-      const error = new NotAHubError("the server at the URL does not speak tidings");
-      if (this.admitted) this.lose(error);
-      else this.refuse(error);
-      return;
-    }
-    if (this.subscriptions.received(message)) {
-      if (message.type === "channel:live" && this.subscriptions.caughtUp) {
-        this.settleAttempt(this.subscriptions.outcome);
-        this.admittedNow = true;
-      }
-      return;
-    }
-    this.onMessage(message);
+  /** Note a sign of life that is not a message. */
+  heard(generation: number): void {
+    if (generation !== this.#generation) return;
+    this.#liveness?.heard(this.#options.now(), false);
+    this.#heardAt = this.#options.wall();
   }
 
-  private onMessage({ type, data, reply_to }: Message): void {
+  /** Handle a message. */
+  received(generation: number, text: string): void {
+    if (generation !== this.#generation) return;
+    const message = parseMessage(text);
+    this.#liveness?.heard(this.#options.now(), message?.reply_to === PING_ID);
+    this.#heardAt = this.#options.wall();
+    if (this.#streaming && this.#phase === "greeting" && message !== undefined) this.#enterStream(message);
+    if (message === undefined || (this.#phase === "greeting" && message.type !== "connection:established")) {
+      this.failed(generation, new NotAHubError("the server at the URL does not speak tidings"));
+    } else if (!this.subscriptions.received(message)) this.#onMessage(message);
+    else if (message.type === "channel:live" && this.subscriptions.caughtUp) {
+      this.#settle(this.subscriptions.outcome);
+      this.#quiet = false;
+    }
+  }
+
+  #onMessage({ data, reply_to, type }: Message): void {
     switch (type) {
       case "connection:established":
-        this.onEstablished(data as Established);
+        this.#onEstablished(data as Established);
         break;
       case "connection:pong":
       case "connection:position":
-        this.options.clock.set((data as { now: string }).now);
+        this.#options.clock.set((data as { now: string }).now);
         break;
       case "connection:closed":
-        this.notice = data as Closed;
+        this.#notice = data as Closed;
         break;
       case "connection:error":
-        this.onError(reply_to, data as Refusal);
+        // Without an id it is the reason, if the connection is closed now.
+        if (!this.authentication.onError(reply_to, data as Refusal) && reply_to === undefined) {
+          this.authentication.refusal = makeHubError(data as Refusal);
+        }
         break;
       case "auth:required":
-        if (this.phase === "open") this.askToken(this.options.now() + (data as AuthRequired).deadline_s * 1000);
+        if (this.#phase === "open")
+          this.authentication.ask(this.#options.now() + (data as AuthRequired).deadline_s * 1000);
         break;
       case "auth:success":
-        this.onAuthenticated(data as AuthSuccess);
+        this.#onAuthenticated(data as AuthSuccess);
         break;
       case "auth:failed":
-        this.onAuthFailed(data as Refusal);
+        this.authentication.onFailed(data as Refusal);
     }
   }
 
-  private onEstablished(data: Established): void {
-    const hash = data.contract.hash;
-    if (this.hub?.contractHash !== hash) this.keys = "unknown";
-    this.hub = {
-      connectionId: data.connection_id,
-      contractVersion: data.contract.version,
-      contractHash: hash,
-      channels: data.channels,
-    };
-    this.head = data.position;
-    this.establishedAt = this.options.now();
-    this.options.clock.reset(data.now);
-    this.phaseUntil = undefined;
-    this.liveness = new Liveness(this.options.now(), this.visible);
-    if (data.auth === "required") {
-      this.phase = "authenticating";
-      this.askToken(0);
-    } else {
-      if (data.auth === "none") this.access = {};
-      else if (this.access.subject !== data.auth) this.access = { subject: data.auth };
-      this.enter();
-    }
+  #onEstablished(data: Established): void {
+    const { auth, channels, connection_id: connectionId, contract, now, position } = data;
+    if (this.#hub?.contractHash !== contract.hash) this.#keys = "unknown";
+    const { hash: contractHash, version: contractVersion } = contract;
+    this.#hub = Object.freeze({ connectionId, contractVersion, contractHash, channels });
+    this.subscriptions.head = position;
+    this.#greeted(now);
+    if (auth === "required") {
+      this.#phase = "authenticating";
+      this.authentication.ask(0);
+    } else this.#enter(auth);
   }
 
-  private enter(): void {
-    this.phase = "open";
+  #greeted(hubTime: string): void {
+    const now = this.#options.now();
+    this.#establishedAt = now;
+    this.#phaseUntil = undefined;
+    this.#options.clock.reset(hubTime);
+    this.#liveness = new Liveness(now, this.#visible, !this.#streaming);
+  }
+
+  #enter(subject?: string): void {
+    this.#phase = "open";
     this.admitted = true;
-    this.refusals = 0;
-    this.subscriptions.outcome = "live";
-    if (this.subscriptions.size === 0) this.settleAttempt("live");
-    if (this.keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.opened(this.head);
-    else {
-      this.keys = "asked";
-      this.actions.push({ do: "keys", generation: this.generation });
-    }
+    this.authentication.entered(subject);
+    this.subscriptions.opened();
+    if (this.subscriptions.size === 0) this.#settle("live");
+    this.#subscribe();
   }
 
-  private head = "";
-  /** Whether what the application holds was current on the connection before. */
-  private admittedNow = false;
-
-  private onError(id: string | undefined, data: Refusal): void {
-    const error = makeHubError(data);
-    if (id !== TOKEN_ID) {
-      if (id === undefined) this.refusal = error; // the reason, if the connection is closed for it
-    } else if (error.code === "forbidden") {
-      // The token is another subject's: only another connection can be.
-      this.lose(new ConnectionLostError("another subject signed in"));
-      this.connect();
-    } else this.askTokenLater();
+  /** A stream has no greeting; its first message is as good. */
+  #enterStream({ timestamp }: Message): void {
+    this.#greeted(timestamp);
+    this.#phase = "open";
+    this.admitted = true;
+    this.authentication.entered();
   }
 
-  // The token.
-
-  /** Ask for a token, and send it: the first, or another than the one that is in use, before `until`. */
-  private askToken(until: number): void {
-    this.tokenAgainAt = undefined;
-    this.tokenUntil = until;
-    if (this.tokenAsked) return; // one refresh at a time
-    this.tokenAsked = true;
-    this.actions.push({ do: "token", request: ++this.tokenRequest });
-  }
-
-  private askTokenLater(): void {
-    const at = this.options.now() + this.tokenBackoff.next();
-    if (at < this.tokenUntil) this.tokenAgainAt = at;
-  }
-
-  /** Take a token: undefined if the client has none. */
-  tokenArrived(request: number, token: string | undefined | TidingsError): void {
-    if (request !== this.tokenRequest) return;
-    this.tokenAsked = false;
-    const inside = this.phase === "open";
-    if (token instanceof Error) {
-      if (token.code === "signed_out") this.signedOut(token);
-      else if (inside) this.askTokenLater();
-      else this.lose(token);
-    } else if (inside) {
-      if (token === undefined || token === this.sentToken) this.askTokenLater();
-      else this.sendToken(token);
-    } else if (token === undefined) {
-      const message = "the hub asks for a token";
-      const hint = "Pass the option `token`, or call `signIn`.";
-      this.refuse(new CredentialError({ code: "unauthenticated", message, recoverable: false, hint }));
-    } else if (token === this.refusedToken && this.refusal !== undefined) this.onRefused(this.refusal);
-    else this.sendToken(token);
-  }
-
-  private sendToken(token: string): void {
-    this.sentToken = token;
-    this.send("auth:token", TOKEN_ID, { token });
-  }
-
-  private onAuthenticated(data: AuthSuccess): void {
-    this.tokenBackoff.reset();
-    this.access = {
-      subject: data.subject,
-      grants: data.grants,
-      ...(data.expires_at === undefined ? {} : { expiresAt: data.expires_at }),
-    };
+  #onAuthenticated(data: AuthSuccess): void {
+    this.authentication.onSuccess(data);
     if (data.removed?.length) this.subscriptions.withdraw(data.removed);
-    if (this.phase === "authenticating") this.enter();
+    if (this.#phase === "authenticating") this.#enter();
   }
 
-  private onAuthFailed(data: Refusal): void {
-    const error = makeHubError(data, 401);
-    if (this.phase === "open" && error.recoverable) {
-      this.sentToken = undefined; // the hub could not verify it now: send it again
-      this.askTokenLater();
-    } else this.refusal = error;
+  /** Take a token for the request of a `token` action; see `Authentication.arrived`. */
+  tokenArrived(request: number, token: string | undefined | TidingsError): void {
+    if (this.authentication.arrived(request, token) && this.#streaming) this.#reopen();
   }
-
-  /** The hub has refused the token: try again if the source may have another. */
-  private onRefused(error: TidingsError): void {
-    this.refusedToken = this.sentToken;
-    this.refusals += 1;
-    if (this.renewable && this.refusals < MAX_REFUSALS) {
-      this.lose(error);
-      this.refusal = error;
-    } else this.refuse(error);
-  }
-
-  /** Whether the source of the token may have another one. */
-  renewable = false;
 
   // The state.
 
-  private note(attempt: Reconnect): void {
-    this.attempts = [...this.attempts, attempt].slice(-MAX_ATTEMPTS);
+  #settle(outcome: Reconnect["outcome"]): void {
+    this.#attempts = settleAttempt(this.#attempts, outcome);
   }
 
-  private settleAttempt(outcome: Reconnect["outcome"]): void {
-    const last = this.attempts.at(-1);
-    if (last?.outcome === "pending") this.attempts = [...this.attempts.slice(0, -1), { ...last, outcome }];
-  }
-
-  private describe(): ConnectionState {
-    const { phase, state: before } = this;
-    let { reason } = this;
-    let state: ConnectionState["state"] = this.admittedNow ? "stale" : "connecting";
-    if (phase === "closed") state = "closed";
-    else if (phase === "open") {
-      const stale = this.liveness?.stale ?? false;
-      const caughtUp = this.subscriptions.caughtUp;
-      state = stale ? "stale" : caughtUp ? "live" : "catching-up";
-      reason = { code: stale ? "silent" : caughtUp ? "connected" : "catching-up" };
-      if (caughtUp) this.admittedNow = true;
-    } else if (reason.code === "lost" && !this.online) reason = { ...reason, code: "offline" };
-    const sameReason = reason.code === before.reason.code && reason.error === before.reason.error;
-    const waiting = phase === "waiting" ? this.phaseUntil : undefined;
-    const silent = state === "stale" || state === "closed";
-    const next: ConnectionState = {
+  #describe(): ConnectionState {
+    const [state, reason] = this.#judge();
+    if (state === "live") this.#holds = true;
+    return describe(this.state, {
       state,
-      since: state === before.state && before.reason.code !== "idle" ? before.since : this.options.wall(),
-      reason: sameReason ? before.reason : Object.freeze(reason),
-      ...(silent && this.heardAt !== undefined
-        ? { heardAt: before.state === state ? (before.heardAt ?? this.heardAt) : this.heardAt }
-        : {}),
-      ...(waiting === undefined ? {} : { retryAt: this.retryAt(waiting) }),
-      attempts: this.attempts,
-      ...this.access,
-      ...(this.hub === undefined ? {} : { hub: this.hub }),
-    };
-    return equal(before, next) ? before : Object.freeze(next);
+      reason,
+      wall: this.#options.wall(),
+      heardAt: this.#heardAt,
+      retryAt: this.#retryAt,
+      attempts: this.#attempts,
+      transport: this.#phase === "open" ? (this.#streaming ? "sse" : "websocket") : this.state.transport,
+      access: this.authentication.access,
+      hub: this.#hub,
+    });
   }
 
-  private retryAtOf: { until: number; at: number } | undefined;
-
-  private retryAt(until: number): number {
-    if (this.retryAtOf?.until !== until) {
-      this.retryAtOf = { until, at: Math.round(this.options.wall() + until - this.options.now()) };
+  #judge(): [ConnectionStateName, ConnectionReason] {
+    const phase = this.#phase;
+    const reason = this.#reason;
+    if (phase === "closed") return ["closed", reason];
+    if (phase === "open" && this.#liveness?.stale) return ["stale", { code: "silent" }];
+    if (this.#quiet) return [this.state.state, this.state.reason];
+    if (phase !== "open") {
+      const offline = reason.code === "lost" && !this.#online;
+      return [this.#holds ? "stale" : "connecting", offline ? { ...reason, code: "offline" } : reason];
     }
-    return this.retryAtOf.at;
+    return this.subscriptions.caughtUp ? ["live", { code: "connected" }] : ["catching-up", { code: "catching-up" }];
   }
-}
-
-function equal(a: ConnectionState, b: ConnectionState): boolean {
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof ConnectionState>;
-  for (const key of keys) if (a[key] !== b[key]) return false;
-  return true;
 }

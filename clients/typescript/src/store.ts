@@ -12,38 +12,38 @@ export interface Store<T> {
 
 /** A store whose owner sets its value. */
 export class ValueStore<T> implements Store<T> {
-  private value: T;
-  private readonly initial: T;
-  private readonly listeners = new Set<{ call: () => void }>();
-  private readonly onUse: (used: boolean) => void;
+  #value: T;
+  readonly #initial: T;
+  readonly #listeners = new Set<{ call: () => void }>();
+  readonly #onUse: (used: boolean) => void;
 
   /**
    * @param initial - The first value, which a server renders.
    * @param onUse - Called with true before the first listener is added, and with false after the last was removed.
    */
   constructor(initial: T, onUse: (used: boolean) => void = () => {}) {
-    this.value = this.initial = initial;
-    this.onUse = onUse;
+    this.#value = this.#initial = initial;
+    this.#onUse = onUse;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     const entry = { call: listener }; // one function may be subscribed twice
-    this.listeners.add(entry);
-    if (this.listeners.size === 1) this.onUse(true);
+    this.#listeners.add(entry);
+    if (this.#listeners.size === 1) this.#onUse(true);
     return () => {
-      if (this.listeners.delete(entry) && this.listeners.size === 0) this.onUse(false);
+      if (this.#listeners.delete(entry) && this.#listeners.size === 0) this.#onUse(false);
     };
   };
 
-  readonly getSnapshot = (): T => this.value;
+  readonly getSnapshot = (): T => this.#value;
 
-  readonly getServerSnapshot = (): T => this.initial;
+  readonly getServerSnapshot = (): T => this.#initial;
 
   /** Replace the value, and call the listeners; an error of one stops no other. */
   set(value: T): void {
-    if (Object.is(value, this.value)) return;
-    this.value = value;
-    for (const { call } of [...this.listeners]) callSafely(call);
+    if (Object.is(value, this.#value)) return;
+    this.#value = value;
+    for (const { call } of [...this.#listeners]) callSafely(call);
   }
 }
 

@@ -14,10 +14,11 @@ import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths
 const MAX_WAITING = 10_000;
 /** Paths in one command; the hub's limit. */
 const MAX_PATHS = 1_000;
+/** Id of the command that stands for the address of a stream. */
+const STREAM = "";
 
 /** One watch. */
 export interface Subscription {
-  readonly id: number;
   paths: readonly string[];
   readonly sink: Sink;
   matches: (channel: string, key: string | undefined) => boolean;
@@ -57,6 +58,8 @@ export interface BackfillPage {
 /** What the watches need from their connection. */
 export interface SubscriptionsPort {
   send(type: string, id: string, data: unknown): void;
+  /** Open a stream of `paths`; all beginnings that it does not bring have been read. */
+  open(paths: readonly string[], since: string): void;
   backfill(request: Backfill): void;
   deliver(subscription: Subscription, items: readonly WatchItem[]): void;
   end(subscription: Subscription, error: TidingsError): void;
@@ -76,48 +79,69 @@ interface Command {
   readonly subscriptions: readonly Subscription[];
 }
 
+interface SubscribedData {
+  readonly channels: readonly string[];
+  readonly position: string;
+  readonly outcome: Outcome;
+}
+
 export class Subscriptions {
   /** Position up to which the live watches have read; "" before it is known. */
   position = "";
+  /** Position of the hub's log in its greeting. */
+  head = "";
   /** Key fields of the hub's own types; undefined if only the built-in ones are known. */
   keyFields: KeyFields | undefined;
-  private readonly port: SubscriptionsPort;
-  private readonly all = new Set<Subscription>();
-  private readonly commands = new Map<string, Command>();
+  /** How the watches went on after the latest reconnect. */
+  outcome: Outcome = "live";
+  readonly #port: SubscriptionsPort;
+  readonly #all = new Set<Subscription>();
+  readonly #commands = new Map<string, Command>();
   /** Paths of the connection, as the hub listed them. */
-  private wire: readonly string[] = [];
-  private open = false;
-  private count = 0;
+  #wire: readonly string[] = [];
+  /** Whether the connection takes commands. */
+  #open = false;
+  /** Whether the watches only exchange paths, and have all that there is. */
+  #exchanging = false;
+  #count = 0;
 
   constructor(port: SubscriptionsPort) {
-    this.port = port;
+    this.#port = port;
   }
 
   get size(): number {
-    return this.all.size;
+    return this.#all.size;
   }
 
   /** Whether every watch has what the connection itself must bring. */
   get caughtUp(): boolean {
-    for (const { state } of this.all) if (state === "new" || state === "reading") return false;
-    return true;
+    return this.#exchanging || !this.#some("new", "reading");
   }
 
-  /** How the watches went on after the latest reconnect. */
-  outcome: Outcome = "live";
+  /** Whether there are watches that the hub does not know. */
+  get hasNew(): boolean {
+    return this.#some("new");
+  }
+
+  #some(...states: Subscription["state"][]): boolean {
+    return [...this.#all].some(({ state }) => states.includes(state));
+  }
 
   /** Whether routing needs the key fields of the hub's own types: there are several watches, one of single keys. */
   get needsKeys(): boolean {
-    return this.all.size > 1 && [...this.all].some(({ paths }) => paths.some((path) => path.includes("/")));
+    return this.#all.size > 1 && this.#paths().some((path) => path.includes("/"));
+  }
+
+  #paths(): string[] {
+    return [...this.#all].flatMap(({ paths }) => paths);
   }
 
   [Symbol.iterator](): IterableIterator<Subscription> {
-    return this.all.values();
+    return this.#all.values();
   }
 
   add(paths: readonly string[], since: string, sink: Sink): Subscription {
     const subscription: Subscription = {
-      id: ++this.count,
       paths,
       sink,
       matches: makeMatcher(paths),
@@ -129,56 +153,60 @@ export class Subscriptions {
       backfill: undefined,
       alone: false,
     };
-    this.all.add(subscription);
+    this.#all.add(subscription);
     return subscription;
   }
 
+  /** Take over a watch of another connection, which has ended. */
+  adopt(subscription: Subscription): void {
+    this.#all.add(subscription);
+  }
+
   remove(subscription: Subscription): boolean {
-    return this.all.delete(subscription);
+    return this.#all.delete(subscription);
   }
 
   has(subscription: Subscription): boolean {
-    return this.all.has(subscription);
+    return this.#all.has(subscription);
   }
 
   // The connection.
 
-  /** Note that a connection may be used, and that the hub is at `head`. */
-  opened(head: string): void {
-    this.open = true;
-    if (![...this.all].some(({ since }) => since === this.position)) this.position = head;
-    this.flush();
+  /** Note that the connection takes commands. */
+  opened(): void {
+    this.#open = true;
+    this.outcome = "live";
+    if (![...this.#all].some(({ since }) => since === this.position)) this.position = this.head;
   }
 
   /** Note that the connection is gone. */
   lost(): void {
-    this.open = false;
-    this.wire = [];
-    this.commands.clear();
-    this.rewind();
+    this.#open = this.#exchanging = false;
+    this.#wire = [];
+    this.#commands.clear();
+    this.#rewind();
   }
 
-  private rewind(): void {
-    for (const subscription of this.all) {
+  #rewind(): void {
+    for (const subscription of this.#all) {
       if (subscription.state === "live") subscription.since = this.position;
       if (subscription.state === "joining") subscription.seen = new Set();
-      this.restart(subscription);
+      this.#restart(subscription);
     }
   }
 
-  private restart(subscription: Subscription): void {
+  #restart(subscription: Subscription): void {
     subscription.state = "new";
     subscription.waiting = subscription.backfill = undefined;
   }
 
   /** Send the commands that new and removed watches need. */
   flush(): void {
-    if (!this.open || this.leave()) return;
-    const groups = new Map<string, Subscription[]>();
-    for (const subscription of this.all) {
-      const { alone, id, since, state } = subscription;
-      if (state !== "new") continue;
-      const start = alone ? `${since} ${id}` : since;
+    if (!this.#open || this.#leave()) return;
+    const groups = new Map<unknown, Subscription[]>();
+    for (const subscription of this.#all) {
+      if (subscription.state !== "new") continue;
+      const start = subscription.alone ? subscription : subscription.since;
       const group = groups.get(start);
       if (group === undefined) groups.set(start, [subscription]);
       else group.push(subscription);
@@ -187,17 +215,17 @@ export class Subscriptions {
     // Those that were live come first: the connection brings what they missed, conflated, and in one go.
     for (const group of [...groups.values()].sort((a, b) => rank(a) - rank(b))) {
       const since = group[0]?.since ?? "now";
-      if (this.wire.length === 0 && this.commands.size === 0) this.command("first", group, since);
-      else this.command(since === "now" ? "now" : "join", group, "now");
+      if (this.#wire.length === 0 && this.#commands.size === 0) this.#command("first", group, since);
+      else this.#command(since === "now" ? "now" : "join", group, "now");
     }
   }
 
-  private command(kind: Command["kind"], subscriptions: readonly Subscription[], since: string): void {
+  #command(kind: Command["kind"], subscriptions: readonly Subscription[], since: string): void {
     const channels = simplify(subscriptions.flatMap(({ paths }) => paths));
     for (let first = 0; first < channels.length; first += MAX_PATHS) {
-      const id = `s${++this.count}`;
-      this.commands.set(id, { kind, subscriptions });
-      this.port.send("channel:subscribe", id, { channels: channels.slice(first, first + MAX_PATHS), since });
+      const id = `s${++this.#count}`;
+      this.#commands.set(id, { kind, subscriptions });
+      this.#port.send("channel:subscribe", id, { channels: channels.slice(first, first + MAX_PATHS), since });
     }
     if (kind === "barrier") return;
     for (const subscription of subscriptions) {
@@ -208,19 +236,19 @@ export class Subscriptions {
   }
 
   /** Stop reading paths that no watch needs any more; return whether commands must wait for the answer. */
-  private leave(): boolean {
-    const kinds = [...this.commands.values()].map(({ kind }) => kind);
+  #leave(): boolean {
+    const kinds = [...this.#commands.values()].map(({ kind }) => kind);
     if (kinds.includes("leave")) return true;
-    const needed = [...this.all].flatMap(({ paths }) => paths);
-    const unneeded = this.wire.filter(
+    const needed = this.#paths();
+    const unneeded = this.#wire.filter(
       (path) => (path !== "global" || needed.length === 0) && !needed.some((other) => covers(other, path)),
     );
     if (unneeded.length === 0 || kinds.length > 0) return false;
-    const id = `s${++this.count}`;
-    this.commands.set(id, { kind: "leave", subscriptions: [] });
+    const id = `s${++this.#count}`;
+    this.#commands.set(id, { kind: "leave", subscriptions: [] });
     // A path cannot be narrowed in place. Then all watches leave, and go on from their position.
     const all = needed.length === 0 || unneeded.some((path) => needed.some((other) => covers(path, other)));
-    this.port.send("channel:unsubscribe", id, { channels: all ? ["*"] : unneeded });
+    this.#port.send("channel:unsubscribe", id, { channels: all ? ["*"] : unneeded });
     return true;
   }
 
@@ -228,208 +256,252 @@ export class Subscriptions {
 
   /** Handle a message; return whether it was one for the watches. */
   received(message: Message): boolean {
-    const { type, channel, position } = message;
+    const { channel, position, reply_to: id = STREAM, type } = message;
     if (channel !== undefined && position !== undefined) {
-      this.onEvent(message as LoggedEvent, channel, position);
+      this.#onEvent(message as LoggedEvent, channel, position);
       return true;
     }
-    const data = message.data as { channels: readonly string[]; position: string; outcome: Outcome };
+    const data = message.data as SubscribedData;
     switch (type) {
       case "channel:subscribed":
-        this.onSubscribed(this.commands.get(message.reply_to ?? ""), data);
+        this.#onSubscribed(this.#commands.get(id), data);
         return true;
       case "channel:live":
-        this.onLive(data.position);
+        this.#onLive(data.position);
         return true;
       case "channel:unsubscribed":
-        this.commands.delete(message.reply_to ?? "");
-        this.wire = data.channels;
-        if (data.channels.length === 0) this.rewind();
+        this.#commands.delete(id);
+        this.#wire = data.channels;
+        if (data.channels.length === 0 && this.#all.size > 0) {
+          this.#exchanging = !this.#some("reading", "new");
+          this.#rewind();
+        }
         this.flush();
         return true;
       case "channel:gap":
-        for (const subscription of this.all) {
-          if (subscription.state === "live" || subscription.state === "reading") {
-            this.port.deliver(subscription, [message as WatchItem]);
-          }
+        for (const subscription of this.#all) {
+          const { state } = subscription;
+          if (state === "live" || state === "reading") this.#port.deliver(subscription, [message as WatchItem]);
         }
         return true;
       case "connection:position":
-        if (this.caughtUp) this.position = data.position;
+        if (!this.#some("reading")) this.position = data.position;
         return false;
       case "connection:error":
-        return this.onError(message.reply_to ?? "", message.data as Refusal);
+        return this.#onError(id, message.data as Refusal);
     }
     return false;
   }
 
-  private onEvent(event: LoggedEvent, channel: string, position: string): void {
+  #onEvent(event: LoggedEvent, channel: string, position: string): void {
     const key = eventKey(event.type, event.data, this.keyFields);
-    let reading = false;
+    let moves = true;
     let restarted = false;
-    for (const subscription of this.all) {
+    for (const subscription of this.#all) {
+      const { state, waiting } = subscription;
       const matches = subscription.matches(channel, key);
-      if (subscription.state === "live") {
-        if (matches) this.port.deliver(subscription, [event]);
-      } else if (subscription.state === "reading") {
-        reading = true;
-        if (matches) this.read(subscription, event, position);
-        if (subscription.outcome !== "snapshot") subscription.since = position;
-      } else if (matches && subscription.waiting !== undefined) {
-        if (subscription.waiting.length < MAX_WAITING) subscription.waiting.push(event);
+      if (state === "live") {
+        if (matches) this.#port.deliver(subscription, [event]);
+      } else if (state === "reading") {
+        if (matches) this.#read(subscription, event, position);
+        // The events of a snapshot come from far back: resuming behind one would read a history that no one wants.
+        if (subscription.outcome === "snapshot") moves = false;
+        else subscription.since = position;
+      } else if (matches && waiting !== undefined) {
+        if (waiting.length < MAX_WAITING) waiting.push(event);
         else {
-          this.restart(subscription); // another answer over HTTP will hold them all
+          this.#restart(subscription); // another answer over HTTP will hold them all
           restarted = true;
         }
       }
     }
-    if (!reading) this.position = position;
+    if (moves) this.position = position;
     if (restarted) this.flush();
   }
 
   /** Deliver an event of a snapshot or a catch-up; one of a snapshot may come again after a reconnect. */
-  private read(subscription: Subscription, event: LoggedEvent, position: string): void {
+  #read(subscription: Subscription, event: LoggedEvent, position: string): void {
     if (subscription.seen.has(position)) return;
     if (subscription.outcome === "snapshot") subscription.seen.add(position);
-    this.port.deliver(subscription, [event]);
+    this.#port.deliver(subscription, [event]);
   }
 
-  private onSubscribed(
-    command: Command | undefined,
-    data: { channels: readonly string[]; position: string; outcome: Outcome },
-  ): void {
-    this.wire = data.channels;
+  #onSubscribed(command: Command | undefined, { channels, outcome, position }: SubscribedData): void {
+    this.#wire = channels;
     if (command?.kind !== "first") return;
-    this.outcome = data.outcome;
+    this.outcome = outcome;
     for (const subscription of command.subscriptions) {
-      subscription.outcome = data.outcome;
+      if (subscription.state !== "reading") continue;
+      subscription.outcome = outcome;
       // After a gap, what only a snapshot can replace lies before the hub's position: ask for the same again.
-      if (data.outcome === "live" || data.outcome === "complete") subscription.since = data.position;
-      this.deliverNotice(subscription, "channel:subscribed", data.position);
+      if (outcome === "live" || outcome === "complete") subscription.since = position;
+      if (!this.#exchanging) this.#notify(subscription, "channel:subscribed", position);
     }
   }
 
-  private onLive(position: string): void {
-    const found = [...this.commands].find(([, { kind }]) => kind !== "leave");
+  #onLive(position: string): void {
+    const found = [...this.#commands].find(([, { kind }]) => kind !== "leave");
     if (found === undefined) return;
     const [id, { kind, subscriptions }] = found;
-    this.commands.delete(id);
+    this.#commands.delete(id);
     // Very many paths take several commands; the last answer counts.
-    if ([...this.commands.values()].some((other) => other.subscriptions === subscriptions)) return;
+    if ([...this.#commands.values()].some((other) => other.subscriptions === subscriptions)) return;
     this.position = position;
     for (const subscription of subscriptions) {
-      if (!this.all.has(subscription)) continue;
-      if (kind === "first") this.settle(subscription);
-      else if (subscription.state !== "joining") continue;
-      else if (kind === "barrier") this.merge(subscription);
-      else if (kind === "join") {
-        subscription.waiting = [];
-        this.request(subscription, true);
-      } else {
-        subscription.outcome = "live";
-        this.deliverNotice(subscription, "channel:subscribed", position);
-        this.settle(subscription);
-      }
+      if (this.#all.has(subscription)) this.#advance(subscription, kind);
     }
+    if (kind === "first") this.#exchanging = false;
     this.flush();
   }
 
-  private settle(subscription: Subscription): void {
+  /** Bring a watch to its next state: the answer to a command is complete. */
+  #advance(subscription: Subscription, kind: Command["kind"]): void {
+    if (subscription.state === "reading") this.#settle(subscription);
+    else if (subscription.state !== "joining") return;
+    else if (kind === "join") {
+      subscription.waiting = [];
+      this.#request(subscription, true);
+    } else if (kind === "now") {
+      subscription.outcome = "live";
+      this.#notify(subscription, "channel:subscribed", this.position);
+      this.#settle(subscription);
+    } else this.#merge(subscription);
+  }
+
+  #settle(subscription: Subscription): void {
     subscription.state = "live";
     subscription.alone = false;
     subscription.waiting = undefined;
     subscription.seen = new Set();
-    this.deliverNotice(subscription, "channel:live", this.position);
+    if (!this.#exchanging) this.#notify(subscription, "channel:live", this.position);
   }
 
-  private deliverNotice(
-    subscription: Subscription,
-    type: "channel:subscribed" | "channel:live",
-    position: string,
-  ): void {
-    if (!this.all.has(subscription)) return;
+  #notify(subscription: Subscription, type: "channel:subscribed" | "channel:live", position: string): void {
     const data = { channels: subscription.paths, position, outcome: subscription.outcome };
-    this.port.deliver(subscription, [{ type, data } as SubscribedNotice | LiveNotice]);
+    this.#port.deliver(subscription, [{ type, data } as SubscribedNotice | LiveNotice]);
   }
 
   // The beginning over HTTP.
 
-  private request(subscription: Subscription, first: boolean): void {
+  /**
+   * Bring the watches to where a stream can take all of them on, and open it. A stream has one start: where the live
+   * ones are, or where the first of the others has read to over HTTP.
+   */
+  prepare(): void {
+    const all = [...this.#all];
+    const others = all.filter(({ alone, since, state }) => state === "new" && (alone || since !== this.position));
+    const together =
+      others.length === all.length && others.every(({ alone, since }) => !alone && since === others[0]?.since);
+    if (all.some(({ backfill }) => backfill !== undefined)) return;
+    const [next] = others;
+    if (next !== undefined && !together) {
+      next.state = "joining";
+      this.#request(next, true);
+      return;
+    }
+    let since = all.length === 0 ? "now" : (next?.since ?? this.position);
+    const joined = all.filter(({ state }) => state === "joining");
+    if (joined.length === all.length && joined[0] !== undefined) since = joined[0].since;
+    for (const subscription of all) {
+      if (subscription.state === "joining") subscription.waiting = [];
+      else subscription.state = "reading";
+    }
+    this.#commands.set(STREAM, { kind: "first", subscriptions: all });
+    this.#port.open(all.length === 0 ? ["global"] : simplify(this.#paths()), since);
+  }
+
+  #request(subscription: Subscription, first: boolean): void {
     subscription.backfill = { subscription, since: subscription.since, first };
-    this.port.backfill(subscription.backfill);
+    this.#port.backfill(subscription.backfill);
   }
 
   /** Take the answer to a request. */
   backfilled(request: Backfill, page: BackfillPage): void {
     const { subscription } = request;
-    if (subscription.backfill !== request || !this.all.has(subscription)) return;
+    if (subscription.backfill !== request) return;
     subscription.backfill = undefined;
     subscription.outcome = page.outcome;
-    if (request.first) this.deliverNotice(subscription, "channel:subscribed", page.next);
+    if (request.first) this.#notify(subscription, "channel:subscribed", page.next);
     const items: WatchItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
     items.push(...page.events);
-    if (items.length > 0) this.port.deliver(subscription, items);
+    if (items.length > 0) this.#port.deliver(subscription, items);
     subscription.since = page.next;
     if (page.events.length > 0) subscription.seen = new Set(page.events.map(({ position }) => position));
+    if (!page.done) this.#request(subscription, false);
+    else if (!this.#open) this.prepare();
     // The answer may be ahead of this connection; what it holds has been received by the next `channel:live`.
-    if (page.done) this.command("barrier", [subscription], "now");
-    else this.request(subscription, false);
+    else if (this.#all.has(subscription)) this.#command("barrier", [subscription], "now");
   }
 
   /** The beginning cannot be read. */
   backfillFailed(request: Backfill, error: TidingsError): void {
     const { subscription } = request;
     if (subscription.backfill !== request) return;
-    if (error.code === "invalid_position" && this.losePosition(subscription)) this.restart(subscription);
-    else if (this.all.delete(subscription)) this.port.end(subscription, error);
-    this.flush();
+    subscription.backfill = undefined;
+    if (error.code === "invalid_position" && this.#losePosition(subscription)) this.#restart(subscription);
+    else if (this.#all.delete(subscription)) this.#port.end(subscription, error);
+    if (this.#open) this.flush();
+    else this.prepare();
   }
 
   /** Deliver the live events that the answers did not hold. */
-  private merge(subscription: Subscription): void {
+  #merge(subscription: Subscription): void {
     const waiting = subscription.waiting ?? [];
     // The newest event that both hold is the end of the answers: all before it are in them, or superseded.
     const held = waiting.findLastIndex(({ position }) => subscription.seen.has(position));
     const rest = waiting.slice(held + 1);
-    if (rest.length > 0) this.port.deliver(subscription, rest);
-    if (this.all.has(subscription)) this.settle(subscription);
+    if (rest.length > 0) this.#port.deliver(subscription, rest);
+    this.#settle(subscription);
   }
 
   // Refusals.
 
-  private onError(id: string, refusal: Refusal): boolean {
-    const command = this.commands.get(id);
-    if (command === undefined) return false;
-    this.commands.delete(id);
+  #onError(id: string, refusal: Refusal): boolean {
+    const command = this.#commands.get(id);
+    if (command === undefined || id === STREAM) return false;
+    this.#commands.delete(id);
     const error = makeHubError(refusal);
     if (error.recoverable) {
-      this.port.retry(error, error.retryAfterMs);
+      this.#port.retry(error, error.retryAfterMs);
       return true;
     }
-    for (const subscription of command.subscriptions) {
-      this.restart(subscription);
-      if (command.subscriptions.length > 1) subscription.alone = true;
-      else if (error.code !== "invalid_position" || !this.losePosition(subscription)) {
-        if (this.all.delete(subscription)) this.port.end(subscription, error);
-      }
-    }
+    for (const subscription of command.subscriptions) this.#restart(subscription);
+    this.#refuse(command.subscriptions, error);
     this.flush();
     return true;
   }
 
+  /** The hub refuses a stream of the watches; return whether another one may succeed. */
+  refused(error: TidingsError): boolean {
+    const all = [...this.#all];
+    if (all.every(({ alone }) => alone)) for (const subscription of all) this.#refuse([subscription], error);
+    else this.#refuse(all, error);
+    return all.length > 0;
+  }
+
+  /** Find out which of the watches the hub refuses, and end it. */
+  #refuse(subscriptions: readonly Subscription[], error: TidingsError): void {
+    for (const subscription of subscriptions) {
+      if (subscriptions.length > 1) subscription.alone = true;
+      else if (error.code !== "invalid_position" || !this.#losePosition(subscription)) {
+        if (this.#all.delete(subscription)) this.#port.end(subscription, error);
+      }
+    }
+  }
+
   /** Start again with a snapshot if the hub cannot read a position that it gave; return whether it gave it. */
-  private losePosition(subscription: Subscription): boolean {
+  #losePosition(subscription: Subscription): boolean {
     const after = subscription.since;
     if (after !== this.position) return false;
     subscription.since = "snapshot";
-    this.port.deliver(subscription, [{ type: "channel:gap", data: { after, until: "", reason: "refused" } }]);
+    this.#port.deliver(subscription, [{ type: "channel:gap", data: { after, until: "", reason: "refused" } }]);
     return true;
   }
 
   /** Note that some paths may not be read any more. */
   withdraw(removed: readonly string[]): void {
-    this.wire = this.wire.filter((path) => !removed.includes(path));
-    for (const subscription of [...this.all]) {
+    this.#wire = this.#wire.filter((path) => !removed.includes(path));
+    for (const subscription of [...this.#all]) {
       const remaining = subscription.paths.filter(
         (path) => path === "*" || !removed.some((gone) => covers(gone, path)),
       );
@@ -438,10 +510,10 @@ export class Subscriptions {
       subscription.paths = remaining;
       subscription.matches = makeMatcher(remaining);
       if (remaining.length > 0) {
-        this.port.deliver(subscription, [{ type: "client:removed", data: { removed: lost, remaining } }]);
-      } else if (this.all.delete(subscription)) {
+        this.#port.deliver(subscription, [{ type: "client:removed", data: { removed: lost, remaining } }]);
+      } else if (this.#all.delete(subscription)) {
         const message = `the right to read ${lost.slice(0, 10).join(", ")} was withdrawn`;
-        this.port.end(subscription, new ForbiddenError({ code: "forbidden", message, recoverable: false }));
+        this.#port.end(subscription, new ForbiddenError({ code: "forbidden", message, recoverable: false }));
       }
     }
   }
