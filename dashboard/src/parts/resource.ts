@@ -64,7 +64,6 @@ export class Loader<T> implements Resource<T> {
  * @param key - What the value depends on.
  */
 export function useResource<T>(load: (signal: AbortSignal) => Promise<T>, key: string): Resource<T> {
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says what the loading depends on
   const loader = useMemo(() => new Loader(load), [key]);
   useEffect(() => {
     loader.reload();

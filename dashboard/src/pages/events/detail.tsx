@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
+import { now } from "../../clock.ts";
 import { lookOf, nameOf, percentOf } from "../../format/operation.ts";
 import { counted, formatSpan } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
@@ -14,7 +15,6 @@ import { Icon } from "../../parts/icon.tsx";
 import { errorFacts } from "../../parts/panel.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 import { zone } from "../../settings.ts";
-import { now } from "../../clock.ts";
 import { toneOf } from "./describe.ts";
 import { EVERYTHING, type KeyFields, keyOf, type LoggedEvent } from "./filter.ts";
 import { fullJson, layOutJson, type Token, visible } from "./json-lines.ts";
@@ -52,7 +52,13 @@ export function EventDetail({ event, keys, withTrace, onClose }: EventDetailProp
           <h2 class="mono cut">{event.type}</h2>
           <span class="grow" />
           <CopyButton text={() => visible(JSON.stringify(event, null, 2))} label="Copy the event as JSON" />
-          <button type="button" class="btn plain square not-phone" aria-label="Close" title="Close (Esc)" onClick={onClose}>
+          <button
+            type="button"
+            class="btn plain square not-phone"
+            aria-label="Close"
+            title="Close (Esc)"
+            onClick={onClose}
+          >
             <Icon name="close" />
           </button>
         </header>
@@ -103,7 +109,9 @@ function OperationFact({ operationId }: { readonly operationId: string }): JSX.E
     <>
       <dt>Operation</dt>
       <dd>
-        <Go href={hrefOf("operation", { id: operationId })}>{operation === undefined ? plain(operationId) : nameOf(operation)}</Go>
+        <Go href={hrefOf("operation", { id: operationId })}>
+          {operation === undefined ? plain(operationId) : nameOf(operation)}
+        </Go>
         {operation !== undefined && lookOf(operation) === "running" && percent !== undefined ? `, at ${percent}%` : ""}
       </dd>
     </>
@@ -121,11 +129,10 @@ function Data({ data }: { readonly data: unknown }): JSX.Element {
         <span class="grow" />
         <CopyButton text={() => fullJson(data)} label="Copy the data as JSON" />
       </header>
-      <pre class="json" tabIndex={0} aria-label="Data of the event">
+      <pre class="json">
         {isWhole.value
           ? fullJson(data)
           : laidOut.lines.map((line, index) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: the lines of one event never change
               <span key={index}>
                 {"  ".repeat(line.depth)}
                 {line.tokens.map(part)}

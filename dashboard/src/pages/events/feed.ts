@@ -33,7 +33,6 @@ export class Feed {
   readonly #abort = new AbortController();
   #unwatch: () => void = () => {};
   #timer: ReturnType<typeof setInterval> | undefined;
-  #isHeld = false;
 
   readonly #rows = signal<readonly TailRow[]>([]);
   readonly #mode = signal<TailMode>("following");
@@ -41,15 +40,21 @@ export class Feed {
   readonly #perSecond = signal<number | null>(null);
   readonly #problem = signal<FeedProblem | null>(null);
   readonly #isOpen = signal(false);
+  readonly #isHeld = signal(false);
   readonly #busy = signal<ReadonlySet<OmittedRow>>(new Set());
 
   /**
    * @param hub - The client.
    * @param filter - What to show.
-   * @param keys - The key of each type, by the hub's contract.
+   * @param keys - Returns the key of each type, by the hub's contract, as far as it is known.
    * @param clock - A steady clock in milliseconds.
    */
-  constructor(hub: FeedHub, filter: EventFilter, keys?: KeyFields, clock: () => number = () => performance.now()) {
+  constructor(
+    hub: FeedHub,
+    filter: EventFilter,
+    keys?: () => KeyFields,
+    clock: () => number = () => performance.now(),
+  ) {
     this.#hub = hub;
     this.#filter = filter;
     this.#matches = matcherOf(filter, keys);
@@ -113,7 +118,7 @@ export class Feed {
 
   /** Keep what is shown; new events are counted. */
   pause(): void {
-    this.#isHeld = false;
+    this.#isHeld.value = false;
     this.#tail.pause();
     this.#publish();
   }
@@ -122,22 +127,22 @@ export class Feed {
   hold(held: boolean): void {
     if (held && this.#tail.mode === "following") {
       this.#tail.pause();
-      this.#isHeld = true;
+      this.#isHeld.value = true;
       this.#publish();
-    } else if (!held && this.#isHeld) {
-      this.#isHeld = false;
+    } else if (!held && this.#isHeld.peek()) {
+      this.#isHeld.value = false;
       void this.goOn();
     }
   }
 
   /** Whether the pause ends by itself, with the hold. */
-  get isHeld(): boolean {
+  get isHeld(): ReadonlySignal<boolean> {
     return this.#isHeld;
   }
 
   /** Follow again. What waits is read first, or named in a row if it is more than can be read at a time. */
   async goOn(): Promise<void> {
-    this.#isHeld = false;
+    this.#isHeld.value = false;
     const { waiting } = this.#tail;
     if (this.#tail.mode !== "paused") return;
     if (waiting === null || waiting > READ_AT_A_TIME) this.#followFrom(null);
@@ -152,7 +157,7 @@ export class Feed {
 
   async #readOn(isGoingOn: boolean): Promise<void> {
     if (this.#tail.mode !== "paused") return;
-    this.#isHeld = false;
+    this.#isHeld.value = false;
     this.#tail.beginReading();
     this.#publish();
     const reading = await this.#read({ after: this.#tail.resumeFrom, until: null });

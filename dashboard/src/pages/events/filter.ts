@@ -1,16 +1,9 @@
 /** What the Events page shows: the filter, its address, and whether an event matches it. Pure. */
 
+import type { HubEvent } from "tidings";
+
 /** An event as the hub sends it; the members of `tidings.v1`. */
-export interface LoggedEvent {
-  readonly type: string;
-  /** RFC 3339 in UTC. */
-  readonly timestamp: string;
-  readonly trace_id: string;
-  readonly channel: string;
-  readonly position: string;
-  readonly data: unknown;
-  readonly event_id?: string | undefined;
-}
+export type LoggedEvent = HubEvent;
 
 /** The choice of events. Empty members choose everything. */
 export interface EventFilter {
@@ -109,8 +102,12 @@ export function asObject(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }
 
-/** Return a function that decides for each event. The text of an event is searched last, and only if it is asked for. */
-export function matcherOf(filter: EventFilter, fields?: KeyFields): (event: LoggedEvent) => boolean {
+/**
+ * Return a function that decides for each event. The text of an event is searched last, and only if it is asked for.
+ *
+ * @param fields - Returns the key of each type, as far as the contract is known by then.
+ */
+export function matcherOf(filter: EventFilter, fields?: () => KeyFields): (event: LoggedEvent) => boolean {
   const words = filter.text
     .toLowerCase()
     .split(/\s+/u)
@@ -119,7 +116,7 @@ export function matcherOf(filter: EventFilter, fields?: KeyFields): (event: Logg
     if (filter.channel !== "" && event.channel !== filter.channel) return false;
     if (filter.type !== "" && !matchesPattern(event.type, filter.type)) return false;
     if (filter.trace !== "" && event.trace_id !== filter.trace) return false;
-    if (filter.key !== "" && !matchesPattern(keyOf(event, fields), filter.key)) return false;
+    if (filter.key !== "" && !matchesPattern(keyOf(event, fields?.()), filter.key)) return false;
     if (words.length === 0) return true;
     const text = `${event.type} ${event.channel} ${event.trace_id} ${JSON.stringify(event.data)}`.toLowerCase();
     return words.every((word) => text.includes(word));

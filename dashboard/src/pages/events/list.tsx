@@ -7,6 +7,7 @@ import { plain } from "../../format/text.ts";
 import { formatFullTime, formatPreciseClock, toMillis } from "../../format/time.ts";
 import { Icon } from "../../parts/icon.tsx";
 import { VirtualList, type VirtualListHandle } from "../../parts/virtual-list.tsx";
+import { hrefOf } from "../../router.tsx";
 import { zone } from "../../settings.ts";
 import { describeEvent, type Tone, toneOf } from "./describe.ts";
 import { type KeyFields, keyOf, type LoggedEvent } from "./filter.ts";
@@ -135,6 +136,8 @@ interface EventRowProps extends EventListProps {
 function EventRowView(props: EventRowProps): JSX.Element {
   const { event, index, isSelected, isTabStop, onSelect, keys, timeOf } = props;
   const press = (click: MouseEvent) => {
+    // In another tab, the link shows the event in its trace.
+    if (click.metaKey || click.ctrlKey || click.shiftKey || click.altKey) return;
     click.preventDefault();
     onSelect(event);
   };
@@ -147,7 +150,7 @@ function EventRowView(props: EventRowProps): JSX.Element {
       <div class="e-ty cut" role="cell">
         <a
           class={`name${TONES[toneOf(event)]}`}
-          href={hrefTo(event)}
+          href={hrefOf("trace", { id: event.trace_id, event: event.position })}
           tabIndex={isTabStop ? 0 : -1}
           aria-current={isSelected ? "true" : undefined}
           onClick={press}
@@ -163,11 +166,6 @@ function EventRowView(props: EventRowProps): JSX.Element {
       </div>
     </div>
   );
-}
-
-/** The address of the page with this event: opened in another tab, it shows the event's trace. */
-function hrefTo(event: LoggedEvent): string {
-  return `trace?${new URLSearchParams({ id: event.trace_id, event: event.position })}`;
 }
 
 interface EventTimeProps {

@@ -1,7 +1,466 @@
+/** The Events page: the live tail of the log, with filters and one event in full. */
+
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { announce } from "../../announcer.ts";
+import { counted, grouped } from "../../format/span.ts";
+import { plain } from "../../format/text.ts";
+import { formatTime } from "../../format/time.ts";
+import { hub, whyNoActions } from "../../hub.ts";
+import { type Command, useCommands } from "../../keys.ts";
+import { usePageTitle } from "../../page-title.ts";
+import { Chip } from "../../parts/chip.tsx";
+import { useHold } from "../../parts/hold.ts";
+import { Icon } from "../../parts/icon.tsx";
+import { Lock } from "../../parts/lock.tsx";
+import { Menu } from "../../parts/menu.tsx";
+import { errorFacts, Skeleton } from "../../parts/panel.tsx";
+import { useResource } from "../../parts/resource.ts";
+import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
+import { whoami } from "../../session.ts";
+import { zone } from "../../settings.ts";
+import { loadContract } from "./contract.ts";
+import type { EventContract } from "./contract-model.ts";
+import { EventDetail } from "./detail.tsx";
+import { Feed, READ_AT_A_TIME } from "./feed.ts";
+import {
+  choosesEverything,
+  EVERYTHING,
+  type EventFilter,
+  type LoggedEvent,
+  parseTyped,
+  readFilter,
+  writeFilter,
+} from "./filter.ts";
+import { EventList } from "./list.tsx";
+import { describeRate, describeSince, SINCE_CHOICES, sinceOf } from "./words.ts";
 import "./events.css";
+
+/** Milliseconds for which a pointer that rests holds the list: a click must hit what it was aimed at. */
+const REST_MS = 1_500;
+/** Milliseconds after the last key before text filters: each filter is another subscription. */
+const TYPING_MS = 400;
+
+const NO_CONTRACT: EventContract = { channels: ["operations", "data", "system"], types: [], keys: new Map() };
 
 /** The page. */
 export function EventsPage(): JSX.Element {
-  return <h1>Events</h1>;
+  usePageTitle("Events");
+  if (
+    whoami.value?.identifies === true &&
+    !(whoami.value.grants ?? []).some((line) => /^(read\b|admin$)/u.test(line))
+  ) {
+    return (
+      <div class="head">
+        <h1>Events</h1>
+        <p class="sentence">
+          <Lock grant="read *" what="Seeing events" />
+        </p>
+      </div>
+    );
+  }
+  return <Events />;
+}
+
+function Events(): JSX.Element {
+  const query = useQuery();
+  const contract = useResource(loadContract, "contract").value.value ?? NO_CONTRACT;
+  const filter = readFilter(query);
+  const since = query.get("since") ?? "";
+  const keys = useRef(contract.keys);
+  keys.current = contract.keys;
+  const key = JSON.stringify([filter, since]);
+  const feed = useMemo(() => new Feed(hub, filter, () => keys.current), [key]);
+  useEffect(() => {
+    feed.start(sinceOf(since, hub.clock.now()));
+    return () => feed.stop();
+  }, [feed, since]);
+  return <Tail key={key} feed={feed} contract={contract} filter={filter} since={since} query={query} />;
+}
+
+interface TailProps {
+  readonly feed: Feed;
+  readonly contract: EventContract;
+  readonly filter: EventFilter;
+  readonly since: string;
+  readonly query: URLSearchParams;
+}
+
+function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element {
+  const list = useRef<HTMLDivElement>(null);
+  const field = useRef<HTMLInputElement>(null);
+  const selected = useSignal<LoggedEvent | null>(null);
+  const pausedAt = useSignal<number | null>(null);
+  const held = useHold(list, { restMs: REST_MS });
+  useSignalEffect(() => feed.hold(held.value));
+  const toggle = () => {
+    if (feed.mode.peek() === "following" || feed.isHeld.peek()) {
+      feed.pause();
+      pausedAt.value = hub.clock.now();
+      announce("Paused");
+    } else {
+      void feed.goOn();
+      announce("Following");
+    }
+  };
+  const select = (event: LoggedEvent | null) => {
+    selected.value = event;
+    const address = new URLSearchParams(query);
+    if (event === null) address.delete("event");
+    else address.set("event", event.position);
+    // On a phone an event is a page of its own, which Back leaves.
+    const isPage = matchMedia("(max-width: 860px)").matches && event !== null;
+    navigate(`${hrefOf("events")}?${address}`, { replace: !isPage });
+  };
+  const actions = useRef({ toggle, select, selected, field });
+  actions.current = { toggle, select, selected, field };
+  useCommands(useMemo(() => commandsOf(() => actions.current), []));
+  const wanted = query.get("event");
+  const shown = selected.value !== null && selected.value.position === wanted ? selected.value : null;
+  // An address that names an event and where to begin to read shows it when it was read.
+  useSignalEffect(() => {
+    if (wanted === null || selected.peek() !== null) return;
+    const row = feed.rows.value.find((each) => each.kind === "event" && each.event.position === wanted);
+    if (row?.kind === "event") selected.value = row.event;
+  });
+  return (
+    <>
+      <h1 class="sr">Events</h1>
+      <Channels filter={filter} query={query} channels={contract.channels} />
+      <search class="filters">
+        <PauseButton feed={feed} onToggle={toggle} />
+        <Field key={filter.text} filter={filter} query={query} field={field} />
+        <Chips filter={filter} query={query} />
+        <TypeMenu filter={filter} query={query} types={contract.types} />
+        <SinceMenu since={since} query={query} />
+        <span class="grow" />
+        <Status feed={feed} pausedAt={pausedAt.value} />
+      </search>
+      <Problem feed={feed} />
+      <div class={shown === null ? "split alone" : "split"}>
+        <div class="holds" ref={list}>
+          <Waiting feed={feed} />
+          <Rows feed={feed} contract={contract} selected={shown} onSelect={select} />
+          <Nothing feed={feed} filter={filter} query={query} since={since} />
+        </div>
+        {shown === null ? null : (
+          <EventDetail event={shown} keys={contract.keys} withTrace onClose={() => select(null)} />
+        )}
+      </div>
+    </>
+  );
+}
+
+interface FilterProps {
+  readonly filter: EventFilter;
+  readonly query: URLSearchParams;
+}
+
+function show(filter: EventFilter, query: URLSearchParams, since = query.get("since") ?? ""): void {
+  const address = writeFilter(filter, query);
+  address.delete("event");
+  if (since === "") address.delete("since");
+  else address.set("since", since);
+  const search = address.toString();
+  navigate(hrefOf("events") + (search === "" ? "" : `?${search}`), { replace: true });
+}
+
+function Channels({ filter, query, channels }: FilterProps & { readonly channels: readonly string[] }): JSX.Element {
+  const shown = channels.includes(filter.channel) || filter.channel === "" ? channels : [...channels, filter.channel];
+  return (
+    <fieldset class="views" aria-label="Channels">
+      {["", ...shown].map((channel) => (
+        <button
+          key={channel}
+          type="button"
+          aria-pressed={channel === filter.channel}
+          onClick={() => show({ ...filter, channel, type: "" }, query)}
+        >
+          {channel === "" ? "All channels" : plain(channel)}
+        </button>
+      ))}
+    </fieldset>
+  );
+}
+
+function PauseButton({ feed, onToggle }: { readonly feed: Feed; readonly onToggle: () => void }): JSX.Element {
+  const isPaused = feed.mode.value !== "following" && !feed.isHeld.value;
+  return (
+    <button type="button" class="btn" aria-pressed={isPaused} onClick={onToggle}>
+      <Icon name={isPaused ? "play" : "pause"} />
+      {isPaused ? "Paused" : "Pause"}
+      <kbd class="not-phone">Space</kbd>
+    </button>
+  );
+}
+
+interface FieldProps extends FilterProps {
+  readonly field: { current: HTMLInputElement | null };
+}
+
+function Field({ filter, query, field }: FieldProps): JSX.Element {
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const typed = (text: string, isDone: boolean) => {
+    clearTimeout(timer.current);
+    const next = parseTyped(text, filter);
+    // `key:imp` may still become `key:import-1`: what is named counts when the field is left or Enter pressed.
+    if (!isDone && next.text !== text.trim()) return;
+    if (JSON.stringify(next) === JSON.stringify(filter)) return;
+    if (isDone) show(next, query);
+    else timer.current = setTimeout(() => show(next, query), TYPING_MS);
+  };
+  return (
+    <label class="field">
+      <Icon name="search" />
+      <span class="sr">Filter events by text, or by type:, key: or trace:</span>
+      <input
+        ref={(input) => {
+          field.current = input;
+          if (input !== null && wasTyping) input.focus();
+        }}
+        type="search"
+        placeholder="Text, type:…, key:… or trace:…"
+        defaultValue={filter.text}
+        onFocus={() => {
+          wasTyping = true;
+        }}
+        onInput={(event) => typed(event.currentTarget.value, false)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter") typed(event.currentTarget.value, true);
+        }}
+        onBlur={(event) => {
+          wasTyping = false;
+          if (event.currentTarget.isConnected) typed(event.currentTarget.value, true);
+        }}
+      />
+      <kbd class="not-phone">/</kbd>
+    </label>
+  );
+}
+
+/** Whether the field has the focus: another filter is another page, which gets it back. */
+let wasTyping = false;
+
+function Chips({ filter, query }: FilterProps): JSX.Element {
+  return (
+    <>
+      {(["key", "trace"] as const).map((name) =>
+        filter[name] === "" ? null : (
+          <Chip
+            key={name}
+            label={name}
+            value={plain(filter[name])}
+            onRemove={() => show({ ...filter, [name]: "" }, query)}
+          />
+        ),
+      )}
+    </>
+  );
+}
+
+function TypeMenu({ filter, query, types }: FilterProps & { readonly types: readonly string[] }): JSX.Element {
+  const known = filter.type === "" || types.includes(filter.type) ? types : [...types, filter.type];
+  return (
+    <Menu
+      label="Type of events"
+      class="btn plain not-phone"
+      items={["", ...known].map((type) => ({
+        label: type === "" ? "any" : plain(type),
+        isChosen: type === filter.type,
+        run: () => show({ ...filter, type }, query),
+      }))}
+    >
+      Type: {filter.type === "" ? "any" : plain(filter.type)} <Icon name="down" />
+    </Menu>
+  );
+}
+
+function SinceMenu({ since, query }: { readonly since: string; readonly query: URLSearchParams }): JSX.Element {
+  return (
+    <Menu
+      label="Where to begin"
+      class="btn plain not-phone"
+      items={SINCE_CHOICES.map((choice) => ({
+        label: describeSince(choice),
+        isChosen: choice === since,
+        run: () => show(readFilter(query), query, choice),
+      }))}
+    >
+      Since: {describeSince(since)} <Icon name="down" />
+    </Menu>
+  );
+}
+
+function Status({ feed, pausedAt }: { readonly feed: Feed; readonly pausedAt: number | null }): JSX.Element {
+  const isPaused = feed.mode.value !== "following" && !feed.isHeld.value && pausedAt !== null;
+  const text = describeRate(feed.perSecond.value);
+  const at = isPaused && pausedAt !== null ? `; paused at ${formatTime(pausedAt, zone.value, pausedAt)}` : "";
+  return <span class="two not-phone">{text === "" ? "" : text + at}</span>;
+}
+
+function Waiting({ feed }: { readonly feed: Feed }): JSX.Element | null {
+  const waiting = feed.waiting.value;
+  const mode = feed.mode.value;
+  if (mode === "following" || waiting === 0) return null;
+  const isReading = mode === "reading";
+  return (
+    <span class="pills">
+      <button
+        type="button"
+        class="pill"
+        disabled={isReading || whyNoActions.value !== ""}
+        title={whyNoActions.value}
+        onClick={() => void feed.readOn()}
+      >
+        {isReading ? "Reading the log" : describeWaiting(waiting)}
+      </button>
+    </span>
+  );
+}
+
+function describeWaiting(waiting: number | null): string {
+  if (waiting === null) return `More events wait, show the next ${grouped(READ_AT_A_TIME)}`;
+  const wait = waiting === 1 ? "1 new event waits" : `${counted(waiting, "new event")} wait`;
+  return waiting > READ_AT_A_TIME
+    ? `${wait}, show the next ${grouped(READ_AT_A_TIME)}`
+    : `${wait}, show ${waiting === 1 ? "it" : "them"}`;
+}
+
+interface RowsProps {
+  readonly feed: Feed;
+  readonly contract: EventContract;
+  readonly selected: LoggedEvent | null;
+  readonly onSelect: (event: LoggedEvent) => void;
+}
+
+function Rows({ feed, contract, selected, onSelect }: RowsProps): JSX.Element {
+  return (
+    <EventList
+      rows={feed.rows.value}
+      keys={contract.keys}
+      selected={selected}
+      onSelect={onSelect}
+      onOpen={(row) => void feed.open(row)}
+      busy={feed.busy.value}
+      whyNot={whyNoActions.value}
+      label="Events, the newest first"
+    />
+  );
+}
+
+function Problem({ feed }: { readonly feed: Feed }): JSX.Element | null {
+  const problem = feed.problem.value;
+  if (problem === null) return null;
+  const { message, hint } = errorFacts(problem.error);
+  return (
+    <p class="note-bad" role="alert">
+      <Icon name="warning" class="s-stalled" />
+      <span>
+        Could not {problem.what}: {plain(message)}. {plain(hint)} Nothing is lost: the page goes on from where it is.
+      </span>
+    </p>
+  );
+}
+
+interface NothingProps extends FilterProps {
+  readonly feed: Feed;
+  readonly since: string;
+}
+
+/** What stands in the place of rows: the page is loading, nothing came yet, or nothing matches. */
+function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | null {
+  const isEmpty = useComputed(() => feed.rows.value.length === 0);
+  const earlier = describeSince("1h").toLowerCase();
+  if (!isEmpty.value) return null;
+  if (!feed.isOpen.value || feed.mode.value === "reading") return <Skeleton label="Loading events" />;
+  if (choosesEverything(filter) && since === "") {
+    return (
+      <div class="empty">
+        <p>
+          <b>No event came since this page was opened.</b> New ones appear here by themselves.
+        </p>
+        <p class="acts">
+          <button type="button" class="btn" onClick={() => show(filter, query, "1h")}>
+            Read those of the {earlier}
+          </button>
+          <Go class="btn plain" href={hrefOf("operations")}>
+            How to begin
+          </Go>
+        </p>
+      </div>
+    );
+  }
+  return (
+    <div class="empty">
+      <p>
+        <b>No event matches{since === "" ? " so far" : ""}.</b>{" "}
+        {since === "" ? "Those that come appear here by themselves." : "The hub may have kept only newer ones."}
+      </p>
+      <p class="acts">
+        <button type="button" class="btn" onClick={() => show(EVERYTHING, query)}>
+          Show all events
+        </button>
+        {since === "" ? (
+          <button type="button" class="btn" onClick={() => show(filter, query, "1h")}>
+            Search the {earlier}
+          </button>
+        ) : null}
+      </p>
+    </div>
+  );
+}
+
+interface Actions {
+  readonly toggle: () => void;
+  readonly select: (event: LoggedEvent | null) => void;
+  readonly selected: { peek(): LoggedEvent | null };
+  readonly field: { readonly current: HTMLInputElement | null };
+}
+
+function commandsOf(actions: () => Actions): readonly Command[] {
+  return [
+    { keys: ["/"], does: "to the filter", run: () => actions().field.current?.focus() },
+    { keys: [" "], does: "pauses, or goes on", run: ({ target }) => !isButton(target) && toggled(actions()) },
+    {
+      keys: ["Escape"],
+      does: "empties the filter, or closes the event",
+      inFields: true,
+      run: () => escaped(actions()),
+    },
+    { keys: ["ArrowDown", "j"], does: "to the next event", run: () => entered() },
+  ];
+}
+
+function toggled({ toggle }: Actions): true {
+  toggle();
+  return true;
+}
+
+/** Space presses a button that has the focus, as everywhere. */
+function isButton(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.closest("button, summary, [role=menu]") !== null;
+}
+
+function escaped({ field, select, selected }: Actions): boolean {
+  const input = field.current;
+  if (input !== null && document.activeElement === input) {
+    if (input.value === "") input.blur();
+    else {
+      input.value = "";
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    return true;
+  }
+  if (selected.peek() === null) return false;
+  select(null);
+  return true;
+}
+
+/** From anywhere on the page into the list; inside it, the list itself moves. */
+function entered(): boolean {
+  const link = document.querySelector<HTMLElement>(".tail a.name[tabindex='0']");
+  link?.focus();
+  return link !== null;
 }

@@ -42,6 +42,8 @@ export interface TraceView {
   readonly until: number;
   readonly operations: number;
   readonly events: number;
+  /** Whether something of it has begun and not ended. */
+  readonly isLive: boolean;
 }
 
 /** Marks closer than this share of the whole become one. */
@@ -83,11 +85,11 @@ export function layOutTrace(events: readonly LoggedEvent[], now: number | null, 
   }
   const isLive = [...drafts.values()].some((draft) => draft.spans.some((span) => span.until === null));
   if (isLive && now !== null) last = Math.max(last, now);
-  if (first > last) return { lanes: [], from: 0, until: 0, operations: 0, events: 0 };
+  if (first > last) return { lanes: [], from: 0, until: 0, operations: 0, events: 0, isLive };
   const share = (at: number) => (last === first ? 0 : Math.min(1, Math.max(0, (at - first) / (last - first))));
   const lanes = ordered(drafts).map(({ draft, depth }) => toLane(draft, depth, share, last));
   const operations = lanes.filter((lane) => lane.operationId !== "").length;
-  return { lanes, from: first, until: last, operations, events: events.length };
+  return { lanes, from: first, until: last, operations, events: events.length, isLive };
 }
 
 function timeOf(event: LoggedEvent): number {

@@ -159,7 +159,8 @@ function useNames() {
   const rows = useComputed(() => nameRows(names.value.value?.names ?? [], liveRows.peek().values(), now.value));
   const ended = useComputed(() => {
     let newest = "";
-    for (const { ended_at } of liveRows.value.values()) if (ended_at !== undefined && ended_at > newest) newest = ended_at;
+    for (const { ended_at } of liveRows.value.values())
+      if (ended_at !== undefined && ended_at > newest) newest = ended_at;
     return newest;
   });
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
@@ -228,7 +229,8 @@ function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly
   return (
     <div class="empty">
       <p>
-        <b>Nothing has run here yet.</b> A name appears here with its first run. <Go href={hrefOf("operations")}>How to begin</Go>
+        <b>Nothing has run here yet.</b> A name appears here with its first run.{" "}
+        <Go href={hrefOf("operations")}>How to begin</Go>
       </p>
     </div>
   );
@@ -257,7 +259,12 @@ function commandsOf(
 ): readonly Command[] {
   return [
     { keys: ["/"], does: "to the filter", run: () => field.current?.focus() },
-    { keys: ["Escape"], does: "empties the filter, then leaves it", inFields: true, run: () => leaveField(field.current) },
+    {
+      keys: ["Escape"],
+      does: "empties the filter, then leaves it",
+      inFields: true,
+      run: () => leaveField(field.current),
+    },
     { keys: ["ArrowDown", "j"], does: "to the next name", run: () => moveFocus(list.current, 1) },
     { keys: ["ArrowUp", "k"], does: "to the name before", run: () => moveFocus(list.current, -1) },
   ];

@@ -31,7 +31,12 @@ export function StripView({ runs, medianS, label }: StripViewProps): JSX.Element
   );
 }
 
-const CLASSES: Readonly<Record<Column["shape"], string>> = { solid: "ok", failed: "bad", hollow: "off", outline: "live" };
+const CLASSES: Readonly<Record<Column["shape"], string>> = {
+  solid: "ok",
+  failed: "bad",
+  hollow: "off",
+  outline: "live",
+};
 
 function ColumnView({ column }: { readonly column: Column }): JSX.Element {
   const { run, shape, x, y, width, height, cut } = column;
@@ -53,7 +58,9 @@ function describeRun({ state, duration_s }: Run): string {
   if (duration_s === undefined) return LOOK_WORDS[state];
   const span = formatPreciseSpan(duration_s);
   if (state === "complete") return `complete, took ${span}`;
-  return state === "failed" || state === "cancelled" ? `${LOOK_WORDS[state]} after ${span}` : `${LOOK_WORDS[state]} for ${span}`;
+  return state === "failed" || state === "cancelled"
+    ? `${LOOK_WORDS[state]} after ${span}`
+    : `${LOOK_WORDS[state]} for ${span}`;
 }
 
 /** What the shapes of a strip mean. */

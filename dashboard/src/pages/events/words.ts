@@ -1,0 +1,49 @@
+/** Words of the Events page, and where it begins to read. Pure. */
+
+import { grouped } from "../../format/span.ts";
+import { DRAWN_PER_TICK } from "./tail.ts";
+
+/** Choices of where to begin; "" is now. */
+export const SINCE_CHOICES = ["", "1m", "15m", "1h", "24h", "first"] as const;
+
+const WORDS: Readonly<Record<string, string>> = {
+  "": "now",
+  "1m": "last minute",
+  "15m": "last 15 minutes",
+  "1h": "last hour",
+  "24h": "last 24 hours",
+  first: "all that is kept",
+};
+
+const MINUTES: Readonly<Record<string, number>> = { "1m": 1, "15m": 15, "1h": 60, "24h": 1_440 };
+
+/** Ticks in a second. */
+const TICKS_PER_S = 4;
+
+/** Return where to begin in words; a position or a time stays what it is. */
+export function describeSince(since: string): string {
+  return WORDS[since] ?? since;
+}
+
+/**
+ * Return where to begin as the hub takes it.
+ *
+ * @param now - The hub's time in milliseconds.
+ */
+export function sinceOf(since: string, now: number): string {
+  const minutes = MINUTES[since];
+  return minutes === undefined ? since : new Date(now - minutes * 60_000).toISOString();
+}
+
+/** Describe how fast events come, and whether all of them are drawn. */
+export function describeRate(perSecond: number | null): string {
+  if (perSecond === null) return "";
+  const drawn = DRAWN_PER_TICK * TICKS_PER_S;
+  if (perSecond <= drawn) {
+    const rate =
+      perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1).replace(/\.0$/u, "") : grouped(Math.round(perSecond));
+    return `${rate} events/s, newest first`;
+  }
+  const share = Math.min(99, Math.floor((1 - drawn / perSecond) * 100));
+  return `${grouped(Math.round(perSecond))} events/s, ${share}% too fast to draw: filter, or press “Show them”`;
+}

@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { readContract } from "../../src/pages/events/contract-model.ts";
+import { describeRate, describeSince, sinceOf } from "../../src/pages/events/words.ts";
+
+const NOW = Date.parse("2026-11-29T02:15:00Z");
+
+test.each([
+  [null, ""],
+  [0, "0 events/s, newest first"],
+  [0.4, "0.4 events/s, newest first"],
+  [3, "3 events/s, newest first"],
+  [199.6, "200 events/s, newest first"],
+  [10_000, "10,000 events/s, 98% too fast to draw: filter, or press “Show them”"],
+])("%s events a second", (perSecond, text) => {
+  expect(describeRate(perSecond)).toBe(text);
+});
+
+test("reading begins at a time by the hub's clock, or at a position as it is", () => {
+  expect(sinceOf("1h", NOW)).toBe("2026-11-29T01:15:00.000Z");
+  expect(sinceOf("first", NOW)).toBe("first");
+  expect(sinceOf("83f7f1ea:901223", NOW)).toBe("83f7f1ea:901223");
+  expect(sinceOf("", NOW)).toBe("");
+  expect(describeSince("83f7f1ea:901223")).toBe("83f7f1ea:901223");
+});
+
+test("the contract names channels, types of the log and their keys", () => {
+  const contract = readContract({
+    channels: ["operations", "trades"],
+    events: [
+      { type: "trade:executed", channel: "trades", key: "trade_id", class: "durable" },
+      { type: "license:expired", channel: "global", key: null, class: "durable" },
+      { type: "connection:closed", class: "direct" },
+    ],
+  });
+  expect(contract.types).toEqual(["trade:executed", "license:expired"]);
+  expect([...contract.keys]).toEqual([["trade:executed", "trade_id"]]);
+});
