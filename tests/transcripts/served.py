@@ -1,6 +1,7 @@
 """A hub on a local port, in the test's own event loop, for the examples in documents."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ class ServedHub:
         table = TokenTable()
         for token, (name, grants) in tokens.items():
             table.add(token, *grants, name=name)
-        self.app = HubApp(self._open_log, config=config, access=table.options if tokens else None)
+        self.app = HubApp(self._open_log, config=config, access=table.options if tokens else None, dashboard=os.devnull)
         self.ready: asyncio.Future[ListenAddress] = asyncio.get_running_loop().create_future()
         self.runner = DrainingServer(
             self.app,

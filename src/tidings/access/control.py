@@ -15,6 +15,7 @@ import structlog
 from msgspec import Struct, structs
 
 from tidings.access.quotas import FailureLimit, Quota, network_of
+from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
     AccessRequest,
@@ -123,6 +124,8 @@ class AccessOptions(Struct, frozen=True, kw_only=True):
     never expire."""
     recheck_s: float = DEFAULT_RECHECK_S
     """Time after which `requests` identifies the sender of an open session again, in seconds."""
+    pages: SignInPages = SignInPages()
+    """Where people sign in, if another server does that."""
 
 
 class AccessControl:
@@ -170,6 +173,10 @@ class AccessControl:
         self.deadline_s = options.deadline_s
         self.methods = list(dict.fromkeys(each.method for each in self._authenticators))
         """Names of the accepted kinds of credentials, for `auth:required`."""
+        self.request_methods = [] if options.requests is None else [options.requests.method]
+        """Names of what identifies requests as a whole."""
+        self.pages = options.pages
+        """Where people sign in."""
         self.changes = 0
         """How often credentials may have lost their rights: by revocations, and by changed keys or roles."""
         self._numbers = count()

@@ -12,6 +12,7 @@ from tidings.exceptions import MissingExtra
 
 try:
     from tidings.access.control import DEFAULT_RECHECK_S, AccessOptions
+    from tidings.access.sign_in import SignInPages
     from tidings.access.subjects import Authenticator
     from tidings.hub.config import HubConfig
     from tidings.log.base import Log, Scheduler
@@ -34,6 +35,8 @@ def embedded_hub(
     authenticate: Authenticate | None = None,
     recheck_s: float = DEFAULT_RECHECK_S,
     authenticators: Sequence[Authenticator] = (),
+    sign_in_url: str = "",
+    sign_out_url: str = "",
 ) -> HubApp:
     """Make a hub that an application mounts; the application checks host names itself.
 
@@ -56,9 +59,12 @@ def embedded_hub(
             application does not know who sends it. Without it and `authenticators`, everyone may do everything.
         recheck_s: Time after which `authenticate` is called again for an open connection, in seconds.
         authenticators: Verify credentials of other kinds, such as tokens, before `authenticate` is asked.
+        sign_in_url: The application's page at which people sign in, to which the dashboard leads; `{url}` in it stands
+            for the address to return to.
+        sign_out_url: The application's page at which people sign out.
 
     Raises:
-        ConfigError: One of `allow_origins` or `trusted_proxies` is not valid.
+        ConfigError: One of `allow_origins`, `trusted_proxies` or the addresses is not valid.
     """
     contract = contract or Contract()
     config = config or HubConfig()
@@ -74,7 +80,8 @@ def embedded_hub(
     access = None
     if authenticate is not None or authenticators:
         requests = None if authenticate is None else ApplicationAuthenticator(authenticate, contract.channels)
-        access = AccessOptions(authenticators=authenticators, requests=requests, recheck_s=recheck_s)
+        pages = SignInPages(sign_in_url=sign_in_url, sign_out_url=sign_out_url)
+        access = AccessOptions(authenticators=authenticators, requests=requests, recheck_s=recheck_s, pages=pages)
     return HubApp(
         open_log,
         config=config,

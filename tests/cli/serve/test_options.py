@@ -49,6 +49,8 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "jwt_allow_no_expiry": ("yes", "true", True),
     "jwt_subject_claim": ("oid", '"oid"', "oid"),
     "forward_auth_url": ("http://localhost/a", '"http://localhost/a"', "http://localhost/a"),
+    "sign_in_url": ("/oauth2/start?rd={url}", '"/oauth2/start?rd={url}"', "/oauth2/start?rd={url}"),
+    "sign_out_url": ("/oauth2/sign_out", '"/oauth2/sign_out"', "/oauth2/sign_out"),
     "grant_template": ("read data/{sub}", '["read data/{sub}"]', ("read data/{sub}",)),
     "keys": ("/k.jsonl", '"/k.jsonl"', Path("/k.jsonl")),
     "license": ("/l.jwt", '"/l.jwt"', Path("/l.jwt")),

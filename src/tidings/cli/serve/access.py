@@ -12,6 +12,7 @@ from tidings.access.control import MAX_CREDENTIAL_LIFE_S, AccessControl, AccessO
 from tidings.access.key_file import KeyFile, LoadedKeys
 from tidings.access.keys import ApiKeyAuthenticator
 from tidings.access.private_files import write_private
+from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
 from tidings.cli.serve.options import ServeSettings
 from tidings.contract.contract import Contract
@@ -56,6 +57,7 @@ def check_methods(settings: ServeSettings) -> None:
     stray = [(method, name) for method, names in _OPTIONS_OF.items() if method not in settings.auth for name in names]
     if not settings.auth:
         stray += [("jwt", "grant_template"), ("keys", "auth_cookie")]
+        stray += [("forward", "sign_in_url"), ("forward", "sign_out_url")]
     for method, name in stray:
         if getattr(settings, name):
             option = name.replace("_", "-")
@@ -87,6 +89,7 @@ class ServedAccess:
         self._channels = contract.channels
         self._clock = clock
         self._reread = reread
+        self._pages = SignInPages(sign_in_url=settings.sign_in_url or "", sign_out_url=settings.sign_out_url or "")
         self._control: AccessControl | None = None
         self._audit: AuditTrail | None = None
         self._first_key: str | None = None
@@ -105,6 +108,7 @@ class ServedAccess:
             requests=self._requests,
             cookie=self._settings.auth_cookie or "",
             max_life_s=self._find_max_life_s(),
+            pages=self._pages,
         )
 
     def _find_max_life_s(self) -> float | None:

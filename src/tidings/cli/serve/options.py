@@ -134,6 +134,10 @@ class ServeSettings:
         str | None,
         About(text("URL"), "Server that identifies the sender of a request: Authelia, oauth2-proxy.", _AUTH),
     ] = None
+    sign_in_url: Annotated[
+        str | None, About(text("URL"), "Page at which people sign in; {url} stands for where to return.", _AUTH)
+    ] = None
+    sign_out_url: Annotated[str | None, About(text("URL"), "Page at which people sign out.", _AUTH)] = None
     grant_template: Annotated[
         tuple[str, ...],
         About(text("TEMPLATE"), "Grant from claims, as in docs/access.md; repeatable.", _AUTH),

@@ -49,12 +49,13 @@ from tidings.server.http.responses import (
 )
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.http.tickets import TICKETS, TicketRoute
+from tidings.server.http.whoami import WHOAMI, WhoamiRoute
 from tidings.server.metrics import MetricsRoute
 from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
 
 EVENTS: Final = "/v1/events"
-_UNLICENSED: Final = ("/v1/contract", "/v1/admin/", "/v1/stream")
+_UNLICENSED: Final = ("/v1/contract", "/v1/admin/", WHOAMI, "/v1/stream")
 """Paths that need no license, and one that refuses in its own format."""
 STREAM: Final = "/v1/stream"
 _ANY_METHOD: Final = "GET, HEAD, OPTIONS, POST"
@@ -113,6 +114,7 @@ class HttpEndpoint:
             Route(METRICS_PATH, MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
             *contract_routes,
+            Route(WHOAMI, WhoamiRoute(host, None if dashboard is None else dashboard.build).answer),
             Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
             Route(REVOCATIONS, admin.revocations, methods=["GET", "POST"]),
             Route(SESSIONS, admin.sessions),
@@ -123,7 +125,7 @@ class HttpEndpoint:
         routes += of_dashboard
         self._allowed = _allowed_methods(routes)
         _check_root_path(check.proxies.prefix, (*PAGES, *self._allowed))
-        open_paths = {"/", "/healthz", "/readyz", "/openapi.json", ws_path}
+        open_paths = {"/", "/healthz", "/readyz", "/openapi.json", WHOAMI, ws_path}
         open_paths.update(route.path for route in (*contract_routes, *of_dashboard))
         self._identity = _IdentityCheck(host, frozenset(open_paths))
         self._routes = Starlette(

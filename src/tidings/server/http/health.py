@@ -34,6 +34,7 @@ _ROUTES: Final = {
     "health": "GET /healthz",
     "readiness": "GET /readyz",
     "metrics": "GET /metrics",
+    "whoami": "GET /v1/whoami",
     "tickets": "POST /v1/tickets",
     "revocations": "GET /v1/admin/revocations",
     "revoke": "POST /v1/admin/revocations",

@@ -5,11 +5,13 @@ from typing import Final
 from tidings.server.http.admin import REVOCATIONS, SESSIONS
 from tidings.server.http.audit_stream import AUDIT
 from tidings.server.http.tickets import TICKETS
+from tidings.server.http.whoami import WHOAMI
 from tidings.server.openapi.schemas import (
     GUARDED_STATUSES,
     Schema,
     errors,
     limit_parameter,
+    open_responses,
     parameter,
     ref,
     request_header,
@@ -22,6 +24,7 @@ _AFTER: Final = "The `next` of the previous answer."
 def admin_paths() -> Schema:
     """Return the paths about access."""
     return {
+        WHOAMI: {"get": _whoami()},
         TICKETS: {"post": _issue_ticket()},
         REVOCATIONS: {"get": _list_revocations(), "post": _revoke()},
         SESSIONS: {"get": _list_sessions()},
@@ -43,6 +46,15 @@ def _read_audit() -> Schema:
             "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             **errors(400, *GUARDED_STATUSES, 404, 503),
         },
+    }
+
+
+def _whoami() -> Schema:
+    return {
+        "operationId": "whoami",
+        "tags": ["access"],
+        "summary": "Read who sends the request, and how the hub identifies its clients",
+        "responses": open_responses("The sender, if it is identified.", ref("WhoamiView"), 400, 503),
     }
 
 

@@ -22,6 +22,7 @@ from tidings.protocol.payloads import ContractIdentity, ErrorData
 from tidings.server.http.admin import RevocationPage, SessionPage
 from tidings.server.http.body import MAX_BATCH_EVENTS
 from tidings.server.http.tickets import TicketView
+from tidings.server.http.whoami import WhoamiView
 from tidings.server.openapi.schemas import (
     ABOUT_KEY,
     EVENT_ID,
@@ -49,6 +50,7 @@ _HUB_STRUCTS: Final = (
     RevocationPage,
     SessionPage,
     TicketView,
+    WhoamiView,
 )
 _OF_EVENTS: Final = ("Publication", "Batch", "Event", "UndeclaredEvent", "PublishRequest", "PublishResult")
 _OWN = "#/payloads/"
