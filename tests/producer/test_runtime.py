@@ -1,7 +1,10 @@
 """The end of a process, forks and missing hubs, with real processes."""
 
+import signal
 import socket
+import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from pathlib import Path
@@ -40,6 +43,38 @@ def test_sigterm_is_reported_before_the_process_dies_of_it(reported: Reported, t
     assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
 
 
+def test_closed_terminal_is_reported_before_the_process_dies_of_it(reported: Reported, tmp_path: Path) -> None:
+    with running(SLEEP, reported.hub.url, tmp_path) as program:
+        assert program.read_word() == "asleep"
+        program.process.send_signal(signal.SIGHUP)
+        assert program.wait() == (-1, "")
+    assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGHUP"})
+
+
+def test_handler_that_reloads_on_sighup_changes_nothing(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    signal.signal(signal.SIGHUP, lambda *_: emit("reloaded"))
+    with tidings.operation("Serve", id="serve"):
+        os.kill(os.getpid(), signal.SIGHUP)
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.read_word() == "reloaded"
+        assert program.wait() == (0, "")
+    assert reported.kinds("serve") == ["start", "complete"]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_ignored_signal_stays_ignored(reported: Reported, tmp_path: Path, name: str) -> None:
+    """As SIGHUP below `nohup`."""
+    code = f"""
+    signal.signal(signal.{name}, signal.SIG_IGN)
+    with tidings.operation("Ignore", id="ignore") as op:
+        os.kill(os.getpid(), signal.{name})
+    """
+    assert run(code, reported.hub.url, tmp_path) == (0, "")
+    assert reported.kinds("ignore") == ["start", "complete"]
+
+
 def test_sigterm_calls_the_handler_of_the_job_which_may_exit(reported: Reported, tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" + SLEEP
     with running(code, reported.hub.url, tmp_path) as program:
@@ -66,16 +101,6 @@ def test_job_that_finishes_after_sigterm_is_not_cancelled(reported: Reported, tm
     assert reported.kinds("finish") == ["start", "complete"]
 
 
-def test_ignored_sigterm_stays_ignored(reported: Reported, tmp_path: Path) -> None:
-    code = """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with tidings.operation("Ignore", id="ignore") as op:
-        os.kill(os.getpid(), signal.SIGTERM)
-    """
-    assert run(code, reported.hub.url, tmp_path) == (0, "")
-    assert reported.kinds("ignore") == ["start", "complete"]
-
-
 def test_sigterm_handler_is_installed_only_while_operations_run(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("Outer"):
@@ -85,6 +110,33 @@ def test_sigterm_handler_is_installed_only_while_operations_run(reported: Report
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     """
     assert run(code, reported.hub.url, tmp_path) == (0, "")
+
+
+def test_signals_wait_in_a_forked_child_for_the_removal_of_handlers(reported: Reported, tmp_path: Path) -> None:
+    """CPython would drop those that come before: a terminated worker of a `multiprocessing.Pool` would live on."""
+    # At the start of Python, because hooks of forks run in the order of their registration.
+    hook = """
+import os, signal
+
+def kill():
+    print(*sorted(signal.Signals(n).name for n in signal.pthread_sigmask(signal.SIG_BLOCK, [])), flush=True)
+    signal.raise_signal(signal.SIGTERM)
+
+os.register_at_fork(after_in_child=kill)
+"""
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    code = """
+    with tidings.operation("Parent", id="parent") as op:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        emit(os.WTERMSIG(os.waitpid(child, 0)[1]))
+    emit(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    """
+    with running(code, reported.hub.url, tmp_path, PYTHONPATH=str(tmp_path)) as program:
+        assert [program.read_word() for _ in range(3)] == ["SIGHUP SIGTERM", "15", "set()"]
+        assert program.wait() == (0, "")
+    assert reported.kinds("parent") == ["start", "complete"]
 
 
 def test_sigterm_during_a_report_ends_the_process(reported: Reported, tmp_path: Path) -> None:
@@ -285,7 +337,7 @@ def test_end_at_exit_is_the_outcome_of_the_program(monkeypatch: pytest.MonkeyPat
     assert runtime.end_at_exit() == Cancelled(reason="interrupted from the keyboard")
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     assert runtime.end_at_exit().code == "not_finished", "what failed at a prompt an hour ago is not the reason"  # type: ignore[union-attr]
-    runtime.sigterm.received = True
+    runtime.signals[0].received = True
     assert runtime.end_at_exit() == Cancelled(reason="SIGTERM")
 
 
@@ -295,9 +347,9 @@ def test_end_main_thread_ends_only_its_operations(reported: Reported) -> None:
     thread.start()
     thread.join()
     op = tidings.start("In main")
-    RUNTIME.end_main_thread()
+    RUNTIME.end_main_thread("SIGTERM")
     assert (op.state, begun[0].state) == ("cancelled", "running")
-    RUNTIME.terminate()
+    RUNTIME.terminate("SIGTERM")
     assert begun[0].state == "cancelled"
     assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
 
@@ -311,3 +363,22 @@ def test_operation_after_fork_is_silent(reported: Reported) -> None:
     op.complete()
     assert op.state == "inherited"
     assert reported.kinds(op.id) == ["start"]
+
+
+def test_interpreter_inside_the_process_ends_without_our_threads(reported: Reported, tmp_path: Path) -> None:
+    """CPython aborts the process if such an interpreter, as each application of mod_wsgi has one, has a thread left."""
+    source = Path(__file__).with_name("embedded_interpreter.c")
+    built = tmp_path / "embedded_interpreter.so"
+    include = sysconfig.get_path("include")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", "-o", built, source], check=True, capture_output=True)
+    code = f"""
+    sys.path.insert(0, {str(tmp_path)!r})
+    import embedded_interpreter
+    for n in range(3):
+        program = f"import tidings\\nwith tidings.operation('Inner', id='inner-{{n}}', total=2) as op: op.advance()"
+        assert embedded_interpreter.run(program) == 0
+    emit("ended")
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert (program.read_word(), program.wait()) == ("ended", (0, ""))
+    assert [reported.kinds(f"inner-{n}")[-1] for n in range(3)] == ["complete"] * 3

@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from tidings.producer.signals import CALLS_DEFERRED, DeferCalls, SigtermHandler
+from tidings.producer.signals import CALLS_DEFERRED, DeferCalls, TerminationHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -26,11 +26,11 @@ def done() -> list[str]:
 
 
 @pytest.fixture
-def handler(done: list[str]) -> SigtermHandler:
-    return SigtermHandler(lambda: done.append("leave"), lambda: done.append("finish"))
+def handler(done: list[str]) -> TerminationHandler:
+    return TerminationHandler(signal.SIGTERM, lambda _: done.append("leave"), lambda _: done.append("finish"))
 
 
-def test_other_handler_that_returns_lets_the_job_go_on(handler: SigtermHandler, done: list[str]) -> None:
+def test_other_handler_that_returns_lets_the_job_go_on(handler: TerminationHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     handler.install()
     signal.raise_signal(signal.SIGTERM)
@@ -38,7 +38,7 @@ def test_other_handler_that_returns_lets_the_job_go_on(handler: SigtermHandler, 
     assert handler.received
 
 
-def test_other_handler_that_raises_ends_operations_first(handler: SigtermHandler, done: list[str]) -> None:
+def test_other_handler_that_raises_ends_operations_first(handler: TerminationHandler, done: list[str]) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
         done.append("the job's own")
         raise SystemExit(143)
@@ -50,7 +50,7 @@ def test_other_handler_that_raises_ends_operations_first(handler: SigtermHandler
     assert done == ["the job's own", "leave"]
 
 
-def test_handler_waits_for_the_deferred_region(handler: SigtermHandler, done: list[str]) -> None:
+def test_handler_waits_for_the_deferred_region(handler: TerminationHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     handler.install()
     with CALLS_DEFERRED, CALLS_DEFERRED.region:
@@ -60,7 +60,7 @@ def test_handler_waits_for_the_deferred_region(handler: SigtermHandler, done: li
 
 
 @pytest.mark.parametrize("before", [signal.SIG_DFL, signal.default_int_handler])
-def test_remove_restores_the_previous_handler(handler: SigtermHandler, before: signal.Handlers | Handler) -> None:
+def test_remove_restores_the_previous_handler(handler: TerminationHandler, before: signal.Handlers | Handler) -> None:
     signal.signal(signal.SIGTERM, before)
     handler.install()
     handler.install()
@@ -70,13 +70,13 @@ def test_remove_restores_the_previous_handler(handler: SigtermHandler, before: s
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_ignored_signal_is_not_taken_over(handler: SigtermHandler) -> None:
+def test_ignored_signal_is_not_taken_over(handler: TerminationHandler) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     handler.install()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
-def test_handler_installed_later_is_kept(handler: SigtermHandler, done: list[str]) -> None:
+def test_handler_installed_later_is_kept(handler: TerminationHandler, done: list[str]) -> None:
     """As by a web server that starts after the first operation; it may call the previous handler."""
     signal.signal(signal.SIGTERM, lambda *_: done.append("first"))
     handler.install()
@@ -95,7 +95,7 @@ def test_handler_installed_later_is_kept(handler: SigtermHandler, done: list[str
     assert done == ["server", "first"]
 
 
-def test_install_from_another_thread_has_no_effect(handler: SigtermHandler) -> None:
+def test_install_from_another_thread_has_no_effect(handler: TerminationHandler) -> None:
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=handler.install)
     thread.start()

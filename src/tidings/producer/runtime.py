@@ -1,6 +1,8 @@
 """The runtime of a process: the sinks that its operations share, and the hooks for the end of the process."""
 
 import atexit
+import os
+import signal
 import sys
 import threading
 import time
@@ -16,12 +18,13 @@ from tidings.producer.options import is_disabled
 from tidings.producer.outbox.outbox import Outbox, call_before_restart
 from tidings.producer.outcome import Cancelled, End, Failed, end_of
 from tidings.producer.sampler import SAMPLER, Sampled
-from tidings.producer.signals import CALLS_DEFERRED, REASON, SigtermHandler
+from tidings.producer.signals import CALLS_DEFERRED, ForkMask, TerminationHandler
 
 CLOSE_S = 2.0
 """Time that the end of a process may wait for all of its hubs together, in seconds."""
-_SIGTERM_CLOSE_S = 1.0
+_SIGNAL_CLOSE_S = 1.0
 """Time to wait for the hubs after SIGTERM, in seconds: supervisors kill after about ten, and the job needs some."""
+_TERMINATING = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _NOT_FINISHED = Failed(
     code="not_finished",
     message="the program ended without reporting how this operation ended",
@@ -55,7 +58,8 @@ class ProducerRuntime:
         self._exited = False
         self._exit_s = CLOSE_S
         """Time that exit handlers may still wait for the hubs, in seconds."""
-        self.sigterm = SigtermHandler(self.end_main_thread, self.terminate)
+        self.signals = [TerminationHandler(n, self.end_main_thread, self.terminate) for n in _TERMINATING]
+        """The handlers of the signals that end processes."""
 
     def sink(
         self, url: str | None, token: Token | None, *, allow_plaintext_token: bool = False
@@ -83,7 +87,8 @@ class ProducerRuntime:
     def add(self, operation: RunningOperation) -> None:
         """Register a running operation, so that it ends before the process does."""
         self._running[operation] = threading.get_ident()
-        self.sigterm.install()
+        for handler in self.signals:
+            handler.install()
 
     def remove(self, operation: RunningOperation) -> None:
         """Unregister an operation that has ended. A signal handler may call it."""
@@ -91,7 +96,7 @@ class ProducerRuntime:
         self._running.pop(operation, None)
         if not self._running:
             if not self._is_worker:
-                self.sigterm.remove()
+                self._remove_handlers()
             if self._exited:
                 self._close_at_exit()
 
@@ -116,18 +121,18 @@ class ProducerRuntime:
 
     # Hooks for the end of the process, and for its copy.
 
-    def end_main_thread(self) -> None:
-        """End the operations of the main thread, which SIGTERM is leaving by an exception."""
+    def end_main_thread(self, reason: str) -> None:
+        """End the operations of the main thread, which a signal's handler is leaving by an exception."""
         main = threading.main_thread().ident
         for operation, thread in list(self._running.items()):
             if thread == main:
-                operation.terminate(REASON)
+                operation.terminate(reason)
 
-    def terminate(self) -> None:
-        """End all operations, because SIGTERM kills the process, and send their terminal events."""
+    def terminate(self, reason: str) -> None:
+        """End all operations, because a signal kills the process, and send their terminal events."""
         for operation in self.running:
-            operation.terminate(REASON)
-        self.close(_SIGTERM_CLOSE_S)
+            operation.terminate(reason)
+        self.close(_SIGNAL_CLOSE_S)
 
     def exit(self) -> None:
         """End the operations that the program left running, and close.
@@ -143,21 +148,27 @@ class ProducerRuntime:
 
     def _close_at_exit(self) -> None:
         began_s = time.monotonic()
+        SAMPLER.stop()
         self.close(self._exit_s)
         self._exit_s = max(0.0, self._exit_s - (time.monotonic() - began_s))
 
     def end_at_exit(self) -> Failed | Cancelled:
         """Return the outcome of operations that the program left running: the outcome of the program itself."""
-        if self.sigterm.received:
-            return Cancelled(reason=REASON)
+        for handler in self.signals:
+            if handler.received:
+                return Cancelled(reason=handler.number.name)
         # An error that a person saw at a prompt an hour ago is not why the session ends.
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
         return (isinstance(error, BaseException) and end_of(error)) or _NOT_FINISHED
 
+    def _remove_handlers(self) -> None:
+        for handler in self.signals:
+            handler.remove()
+
     def reset_after_fork(self) -> None:
         """Start empty in a forked child: the parent reports the operations that run in it."""
         CALLS_DEFERRED.reset()
-        self.sigterm.remove()
+        self._remove_handlers()
         running, self._running = self.running, {}
         # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
         self._finalized = self._is_worker = False
@@ -190,3 +201,6 @@ RUNTIME = ProducerRuntime()
 # When tidings is imported, so that the exit handlers which a program registers after that can still report.
 atexit.register(RUNTIME.exit)
 call_before_restart(RUNTIME.reset_after_fork)
+_FORK_MASK = ForkMask(RUNTIME.signals)
+if hasattr(os, "register_at_fork"):  # after that of the outbox, which resets the runtime
+    os.register_at_fork(before=_FORK_MASK.block, after_in_parent=_FORK_MASK.restore, after_in_child=_FORK_MASK.restore)

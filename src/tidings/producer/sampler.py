@@ -18,6 +18,9 @@ nothing."""
 _MAX_LOAD = 1 / 200
 """Share of the interpreter's time that sampling may take, however many operations run."""
 
+_STOP_S = 0.5
+"""Time to wait for the end of the thread, which may be calling foreign code."""
+
 
 class Sampled(Protocol):
     """A running operation, as the sampler sees it."""
@@ -42,6 +45,7 @@ class ProgressSampler:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._starting = DeferringLock()
         self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
 
     def watch(self, operation: Sampled) -> None:
         """Sample `operation` until it stops changing or is forgotten."""
@@ -54,7 +58,8 @@ class ProgressSampler:
     def _start(self) -> None:
         if self._thread is not None:
             return
-        thread = threading.Thread(target=self._run, name="tidings sampler", daemon=True)
+        self._stop = threading.Event()
+        thread = threading.Thread(target=self._run, args=(self._stop,), name="tidings sampler", daemon=True)
         with suppress(RuntimeError):  # the interpreter is ending: the end of an operation reports its progress
             thread.start()
             self._thread = thread
@@ -63,14 +68,25 @@ class ProgressSampler:
         """Stop sampling `operation`. Takes no lock, so that a signal handler may call it."""
         self._awake.pop(operation, None)
 
-    def _run(self) -> None:
-        while True:
+    def stop(self) -> None:
+        """End the thread: an interpreter inside a process, as of mod_wsgi, cannot end while it has one.
+
+        The next operation that is watched starts another.
+        """
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            self._stop.set()
+            self._wake.put(None)
+            thread.join(_STOP_S)
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
             self._wake.get()
-            while self._awake:
+            while self._awake and not stop.is_set():
                 started_s = time.thread_time()
                 self._sample_all()
                 spent_s = time.thread_time() - started_s
-                time.sleep(max(INTERVAL_S, spent_s / _MAX_LOAD))
+                stop.wait(max(INTERVAL_S, spent_s / _MAX_LOAD))
 
     def _sample_all(self) -> None:
         now_s = time.monotonic()

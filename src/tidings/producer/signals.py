@@ -1,4 +1,4 @@
-"""Signals: SIGTERM ends the operations of a job before the job ends, and otherwise has the effect it would have had.
+"""Signals: SIGTERM and SIGHUP end the operations of a job before the job ends, and have their usual effect then.
 
 A signal handler runs between two instructions of the main thread, perhaps while that thread holds the lock of the
 outbox. The handler must not wait for the lock then: it would wait for itself.
@@ -7,15 +7,12 @@ outbox. The handler must not wait for the lock then: it would wait for itself.
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Self
 
 from tidings.client.deferring_lock import ThreadMark
-
-REASON = "SIGTERM"
-"""Reason of operations that SIGTERM ends."""
 
 
 class _DeferredCalls(ThreadMark):
@@ -68,11 +65,11 @@ CALLS_DEFERRED = DeferCalls()
 """The region of this process."""
 
 
-class SigtermHandler:
-    """The handler of SIGTERM while operations run.
+class TerminationHandler:
+    """The handler of one signal that ends processes, while operations run: SIGTERM, or SIGHUP of a closed terminal.
 
     It is installed from the main thread only, and only if the signal would end the process or has a Python handler; an
-    ignored SIGTERM stays ignored. On a signal:
+    ignored signal stays ignored (SIGHUP below `nohup`). On a signal:
 
     - Without another handler, `end_all` is called, and the process dies of the signal, as it would have.
     - Another handler is called first. If it raises (`sys.exit()`, KeyboardInterrupt), `end_main_thread` is called and
@@ -80,40 +77,49 @@ class SigtermHandler:
       the job still completes is not cancelled.
 
     Args:
+        number: The signal.
         end_main_thread: Ends the operations of the main thread.
         end_all: Ends all operations, and waits briefly for the hub.
     """
 
-    def __init__(self, end_main_thread: Callable[[], None], end_all: Callable[[], None]) -> None:
+    def __init__(
+        self, number: signal.Signals, end_main_thread: Callable[[str], None], end_all: Callable[[str], None]
+    ) -> None:
+        self.number = number
         self._end_main_thread = end_main_thread
         self._end_all = end_all
         self._handler = self._handle
         self._previous: Callable[[int, FrameType | None], object] | int | None = None
         self._installed = False
         self.received = False
-        """Whether a SIGTERM has arrived."""
+        """Whether the signal has arrived."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the signal was taken over."""
+        return self._installed
 
     def install(self) -> None:
-        """Take over SIGTERM, if that is possible and was not done before."""
+        """Take over the signal, if that is possible and was not done before."""
         if self._installed or threading.current_thread() is not threading.main_thread():
             return
-        previous = signal.getsignal(signal.SIGTERM)
+        previous = signal.getsignal(self.number)
         if previous is signal.SIG_DFL or callable(previous):
             try:
-                signal.signal(signal.SIGTERM, self._handler)
+                signal.signal(self.number, self._handler)
             except ValueError:
                 return  # the main thread of a subinterpreter handles no signals
             self._previous = previous
             self._installed = True
 
     def remove(self) -> None:
-        """Restore the previous handler, unless other code has taken SIGTERM over since."""
+        """Restore the previous handler, unless other code has taken the signal over since."""
         if (
             self._installed
             and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) == self._handler
+            and signal.getsignal(self.number) == self._handler
         ):
-            signal.signal(signal.SIGTERM, self._previous)
+            signal.signal(self.number, self._previous)
             self._installed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -126,11 +132,34 @@ class SigtermHandler:
             try:
                 previous(number, frame)
             except BaseException:
-                self._end_main_thread()
+                self._end_main_thread(self.number.name)
                 raise
             return
         try:
-            self._end_all()
+            self._end_all(self.number.name)
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+class ForkMask(threading.local):
+    """Blocks signals in a thread that forks, until the child has removed the handlers of its parent.
+
+    CPython drops a signal with a handler in Python that reaches the child before its hooks have run: a worker that
+    `multiprocessing.Pool` terminates so early would live on, and the pool would wait for it.
+    """
+
+    def __init__(self, handlers: Sequence[TerminationHandler]) -> None:
+        self._handlers = handlers
+        self._mask: set[int] | None = None
+
+    def block(self) -> None:
+        """Before the fork: block the signals that were taken over."""
+        if taken := [handler.number for handler in self._handlers if handler.is_installed]:
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+
+    def restore(self) -> None:
+        """After the fork, in the parent and in the child."""
+        mask, self._mask = self._mask, None
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
