@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPResponse
@@ -13,9 +14,15 @@ import msgspec
 from tests.server.hub_server import TIMEOUT_S, HubServer, update
 from tests.server.recorder import RecordingServer
 
+from tidings.access.control import AccessOptions
+from tidings.access.keys import ApiKeyAuthenticator, generate_key
+from tidings.contract.event_types import BUILTIN, list_channels
+
 POSTS = 50
 MAX_CALLS_PER_POST = 205
 """Python functions that are called for one event of one post, which has its own append, in every library: 197 are."""
+MAX_CALLS_TO_IDENTIFY = 15
+"""Those that are called in addition where the hub identifies its clients: 13 are."""
 
 
 class Calls:
@@ -49,28 +56,45 @@ def count(call: Callable[[Callable[[], None]], None], requests: Callable[[], Non
     return calls
 
 
-def request(client: socket.socket, path: str, body: bytes) -> None:
+def request(client: socket.socket, path: str, body: bytes, key: str = "") -> None:
     """Send a request in one segment, and receive the answer."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    client.sendall(f"{head}\r\n\r\n".encode() + body)
+    authorization = f"\r\nAuthorization: Bearer {key}" if key else ""
+    client.sendall(f"{head}{authorization}\r\n\r\n".encode() + body)
     with HTTPResponse(client) as response:
         response.begin()
         assert response.status == 200
         response.read()
 
 
-def test_single_post_calls_few_functions() -> None:
-    with HubServer() as server, socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as client:
+def count_posts(access: AccessOptions | None = None, key: str = "") -> Calls:
+    """Count what the server does for `POSTS` posts of one event each."""
+    with (
+        HubServer(access=access) as server,
+        socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as client,
+    ):
         bodies = [msgspec.json.encode(update("item", number)) for number in range(POSTS)]
-        request(client, "/v1/events", bodies[0])
+        request(client, "/v1/events", bodies[0], key)
 
         def post_all() -> None:
             for body in bodies:
-                request(client, "/v1/events", body)
+                request(client, "/v1/events", body, key)
 
-        calls = count(server.call, post_all)
+        return count(server.call, post_all)
+
+
+def test_single_post_calls_few_functions() -> None:
+    calls = count_posts()
     assert calls.functions <= POSTS * MAX_CALLS_PER_POST
     assert calls.methods["urandom"] <= 1, "random bytes for trace ids are read for many events"
+
+
+def test_post_of_an_identified_client_calls_few_more() -> None:
+    keys = ApiKeyAuthenticator(list_channels(BUILTIN), time.time_ns)
+    made, key = generate_key("nightly", ["publish data"], now_ns=time.time_ns())
+    keys.replace_keys([made])
+    calls = count_posts(AccessOptions(authenticators=[keys]), key)
+    assert calls.functions <= POSTS * (MAX_CALLS_PER_POST + MAX_CALLS_TO_IDENTIFY)
 
 
 def test_head_and_body_of_an_answer_are_one_write() -> None:

@@ -15,6 +15,7 @@ import structlog
 from msgspec import Struct, structs
 
 from tidings.access.quotas import FailureLimit, Quota, network_of
+from tidings.access.recent import RecentCredential, RecentCredentials
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
@@ -22,6 +23,7 @@ from tidings.access.subjects import (
     Authenticated,
     Authenticator,
     Credential,
+    LastingAuthenticator,
     Subject,
 )
 from tidings.access.tickets import Tickets
@@ -158,6 +160,7 @@ class AccessControl:
         """Times in nanoseconds at which senders of requests are identified again, and numbers of sessions."""
         self._recheck_runs = False
         self._revocations = revocations
+        self._recent = RecentCredentials(wall_ns)
         self.tickets = Tickets(wall_ns)
         """The unused tickets."""
         self.cookie = options.cookie
@@ -229,6 +232,35 @@ class AccessControl:
         if not verified.called:
             late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
             self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
+
+    def recall(self, authorization: bytes, address: str) -> RecentCredential | None:
+        """Return the credential in a header `Authorization` if it was accepted a moment ago, and still is.
+
+        After None, `authenticate` decides.
+
+        Args:
+            authorization: The header.
+            address: Address of the client.
+        """
+        known = self._recent.find(authorization, self.changes)
+        if known is None or (self.failures and self.failures.is_over(network_of(address))):
+            return None
+        self.outcomes["accepted"] += 1
+        return known
+
+    def remember(self, authorization: bytes, credential: Credential, subject: Subject, changes: int) -> None:
+        """Note for `recall` that a credential was accepted, if its authenticator's answers last.
+
+        Args:
+            authorization: The header that it came in.
+            credential: The credential.
+            subject: Its subject.
+            changes: `changes` when its verification began.
+        """
+        if changes == self.changes:
+            authenticator = self._find(credential)
+            if isinstance(authenticator, LastingAuthenticator):
+                self._recent.add(authorization, credential, subject, authenticator, changes)
 
     def redeem(self, credential: Credential, request: AccessRequest) -> tuple[Credential, AccessRequest]:
         """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
@@ -394,11 +426,13 @@ class AccessControl:
     def end_revoked(self) -> None:
         """End the sessions whose credentials are revoked now, in slices."""
         self.changes += 1
+        self._recent.clear()
         self._go_through(list(self._sessions), self._end_if_revoked)
 
     def reevaluate(self) -> None:
         """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
         self.changes += 1
+        self._recent.clear()
         self._go_through(list(self._sessions), self._verify_again)
 
     def _finds_requests(self, credential: Credential) -> bool:

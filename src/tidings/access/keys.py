@@ -169,6 +169,8 @@ class ApiKeyAuthenticator:
     def __init__(
         self, channels: Iterable[str], now_ns: Callable[[], int], refresh: Callable[[], None] = lambda: None
     ) -> None:
+        self.generation = 0
+        """See `LastingAuthenticator`."""
         self._refresh = refresh
         self._channels = tuple(channels)
         self._now_ns = now_ns
@@ -205,6 +207,7 @@ class ApiKeyAuthenticator:
             )
             entries[key.id] = _Entry(key, bytes.fromhex(key.sha256), subject)
         self._entries = entries
+        self.generation += 1
 
     def accepts(self, credential: Credential) -> bool:
         """See `Authenticator.accepts`."""

@@ -1,7 +1,7 @@
 """Subjects, the credentials that identify them, and the verification of credentials."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -85,3 +85,11 @@ class Authenticator(Protocol):
 
     def authenticate(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
         """Verify `credential`; `done` is called within the call, or later if something must be fetched."""
+
+
+@runtime_checkable
+class LastingAuthenticator(Authenticator, Protocol):
+    """An authenticator whose answers depend on the credential only, and last until `generation` changes."""
+
+    generation: int
+    """Number that changes whenever a credential that was accepted may be refused, except for its expiry."""

@@ -321,6 +321,8 @@ class TokenAuthenticator:
     """
 
     method = "token"
+    generation = 0
+    """See `LastingAuthenticator`: a key that its issuer withdraws calls `withdrawn` of `RemoteKeys`."""
 
     def __init__(self, keys: KeySource, policy: TokenPolicy, rules: GrantRules, *, wall_ns: Callable[[], int]) -> None:
         self._verifier = TokenVerifier(keys, policy, wall_ns=wall_ns)

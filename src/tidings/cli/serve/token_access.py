@@ -48,6 +48,8 @@ class ServedTokens:
     """
 
     method = "token"
+    generation = 0
+    """See `LastingAuthenticator`: the hub calls `AccessControl.reevaluate` after each change."""
 
     def __init__(
         self, settings: ServeSettings, channels: Iterable[str], clock: Clock, withdrawn: Callable[[], object]

@@ -19,7 +19,7 @@ from tidings.access.grants import Grants
 from tidings.access.subjects import AccessRequest, Authenticated, Credential, Subject
 from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
-from tidings.server.asgi.scope import access_request, query_of, request_address
+from tidings.server.asgi.scope import Headers, access_request, headers_of, query_of, request_address
 
 _IDENTITY: Final = "tidings.identity"
 """Key of the `Identity` in a scope that `identify` returned."""
@@ -33,9 +33,33 @@ class Identity(Struct, frozen=True):
 
     subject: Subject
     credential: Credential
-    request: AccessRequest
+    source: AccessRequest | Scope
+    """The request; as a scope where its headers were not needed so far."""
     changes: int = 0
     """`AccessControl.changes` when it was identified."""
+
+    @property
+    def request(self) -> AccessRequest:
+        """The request from which the sender was identified."""
+        return self.source if isinstance(self.source, AccessRequest) else access_request(self.source)
+
+
+def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
+    """Note the identity of a request's sender in its scope; return whether it is known without asking `identify`.
+
+    Args:
+        hub: The hub.
+        scope: The request, as `admit` returned it.
+        headers: Its headers.
+    """
+    control, authorization = hub.access, headers.get(b"authorization")
+    if control is None or authorization is None or scope.get("query_string"):
+        return False
+    known = control.recall(authorization, request_address(scope).client)
+    if known is None:
+        return False
+    scope[_IDENTITY] = Identity(known.subject, known.credential, scope, known.changes)
+    return True
 
 
 async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
@@ -56,7 +80,7 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
         return scope
     request = access_request(scope)
     try:
-        credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
+        sent = credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
         if credential is not None and credential.source == "ticket":
             credential, request = control.redeem(credential, request) if allow_ticket else (None, request)
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
@@ -66,6 +90,8 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
     except AccessError as error:
         _record_refusal(hub, scope, request, error)
         raise
+    if sent is not None and sent.source == "header":
+        control.remember(headers_of(scope)[b"authorization"], sent, subject, changes)
     return {**scope, _IDENTITY: Identity(subject, credential or REQUEST_AS_A_WHOLE, request, changes)}
 
 

@@ -29,7 +29,7 @@ from tidings.exceptions import (
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
 from tidings.server.dashboard.bundle import PAGES, Bundle
 from tidings.server.dashboard.routes import DashboardRoutes
-from tidings.server.http.access import identify
+from tidings.server.http.access import identify, recall_sender
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
 from tidings.server.http.body import BodyReader
@@ -151,8 +151,11 @@ class HttpEndpoint:
         port = port_of(scope)
         try:
             self._check.check_port(path, port)
-            if self._identity.concerns(path, method) and not self._is_local_scrape(path, port, scope):
-                scope = await self._identity.find(scope)
+            if self._identity.concerns(path, method) and not (
+                path == METRICS_PATH and self._is_local_scrape(port, scope)
+            ):
+                hub = self._host.running().hub
+                scope = scope if recall_sender(hub, scope, headers) else await identify(hub, scope)
         except TidingsError as error:
             await error_answer(error).send(send)  # the audit trail records it
             return
@@ -182,12 +185,12 @@ class HttpEndpoint:
         else:
             await self._routes(scope, receive, send)
 
-    def _is_local_scrape(self, path: str, port: int | None, scope: Scope) -> bool:
+    def _is_local_scrape(self, port: int | None, scope: Scope) -> bool:
         """Return whether a request for metrics came to the admin listener from this machine: it needs no credential.
 
         At the hub's other port it does: a proxy on this machine may pass on requests from anywhere.
         """
-        if path != METRICS_PATH or not self._check.is_admin_port(port):
+        if not self._check.is_admin_port(port):
             return False
         address = request_address(scope)
         return is_loopback(address.peer) and is_loopback(address.client)
@@ -242,10 +245,6 @@ class _IdentityCheck:
     def concerns(self, path: str, method: str) -> bool:
         """Return whether a request needs a credential. A preflight has none, and a stream asks by itself."""
         return self._host.identifies and method != "OPTIONS" and path != STREAM and path not in self._open_paths
-
-    async def find(self, scope: Scope) -> Scope:
-        """Return the scope with the identity of its sender; see `identify`."""
-        return await identify(self._host.running().hub, scope)
 
 
 def _check_root_path(prefix: str, paths: Iterable[str]) -> None:

@@ -1,0 +1,89 @@
+"""Credentials that were accepted a moment ago: a program sends the same one with each of its posts."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from tidings.access.subjects import Credential, LastingAuthenticator, Subject
+
+REMEMBERED_S: Final = 10.0
+"""Time for which an accepted credential is accepted again without another verification, in seconds: as long as the
+answers of a forward-auth server. Each use checks that nothing has ended it."""
+_REMEMBERED_NS: Final = int(REMEMBERED_S * 1e9)
+MAX_REMEMBERED: Final = 10_000
+"""Accepted credentials that are remembered at a time: about 10 MB of JWTs."""
+
+
+class RecentCredential(Struct, frozen=True):
+    """A credential that was accepted."""
+
+    credential: Credential
+    subject: Subject
+    authenticator: LastingAuthenticator
+    generation: int
+    """`LastingAuthenticator.generation` when it was verified."""
+    changes: int
+    """`AccessControl.changes` when it was verified."""
+    accepted_ns: int
+    until_ns: int
+    """Until when it counts, in nanoseconds since 1970."""
+
+    def __repr__(self) -> str:
+        return f"RecentCredential(subject={self.subject.name!r})"
+
+
+class RecentCredentials:
+    """The credentials of requests that were accepted in the last seconds, by their headers `Authorization`.
+
+    A look-up compares two headers only if their hashes of 64 bits are equal, so its time depends on no secret.
+
+    Args:
+        wall_ns: Returns nanoseconds since 1970.
+    """
+
+    def __init__(self, wall_ns: Callable[[], int]) -> None:
+        self._wall_ns = wall_ns
+        self._known: dict[bytes, RecentCredential] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(
+        self,
+        authorization: bytes,
+        credential: Credential,
+        subject: Subject,
+        authenticator: LastingAuthenticator,
+        changes: int,
+    ) -> None:
+        """Remember a credential that was accepted just now; see `RecentCredential`."""
+        now_ns = self._wall_ns()
+        until_ns = now_ns + _REMEMBERED_NS
+        if subject.expires_ns is not None:
+            until_ns = min(until_ns, subject.expires_ns)
+        self._known.pop(authorization, None)
+        if len(self._known) >= MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[authorization] = RecentCredential(
+            credential, subject, authenticator, authenticator.generation, changes, now_ns, until_ns
+        )
+
+    def find(self, authorization: bytes, changes: int) -> RecentCredential | None:
+        """Return the credential in a header, if it was accepted and nothing has changed since."""
+        known = self._known.get(authorization)
+        if known is None:
+            return None
+        # A time of acceptance that is ahead was noted before the clock was set back.
+        if (
+            known.changes == changes
+            and known.generation == known.authenticator.generation
+            and known.accepted_ns <= self._wall_ns() < known.until_ns
+        ):
+            return known
+        del self._known[authorization]
+        return None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
