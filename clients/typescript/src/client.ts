@@ -41,8 +41,6 @@ const DEFAULT_BUFFER = 10_000;
 const PACE_MS = 250;
 /** Time, in milliseconds, in which a failed handshake is explained. */
 const DIAGNOSIS_MS = 10_000;
-/** Events in one answer of the history; the hub's limit. */
-const PAGE = 1_000;
 
 /** Reads paths at a pace, and keeps on over reconnects and sign-ins; for stores of the client itself. */
 export interface PacedSource {
@@ -222,7 +220,7 @@ export class HubClient implements Hub {
     return this.#keyFields;
   }
 
-  async #backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
+  async #backfill({ since, size, subscription }: Backfill): Promise<BackfillPage> {
     const channel = subscription.paths;
     if (since === "snapshot") {
       const { events, position } = await this.#http.request<{ events: LoggedEvent[]; position: string }>(
@@ -238,7 +236,7 @@ export class HubClient implements Hub {
       next: string;
       position: string;
       gap?: { after: string; until: string; reason: string };
-    }>("v1/events", { query: { channel, since, limit: PAGE } });
+    }>("v1/events", { query: { channel, since, limit: size } });
     return {
       events: page.events,
       next: page.next,

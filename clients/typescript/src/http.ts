@@ -38,7 +38,16 @@ export class HttpClient {
    *   the reason of `options.signal`.
    */
   async request<T>(path: string, options: RequestOptions = {}): Promise<T> {
-    return (await readJson(await this.send(path, options))) as T;
+    const answer = await this.send(path, options);
+    const type = answer.headers.get("Content-Type") ?? "";
+    if (answer.status === 204) return null as T;
+    if (!type.includes("json")) throw new NotAHubError(`the answer is ${type || "not JSON"}, not a hub's`);
+    try {
+      return (await answer.json()) as T;
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      throw new HubUnreachableError("the answer of the hub broke off", "Try again.", cause);
+    }
   }
 
   /** Send a request and return its answer, which is not an error. Throws as `request`. */
@@ -105,11 +114,4 @@ async function readErrorData(answer: Response): Promise<ErrorData | undefined> {
     if (typeof data === "object" && data !== null && "code" in data && "message" in data) return data as ErrorData;
   } catch {}
   return undefined;
-}
-
-async function readJson(answer: Response): Promise<unknown> {
-  const type = answer.headers.get("Content-Type") ?? "";
-  if (answer.status === 204) return null;
-  if (!type.includes("json")) throw new NotAHubError(`the answer is ${type || "not JSON"}, not a hub's`);
-  return answer.json();
 }

@@ -9,8 +9,8 @@ import { type Action, Session, type SessionOptions } from "./session.ts";
 import { callSafely } from "./store.ts";
 import type { Backfill, BackfillPage, Subscription } from "./subscriptions.ts";
 
-/** Delay, in milliseconds, before the beginning of a watch is requested again; as much again at random. */
-const RETRY_MS = 1_000;
+/** Events in an answer of the history after one was cut off: a bad network may carry a small one. */
+const RETRY_PAGE = 50;
 
 /** One connection, whichever its transport. */
 export interface Transport {
@@ -50,6 +50,8 @@ export class Link {
   #cancelTimer: (() => void) | undefined;
   #timerAt: number | undefined;
   #unwatchPage: (() => void) | undefined;
+  /** Delay, in milliseconds, before the beginning of a watch is requested again; as much again at random. */
+  readonly #retryMs: number;
   #running = false;
   #flushing = false;
   /** Has the watches of this link, if there may be only one connection. */
@@ -62,6 +64,7 @@ export class Link {
     this.#credentials = credentials;
     this.#port = port;
     this.session = new Session(options);
+    this.#retryMs = options.policy.baseMs;
     this.#drift = environment.wall() - environment.now();
   }
 
@@ -207,8 +210,9 @@ export class Link {
       const failed = asTidingsError(error);
       if (!failed.recoverable) this.input((session) => session.subscriptions.backfillFailed(request, failed));
       else if (request.subscription.backfill === request) {
-        const { random } = this.#environment;
-        const delay = (failed instanceof HubError ? failed.retryAfterMs : 0) + RETRY_MS * (1 + random());
+        const asked = failed instanceof HubError ? failed.retryAfterMs : 0;
+        const delay = asked + this.#retryMs * (1 + this.#environment.random());
+        request.size = RETRY_PAGE;
         this.#environment.later(delay, () => this.#backfill(request));
       }
     }

@@ -277,7 +277,7 @@ export class Session {
     this.#liveness = this.#notice = this.#phaseUntil = this.#retryAt = undefined;
     if (this.#keys === "asked") this.#keys = "unknown";
     this.authentication.lost();
-    this.subscriptions.lost();
+    this.subscriptions.lost(this.#quiet);
   }
 
   /** The socket is open. */
@@ -342,8 +342,8 @@ export class Session {
     const lastedMs = this.#establishedAt === undefined ? 0 : now - this.#establishedAt;
     this.#establishedAt = undefined;
     this.#settle("failed");
-    this.#end();
     this.#quiet = false;
+    this.#end();
     this.#reason = { code: "lost", error };
     this.#phase = "waiting";
     this.#delayed = retryAfterMs > 0;
@@ -355,8 +355,8 @@ export class Session {
   /** End until the application signs in, tries again, or for good. */
   #refuse(reason: ConnectionReason): void {
     this.#settle("failed");
-    this.#end();
     this.#quiet = false;
+    this.#end();
     this.#phase = "closed";
     this.#reason = reason;
     this.#endWatches();
@@ -374,8 +374,8 @@ export class Session {
 
   /** Disconnect, because no one needs the connection. */
   rest(): void {
-    this.#end();
     this.#quiet = false;
+    this.#end();
     this.#phase = "idle";
     this.#lingerUntil = undefined;
     this.#holds = false;
@@ -384,8 +384,8 @@ export class Session {
 
   /** Disconnect until the page is shown again. */
   #suspend(): void {
-    this.#end();
     this.#quiet = false;
+    this.#end();
     this.#phase = "suspended";
     this.#reason = { code: "hidden" };
   }

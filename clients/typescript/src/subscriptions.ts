@@ -14,6 +14,8 @@ import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths
 const MAX_WAITING = 10_000;
 /** Paths in one command; the hub's limit. */
 const MAX_PATHS = 1_000;
+/** Events in one answer of the history; the hub's limit. */
+const PAGE = 1_000;
 /** Id of the command that stands for the address of a stream. */
 const STREAM = "";
 
@@ -33,6 +35,8 @@ export interface Subscription {
   waiting: LoggedEvent[] | undefined;
   /** The request over HTTP whose answer it waits for. */
   backfill: Backfill | undefined;
+  /** Whether it is live but for an exchange of paths, of which its owner hears nothing. */
+  quiet: boolean;
   /** Whether it is asked for alone, because the hub refused it together with others. */
   alone: boolean;
 }
@@ -43,6 +47,8 @@ export interface Backfill {
   readonly since: string;
   /** Whether it is the first one of its beginning. */
   readonly first: boolean;
+  /** Events in the answer at most. */
+  size: number;
 }
 
 /** An answer of `GET /v1/snapshot` or `GET /v1/events`. */
@@ -101,8 +107,6 @@ export class Subscriptions {
   #wire: readonly string[] = [];
   /** Whether the connection takes commands. */
   #open = false;
-  /** Whether the watches only exchange paths, and have all that there is. */
-  #exchanging = false;
   #count = 0;
 
   constructor(port: SubscriptionsPort) {
@@ -115,7 +119,9 @@ export class Subscriptions {
 
   /** Whether every watch has what the connection itself must bring. */
   get caughtUp(): boolean {
-    return this.#exchanging || !this.#some("new", "reading");
+    const all = [...this.#all];
+    const waiting = all.filter(({ quiet, state }) => !quiet && state === "reading");
+    return waiting.length === 0 && (!this.hasNew || all.some(({ quiet, state }) => quiet || state !== "new"));
   }
 
   /** Whether there are watches that the hub does not know. */
@@ -123,8 +129,8 @@ export class Subscriptions {
     return this.#some("new");
   }
 
-  #some(...states: Subscription["state"][]): boolean {
-    return [...this.#all].some(({ state }) => states.includes(state));
+  #some(state: Subscription["state"]): boolean {
+    return [...this.#all].some((subscription) => subscription.state === state);
   }
 
   /** Whether routing needs the key fields of the hub's own types: there are several watches, one of single keys. */
@@ -151,6 +157,7 @@ export class Subscriptions {
       seen: new Set(),
       waiting: undefined,
       backfill: undefined,
+      quiet: false,
       alone: false,
     };
     this.#all.add(subscription);
@@ -179,16 +186,17 @@ export class Subscriptions {
     if (![...this.#all].some(({ since }) => since === this.position)) this.position = this.head;
   }
 
-  /** Note that the connection is gone. */
-  lost(): void {
-    this.#open = this.#exchanging = false;
+  /** Note that the connection is gone; `quiet`: only to be opened again for other paths. */
+  lost(quiet: boolean): void {
+    this.#open = false;
     this.#wire = [];
     this.#commands.clear();
-    this.#rewind();
+    this.#rewind(quiet);
   }
 
-  #rewind(): void {
+  #rewind(quiet: boolean): void {
     for (const subscription of this.#all) {
+      subscription.quiet = quiet && (subscription.quiet || subscription.state === "live");
       if (subscription.state === "live") subscription.since = this.position;
       if (subscription.state === "joining") subscription.seen = new Set();
       this.#restart(subscription);
@@ -272,10 +280,7 @@ export class Subscriptions {
       case "channel:unsubscribed":
         this.#commands.delete(id);
         this.#wire = data.channels;
-        if (data.channels.length === 0 && this.#all.size > 0) {
-          this.#exchanging = !this.#some("reading", "new");
-          this.#rewind();
-        }
+        if (data.channels.length === 0) this.#rewind(true);
         this.flush();
         return true;
       case "channel:gap":
@@ -335,7 +340,7 @@ export class Subscriptions {
       subscription.outcome = outcome;
       // After a gap, what only a snapshot can replace lies before the hub's position: ask for the same again.
       if (outcome === "live" || outcome === "complete") subscription.since = position;
-      if (!this.#exchanging) this.#notify(subscription, "channel:subscribed", position);
+      if (!subscription.quiet) this.#notify(subscription, "channel:subscribed", position);
     }
   }
 
@@ -350,7 +355,6 @@ export class Subscriptions {
     for (const subscription of subscriptions) {
       if (this.#all.has(subscription)) this.#advance(subscription, kind);
     }
-    if (kind === "first") this.#exchanging = false;
     this.flush();
   }
 
@@ -373,7 +377,8 @@ export class Subscriptions {
     subscription.alone = false;
     subscription.waiting = undefined;
     subscription.seen = new Set();
-    if (!this.#exchanging) this.#notify(subscription, "channel:live", this.position);
+    if (!subscription.quiet) this.#notify(subscription, "channel:live", this.position);
+    subscription.quiet = false;
   }
 
   #notify(subscription: Subscription, type: "channel:subscribed" | "channel:live", position: string): void {
@@ -411,7 +416,7 @@ export class Subscriptions {
   }
 
   #request(subscription: Subscription, first: boolean): void {
-    subscription.backfill = { subscription, since: subscription.since, first };
+    subscription.backfill = { subscription, since: subscription.since, first, size: PAGE };
     this.#port.backfill(subscription.backfill);
   }
 
