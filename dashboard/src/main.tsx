@@ -7,6 +7,7 @@ import "./styles/shell.css";
 import { App } from "./app.tsx";
 import { watchAttention } from "./attention.ts";
 import { keepTitle } from "./page-title.ts";
+import { watchAwaited } from "./pages/operation/notify.ts";
 import { beginSession } from "./session.ts";
 
 const root = document.getElementById("app");
@@ -14,4 +15,5 @@ if (root === null) throw new Error("the page has no element #app");
 beginSession();
 watchAttention();
 keepTitle();
+watchAwaited();
 render(<App />, root);

@@ -11,6 +11,11 @@ export type Ages = "relative" | "absolute";
 
 const PREFIX = `tidings:${mountPoint}:`;
 
+/** Key under which this browser keeps a setting. */
+export function settingKey(name: string): string {
+  return PREFIX + name;
+}
+
 interface Stored {
   readonly value: Signal<unknown>;
   readonly read: (json: unknown) => unknown;
@@ -26,7 +31,7 @@ const stored = new Map<string, Stored>();
  * @param read - Returns the setting that a stored JSON value means, or a default for everything else.
  */
 export function setting<T>(name: string, read: (json: unknown) => T): Signal<T> {
-  const key = PREFIX + name;
+  const key = settingKey(name);
   const value = signal(read(load(key)));
   stored.set(key, { value, read });
   let saved = JSON.stringify(value.peek());

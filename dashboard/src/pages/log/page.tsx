@@ -1,7 +1,55 @@
-import type { JSX } from "preact";
-import "./log.css";
+/** The log of one operation, on a page of its own. */
 
-/** The page. */
+import { useComputed, useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { lookOf, nameOf } from "../../format/operation.ts";
+import { plain } from "../../format/text.ts";
+import { usePageTitle } from "../../page-title.ts";
+import { StateIcon } from "../../parts/icon.tsx";
+import { errorFacts, Panel } from "../../parts/panel.tsx";
+import { Go, hrefOf, useQuery } from "../../router.tsx";
+import { Gone } from "../operation/gone.tsx";
+import { useOperationData } from "../operation/operation-data.ts";
+import { LogViewer } from "./log-viewer.tsx";
+
+/** The page of the log that the address names. */
 export function LogPage(): JSX.Element {
-  return <h1>Log</h1>;
+  const query = useQuery();
+  const id = query.get("id") ?? "";
+  return <OneLog key={id} id={id} />;
+}
+
+function OneLog({ id }: { readonly id: string }): JSX.Element {
+  const data = useOperationData(id);
+  const attempt = useSignal<number | undefined>(undefined);
+  const name = useComputed(() => (data.detail.value === undefined ? plain(id) : nameOf(data.detail.value)));
+  const look = useComputed(() => (data.detail.value === undefined ? undefined : lookOf(data.detail.value)));
+  const attempts = useComputed(() => data.detail.value?.attempt ?? 1);
+  const error = data.error.value === undefined ? undefined : errorFacts(data.error.value);
+  usePageTitle(`Log of ${name.value}`);
+  if (error?.code === "operation_unknown") return <Gone operationId={id} name="" hint={error.hint} />;
+  return (
+    <>
+      <div class="head log-head">
+        <div class="crumb">
+          <Go href={hrefOf("operations")}>Operations</Go> / <Go href={hrefOf("operation", { id })}>{name}</Go>
+        </div>
+        <div class="title">
+          {look.value === undefined ? null : <StateIcon look={look.value} />}
+          <h1>{name}</h1>
+        </div>
+      </div>
+      <Panel what="the log">
+        <LogViewer
+          operationId={id}
+          attempts={attempts.value}
+          attempt={attempt.value}
+          onAttempt={(chosen) => {
+            attempt.value = chosen;
+          }}
+          isPage
+        />
+      </Panel>
+    </>
+  );
 }

@@ -1,0 +1,207 @@
+/** Where an operation ran, its result, its neighbours among the runs of its name, and its commands. */
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { now } from "../../clock.ts";
+import { LOOK_WORDS } from "../../format/operation.ts";
+import { counted, formatPreciseSpan, formatSpan } from "../../format/span.ts";
+import { plain } from "../../format/text.ts";
+import { Age } from "../../parts/age.tsx";
+import { CopyButton, CopyLine } from "../../parts/copy.tsx";
+import { StateIcon } from "../../parts/icon.tsx";
+import { Lock } from "../../parts/lock.tsx";
+import { useFloating } from "../../parts/popup.tsx";
+import { Go, hrefOf } from "../../router.tsx";
+import { mayDo } from "../../session.ts";
+import type { Command } from "./commands.ts";
+import type { OperationDetail, Run } from "./detail.ts";
+import { linksFor } from "./link-templates.ts";
+import { LinkEditor, linkTemplates } from "./links-editor.tsx";
+
+interface DetailProps {
+  readonly detail: OperationDetail;
+}
+
+/** Where it ran. */
+export function Facts({ detail }: DetailProps): JSX.Element {
+  const { host, pid, user, command, producer_id: producer, parent_id: parent, resumes, trace_id: trace } = detail;
+  const where = [plain(host), pid === undefined ? "" : `process ${pid}`, user ? `by ${plain(user)}` : ""];
+  const ran = where.filter(Boolean).join(", ");
+  return (
+    <section class="sec frozen" aria-labelledby="h-where">
+      <header>
+        <h2 id="h-where">Where it ran</h2>
+      </header>
+      <dl class="facts">
+        <Fact label="Host">{ran}</Fact>
+        <Fact label="Command" isCode>
+          {plain(command)}
+        </Fact>
+        <Fact label="Producer" isCode>
+          {plain(producer)}
+        </Fact>
+        <Fact label="Lease">{detail.lease_s === undefined ? "" : formatSpan(detail.lease_s)}</Fact>
+        <Fact label="Queued">{detail.queued_at === undefined ? "" : <Age at={detail.queued_at} />}</Fact>
+        <Fact label="Began">{detail.started_at === undefined ? "" : <Age at={detail.started_at} />}</Fact>
+        <Fact label="Ended">{detail.ended_at === undefined ? "" : <Age at={detail.ended_at} />}</Fact>
+        <Fact label="Took">{detail.duration_s === undefined ? "" : formatPreciseSpan(detail.duration_s)}</Fact>
+        <Fact label="Part of" isCode>
+          {parent === undefined ? "" : <Go href={hrefOf("operation", { id: parent })}>{plain(parent)}</Go>}
+        </Fact>
+        <Fact label="Resumes" isCode>
+          {resumes === undefined ? "" : <Go href={hrefOf("operation", { id: resumes })}>{plain(resumes)}</Go>}
+        </Fact>
+        <Fact label="Trace" isCode>
+          <Go href={hrefOf("trace", { id: trace })}>{plain(trace)}</Go>
+        </Fact>
+        {Object.entries(detail.metadata ?? {}).map(([name, value]) => (
+          <Fact key={name} label={plain(name)}>
+            {typeof value === "string" ? plain(value) : JSON.stringify(value)}
+          </Fact>
+        ))}
+        <Links detail={detail} />
+      </dl>
+      {mayDo("details") ? null : <Lock grant="details" what="Seeing host, command and user" />}
+    </section>
+  );
+}
+
+interface FactProps {
+  readonly label: string;
+  readonly isCode?: boolean;
+  readonly children: JSX.Element | string;
+}
+
+/** A name and its value; nothing without a value. */
+function Fact({ label, isCode, children }: FactProps): JSX.Element | null {
+  if (children === "") return null;
+  return (
+    <>
+      <dt class="cut" title={label}>
+        {label}
+      </dt>
+      <dd class={isCode === true ? "mono" : undefined}>{children}</dd>
+    </>
+  );
+}
+
+function Links({ detail }: DetailProps): JSX.Element {
+  const at = useFloating();
+  const links = linksFor(detail, linkTemplates.value, now.peek());
+  return (
+    <>
+      <dt>Links</dt>
+      <dd>
+        {links.map(({ label, href }, index) => (
+          <span key={`${label} ${href}`}>
+            {index > 0 ? ", " : ""}
+            <a href={href} target="_blank" rel="noopener noreferrer">
+              {plain(label)}
+            </a>
+          </span>
+        ))}
+        <button
+          ref={at.anchor}
+          type="button"
+          class="btn plain small"
+          title="Links to a trace viewer, a log search, a runbook"
+          onClick={at.toggle}
+        >
+          {links.length === 0 ? "Add links" : "Change"}
+        </button>
+        <LinkEditor at={at} />
+      </dd>
+    </>
+  );
+}
+
+/** Characters of a result that are shown unasked. */
+const SHORT_RESULT = 2_000;
+
+/** The result; nothing without one. */
+export function Result({ detail }: DetailProps): JSX.Element | null {
+  const isWhole = useSignal(false);
+  if (detail.result === undefined || detail.result === null) return null;
+  const text = typeof detail.result === "string" ? detail.result : JSON.stringify(detail.result, null, 2);
+  const isCut = text.length > SHORT_RESULT && !isWhole.value;
+  return (
+    <section class="sec frozen" aria-labelledby="h-result">
+      <header>
+        <h2 id="h-result">Result</h2>
+        <span class="grow" />
+        <CopyButton text={text} label="Copy the result" />
+      </header>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <pre class="result" tabIndex={0}>
+        {isCut ? `${text.slice(0, SHORT_RESULT)}…` : text}
+      </pre>
+      {isCut ? (
+        <button type="button" class="btn plain" onClick={() => (isWhole.value = true)}>
+          Show all of it
+        </button>
+      ) : null}
+    </section>
+  );
+}
+
+/** Figures of the runs of its name, with the runs before and after. */
+export function Runs({ detail }: DetailProps): JSX.Element | null {
+  const { usual, previous, next } = detail;
+  if (detail.name === "" || (usual === undefined && previous === undefined && next === undefined)) return null;
+  const runs = usual?.runs ?? 0;
+  const took = [
+    usual?.median_duration_s === undefined ? "" : `Usually ${formatSpan(usual.median_duration_s)}`,
+    usual?.p95_duration_s === undefined ? "" : `19 of 20 below ${formatSpan(usual.p95_duration_s)}`,
+  ].filter(Boolean);
+  return (
+    <section class="sec frozen" aria-labelledby="h-runs">
+      <header>
+        <h2 id="h-runs">
+          <Go href={hrefOf("name", { name: detail.name })}>Runs of this name</Go>
+        </h2>
+        {runs > 0 ? (
+          <span class="note">
+            {counted(runs, "run")} ended, {usual?.failed ?? 0} failed
+          </span>
+        ) : null}
+      </header>
+      {took.length > 0 ? <p class="two note-s gap">{took.join("; ")}.</p> : null}
+      <ul class="tree runs">
+        {previous === undefined ? null : <RunLink run={previous} label="Previous" hotkey="[" />}
+        {next === undefined ? null : <RunLink run={next} label="Next" hotkey="]" />}
+      </ul>
+    </section>
+  );
+}
+
+function RunLink(props: { readonly run: Run; readonly label: string; readonly hotkey: string }): JSX.Element {
+  const { run, label, hotkey } = props;
+  const at = run.ended_at ?? run.started_at;
+  return (
+    <li>
+      <div>
+        <StateIcon look={run.state} />
+        <Go href={hrefOf("operation", { id: run.operation_id })} title={run.operation_id}>
+          {label}: {LOOK_WORDS[run.state]} {at === undefined ? null : <Age at={at} />}
+        </Go>
+        <span class="num two">
+          {run.duration_s === undefined ? "" : formatPreciseSpan(run.duration_s)} <kbd class="not-phone">{hotkey}</kbd>
+        </span>
+      </div>
+    </li>
+  );
+}
+
+/** The commands, to copy. */
+export function Commands({ commands }: { readonly commands: readonly Command[] }): JSX.Element {
+  return (
+    <section class="sec" aria-labelledby="h-cli">
+      <header>
+        <h2 id="h-cli">On the command line</h2>
+      </header>
+      {commands.map(({ label, text }) => (
+        <CopyLine key={label} text={text} label={`Copy: ${label}`} />
+      ))}
+    </section>
+  );
+}
