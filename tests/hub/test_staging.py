@@ -211,7 +211,10 @@ def test_start_of_a_later_attempt_gets_its_number() -> None:
     assert life is not None
     assert life.attempt == 2
     view.apply(entry("failed", "a"))
-    third = start("a", data=b'{"operation_id":"a","attempt":3}')
+    unnamed, _ = view.apply(start("a", data=b'{"operation_id":"a","attempt":0}'))
+    assert unnamed.event.data == b'{"operation_id":"a","attempt":3}'
+    view.apply(entry("failed", "a"))
+    third = start("a", data=b'{"operation_id":"a","attempt":4}')
     assert view.apply(third)[0] is third
 
 

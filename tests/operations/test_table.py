@@ -112,3 +112,35 @@ def test_long_texts_of_an_operation_are_cut() -> None:
     assert (len(status.name), status.name[-1]) == (256, "…")
     assert status.message == "x" * 1_999 + "…"
     assert [len(step) for step in status.planned] == [256] * 4
+
+
+# Children and steps.
+
+
+def fold(*events: tuple[str, dict[str, Any]]) -> OperationTable:
+    table = OperationTable(ended_age_ns=10**18, max_ended=50_000, max_ended_bytes=1 << 30)
+    for offset, (action, fields) in enumerate(events, 1):
+        table.apply(offset, read(message(f"operation:{action}", json.dumps(fields), trace_id='"t"')), offset)
+    return table
+
+
+def test_operation_with_another_parent_leaves_the_first_one() -> None:
+    table = fold(
+        ("start", {"operation_id": "a", "parent_id": "p"}),
+        ("start", {"operation_id": "a", "parent_id": "q"}),
+        ("start", {"operation_id": "b", "parent_id": "p", "queued": True}),
+        ("start", {"operation_id": "b", "parent_id": "q"}),
+    )
+    assert table.children("p") == []
+    assert [status.operation_id for status in table.children("q")] == ["a", "b"]
+    assert [status.operation_id for status in table.live_children("q", 9)] == ["a", "b"]
+
+
+def test_start_without_steps_keeps_the_reported_number_of_steps() -> None:
+    status = fold(
+        ("start", {"operation_id": "a", "steps": ["read", "write"]}),
+        ("progress", {"operation_id": "a", "progress": 1, "total_steps": 7}),
+        ("start", {"operation_id": "a", "name": "import"}),
+    ).get("a")
+    assert status is not None
+    assert status.total_steps == 7

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.protocol.raw_json import scan_text_members, with_first_member, with_progress_members
+from tidings.protocol.raw_json import (
+    is_stored_as,
+    scan_text_members,
+    with_first_member,
+    with_last_member,
+    with_progress_members,
+)
 
 NAMES = ["operation_id", "progress", "current_step", "total_steps", "message", "note", "cur\u00e9"]
 values = st.one_of(
@@ -48,6 +54,22 @@ def test_progress_gains_both_members_after_its_own_bytes(
 )
 def test_missing_members_are_added_at_the_end(data: bytes, completed: bytes) -> None:
     assert with_progress_members(data) == completed
+
+
+@pytest.mark.parametrize(
+    ("published", "stored"),
+    [
+        (b'{"operation_id":"a" }', b'{"operation_id":"a","attempt":2}'),
+        (b'{"operation_id":"a","attempt":0}', b'{"operation_id":"a","attempt":2}'),
+        (b'{"attempt": 0, "operation_id": "a"}', b'{"operation_id":"a","attempt":2}'),
+        (b'{"operation_id":"a","metadata":{"attempt":0}}', b'{"operation_id":"a","metadata":{"attempt":0},"attempt":2}'),
+    ],
+)
+def test_last_member_replaces_a_zero(published: bytes, stored: bytes) -> None:
+    assert with_last_member(published, "attempt", b"2") == stored
+    assert is_stored_as(published, stored)
+    assert not is_stored_as(b'{"operation_id":"a","attempt":1}', stored)
+    assert not is_stored_as(b'["attempt"]', stored)
 
 
 @given(objects, styles)

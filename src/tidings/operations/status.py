@@ -239,7 +239,8 @@ class OperationStatus(Struct, kw_only=True):
             names = [_clip(name, _MAX_NAME_CHARS) for name in start.steps[:_MAX_STEPS]]
             fit = takewhile(lambda chars: chars <= _MAX_STEP_CHARS, accumulate(map(len, names)))
             self.planned = names[: len(list(fit))]
-        self.total_steps = start.total_steps or len(self.planned) or self.total_steps
+            self.total_steps = len(self.planned) or self.total_steps
+        self.total_steps = start.total_steps or self.total_steps
 
     def _apply_progress(self, event: Event, received_ns: int) -> None:
         progress = _decode_progress(event.data)

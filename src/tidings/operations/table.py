@@ -231,17 +231,19 @@ class OperationTable:
                 self._record_end(status, offset)
 
     def _update(self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife) -> None:
+        parent_id = status.parent_id
         if life is status.life:
-            parent_id = status.parent_id
             status.apply(event, received_ns, life)
             if status.parent_id != parent_id:
                 if parent_id is not None:
                     _discard(self._live_children, parent_id, status.operation_id)
                 self._index_parent(status)
-            return
-        self._unindex(status)
-        status.apply(event, received_ns, life)
-        self._index(status)
+        else:
+            self._unindex(status)
+            status.apply(event, received_ns, life)
+            self._index(status)
+        if parent_id is not None and status.parent_id != parent_id:
+            _discard(self._children, parent_id, status.operation_id)
 
     def _record_end(self, status: OperationStatus, offset: int) -> None:
         if not status.name:

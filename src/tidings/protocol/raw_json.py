@@ -43,14 +43,25 @@ def with_first_member(data: bytes, name: str, value: str) -> bytes:
 
 
 def with_last_member(data: bytes, name: str, value: bytes) -> bytes:
-    """Return the object `data` with one more member at its end.
+    """Return the object `data` with the member `name` at its end, replacing a 0 that stands for none.
 
     Args:
-        data: A JSON object that is not empty and has no member of this name.
+        data: A JSON object that has other members.
         name: The new member's name.
         value: The new member's value, as JSON.
     """
-    return b"%b,%b:%b}" % (data[:-1].rstrip(), encode(name), value)
+    return b"%b,%b:%b}" % (_without_zero(data, name)[:-1].rstrip(), encode(name), value)
+
+
+def _without_zero(data: bytes, name: str) -> bytes:
+    """Return the object `data` without the member `name` if that is 0."""
+    if not data.startswith(b"{") or encode(name) not in data:
+        return data
+    members = _decode(data)
+    if name not in members or bytes(members[name]) not in (b"0", b"-0"):
+        return data
+    del members[name]
+    return encode(members)
 
 
 _ATTEMPT = re.compile(rb',"attempt":[0-9]+\}')
@@ -61,7 +72,7 @@ def is_stored_as(published: bytes, stored: bytes) -> bool:
     """Return whether `stored` equals `published`, apart from the members that the hub adds."""
     if published == stored:
         return True
-    start = published[:-1].rstrip()
+    start = _without_zero(published, "attempt")[:-1].rstrip()
     if stored.startswith(start) and _ATTEMPT.fullmatch(stored, len(start)):
         return True
     end = published[1:]

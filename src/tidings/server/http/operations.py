@@ -61,12 +61,10 @@ class OperationRoutes:
         """Answer `GET /v1/operations`."""
         running = self._host.running()
         query = read_filter(query_of(request.scope), running.hub.now_ns())
-        log = running.hub.log
-        position = str(log.position(log.head)).encode()  # before the search, which lets events pass
         with running.limits.reads.taken(client_of(request.scope)):
-            summaries, following = await _list(running.hub, query, self._turns, subject_of(request.scope))
+            summaries, position, following = await _list(running.hub, query, self._turns, subject_of(request.scope))
         after = b"" if following is None else b',"next":"%d"' % following
-        body = b'{"operations":[%b],"position":"%b"%b}' % (b",".join(summaries), position, after)
+        body = b'{"operations":[%b],"position":"%b"%b}' % (b",".join(summaries), position.encode(), after)
         return to_response(Answer(200, body))
 
     async def names(self, request: Request) -> Response:
@@ -168,17 +166,21 @@ def find_allowed_methods(scope: Scope) -> str | None:
 
 async def _list(
     hub: Hub, query: OperationQuery, turns: asyncio.Semaphore, subject: Subject | None
-) -> tuple[list[bytes], int | None]:
-    """Return the encoded summaries of one page, and the cursor of the next page if there may be one."""
+) -> tuple[list[bytes], str, int | None]:
+    """Return the encoded summaries of one page, their position, and the cursor of the next page if there may be one."""
     deadline = hub.clock.monotonic() + _BUDGET_S
     views = OperationViewBuilder(hub, subject)
     summaries: list[bytes] = []
     size, number = 0, query.after
+    position = str(hub.log.position(hub.log.head))
     exact = None if query.find is None else hub.operations.get(query.find)
     if exact is not None and views.may_read(exact.operation_id):
-        return ([_encode(views.summary(exact))] if query.matches(exact) and number is None else []), None
+        summaries = [_encode(views.summary(exact))] if query.matches(exact) and number is None else []
+        return summaries, position, None
     while True:
         async with turns:
+            if number == query.after:  # the first turn: events that are stored in later ones follow the position
+                position = str(hub.log.position(hub.log.head))
             for status in hub.operations.before(number, _MAX_PER_TURN):
                 number = status.number
                 if not (query.matches(status) and views.may_read(status.operation_id)):
@@ -193,7 +195,7 @@ async def _list(
         more = bool(hub.operations.before(number, 1))
         is_full = len(summaries) >= query.limit or size >= _MAX_BYTES
         if not more or is_full or hub.clock.monotonic() >= deadline:
-            return summaries, number if more else None
+            return summaries, position, number if more else None
 
 
 async def _readable_names(hub: Hub, views: OperationViewBuilder, turns: asyncio.Semaphore) -> dict[str, RunHistory]:
