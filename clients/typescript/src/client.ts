@@ -18,6 +18,7 @@ import type { LoggedEvent, Sink, WatchItem } from "./items.ts";
 import { WatchIterator } from "./iterator.ts";
 import { Link, type LinkPort, type Transport, type TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
+import { OperationStore, readablePaths } from "./operations/store.ts";
 import type {
   Accepted,
   CancelOptions,
@@ -52,6 +53,7 @@ export class HubClient implements Hub {
   readonly url: string;
   readonly connection: Store<ConnectionState>;
   readonly clock: HubClock;
+  readonly operations: OperationStore;
   /** For stores of many operations, which need no event between two frames. */
   readonly paced: PacedSource;
   readonly #addresses: Addresses;
@@ -89,6 +91,12 @@ export class HubClient implements Hub {
     this.#plainLink = this.#makeLink();
     this.#pacedLink = this.#makeLink(PACE_MS);
     this.paced = { watch: (paths, since, sink) => this.#watchPaced(simplify(paths), since, sink) };
+    this.operations = new OperationStore({
+      watch: this.paced.watch,
+      request: (path, init) => this.#http.request(path, init),
+      clock: this.clock,
+      paths: () => readablePaths(this.connection.getSnapshot().grants),
+    });
     const { transport = "auto" } = options;
     if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream();
   }
@@ -304,11 +312,13 @@ export class HubClient implements Hub {
   signIn(token: string | TokenSupplier): void {
     this.#credentials.replace(token);
     for (const link of this.#links) link.input((session) => session.signedIn());
+    this.operations.restart();
   }
 
   signOut(): void {
     this.#credentials.replace(undefined);
     for (const link of this.#links) link.input((session) => session.signedOut(new SignedOutError()));
+    this.operations.restart();
   }
 
   retryNow(): void {
@@ -316,6 +326,7 @@ export class HubClient implements Hub {
   }
 
   close(): void {
+    this.operations.close();
     for (const link of this.#links) {
       link.input((session) => session.close(new ClientClosedError()));
       link.dispose();

@@ -14,6 +14,9 @@ export type {
 export * from "./errors.ts";
 export type * from "./items.ts";
 export { PROTOCOL } from "./messages.ts";
+export type { Estimate, Operation, OperationState, Presence } from "./operations/operation.ts";
+export { isLive } from "./operations/operation.ts";
+export type { OperationStore, OperationsSnapshot, SingleOperationStore } from "./operations/store.ts";
 export type * from "./options.ts";
 export type { Store } from "./store.ts";
 

@@ -1,6 +1,7 @@
 /** The public interface of a client. */
 import type { ConnectionState } from "./connection.ts";
 import type { WatchItem } from "./items.ts";
+import type { OperationStore } from "./operations/store.ts";
 import type { Store } from "./store.ts";
 
 /** Returns the present token; null if the person is signed out. It may ask a server. */
@@ -94,6 +95,8 @@ export interface Hub {
   readonly connection: Store<ConnectionState>;
   /** The hub's clock: `now` is in milliseconds since 1970, and never goes backwards between two greetings. */
   readonly clock: { now(): number };
+  /** All operations, folded from their events by the hub's rules. */
+  readonly operations: OperationStore;
 
   /**
    * Read events of one or more paths, such as `operations/acme.*`.

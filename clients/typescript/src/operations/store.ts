@@ -1,0 +1,347 @@
+/**
+ * The store of a hub's operations: reads the list, follows the events from there (docs/protocol/http.md, "GET
+ * /v1/operations"), and calls its listeners at most once per frame.
+ */
+
+import { CredentialError, ForbiddenError, HubError, SignedOutError, TidingsError } from "../errors.ts";
+import type { LoggedEvent, Sink } from "../items.ts";
+import type { RequestOptions } from "../options.ts";
+import { callSafely, type Store } from "../store.ts";
+import { isLive, type Operation } from "./operation.ts";
+import { makeSchedule, type Schedule } from "./schedule.ts";
+import { OperationTable } from "./table.ts";
+
+/** Operations in one answer of the list; the hub's limit. */
+const PAGE = 1_000;
+/** Maximum parents whose older children are read, because their progress is that of the children. */
+const MAX_PARENTS = 50;
+/** How long the store goes on reading after its last listener has left, in milliseconds: views are often replaced. */
+const LINGER_MS = 2_000;
+/** First and longest delay before the list is read again after a failure, in milliseconds. */
+const RETRY_MS = [1_000, 30_000] as const;
+
+/** What a store of operations needs of its client. */
+export interface OperationSource {
+  /** Follows paths at a pace until the returned function is called. */
+  watch(paths: readonly string[], since: string, sink: Sink): () => void;
+  request<T>(path: string, options?: RequestOptions): Promise<T>;
+  readonly clock: { now(): number };
+  /** The paths of operations that may be read, as far as the client knows. */
+  paths(): readonly string[];
+}
+
+/** All operations: an immutable snapshot. */
+export interface OperationsSnapshot {
+  /**
+   * - `loading`: the operations have not been read yet.
+   * - `ready`: `operations` follows the hub; the state of the client's connection tells whether it is current.
+   * - `failed`: they cannot be read; `error` states why. The store tries again.
+   */
+  readonly status: "loading" | "ready" | "failed";
+  /** All operations that are known, the attempt that began last first. */
+  readonly operations: readonly Operation[];
+  /** Their ids, in the same order: the same array until operations come, go or move. */
+  readonly ids: readonly string[];
+  /** Whether these are all operations of the hub; `loadOlder` reads more. */
+  readonly complete: boolean;
+  /** Why the list could not be read; with `ready`, what is shown comes from the events alone. */
+  readonly error?: TidingsError | undefined;
+}
+
+/** Store of one operation: undefined while it has not been read, null if the hub does not know it. */
+export type SingleOperationStore = Store<Operation | null | undefined>;
+
+interface OperationPage {
+  readonly operations: readonly Operation[];
+  /** Absent from hubs of earlier versions. */
+  readonly position?: string;
+  readonly next?: string;
+}
+
+/** What a snapshot says beside the operations. */
+type Reading = Pick<OperationsSnapshot, "status" | "complete" | "error">;
+
+interface Listener {
+  readonly call: () => void;
+}
+
+const EMPTY: OperationsSnapshot = Object.freeze({
+  status: "loading",
+  operations: Object.freeze([]),
+  ids: Object.freeze([]),
+  complete: false,
+});
+
+/** The operations of a hub. The store reads and follows them while anything listens to it. */
+export class OperationStore implements Store<OperationsSnapshot> {
+  readonly #source: OperationSource;
+  readonly #schedule: Schedule;
+  readonly #listeners = new Set<Listener>();
+  /** Listeners to single operations, by id. */
+  readonly #single = new Map<string, Set<Listener>>();
+  /** Ids that the hub does not know. */
+  readonly #missing = new Set<string>();
+  /** Ids that the hub does not know, which no listener has learnt yet. */
+  readonly #unknown = new Set<string>();
+  /** Ids for which the hub is being asked. */
+  readonly #asked = new Set<string>();
+  readonly #table = new OperationTable();
+  #snapshot = EMPTY;
+  /** The next snapshot, without what the table holds. */
+  #next: Reading = EMPTY;
+  /** Cursor of the next older page; undefined where there is none. */
+  #cursor: string | undefined;
+  #stopWatch: (() => void) | undefined;
+  #reading: AbortController | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #lingerTimer: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+  #closed = false;
+
+  /** @internal */
+  constructor(source: OperationSource, schedule: (callback: () => void) => Schedule = makeSchedule) {
+    this.#source = source;
+    this.#schedule = schedule(() => this.#publish());
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => this.#listen(this.#listeners, listener);
+
+  readonly getSnapshot = (): OperationsSnapshot => this.#snapshot;
+
+  readonly getServerSnapshot = (): OperationsSnapshot => EMPTY;
+
+  /** Returns the store of one operation, whose listeners are called for no other. */
+  operation(id: string): SingleOperationStore {
+    return {
+      subscribe: (listener) => {
+        const listeners = this.#single.get(id) ?? new Set();
+        this.#single.set(id, listeners);
+        const stop = this.#listen(listeners, listener);
+        if (this.#next.status === "ready") void this.#lookUp(id);
+        return () => {
+          stop();
+          if (listeners.size === 0 && this.#single.get(id) === listeners) this.#single.delete(id);
+        };
+      },
+      getSnapshot: () => this.#table.get(id) ?? (this.#missing.has(id) ? null : undefined),
+      getServerSnapshot: () => undefined,
+    };
+  }
+
+  /** Reads the next thousand older operations; does nothing if `complete`. */
+  async loadOlder(signal?: AbortSignal): Promise<void> {
+    const after = this.#cursor;
+    if (after === undefined) return;
+    const page = await this.#page({ after }, signal);
+    if (this.#cursor !== after) return; // read twice, or all over again
+    this.#table.add(page.operations);
+    this.#cursor = page.next;
+    this.#change({ complete: page.next === undefined });
+  }
+
+  /** Forgets everything, and reads it again: the client is another subject's now. @internal */
+  restart(): void {
+    this.#stop();
+    this.#table.reset([]);
+    this.#missing.clear();
+    this.#cursor = undefined;
+    this.#change({ status: "loading", complete: false, error: undefined });
+    if (this.#used) this.#read();
+  }
+
+  /** Ends for good: the client was closed. @internal */
+  close(): void {
+    this.#closed = true;
+    this.#stop();
+  }
+
+  get #used(): boolean {
+    return this.#listeners.size > 0 || this.#single.size > 0;
+  }
+
+  #listen(listeners: Set<Listener>, listener: () => void): () => void {
+    const entry: Listener = { call: listener }; // one function may be subscribed twice
+    listeners.add(entry);
+    if (this.#stopWatch === undefined && this.#reading === undefined) this.#read();
+    return () => {
+      if (!listeners.delete(entry)) return;
+      clearTimeout(this.#lingerTimer);
+      this.#lingerTimer = setTimeout(() => this.#used || this.#rest(), LINGER_MS);
+      (this.#lingerTimer as { unref?: () => void }).unref?.(); // a program in Node may end before
+    };
+  }
+
+  /** Reads the list, then follows the events from there. What is shown stays until the new list is there. */
+  #read(): void {
+    this.#stop();
+    if (this.#closed) return;
+    const reading = new AbortController();
+    this.#reading = reading;
+    this.#readList(reading.signal).then(
+      (position) => {
+        if (this.#reading !== reading) return;
+        this.#reading = undefined;
+        this.#failures = 0;
+        this.#watch(position ?? "snapshot");
+      },
+      (error: unknown) => {
+        if (this.#reading !== reading) return;
+        this.#reading = undefined;
+        this.#fail(error instanceof TidingsError ? error : new TidingsError("client_error", String(error)));
+      },
+    );
+  }
+
+  /** Reads the newest operations, all live ones and the children on which their progress depends; returns the position from which to follow them. */
+  async #readList(signal: AbortSignal): Promise<string | undefined> {
+    const first = await this.#page({}, signal);
+    const rows = new Map(first.operations.map((row) => [row.operation_id, row]));
+    if (first.next !== undefined) {
+      await this.#readPages({ state: ["queued", "running"] }, rows, signal);
+      const parents = [...rows.values()].filter((row) => isLive(row) && row.progress_of === "children");
+      for (const { operation_id } of parents.slice(0, MAX_PARENTS)) {
+        await this.#readPages({ parent: operation_id }, rows, signal);
+      }
+    }
+    if (signal.aborted) return undefined;
+    this.#table.reset([...rows.values()]);
+    this.#cursor = first.next;
+    this.#change({ status: "ready", complete: first.next === undefined, error: undefined });
+    for (const id of this.#single.keys()) void this.#lookUp(id);
+    return first.position;
+  }
+
+  /** Adds all rows of a query to those that are known. */
+  async #readPages(query: RequestOptions["query"], rows: Map<string, Operation>, signal: AbortSignal): Promise<void> {
+    let after: string | undefined;
+    do {
+      const page: OperationPage = await this.#page({ ...query, after }, signal);
+      for (const row of page.operations) if (!rows.has(row.operation_id)) rows.set(row.operation_id, row);
+      after = page.next;
+    } while (after !== undefined);
+  }
+
+  #page(query: RequestOptions["query"], signal?: AbortSignal): Promise<OperationPage> {
+    const options: RequestOptions = { query: { limit: PAGE, ...query }, ...(signal === undefined ? {} : { signal }) };
+    return this.#source.request("v1/operations", options);
+  }
+
+  /** Goes on with the events alone, and reads the list again when the hub can be reached, and some time has passed. */
+  #fail(error: TidingsError): void {
+    this.#change({ status: this.#next.status === "ready" ? "ready" : "failed", error });
+    const [first, longest] = RETRY_MS;
+    const delay = Math.min(first * 2 ** this.#failures, longest);
+    this.#failures += 1;
+    const signedOut = error instanceof CredentialError || error instanceof SignedOutError;
+    if (!signedOut) this.#retryTimer = setTimeout(() => this.#read(), delay);
+    this.#watch("snapshot", signedOut);
+  }
+
+  /**
+   * Follows the events.
+   *
+   * @param since - Where to start: at the position of the list, or with a snapshot of the events where there is none.
+   * @param thenRead - Whether to read the list as soon as the hub accepts the client.
+   */
+  #watch(since: string, thenRead = false): void {
+    const paths = this.#source.paths();
+    let phase: "joining" | "resuming" | "live" = "joining";
+    this.#stopWatch = this.#source.watch(paths, since, {
+      persistent: true,
+      take: (items) => {
+        for (const item of items) {
+          if ("position" in item) this.#apply(item, phase);
+          else if (item.type === "channel:subscribed" && thenRead) return this.#read();
+          else if (item.type === "channel:subscribed" && phase !== "joining") {
+            // Events are missing: the list has what they said.
+            if (item.data.outcome === "snapshot" || item.data.outcome === "gap") return this.#read();
+            phase = "resuming";
+          } else if (item.type === "channel:gap") return this.#read();
+          else if (item.type === "channel:live") {
+            phase = "live";
+            this.#change({ status: "ready" });
+          }
+        }
+      },
+      end: (error) => {
+        if (error === undefined || this.#closed) return;
+        const known = this.#source.paths();
+        if (error instanceof ForbiddenError && known.join() !== paths.join()) this.#watch(since, thenRead);
+        else this.#fail(error);
+      },
+    });
+  }
+
+  #apply(event: LoggedEvent, phase: "joining" | "resuming" | "live"): void {
+    const id = (event.data as { operation_id?: unknown } | null)?.operation_id;
+    if (typeof id !== "string") return;
+    const now = this.#source.clock.now();
+    // What was stored before has the time at which its producer wrote it.
+    const received = phase === "live" ? now : Math.min(Date.parse(event.timestamp), now);
+    this.#table.apply(id, event, received, phase === "joining");
+    if (this.#table.dirty) this.#schedule.request();
+  }
+
+  /** Asks the hub for an operation that someone listens to and that is older than the list. */
+  async #lookUp(id: string): Promise<void> {
+    if (this.#table.has(id) || this.#missing.has(id) || this.#asked.has(id)) return;
+    this.#asked.add(id);
+    try {
+      const detail = await this.#source.request<Operation & Details>(`v1/operations/${encodeURIComponent(id)}`);
+      const { steps, timeline, log, children, result, usual, ...row } = detail;
+      this.#table.add([row]);
+    } catch (error) {
+      if (error instanceof HubError && error.code === "operation_unknown") this.#unknown.add(id);
+    } finally {
+      this.#asked.delete(id);
+    }
+    this.#schedule.request();
+  }
+
+  /** Ends reading, because nothing listens. */
+  #rest(): void {
+    this.#stop();
+    this.#change({ status: "loading" });
+  }
+
+  #stop(): void {
+    clearTimeout(this.#retryTimer);
+    this.#reading?.abort();
+    this.#stopWatch?.();
+    this.#reading = this.#stopWatch = undefined;
+  }
+
+  #change(changes: Partial<Reading>): void {
+    this.#next = { ...this.#next, ...changes };
+    this.#schedule.request();
+  }
+
+  #publish(): void {
+    const { ids, order } = this.#table.publish();
+    const { status, complete, error } = this.#next;
+    const { list: operations, order: sorted } = this.#table;
+    const { status: shown, complete: whole, error: fault } = this.#snapshot;
+    if (ids.size > 0 || order || status !== shown || complete !== whole || error !== fault) {
+      this.#snapshot = { status, operations, ids: sorted, complete, ...(error === undefined ? {} : { error }) };
+      for (const { call } of [...this.#listeners]) callSafely(call);
+    }
+    const unknown = new Set(this.#unknown);
+    this.#unknown.clear();
+    for (const id of unknown) this.#missing.add(id);
+    for (const id of ids) this.#missing.delete(id);
+    for (const [id, listeners] of [...this.#single]) {
+      if (ids.has(id) || unknown.has(id)) for (const { call } of [...listeners]) callSafely(call);
+      if (ids.has(id) && !this.#table.has(id)) void this.#lookUp(id); // the hub, or this store, has removed it
+    }
+  }
+}
+
+/** Returns the paths of operations that grants allow to read; all of them where the grants are not known. */
+export function readablePaths(grants: readonly string[] | undefined): readonly string[] {
+  const read = (grants ?? []).filter((grant) => grant.startsWith("read ")).map((grant) => grant.slice("read ".length));
+  const some = read.filter((path) => path.startsWith("operations/"));
+  return some.length === 0 || read.includes("*") || read.includes("operations") ? ["operations"] : some;
+}
+
+/** What an operation has beside the fields of a list. */
+type Details = Record<"steps" | "timeline" | "log" | "children" | "result" | "usual", unknown>;
