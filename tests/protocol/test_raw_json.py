@@ -62,7 +62,7 @@ def test_missing_members_are_added_at_the_end(data: bytes, completed: bytes) -> 
         (b'{"operation_id":"a" }', b'{"operation_id":"a","attempt":2}'),
         (b'{"operation_id":"a","attempt":0}', b'{"operation_id":"a","attempt":2}'),
         (b'{"attempt": 0, "operation_id": "a"}', b'{"operation_id":"a","attempt":2}'),
-        (b'{"operation_id":"a","metadata":{"attempt":0}}', b'{"operation_id":"a","metadata":{"attempt":0},"attempt":2}'),
+        (b'{"operation_id":"a","note":{"attempt":0}}', b'{"operation_id":"a","note":{"attempt":0},"attempt":2}'),
     ],
 )
 def test_last_member_replaces_a_zero(published: bytes, stored: bytes) -> None:
