@@ -30,7 +30,7 @@ import type {
   TokenSupplier,
   WatchOptions,
 } from "./options.ts";
-import { type KeyFields, simplify } from "./paths.ts";
+import { BUILT_IN_CONTRACT, type KeyFields, simplify } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
 import { type Store, ValueStore } from "./store.ts";
 import type { Backfill, BackfillPage } from "./subscriptions.ts";
@@ -42,6 +42,17 @@ const DEFAULT_BUFFER = 10_000;
 const PACE_MS = 250;
 /** Time, in milliseconds, in which a failed handshake is explained. */
 const DIAGNOSIS_MS = 10_000;
+
+/** What a hub says about itself at its root. */
+interface About {
+  readonly name?: string;
+  readonly contract?: { readonly hash: string };
+  readonly websocket?: { readonly subprotocol: string };
+}
+
+interface Contract {
+  readonly events: readonly { readonly type: string; readonly key: string | null }[];
+}
 
 /** Reads paths at a pace, and keeps on over reconnects and sign-ins; for stores of the client itself. */
 export interface PacedSource {
@@ -71,7 +82,6 @@ export class HubClient implements Hub {
   #paced = 0;
   #streaming = false;
   #release: (() => void) | undefined;
-  #keyFields: Promise<KeyFields> | undefined;
 
   constructor(url: string | URL, options: ConnectOptions, environment = makeEnvironment(options)) {
     const page = (globalThis as Partial<typeof globalThis>).document?.baseURI;
@@ -206,7 +216,7 @@ export class HubClient implements Hub {
   async #diagnose(): Promise<TidingsError | undefined> {
     try {
       const signal = AbortSignal.timeout(DIAGNOSIS_MS);
-      const about = await this.#http.request<{ name?: string; websocket?: { subprotocol?: string } }>("", { signal });
+      const about = await this.#http.request<About>("", { signal });
       if (about.name !== "tidings") return new NotAHubError("the server at the URL is not a hub");
       const spoken = about.websocket?.subprotocol;
       if (spoken !== PROTOCOL) return new NotSupportedError(`the hub speaks ${spoken}, this client ${PROTOCOL}`);
@@ -218,17 +228,15 @@ export class HubClient implements Hub {
     }
   }
 
-  #fetchKeys(): Promise<KeyFields> {
-    this.#keyFields ??= this.#http
-      .request<{ events: readonly { type: string; key: string | null }[] }>("v1/contract.json")
-      .then(({ events }) => new Map(events.map(({ type, key }) => [type, key])));
-    this.#keyFields.catch(() => {
-      this.#keyFields = undefined;
-    });
-    return this.#keyFields;
+  /** Fetch the key fields of the hub's own types; its contract is large, and most have none. */
+  async #fetchKeys(): Promise<KeyFields> {
+    const { contract } = await this.#http.request<About>("");
+    if (contract?.hash === BUILT_IN_CONTRACT) return new Map();
+    const { events } = await this.#http.request<Contract>("v1/contract.json");
+    return new Map(events.map(({ key, type }) => [type, key]));
   }
 
-  async #backfill({ since, size, subscription }: Backfill): Promise<BackfillPage> {
+  async #backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
     const channel = subscription.paths;
     if (since === "snapshot") {
       const { events, position } = await this.#http.request<{ events: LoggedEvent[]; position: string }>(
@@ -244,7 +252,7 @@ export class HubClient implements Hub {
       next: string;
       position: string;
       gap?: { after: string; until: string; reason: string };
-    }>("v1/events", { query: { channel, since, limit: size } });
+    }>("v1/events", { query: { channel, since, limit: subscription.size } });
     return {
       events: page.events,
       next: page.next,

@@ -9,9 +9,6 @@ import { type Action, Session, type SessionOptions } from "./session.ts";
 import { callSafely } from "./store.ts";
 import type { Backfill, BackfillPage, Subscription } from "./subscriptions.ts";
 
-/** Events in an answer of the history after one was cut off: a bad network may carry a small one. */
-const RETRY_PAGE = 50;
-
 /** One connection, whichever its transport. */
 export interface Transport {
   send(text: string): void;
@@ -208,11 +205,11 @@ export class Link {
       this.input((session) => session.subscriptions.backfilled(request, page));
     } catch (error) {
       const failed = asTidingsError(error);
+      this.session.subscriptions.shrink(request);
       if (!failed.recoverable) this.input((session) => session.subscriptions.backfillFailed(request, failed));
       else if (request.subscription.backfill === request) {
         const asked = failed instanceof HubError ? failed.retryAfterMs : 0;
         const delay = asked + this.#retryMs * (1 + this.#environment.random());
-        request.size = RETRY_PAGE;
         this.#environment.later(delay, () => this.#backfill(request));
       }
     }

@@ -3,6 +3,9 @@
 /** Key fields of event types, by type; null for a type without a key. */
 export type KeyFields = ReadonlyMap<string, string | null>;
 
+/** Hash of the contract that has no types of an application: its key fields are known. */
+export const BUILT_IN_CONTRACT = "sha256:d27ece87a3309bd76d053464d00ab29b";
+
 /** Key fields of the types that every hub serves: those of a domain, unless the type is listed itself. */
 const BUILT_IN: Readonly<Record<string, string>> = {
   operation: "operation_id",

@@ -37,7 +37,7 @@ import {
   parseMessage,
   type Refusal,
 } from "./messages.ts";
-import type { KeyFields } from "./paths.ts";
+import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { addAttempt, describe, settleAttempt } from "./status.ts";
 import { type Backfill, type Subscription, Subscriptions } from "./subscriptions.ts";
 
@@ -546,7 +546,10 @@ export class Session {
 
   #onEstablished(data: Established): void {
     const { auth, channels, connection_id: connectionId, contract, now, position } = data;
-    if (this.#hub?.contractHash !== contract.hash) this.#keys = "unknown";
+    if (this.#hub?.contractHash !== contract.hash) {
+      this.subscriptions.keyFields = undefined;
+      this.#keys = contract.hash === BUILT_IN_CONTRACT ? "known" : "unknown";
+    }
     const { hash: contractHash, version: contractVersion } = contract;
     this.#hub = Object.freeze({ connectionId, contractVersion, contractHash, channels });
     this.subscriptions.head = position;

@@ -16,6 +16,8 @@ const MAX_WAITING = 10_000;
 const MAX_PATHS = 1_000;
 /** Events in one answer of the history; the hub's limit. */
 const PAGE = 1_000;
+/** Events in an answer after one broke off. */
+const RETRY_PAGE = 50;
 /** Id of the command that stands for the address of a stream. */
 const STREAM = "";
 
@@ -35,6 +37,8 @@ export interface Subscription {
   waiting: LoggedEvent[] | undefined;
   /** The request over HTTP whose answer it waits for. */
   backfill: Backfill | undefined;
+  /** Events in one answer over HTTP: fewer after an answer broke off, because a bad network may carry those. */
+  size: number;
   /** Whether it is live but for an exchange of paths, of which its owner hears nothing. */
   quiet: boolean;
   /** Whether it is asked for alone, because the hub refused it together with others. */
@@ -47,8 +51,6 @@ export interface Backfill {
   readonly since: string;
   /** Whether it is the first one of its beginning. */
   readonly first: boolean;
-  /** Events in the answer at most. */
-  size: number;
 }
 
 /** An answer of `GET /v1/snapshot` or `GET /v1/events`. */
@@ -157,6 +159,7 @@ export class Subscriptions {
       seen: new Set(),
       waiting: undefined,
       backfill: undefined,
+      size: PAGE,
       quiet: false,
       alone: false,
     };
@@ -416,7 +419,7 @@ export class Subscriptions {
   }
 
   #request(subscription: Subscription, first: boolean): void {
-    subscription.backfill = { subscription, since: subscription.since, first, size: PAGE };
+    subscription.backfill = { subscription, since: subscription.since, first };
     this.#port.backfill(subscription.backfill);
   }
 
@@ -431,11 +434,17 @@ export class Subscriptions {
     items.push(...page.events);
     if (items.length > 0) this.#port.deliver(subscription, items);
     subscription.since = page.next;
+    subscription.size = Math.min(2 * subscription.size, PAGE);
     if (page.events.length > 0) subscription.seen = new Set(page.events.map(({ position }) => position));
     if (!page.done) this.#request(subscription, false);
     else if (!this.#open) this.prepare();
     // The answer may be ahead of this connection; what it holds has been received by the next `channel:live`.
     else if (this.#all.has(subscription)) this.#command("barrier", [subscription], "now");
+  }
+
+  /** The answer to a request broke off: it is sent again. */
+  shrink({ subscription }: Backfill): void {
+    subscription.size = RETRY_PAGE;
   }
 
   /** The beginning cannot be read. */

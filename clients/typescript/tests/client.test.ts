@@ -1,6 +1,7 @@
 /** The whole client against a real hub. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { connect, type Hub, type WatchItem } from "../src/index.ts";
+import { BUILT_IN_CONTRACT } from "../src/paths.ts";
 import { startHub, type TestHub } from "./hub.ts";
 
 let server: TestHub;
@@ -33,6 +34,11 @@ test("a watch yields the snapshot, then what is published", async () => {
   }
   expect(items.map(({ type }) => type)).toEqual(["channel:subscribed", "data:update", "channel:live", "data:update"]);
   expect(hub.connection.getSnapshot()).toMatchObject({ state: "live", reason: { code: "connected" } });
+});
+
+test("the hash of the built-in contract is that of a hub without types of an application", async () => {
+  const { contract } = await open().request<{ contract: { hash: string } }>("");
+  expect(contract.hash).toBe(BUILT_IN_CONTRACT);
 });
 
 test("a second watch of the same path gets its own snapshot", async () => {
