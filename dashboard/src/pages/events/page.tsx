@@ -169,7 +169,7 @@ function show(filter: EventFilter, query: URLSearchParams, since = query.get("si
 function Channels({ filter, query, channels }: FilterProps & { readonly channels: readonly string[] }): JSX.Element {
   const shown = channels.includes(filter.channel) || filter.channel === "" ? channels : [...channels, filter.channel];
   return (
-    <fieldset class="views" aria-label="Channels">
+    <div class="views" role="group" aria-label="Channels">
       {["", ...shown].map((channel) => (
         <button
           key={channel}
@@ -180,7 +180,7 @@ function Channels({ filter, query, channels }: FilterProps & { readonly channels
           {channel === "" ? "All channels" : plain(channel)}
         </button>
       ))}
-    </fieldset>
+    </div>
   );
 }
 

@@ -87,7 +87,7 @@ function Names(): JSX.Element {
           />
           <kbd class="not-phone">/</kbd>
         </label>
-        <fieldset class="set" aria-label="Which names">
+        <div class="set" role="group" aria-label="Which names">
           {(["all", "failed", "slower"] as const).map((each) => (
             <button
               key={each}
@@ -99,7 +99,7 @@ function Names(): JSX.Element {
               {LABELS[each]} <span class="count">{grouped(counts[each])}</span>
             </button>
           ))}
-        </fieldset>
+        </div>
         <span class="grow" />
         <StripKey />
       </search>

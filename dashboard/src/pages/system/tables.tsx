@@ -1,0 +1,353 @@
+/** The tables of the System page: producers, readers, sessions, the log and the versions. */
+
+import { useComputed } from "@preact/signals";
+import type { ComponentChildren, JSX } from "preact";
+import { now } from "../../clock.ts";
+import { counted, formatSpan, grouped } from "../../format/span.ts";
+import { plain } from "../../format/text.ts";
+import { hub } from "../../hub.ts";
+import { liveRows } from "../../live.ts";
+import { Age } from "../../parts/age.tsx";
+import { Icon } from "../../parts/icon.tsx";
+import { Lock } from "../../parts/lock.tsx";
+import { PanelError } from "../../parts/panel.tsx";
+import { useResource } from "../../parts/resource.ts";
+import { Go, hrefOf } from "../../router.tsx";
+import { whoami } from "../../session.ts";
+import { formatBytes } from "../events/describe.ts";
+import { type ProducerFacts, type ProducerRow, producerRows, type ReaderFacts, type SystemFacts } from "./facts.ts";
+
+/** Producers, and what each holds. */
+export function Producers({ producers }: { readonly producers: readonly ProducerFacts[] }): JSX.Element | null {
+  // Once a second: progress of what they hold is not the concern of this table.
+  const rows = useComputed(() => (now.value > 0 ? producerRows(producers, liveRows.peek().values()) : [])).value;
+  const away = rows.filter((row) => row.presence === "away").length;
+  return (
+    <section aria-label="Producers">
+      <div class="h-sec">
+        <h2>Producers</h2>
+        <span class="three">
+          {rows.length === 0 ? "none is attached" : `${rows.length - away} attached, ${away} away`}
+        </span>
+      </div>
+      {rows.length === 0 ? null : (
+        <Table
+          class="prods"
+          label="Producers"
+          heads={["Host", "Presence", "Holds", "Producer", "Lease", "Heard"]}
+          rows={rows}
+        >
+          {(row, index) => <ProducerLine key={row.producerId} row={row} index={index} />}
+        </Table>
+      )}
+    </section>
+  );
+}
+
+function ProducerLine({ row, index }: { readonly row: ProducerRow; readonly index: number }): JSX.Element {
+  const isAway = row.presence === "away";
+  return (
+    <div class="lrow" role="row" aria-rowindex={index}>
+      <div role="cell" class="c-h who mid">
+        <Icon name={isAway ? "away" : "live"} class={isAway ? "s-away" : "s-complete"} />
+        <span class="cut">{plain(row.host)}</span>
+      </div>
+      <div role="cell" class={`c-x ${isAway ? "say-warn" : "two"}`}>
+        {row.presence}
+      </div>
+      <div role="cell" class="c-n cut">
+        <bdi>{row.holds.map(plain).join(", ")}</bdi>
+      </div>
+      <div role="cell" class="c-x mono two cut">
+        <Go href={hrefOf("operations", { producer: row.producerId })}>{plain(row.producerId)}</Go>
+      </div>
+      <div role="cell" class="c-x num two">
+        {row.leaseS === undefined ? "" : formatSpan(row.leaseS)}
+      </div>
+      <div role="cell" class="num two">
+        {row.heardAt === undefined ? "" : <Age at={row.heardAt} />}
+      </div>
+    </div>
+  );
+}
+
+interface TableProps<Row> {
+  readonly class: string;
+  readonly label: string;
+  readonly heads: readonly string[];
+  readonly rows: readonly Row[];
+  readonly children: (row: Row, index: number) => JSX.Element;
+}
+
+/** Columns whose head stands at the right. */
+const RIGHT = new Set(["Lease", "Heard", "Behind", "Waiting", "Expires"]);
+/** Columns that a phone does not show. */
+const NOT_PHONE = new Set(["Presence", "Producer", "Lease", "Address", "Source"]);
+
+function Table<Row>({ class: name, label, heads, rows, children }: TableProps<Row>): JSX.Element {
+  return (
+    <div class={`list ${name} frozen`} role="table" aria-label={label} aria-rowcount={rows.length + 1}>
+      <div class="lhead" role="row" aria-rowindex={1}>
+        {heads.map((head) => (
+          <div
+            key={head}
+            role="columnheader"
+            class={
+              [RIGHT.has(head) ? "num" : "", NOT_PHONE.has(head) ? "c-x" : ""].filter(Boolean).join(" ") || undefined
+            }
+          >
+            {head}
+          </div>
+        ))}
+      </div>
+      {rows.map((row, index) => children(row, index + 2))}
+    </div>
+  );
+}
+
+interface ReadersProps {
+  readonly readers: readonly ReaderFacts[];
+  readonly connections: NonNullable<SystemFacts["connections"]>;
+}
+
+const CONNECTIONS: readonly (readonly [keyof ReadersProps["connections"], string])[] = [
+  ["websockets", "WebSockets"],
+  ["streams", "event streams"],
+  ["live", "live"],
+  ["catching_up", "catching up"],
+  ["waiting", "waiting"],
+];
+
+/** Connections in numbers, and the readers that are behind. */
+export function Readers({ readers, connections }: ReadersProps): JSX.Element {
+  return (
+    <section aria-label="Connections">
+      <div class="h-sec">
+        <h2>Connections</h2>
+        <span class="three">
+          {connections.open === undefined ? "" : `${grouped(connections.open)} open`}
+          {connections.opened === undefined ? "" : `, ${grouped(connections.opened)} since the hub began`}
+        </span>
+      </div>
+      <p class="bits sec-pad frozen">
+        {CONNECTIONS.map(([name, words]) => {
+          const count = connections[name];
+          return count === undefined ? null : (
+            <span key={name}>
+              <b>{grouped(count)}</b> {words}
+            </span>
+          );
+        })}
+      </p>
+      {readers.length === 0 ? null : (
+        <Table
+          class="readers"
+          label="Readers that are behind"
+          heads={["Reader", "State", "Behind", "Waiting"]}
+          rows={readers}
+        >
+          {(reader, index) => (
+            <div key={reader.connection_id} class="lrow" role="row" aria-rowindex={index}>
+              <div role="cell" class="cut">
+                {plain([reader.subject, reader.address].filter(Boolean).join(" at ")) || (
+                  <code>{reader.connection_id}</code>
+                )}
+              </div>
+              <div role="cell" class="say-warn">
+                {reader.state === "slow" ? "slow" : "catching up"}
+              </div>
+              <div role="cell" class="num two">
+                {reader.behind_events === undefined ? "" : counted(reader.behind_events, "event")}
+              </div>
+              <div role="cell" class="num two">
+                {reader.waiting_bytes === undefined ? "" : formatBytes(reader.waiting_bytes)}
+              </div>
+            </div>
+          )}
+        </Table>
+      )}
+    </section>
+  );
+}
+
+interface Session {
+  readonly subject: string;
+  readonly credential_id?: string;
+  readonly credential_source: string;
+  readonly address?: string;
+  readonly path?: string;
+  readonly expires_at?: string;
+}
+
+/** Sessions that are listed. */
+const MAX_SESSIONS = 100;
+
+/** Who is connected, for administrators of a hub with access control. */
+export function Sessions({
+  isAdmin,
+  identifies,
+}: {
+  readonly isAdmin: boolean;
+  readonly identifies: boolean;
+}): JSX.Element | null {
+  if (!identifies) return null;
+  return (
+    <section aria-label="Sessions">
+      <div class="h-sec">
+        <h2>Sessions</h2>
+      </div>
+      {isAdmin ? (
+        <SessionTable />
+      ) : (
+        <p class="sec-pad">
+          <Lock grant="admin" what="Seeing sessions" />
+        </p>
+      )}
+    </section>
+  );
+}
+
+function SessionTable(): JSX.Element {
+  const loaded = useResource(
+    (signal) =>
+      hub.request<{ sessions: readonly Session[]; next?: string }>("v1/admin/sessions", {
+        signal,
+        query: { limit: MAX_SESSIONS },
+      }),
+    "sessions",
+  );
+  const sessions = loaded.value.value?.sessions ?? [];
+  return (
+    <>
+      {loaded.error.value === undefined ? null : (
+        <PanelError what="the sessions" error={loaded.error.value} onRetry={loaded.reload} />
+      )}
+      {sessions.length === 0 ? null : (
+        <Table
+          class="sessions"
+          label="Sessions"
+          heads={["Subject", "Address", "Path", "Source", "Expires"]}
+          rows={sessions}
+        >
+          {(session, index) => (
+            <div key={index} class="lrow" role="row" aria-rowindex={index}>
+              <div role="cell" class="cut">
+                {plain(session.subject)}
+              </div>
+              <div role="cell" class="c-x two cut">
+                {plain(session.address)}
+              </div>
+              <div role="cell" class="two cut mono">
+                {plain(session.path)}
+              </div>
+              <div role="cell" class="c-x two">
+                {plain(session.credential_source)}
+              </div>
+              <div role="cell" class="num two">
+                {session.expires_at === undefined ? (
+                  ""
+                ) : (
+                  <Age at={session.expires_at} words={untilWords(session.expires_at)} />
+                )}
+              </div>
+            </div>
+          )}
+        </Table>
+      )}
+      {loaded.value.value?.next === undefined ? null : (
+        <p class="sec-pad two">Only the {grouped(MAX_SESSIONS)} oldest are listed.</p>
+      )}
+    </>
+  );
+}
+
+/** Words for a time ahead, which an age cannot be. */
+function untilWords(at: string): () => string {
+  return () => {
+    const seconds = (Date.parse(at) - now.value) / 1000;
+    return seconds > 0 ? `in ${formatSpan(seconds)}` : "now";
+  };
+}
+
+/** What the log holds, and what it may hold. */
+export function LogFacts({ facts }: { readonly facts: SystemFacts | undefined }): JSX.Element | null {
+  const log = facts?.log;
+  if (log === undefined) return null;
+  const { retention = {} } = log;
+  return (
+    <section aria-label="Log">
+      <div class="h-sec">
+        <h2>Log</h2>
+        <span class="three">{log.kind === "memory" ? "in memory: lost when the hub ends" : "on disk"}</span>
+      </div>
+      <dl class="facts wide-facts sec-pad frozen">
+        <Fact
+          name="Events"
+          value={log.events === undefined ? undefined : limited(grouped(log.events), retention.events, grouped)}
+        />
+        <Fact
+          name="Size"
+          value={log.bytes === undefined ? undefined : limited(formatBytes(log.bytes), retention.bytes, formatBytes)}
+        />
+        <Fact name="On disk" value={log.disk_bytes ? formatBytes(log.disk_bytes) : undefined} />
+        <Fact name="Free" value={log.disk_free_bytes === undefined ? undefined : formatBytes(log.disk_free_bytes)} />
+        <Fact
+          name="Keeps"
+          value={retention.age_s === undefined ? undefined : `at most ${formatSpan(retention.age_s)}`}
+        />
+        <Fact
+          name="Trimmed"
+          value={log.trimmed_events === undefined ? undefined : counted(log.trimmed_events, "event")}
+        />
+        <Fact name="Head" value={log.head === undefined ? undefined : <code>{log.head}</code>} />
+      </dl>
+    </section>
+  );
+}
+
+function limited(value: string, limit: number | undefined, write: (value: number) => string): string {
+  return limit === undefined ? value : `${value} of ${write(limit)}`;
+}
+
+function Fact({ name, value }: { readonly name: string; readonly value: ComponentChildren }): JSX.Element | null {
+  if (value === undefined) return null;
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </>
+  );
+}
+
+/** Which hub, which contract, and which page this is. */
+export function Versions({ facts }: { readonly facts: SystemFacts | undefined }): JSX.Element {
+  const who = whoami.value;
+  return (
+    <section aria-label="Versions">
+      <div class="h-sec">
+        <h2>Versions</h2>
+      </div>
+      <dl class="facts wide-facts sec-pad">
+        <Fact name="Hub" value={facts?.version ?? who?.version} />
+        <Fact
+          name="Contract"
+          value={
+            facts?.contract === undefined ? undefined : (
+              <>
+                {facts.contract.version} <code class="three">{facts.contract.hash}</code>{" "}
+                <a href="docs" target="_blank" rel="noopener">
+                  Read it
+                </a>
+              </>
+            )
+          }
+        />
+        <Fact
+          name="Pages"
+          value={(facts?.build ?? who?.build) === undefined ? undefined : <code>{facts?.build ?? who?.build}</code>}
+        />
+        <Fact name="Began" value={facts?.started_at === undefined ? undefined : <Age at={facts.started_at} />} />
+      </dl>
+    </section>
+  );
+}
