@@ -5,7 +5,7 @@ import { TidingsError } from "tidings";
 import { addSeen, removeSeen, troubledIn, troubleKey, unseenOf } from "./attention-model.ts";
 import type { Row } from "./format/row.ts";
 import { connection, hub } from "./hub.ts";
-import { liveRows } from "./live.ts";
+import { operations, structure } from "./live.ts";
 import { setting } from "./settings.ts";
 
 /** Failures of which the hub is asked: more than anyone reads. */
@@ -20,7 +20,8 @@ const seen = setting<readonly string[]>("seen", (json) =>
 
 const troubled = computed(() => {
   const known = new Map(fromHub.value.map((row) => [row.operation_id, row]));
-  for (const row of liveRows.value.values()) known.set(row.operation_id, row);
+  void structure.value;
+  for (const row of operations.peek().operations) known.set(row.operation_id, row);
   return troubledIn(known.values());
 });
 

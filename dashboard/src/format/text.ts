@@ -22,3 +22,10 @@ export function splitName(name: string): readonly [string, string] {
   if (chars.length <= MIN_NAME_CHARS) return [name, ""];
   return [chars.slice(0, -NAME_END_CHARS).join(""), chars.slice(-NAME_END_CHARS).join("")];
 }
+
+/** An error's message as a sentence: with a capital letter and a full stop; empty stays empty. */
+export function toSentence(message: string | undefined | null): string {
+  const text = plain(message);
+  if (text === "") return "";
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
+}

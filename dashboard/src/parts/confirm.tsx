@@ -7,7 +7,7 @@ import { type Floating, Popup } from "./popup.tsx";
 
 /** Properties of {@link Confirm}. */
 export interface ConfirmProps {
-  readonly at: Floating;
+  readonly at: Floating<HTMLElement>;
   /** The question: `Cancel Import prices?` */
   readonly title: string;
   /** What comes of it, in a sentence. */

@@ -1,11 +1,52 @@
-/** Whether a list is held: rows must not move under a pointer, a finger, the focus or a scroll. */
+/** When a list is under the reader's hand: the pointer or the focus is in it, a touch is down, or it scrolls. */
 
 import { type ReadonlySignal, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect } from "preact/hooks";
 
-/** Milliseconds for which a list stays held after its reader has left it. */
-const AFTER_MS = 1_000;
+/** Milliseconds for which a list stays held after the last sign of a hand. */
+export const RELEASE_MS = 1_000;
+
+/** Gathers the signs of a hand, and reports a second after the last one that the list is let go. */
+export class Hand {
+  readonly #onChange: (isHeld: boolean) => void;
+  readonly #signs = new Set<string>();
+  #release: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(onChange: (isHeld: boolean) => void) {
+    this.#onChange = onChange;
+  }
+
+  /** A sign that lasts: the pointer, the focus or a touch is in the list. */
+  add(sign: string): void {
+    this.#signs.add(sign);
+    clearTimeout(this.#release);
+    this.#onChange(true);
+  }
+
+  /** A sign that was added is over. */
+  remove(sign: string): void {
+    if (this.#signs.delete(sign)) this.#wait();
+  }
+
+  /** A sign without an end of its own, as each step of a scroll. */
+  pulse(): void {
+    this.#onChange(true);
+    this.#wait();
+  }
+
+  /** Lets go at once. */
+  letGo(): void {
+    this.#signs.clear();
+    clearTimeout(this.#release);
+    this.#onChange(false);
+  }
+
+  #wait(): void {
+    clearTimeout(this.#release);
+    if (this.#signs.size === 0) this.#release = setTimeout(this.#onChange, RELEASE_MS, false);
+  }
+}
 
 /** What holds a list. */
 export interface HoldOptions {
@@ -13,54 +54,46 @@ export interface HoldOptions {
   readonly restMs?: number;
 }
 
-/** Follow whether the reader is at `list`. */
+/**
+ * Whether a list is under the reader's hand.
+ *
+ * @param list - The element of the list. What floats above it, such as a menu of a row, belongs to it.
+ */
 export function useHold(list: RefObject<HTMLElement>, { restMs }: HoldOptions = {}): ReadonlySignal<boolean> {
-  const held = useSignal(false);
+  const isHeld = useSignal(false);
   useEffect(() => {
     const element = list.current;
     if (element === null) return;
-    const by = new Set<string>();
-    let release: ReturnType<typeof setTimeout> | undefined;
+    const hand = new Hand((held) => {
+      isHeld.value = held;
+    });
     let rest: ReturnType<typeof setTimeout> | undefined;
-    const hold = (reason: string) => {
-      by.add(reason);
-      clearTimeout(release);
-      held.value = true;
-    };
-    const leave = (reason: string) => {
-      by.delete(reason);
-      if (by.size > 0) return;
-      clearTimeout(release);
-      release = setTimeout(() => {
-        held.value = false;
-      }, AFTER_MS);
-    };
-    const pointed = () => {
-      hold("pointer");
+    const point = (event: PointerEvent) => {
+      if (event.pointerType === "touch") return;
+      hand.add("pointer");
       clearTimeout(rest);
-      if (restMs !== undefined) rest = setTimeout(() => leave("pointer"), restMs);
+      if (restMs !== undefined) rest = setTimeout(() => hand.remove("pointer"), restMs);
     };
-    const scrolled = () => {
-      if (held.peek() || scrollY > 0) {
-        hold("scroll");
-        leave("scroll");
-      }
+    const leaveFocus = (event: FocusEvent) => {
+      const to = event.relatedTarget;
+      if (!(to instanceof Node && element.contains(to))) hand.remove("focus");
     };
     const ended = new AbortController();
-    const { signal } = ended;
-    element.addEventListener("pointermove", pointed, { signal });
-    element.addEventListener("pointerleave", () => leave("pointer"), { signal });
-    element.addEventListener("focusin", () => hold("focus"), { signal });
-    element.addEventListener("focusout", () => leave("focus"), { signal });
-    element.addEventListener("touchstart", () => hold("touch"), { signal, passive: true });
-    element.addEventListener("touchend", () => leave("touch"), { signal });
-    element.addEventListener("touchcancel", () => leave("touch"), { signal });
-    addEventListener("scroll", scrolled, { signal, passive: true });
+    const options = { signal: ended.signal, passive: true };
+    element.addEventListener("pointerenter", point, options);
+    element.addEventListener("pointermove", point, options);
+    element.addEventListener("pointerleave", () => hand.remove("pointer"), options);
+    element.addEventListener("focusin", () => hand.add("focus"), options);
+    element.addEventListener("focusout", leaveFocus, options);
+    element.addEventListener("touchstart", () => hand.add("touch"), options);
+    addEventListener("touchend", () => hand.remove("touch"), options);
+    addEventListener("touchcancel", () => hand.remove("touch"), options);
+    addEventListener("scroll", () => hand.pulse(), options);
     return () => {
       ended.abort();
-      clearTimeout(release);
       clearTimeout(rest);
+      hand.letGo();
     };
-  }, [list, held, restMs]);
-  return held;
+  }, [list, restMs, isHeld]);
+  return isHeld;
 }

@@ -18,6 +18,7 @@ export type IconName =
   | "settings"
   | "plus"
   | "close"
+  | "more"
   | "check"
   | "lock"
   | "user"

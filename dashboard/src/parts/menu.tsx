@@ -15,21 +15,33 @@ export interface MenuItem {
   readonly run: () => unknown;
 }
 
+/** Entries of a menu; `null` is a line between two groups. */
+export type MenuItems = readonly (MenuItem | null)[];
+
 /** Properties of {@link Menu}. */
 export interface MenuProps {
   /** What the menu is for, for screen readers. */
   readonly label: string;
   /** What is on the button. */
   readonly children: ComponentChildren;
-  /** The entries; `null` is a line between two groups. */
-  readonly items: readonly (MenuItem | null)[];
+  /** The entries, or how to make them when the menu is opened; `null` is a line between two groups. */
+  readonly items: MenuItems | (() => MenuItems);
   readonly class?: string;
+  /** Whether Tab passes the button: a row of a list has one stop, and its keys do the same. */
+  readonly isInList?: boolean;
   /** Whether the menu stays open after a choice, as for several columns. */
   readonly staysOpen?: boolean;
 }
 
 /** A button that opens a menu; arrows, Home, End and letters move in it. */
-export function Menu({ label, children, items, class: name = "btn plain", staysOpen }: MenuProps): JSX.Element {
+export function Menu({
+  label,
+  children,
+  items,
+  class: name = "btn plain",
+  isInList,
+  staysOpen,
+}: MenuProps): JSX.Element {
   const { open, anchor, toggle } = useFloating();
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "ArrowDown" && !open.value) {
@@ -49,12 +61,13 @@ export function Menu({ label, children, items, class: name = "btn plain", staysO
         title={label}
         onClick={toggle}
         onKeyDown={onKeyDown}
+        tabIndex={isInList === true ? -1 : 0}
       >
         {children}
       </button>
       <Popup open={open} anchor={anchor} class="menu" label={label} role="menu">
         <div role="none" onKeyDown={moveInMenu}>
-          {items.map((item) =>
+          {(typeof items === "function" ? (open.value ? items() : []) : items).map((item) =>
             item === null ? (
               <hr />
             ) : (

@@ -2,6 +2,7 @@
 
 import { Component, type ComponentChildren, type JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { toSentence } from "../format/text.ts";
 import { Icon } from "./icon.tsx";
 
 /** Properties of {@link Panel}. */
@@ -48,7 +49,7 @@ export function PanelError({ what, error, onRetry }: PanelErrorProps): JSX.Eleme
       <Icon name="error" />
       <div>
         <p>
-          <b>Cannot show {what}.</b> {code ? <code>{code}</code> : null} {message}
+          <b>Cannot show {what}.</b> {code ? <code>{code}</code> : null} {toSentence(message)}
         </p>
         {hint ? (
           <p>

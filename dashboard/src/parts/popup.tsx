@@ -35,7 +35,7 @@ function OpenPopup({ open, anchor, class: name, label, role, children }: PopupPr
     return () => {
       // The focus goes back only from inside: a press elsewhere has moved it on purpose.
       const hadFocus = popup.contains(document.activeElement) || document.activeElement === document.body;
-      if (hadFocus) button?.focus({ preventScroll: true });
+      if (hadFocus) buttonOf(button)?.focus({ preventScroll: true });
     };
   }, [anchor]);
   useEffect(() => {
@@ -70,6 +70,10 @@ function OpenPopup({ open, anchor, class: name, label, role, children }: PopupPr
   );
 }
 
+function buttonOf(anchor: HTMLElement | null): HTMLElement | null {
+  return anchor instanceof HTMLButtonElement ? anchor : (anchor?.querySelector("button") ?? null);
+}
+
 /** Puts a popup below its button, or above it where there is no room, inside the window. */
 function place(popup: HTMLElement, button: HTMLElement | null): void {
   if (button === null) return;
@@ -84,16 +88,17 @@ function place(popup: HTMLElement, button: HTMLElement | null): void {
 }
 
 /** Whether something floats, and the button beside which it does. */
-export interface Floating {
+export interface Floating<T extends HTMLElement = HTMLButtonElement> {
   readonly open: Signal<boolean>;
-  readonly anchor: RefObject<HTMLButtonElement>;
+  /** The button, or an element around it. */
+  readonly anchor: RefObject<T>;
   readonly toggle: () => void;
 }
 
 /** State of a button that opens something beside itself. */
-export function useFloating(): Floating {
+export function useFloating<T extends HTMLElement = HTMLButtonElement>(): Floating<T> {
   const open = useSignal(false);
-  const anchor = useRef<HTMLButtonElement>(null);
+  const anchor = useRef<T>(null);
   const toggle = () => {
     open.value = !open.value;
   };

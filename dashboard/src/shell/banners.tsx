@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { deviceNow } from "../clock.ts";
 import { formatSpan } from "../format/span.ts";
-import { plain } from "../format/text.ts";
+import { plain, toSentence } from "../format/text.ts";
 import { formatTime } from "../format/time.ts";
 import { connection, hub, isStale } from "../hub.ts";
 import { Banner } from "../parts/banner.tsx";
@@ -30,8 +30,7 @@ export function Banners(): JSX.Element | null {
           </button>
         }
       >
-        <b>{error === undefined ? "The link to the hub is closed." : `${plain(error.message)}.`}</b>{" "}
-        {plain(error?.hint)}
+        <b>{error === undefined ? "The link to the hub is closed." : toSentence(error.message)}</b> {plain(error?.hint)}
       </Banner>
     );
   }
@@ -54,7 +53,7 @@ export function Banners(): JSX.Element | null {
   if (state === "connecting" && reason.error !== undefined) {
     return (
       <Banner gravity="warning">
-        <b>{plain(reason.error.message)}.</b> {plain(reason.error.hint)} {triesSentence()}
+        <b>{toSentence(reason.error.message)}</b> {plain(reason.error.hint)} {triesSentence()}
       </Banner>
     );
   }
@@ -115,7 +114,8 @@ function SignInBanner(): JSX.Element {
         </Go>
       }
     >
-      <b>{plain(whoami.value?.error?.message) || "This hub asks who you are"}.</b> {plain(whoami.value?.error?.hint)}
+      <b>{toSentence(whoami.value?.error?.message) || "This hub asks who you are."}</b>{" "}
+      {plain(whoami.value?.error?.hint)}
     </Banner>
   );
 }

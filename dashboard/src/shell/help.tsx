@@ -50,7 +50,7 @@ function OpenHelp(): JSX.Element {
         </div>
         <table>
           <tbody>
-            {currentCommands()
+            {[...currentCommands()]
               .filter((command) => command.does !== "")
               .map((command) => (
                 <tr>

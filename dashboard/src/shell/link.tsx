@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import type { ConnectionState, Reconnect } from "tidings";
 import { deviceNow } from "../clock.ts";
 import { formatAgo, formatSpan, ordinal } from "../format/span.ts";
-import { plain } from "../format/text.ts";
+import { plain, toSentence } from "../format/text.ts";
 import { formatClock } from "../format/time.ts";
 import { connection, hub } from "../hub.ts";
 import { Icon, type IconName } from "../parts/icon.tsx";
@@ -122,7 +122,7 @@ function Reconnects(): JSX.Element {
       </h2>
       {reason.error === undefined ? null : (
         <p>
-          {plain(reason.error.message)}. {plain(reason.error.hint)}
+          {toSentence(reason.error.message)} {plain(reason.error.hint)}
         </p>
       )}
       {transport === "sse" ? <p>WebSocket does not get through here: events come as a stream over HTTP.</p> : null}

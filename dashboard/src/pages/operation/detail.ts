@@ -68,8 +68,6 @@ export interface Run {
 
 /** The fields of an operation in a list, and those that only its own page has. */
 export interface OperationDetail extends Row {
-  readonly resumes?: string;
-  readonly pid?: number;
   readonly steps: readonly Step[];
   readonly timeline: readonly Moment[];
   /** Oldest first. */

@@ -61,8 +61,9 @@ export function orderLines(input: OrderInput): readonly Line[] {
       lines.push({ kind: "group", key: `group ${id}`, group: { id, title, listed: rows.length, isFolded } });
     }
     if (isFolded) continue;
-    rows.sort(id === "attention" ? compareAttention : compareRows(input.filter.sort, input.snapshot));
-    for (const { operation_id } of rows) lines.push({ kind: "row", key: operation_id, operationId: operation_id });
+    const compare = id === "attention" ? compareAttention : compareBy(input.filter.sort, input.snapshot);
+    for (const { operation_id } of sortRows(rows, compare))
+      lines.push({ kind: "row", key: operation_id, operationId: operation_id });
   }
   return lines;
 }
@@ -97,35 +98,52 @@ function compareGroups(grouping: Grouping): (a: Group, b: Group) => number {
 
 const ATTENTION_ORDER = { failed: 0, away: 1, stalled: 2, running: 3, queued: 4, cancelled: 5, complete: 6 } as const;
 
-function compareAttention(a: Row, b: Row): number {
-  return ATTENTION_ORDER[lookOf(a)] - ATTENTION_ORDER[lookOf(b)] || compareNewest(a, b);
+type Compare = (a: Placed, b: Placed) => number;
+
+/** A row with the time by which it is ordered: read once, because a sort compares each row many times. */
+interface Placed {
+  readonly row: Row;
+  readonly time: number;
 }
 
-type Compare = (a: Row, b: Row) => number;
+function sortRows(rows: readonly Row[], compare: Compare): readonly Row[] {
+  const placed = rows.map((row) => ({ row, time: orderTime(row) }));
+  return placed.sort(compare).map(({ row }) => row);
+}
 
-function compareRows(sort: Sort, snapshot: ReadonlyMap<string, number> | undefined): Compare {
+/** Ended ones by their end, others by when they began. */
+function orderTime(row: Row): number {
+  const time = isLive(row) ? (row.started_at ?? row.queued_at) : row.ended_at;
+  return toMillis(time ?? row.heard_at) ?? 0;
+}
+
+const compareNewest: Compare = (a, b) => b.time - a.time || compareText(b.row.operation_id, a.row.operation_id);
+
+const compareAttention: Compare = (a, b) =>
+  ATTENTION_ORDER[lookOf(a.row)] - ATTENTION_ORDER[lookOf(b.row)] || compareNewest(a, b);
+
+function compareBy(sort: Sort, snapshot: ReadonlyMap<string, number> | undefined): Compare {
+  const taken = (each: Placed, unknown: number) => snapshot?.get(each.row.operation_id) ?? unknown;
   switch (sort) {
     case "started":
       return compareNewest;
     case "oldest":
       return (a, b) => compareNewest(b, a);
     case "ended":
-      return (a, b) => (millis(b.ended_at) || Infinity) - (millis(a.ended_at) || Infinity) || compareNewest(a, b);
+      return (a, b) => Number(isLive(b.row)) - Number(isLive(a.row)) || compareNewest(a, b);
     case "name":
-      return (a, b) => compareText(nameOf(a), nameOf(b)) || compareNewest(a, b);
+      return (a, b) => compareText(nameOf(a.row), nameOf(b.row)) || compareNewest(a, b);
     case "duration":
-      return (a, b) => (b.duration_s ?? -1) - (a.duration_s ?? -1) || compareNewest(a, b);
+      return (a, b) => (b.row.duration_s ?? -1) - (a.row.duration_s ?? -1) || compareNewest(a, b);
     case "progress":
-      return (a, b) => value(snapshot, b, -1) - value(snapshot, a, -1) || compareNewest(a, b);
+      return (a, b) => taken(b, -1) - taken(a, -1) || compareNewest(a, b);
     case "remaining":
-      return (a, b) => value(snapshot, a, Infinity) - value(snapshot, b, Infinity) || compareNewest(a, b);
+      return (a, b) => taken(a, MAX_REMAINING_S) - taken(b, MAX_REMAINING_S) || compareNewest(a, b);
   }
 }
 
-function value(snapshot: ReadonlyMap<string, number> | undefined, row: Row, unknown: number): number {
-  // Two infinities have no difference.
-  return Math.min(snapshot?.get(row.operation_id) ?? unknown, Number.MAX_SAFE_INTEGER);
-}
+/** Stands for an unknown remaining time, after all known ones. */
+const MAX_REMAINING_S = Number.MAX_SAFE_INTEGER;
 
 /** Values to sort by that tick, as they are now. */
 export function takeSnapshot(rows: Iterable<Row>, sort: Sort): ReadonlyMap<string, number> {
@@ -135,19 +153,6 @@ export function takeSnapshot(rows: Iterable<Row>, sort: Sort): ReadonlyMap<strin
     if (now !== undefined && isLive(row)) taken.set(row.operation_id, now);
   }
   return taken;
-}
-
-/** Ended ones by their end, others by when they began: the newest first; equal ones by id. */
-function compareNewest(a: Row, b: Row): number {
-  return orderTime(b) - orderTime(a) || compareText(b.operation_id, a.operation_id);
-}
-
-function orderTime(row: Row): number {
-  return isLive(row) ? millis(row.started_at ?? row.queued_at ?? row.heard_at) : millis(row.ended_at ?? row.heard_at);
-}
-
-function millis(time: string | undefined): number {
-  return toMillis(time) ?? 0;
 }
 
 function compareText(a: string, b: string): number {

@@ -3,7 +3,7 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
-import { plain } from "../../format/text.ts";
+import { plain, toSentence } from "../../format/text.ts";
 import { mountPoint } from "../../mount.ts";
 import { usePageTitle } from "../../page-title.ts";
 import { Icon } from "../../parts/icon.tsx";
@@ -28,7 +28,7 @@ export function SignInPage(): JSX.Element {
       <h1>Sign in to {location.host}</h1>
       {who?.error === undefined ? null : (
         <p class="two">
-          {plain(who.error.message)}. {plain(who.error.hint)}
+          {toSentence(who.error.message)} {plain(who.error.hint)}
         </p>
       )}
       {who?.sign_in_url === undefined ? null : (
@@ -92,7 +92,7 @@ function KeyForm(): JSX.Element {
         <p id={errorId} class="refusal" role="alert">
           <Icon name="error" />
           <span>
-            <b>{plain(refusal.value.message)}.</b> {plain(refusal.value.hint)}
+            <b>{toSentence(refusal.value.message)}</b> {plain(refusal.value.hint)}
           </span>
         </p>
       )}
