@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Row } from "../../src/format/row.ts";
 import { cancellingOf, cancellingText, NO_REQUEST, type OwnRequest } from "../../src/pages/operation/cancelling.ts";
-import { attemptsOf, type OperationDetail } from "../../src/pages/operation/detail.ts";
+import { attemptsOf, merge, type OperationDetail } from "../../src/pages/operation/detail.ts";
 import { describeChildren, isFinished, sizeOf, treeBelow } from "../../src/pages/operation/family.ts";
 
 const operation = (more: Partial<Row> = {}): Row => ({
@@ -111,4 +111,34 @@ test("attempts are read from the timeline where the hub lists none", () => {
     },
     { attempt: 2, state: "running", started_at: "2026-11-30T02:01:00Z" },
   ]);
+});
+
+describe("details and live events", () => {
+  const detail: OperationDetail = {
+    ...operation({ progress: 10, producer_id: "p-1", lease_s: 30, presence: "attached" }),
+    steps: [],
+    children: [],
+    timeline: [],
+    usual: { runs: 3, failed: 0 },
+  };
+
+  test("what is newer wins, and what only the hub knows stays", () => {
+    const live = operation({ progress: 20, heard_at: "2026-11-30T02:00:05Z", presence: undefined });
+    expect(merge(detail, live)).toMatchObject({
+      progress: 20,
+      producer_id: "p-1",
+      presence: "attached",
+      usual: { runs: 3 },
+    });
+    const older = operation({ progress: 5, heard_at: "2026-11-30T01:59:00Z" });
+    expect(merge(detail, older)).toBe(detail);
+    expect(merge(detail, undefined)).toBe(detail);
+    expect(merge(undefined, live)).toBeUndefined();
+  });
+
+  test("an end drops what held while it ran, and an earlier attempt changes nothing", () => {
+    const ended = operation({ state: "failed", heard_at: "2026-11-30T02:00:05Z", presence: undefined });
+    expect(merge(detail, ended)?.presence).toBeUndefined();
+    expect(merge({ ...detail, attempt: 2 }, ended)?.state).toBe("running");
+  });
 });

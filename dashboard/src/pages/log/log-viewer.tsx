@@ -234,7 +234,7 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
 }
 
 function EmptyLog({ model }: { readonly model: LogModel }): JSX.Element {
-  return <p class="log-empty">{model.entries.length === 0 ? "No lines yet" : "No line of this kind"}</p>;
+  return <p class="log-empty">{model.entries.length === 0 ? "No lines were logged" : "No line of this kind"}</p>;
 }
 
 function LevelButtons(props: {

@@ -2,12 +2,14 @@
 
 import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { lookOf, nameOf } from "../../format/operation.ts";
 import { plain } from "../../format/text.ts";
+import { useCommands } from "../../keys.ts";
 import { usePageTitle } from "../../page-title.ts";
 import { StateIcon } from "../../parts/icon.tsx";
 import { errorFacts, Panel } from "../../parts/panel.tsx";
-import { Go, hrefOf, useQuery } from "../../router.tsx";
+import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
 import { Gone } from "../operation/gone.tsx";
 import { useOperationData } from "../operation/operation-data.ts";
 import { LogViewer } from "./log-viewer.tsx";
@@ -16,6 +18,7 @@ import { LogViewer } from "./log-viewer.tsx";
 export function LogPage(): JSX.Element {
   const query = useQuery();
   const id = query.get("id") ?? "";
+  if (id === "") return <Gone operationId="" name="" hint="" />;
   return <OneLog key={id} id={id} />;
 }
 
@@ -26,6 +29,12 @@ function OneLog({ id }: { readonly id: string }): JSX.Element {
   const look = useComputed(() => (data.detail.value === undefined ? undefined : lookOf(data.detail.value)));
   const attempts = useComputed(() => data.detail.value?.attempt ?? 1);
   const error = data.error.value === undefined ? undefined : errorFacts(data.error.value);
+  useCommands(
+    useMemo(
+      () => [{ keys: ["Escape"], does: "back to the operation", run: () => navigate(hrefOf("operation", { id })) }],
+      [id],
+    ),
+  );
   usePageTitle(`Log of ${name.value}`);
   if (error?.code === "operation_unknown") return <Gone operationId={id} name="" hint={error.hint} />;
   return (

@@ -2,10 +2,12 @@
 
 import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
+import { useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { isLive, nameOf, producerOf } from "../../format/operation.ts";
 import { plain } from "../../format/text.ts";
 import { hub, whyNoActions } from "../../hub.ts";
+import { useCommands } from "../../keys.ts";
 import { Age } from "../../parts/age.tsx";
 import { Confirm } from "../../parts/confirm.tsx";
 import { Lock } from "../../parts/lock.tsx";
@@ -38,6 +40,8 @@ export function CancelButton({ detail }: { readonly detail: ReadonlySignal<Opera
     if (text.value !== "") announce(text.value);
   });
   const id = detail.value.operation_id;
+  const question = useRef(() => {});
+  useCommands(useMemo(() => [{ keys: ["c"], does: "cancel it; asks first", run: () => question.current() }], []));
   const ask = async (reason: string) => {
     own.value = { kind: "sent", attempt: detail.peek().attempt };
     try {
@@ -50,11 +54,15 @@ export function CancelButton({ detail }: { readonly detail: ReadonlySignal<Opera
   };
   const { kind } = state.value;
   const isWaiting = kind === "asked" || kind === "stopping";
+  question.current = () => {};
   if (!isRunning.value && text.value === "") return null;
   if (isRunning.value && !mayDo("cancel", `operations/${id}`)) {
     return <Lock grant={`cancel operations/${id}`} what="Cancelling" />;
   }
   const why = whyNoActions.value;
+  question.current = () => {
+    if (isRunning.peek() && !isWaiting && why === "") at.toggle();
+  };
   return (
     <>
       {text.value === "" ? null : (

@@ -107,3 +107,18 @@ export function secondsBetween(from: string | undefined, to: string | undefined)
   const seconds = (Date.parse(to ?? "") - Date.parse(from ?? "")) / 1_000;
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
+
+/** The details with what is newer in the live row. */
+export function merge(detail: OperationDetail | undefined, live: Row | undefined): OperationDetail | undefined {
+  if (detail === undefined || live === undefined) return detail;
+  const isOlder = live.attempt < detail.attempt || Date.parse(live.heard_at) < Date.parse(detail.heard_at);
+  if (isOlder) return detail;
+  const merged = { ...detail, ...live };
+  if (live.attempt === detail.attempt && live.state === detail.state) {
+    // Only the hub knows these; an event alone does not bring them.
+    for (const name of ["producer_id", "lease_s", "presence", "progress_of", "step", "step_ends"] as const) {
+      if (merged[name] === undefined && detail[name] !== undefined) Object.assign(merged, { [name]: detail[name] });
+    }
+  }
+  return merged;
+}

@@ -1,20 +1,18 @@
-/** Where an operation ran, its result, its neighbours among the runs of its name, and its commands. */
+/** Where an operation ran, its result, and the commands for it. */
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { now } from "../../clock.ts";
-import { LOOK_WORDS } from "../../format/operation.ts";
-import { counted, formatPreciseSpan, formatSpan } from "../../format/span.ts";
+import { formatPreciseSpan, formatSpan } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
 import { Age } from "../../parts/age.tsx";
 import { CopyButton, CopyLine } from "../../parts/copy.tsx";
-import { StateIcon } from "../../parts/icon.tsx";
 import { Lock } from "../../parts/lock.tsx";
 import { useFloating } from "../../parts/popup.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 import { mayDo } from "../../session.ts";
 import type { Command } from "./commands.ts";
-import type { OperationDetail, Run } from "./detail.ts";
+import type { OperationDetail } from "./detail.ts";
 import { linksFor } from "./link-templates.ts";
 import { LinkEditor, linkTemplates } from "./links-editor.tsx";
 
@@ -141,54 +139,6 @@ export function Result({ detail }: DetailProps): JSX.Element | null {
         </button>
       ) : null}
     </section>
-  );
-}
-
-/** Figures of the runs of its name, with the runs before and after. */
-export function Runs({ detail }: DetailProps): JSX.Element | null {
-  const { usual, previous, next } = detail;
-  if (detail.name === "" || (usual === undefined && previous === undefined && next === undefined)) return null;
-  const runs = usual?.runs ?? 0;
-  const took = [
-    usual?.median_duration_s === undefined ? "" : `Usually ${formatSpan(usual.median_duration_s)}`,
-    usual?.p95_duration_s === undefined ? "" : `19 of 20 below ${formatSpan(usual.p95_duration_s)}`,
-  ].filter(Boolean);
-  return (
-    <section class="sec frozen" aria-labelledby="h-runs">
-      <header>
-        <h2 id="h-runs">
-          <Go href={hrefOf("name", { name: detail.name })}>Runs of this name</Go>
-        </h2>
-        {runs > 0 ? (
-          <span class="note">
-            {counted(runs, "run")} ended, {usual?.failed ?? 0} failed
-          </span>
-        ) : null}
-      </header>
-      {took.length > 0 ? <p class="two note-s gap">{took.join("; ")}.</p> : null}
-      <ul class="tree runs">
-        {previous === undefined ? null : <RunLink run={previous} label="Previous" hotkey="[" />}
-        {next === undefined ? null : <RunLink run={next} label="Next" hotkey="]" />}
-      </ul>
-    </section>
-  );
-}
-
-function RunLink(props: { readonly run: Run; readonly label: string; readonly hotkey: string }): JSX.Element {
-  const { run, label, hotkey } = props;
-  const at = run.ended_at ?? run.started_at;
-  return (
-    <li>
-      <div>
-        <StateIcon look={run.state} />
-        <Go href={hrefOf("operation", { id: run.operation_id })} title={run.operation_id}>
-          {label}: {LOOK_WORDS[run.state]} {at === undefined ? null : <Age at={at} />}
-        </Go>
-        <span class="num two">
-          {run.duration_s === undefined ? "" : formatPreciseSpan(run.duration_s)} <kbd class="not-phone">{hotkey}</kbd>
-        </span>
-      </div>
-    </li>
   );
 }
 

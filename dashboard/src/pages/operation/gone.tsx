@@ -32,7 +32,9 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
         <Go href={hrefOf("operations")}>Operations</Go>
       </div>
       <div class="title">
-        <h1>The hub has no operation “{plain(operationId)}”</h1>
+        <h1>
+          {operationId === "" ? "The address names no operation" : `The hub has no operation “${plain(operationId)}”`}
+        </h1>
       </div>
       <p class="sentence">
         The hub keeps ended operations for a week, up to 50,000 of them, unless it is set otherwise, and the newest run
@@ -67,6 +69,7 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
 function useNewest(name: string, operationId: string): readonly Row[] {
   const found = useSignal<readonly Row[]>([]);
   useEffect(() => {
+    if (name === "" && operationId === "") return;
     const ending = new AbortController();
     const query = new URLSearchParams({ limit: String(MAX_OFFERED) });
     if (name === "") query.set("q", stemOf(operationId));

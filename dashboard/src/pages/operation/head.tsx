@@ -2,10 +2,12 @@
 
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { JSX } from "preact";
+import { useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { now } from "../../clock.ts";
 import { isLive, lookOf, nameOf, percentOf } from "../../format/operation.ts";
 import { plain } from "../../format/text.ts";
+import { useCommands } from "../../keys.ts";
 import { Bar } from "../../parts/bar.tsx";
 import { copyText } from "../../parts/copy.tsx";
 import { Icon, StateIcon } from "../../parts/icon.tsx";
@@ -37,6 +39,11 @@ export function Head({ detail, commands, markdown }: HeadProps): JSX.Element {
     const after = afterwordOf(detail.value, now.value);
     return after === "" ? sentence.value.rest : `${sentence.value.rest}. ${after}`;
   });
+  const first = useRef("");
+  first.current = commands[0]?.text ?? "";
+  useCommands(
+    useMemo(() => [{ keys: ["y"], does: "copy it as a command", run: () => copy(first.current, "The command") }], []),
+  );
   const items = [
     ...commands.map(({ label, text }) => ({ label: `${label}: ${text.slice(0, 40)}`, run: () => copy(text, label) })),
     null,

@@ -1,10 +1,11 @@
-/** One operation of the live events, as a signal. */
+/** One operation of the live store, as a signal. */
 
 import { computed, type ReadonlySignal } from "@preact/signals";
 import type { Row } from "../../format/row.ts";
-import { liveRows } from "../../live.ts";
+import { fromStore, hub } from "../../hub.ts";
 
-/** The live row of an operation; undefined where the live events do not know it. */
+/** The live row of an operation; undefined where the store does not know it. It follows the hub while it is read. */
 export function liveRow(id: string): ReadonlySignal<Row | undefined> {
-  return computed(() => liveRows.value.get(id));
+  const known = fromStore(hub.operations.operation(id));
+  return computed(() => known.value ?? undefined);
 }

@@ -2,10 +2,9 @@
 
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import type { Row } from "../../format/row.ts";
 import { toMillis } from "../../format/time.ts";
 import { connection, hub } from "../../hub.ts";
-import type { OperationDetail } from "./detail.ts";
+import { merge, type OperationDetail } from "./detail.ts";
 import { liveRow } from "./live-row.ts";
 import { ProgressHistory } from "./progress-series.ts";
 
@@ -77,21 +76,6 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
     };
   };
   return { data: { detail, error, history, progressed, reload }, begin };
-}
-
-/** The details with what is newer in the live row. */
-export function merge(detail: OperationDetail | undefined, live: Row | undefined): OperationDetail | undefined {
-  if (detail === undefined || live === undefined) return detail;
-  const isOlder = live.attempt < detail.attempt || Date.parse(live.heard_at) < Date.parse(detail.heard_at);
-  if (isOlder) return detail;
-  const merged = { ...detail, ...live };
-  if (live.attempt === detail.attempt && live.state === detail.state) {
-    // Only the hub knows these; an event alone does not bring them.
-    for (const name of ["producer_id", "lease_s", "presence", "progress_of", "step", "step_ends"] as const) {
-      if (merged[name] === undefined && detail[name] !== undefined) Object.assign(merged, { [name]: detail[name] });
-    }
-  }
-  return merged;
 }
 
 /** Reads the details again and again: one request at a time, a pause between two, none while the page is hidden. */

@@ -1,9 +1,10 @@
 /** The page of one operation. */
 
 import "./operation.css";
-import { type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
+import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
+import { markOpened } from "../../attention.ts";
 import { now } from "../../clock.ts";
 import { isLive, nameOf } from "../../format/operation.ts";
 import { plain } from "../../format/text.ts";
@@ -22,11 +23,12 @@ import { commandsFor } from "./commands.ts";
 import { attemptsOf, type OperationDetail } from "./detail.ts";
 import { ErrorSection } from "./error-section.tsx";
 import { type ErrorContext, errorMarkdown, lastErrorOf } from "./error-text.ts";
-import { Commands, Facts, Result, Runs } from "./facts.tsx";
+import { Commands, Facts, Result } from "./facts.tsx";
 import { Gone } from "./gone.tsx";
 import { Head } from "./head.tsx";
 import { type OperationData, useOperationData } from "./operation-data.ts";
 import { ProgressChart } from "./progress-chart.tsx";
+import { Runs } from "./runs.tsx";
 import { sentenceOf } from "./sentence.ts";
 import { TimeLineSection } from "./time-line.tsx";
 
@@ -34,6 +36,7 @@ import { TimeLineSection } from "./time-line.tsx";
 export function OperationPage(): JSX.Element {
   const query = useQuery();
   const id = query.get("id") ?? "";
+  if (id === "") return <Gone operationId="" name={query.get("name") ?? ""} hint="" />;
   return <OneOperation key={id} id={id} name={query.get("name") ?? ""} />;
 }
 
@@ -74,6 +77,7 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
   const shape = useComputed(() => shapeOf(detail.value));
   void shape.value;
   const known = detail.peek();
+  useSignalEffect(() => markOpened(detail.value));
   useNameInAddress(id, known.name);
   useRunKeys(detail);
   const commands = useMemo(
@@ -92,7 +96,9 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
     });
   };
   const onLines = (model: LogModel) => {
-    context.value = detail.peek().error ? lastErrorOf([...model.lines()]) : undefined;
+    const { error, attempt } = detail.peek();
+    const lines = error ? [...model.lines()].filter((line) => line.attempt === attempt) : [];
+    context.value = lastErrorOf(lines);
   };
   const onAttempt = (chosen: number | undefined) => {
     attempt.value = chosen;

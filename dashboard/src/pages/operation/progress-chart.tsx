@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { colorOf, colorsVersion } from "../../charts/colors.ts";
+import { colorOf, colorsVersion, watchColors } from "../../charts/colors.ts";
 import { now } from "../../clock.ts";
 import { isLive, lookOf } from "../../format/operation.ts";
 import { formatPreciseSpan, formatSpan, ordinal } from "../../format/span.ts";
@@ -97,7 +97,9 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
     if (element === null) return;
     const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
     resized.observe(element);
+    const unwatch = watchColors();
     return () => {
+      unwatch();
       resized.disconnect();
       plot.current?.destroy();
       plot.current = undefined;
