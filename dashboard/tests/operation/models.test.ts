@@ -53,6 +53,7 @@ describe("cancelling", () => {
     expect(text({ ...requested, presence: "away" }, answered("unreachable"))).toContain(
       "asked again when it comes back",
     );
+    expect(text(requested, answered("unreachable"))).toBe("Stopping, asked by ops; its producer has not answered yet");
     expect(text(operation(), answered("cancelled"))).toBe("Stopping, as requested");
   });
 

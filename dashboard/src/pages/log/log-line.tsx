@@ -1,7 +1,6 @@
 /** One row of a log. */
 
-import type { JSX } from "preact";
-import { memo } from "preact/compat";
+import { Component, type JSX } from "preact";
 import { paint } from "../../format/ansi-paint.ts";
 import { formatFullTime, formatPreciseClock, type Zone } from "../../format/time.ts";
 import type { Level, LogLine } from "./log-model.ts";
@@ -30,25 +29,34 @@ const LEVEL_CLASS: Readonly<Record<Level, string>> = {
 };
 
 /** A line, or a remark between lines. It is drawn again only if something of it changes. */
-export const LogRowView = memo(function LogRowView(props: LogRowProps): JSX.Element {
-  const { row } = props;
-  if (row.kind === "remark") return <p class="log-remark">{row.text}</p>;
-  return (
-    <div class={`log-line ${LEVEL_CLASS[row.level]}${props.isLinked ? " linked" : ""}`}>
-      {props.hasTimes ? <LineTime {...props} line={row} /> : null}
-      <span class="lv">{row.level}</span>
-      <span class="msg">{props.isRaw ? rawText(row) : segments(row, props.found, props.current).map(drawSegment)}</span>
-      {row.refreshes > 1 ? (
-        <span
-          class="refreshes"
-          title={`${row.refreshes.toLocaleString("en-US")} refreshes of this line; the last is shown`}
-        >
-          ↻ {row.refreshes.toLocaleString("en-US")}
+export class LogRowView extends Component<LogRowProps> {
+  override shouldComponentUpdate(next: LogRowProps): boolean {
+    // Functions are made anew with each drawing of the list, and do the same.
+    return (Object.keys(next) as (keyof LogRowProps)[]).some(
+      (name) => name !== "onLink" && next[name] !== this.props[name],
+    );
+  }
+
+  render(props: LogRowProps): JSX.Element {
+    const { row } = props;
+    if (row.kind === "remark") return <p class="log-remark">{row.text}</p>;
+    const refreshes = row.refreshes.toLocaleString("en-US");
+    return (
+      <div class={`log-line ${LEVEL_CLASS[row.level]}${props.isLinked ? " linked" : ""}`}>
+        {props.hasTimes ? <LineTime {...props} line={row} /> : null}
+        <span class="lv">{row.level}</span>
+        <span class="msg">
+          {props.isRaw ? rawText(row) : segments(row, props.found, props.current).map(drawSegment)}
         </span>
-      ) : null}
-    </div>
-  );
-});
+        {row.refreshes > 1 ? (
+          <span class="refreshes" title={`${refreshes} refreshes of this line; the last is shown`}>
+            ↻ {refreshes}
+          </span>
+        ) : null}
+      </div>
+    );
+  }
+}
 
 function LineTime({ line, zone, href, onLink }: LogRowProps & { readonly line: LogLine }): JSX.Element {
   const isKnown = !Number.isNaN(line.at);

@@ -33,8 +33,8 @@ export type Cancelling =
   | { readonly kind: "ended"; readonly state: string }
   | { readonly kind: "error"; readonly message: string; readonly hint: string };
 
-/** Why stopping takes longer: the producer is away, or agreed and goes on stopping. */
-export type StoppingNote = "" | "agreed" | "away";
+/** Why stopping takes longer: the producer agreed and goes on stopping, is away, or does not answer. */
+export type StoppingNote = "" | "agreed" | "away" | "silent";
 
 export const NO_REQUEST: OwnRequest = { kind: "none" };
 
@@ -54,7 +54,7 @@ export function cancellingOf(operation: Row, own: OwnRequest, wasRequested: bool
       kind: "stopping",
       by: operation.cancelled_by ?? "",
       since: operation.cancel_requested_at,
-      note: operation.presence === "away" ? "away" : answer?.outcome === "pending" ? "agreed" : "",
+      note: operation.presence === "away" ? "away" : noteOf(answer),
     };
   }
   if (own.kind === "sent") return own.attempt === operation.attempt ? { kind: "asked" } : { kind: "none" };
@@ -63,10 +63,15 @@ export function cancellingOf(operation: Row, own: OwnRequest, wasRequested: bool
     if (answer.outcome === "refused") return { kind: "refused", reason: answer.reason ?? "" };
     if (answer.outcome === "unreachable") return { kind: "no-answer" };
     // The end is on its way to this page.
-    return { kind: "stopping", by: "", since: undefined, note: answer.outcome === "pending" ? "agreed" : "" };
+    return { kind: "stopping", by: "", since: undefined, note: noteOf(answer) };
   }
   // A request that is gone while the operation lives was refused: another tab made it, and has the reason.
   return wasRequested ? { kind: "refused", reason: "" } : { kind: "none" };
+}
+
+function noteOf(answer: CancelAnswer | undefined): StoppingNote {
+  if (answer?.outcome === "pending") return "agreed";
+  return answer?.outcome === "unreachable" ? "silent" : "";
 }
 
 /** What stands where the button was; empty for nothing. */
@@ -79,6 +84,7 @@ export function cancellingText(state: Cancelling, name: string): string {
     case "stopping": {
       const by = state.by ? `Stopping, asked by ${state.by}` : "Stopping, as requested";
       if (state.note === "away") return `${by}; its producer is away, and is asked again when it comes back`;
+      if (state.note === "silent") return `${by}; its producer has not answered yet`;
       return state.note === "agreed" ? `${by}; it agreed, and has not ended yet` : by;
     }
     case "refused":

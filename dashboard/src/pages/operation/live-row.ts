@@ -7,5 +7,6 @@ import { fromStore, hub } from "../../hub.ts";
 /** The live row of an operation; undefined where the store does not know it. It follows the hub while it is read. */
 export function liveRow(id: string): ReadonlySignal<Row | undefined> {
   const known = fromStore(hub.operations.operation(id));
-  return computed(() => known.value ?? undefined);
+  // The contract lets a writer send null for what it leaves out; the pages treat both alike.
+  return computed(() => (known.value ?? undefined) as Row | undefined);
 }

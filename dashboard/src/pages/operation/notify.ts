@@ -94,7 +94,7 @@ function isStillAwaited(id: string): boolean {
 }
 
 function showEnd(row: Row): void {
-  const body = row.error ? `${plain(row.error.code)}: ${plain(row.error.message)}` : plain(row.message);
+  const body = row.error ? `${plain(row.error.code)}: ${plain(row.error.message)}` : plain(row.reason ?? row.message);
   const note = new Notification(`${nameOf(row)}: ${row.state}`, { body, tag: `tidings ${row.operation_id}` });
   note.onclick = () => {
     window.focus();

@@ -15,6 +15,8 @@ import { type ChartData, chartData, type ProgressHistory } from "./progress-seri
 const HEIGHT_PX = 168;
 const Y_AXIS_PX = 40;
 const X_AXIS_PX = 24;
+/** Seconds between marks of the time axis. */
+const X_STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 604_800];
 
 export interface ProgressChartProps {
   readonly detail: ReadonlySignal<OperationDetail>;
@@ -134,6 +136,8 @@ function optionsFor(data: ChartData, detail: OperationDetail, box: HTMLElement):
         ...axis,
         size: X_AXIS_PX,
         grid: { show: false },
+        space: 72,
+        incrs: [...X_STEPS_S],
         values: (_, at) => at.map((each) => (each === 0 ? "0" : formatSpan(each))),
       },
       { ...axis, size: Y_AXIS_PX, splits: () => [0, 50, 100], values: (_, at) => at.map((each) => `${each}%`) },

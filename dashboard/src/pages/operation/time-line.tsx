@@ -24,10 +24,11 @@ export interface TimeLineSectionProps {
   readonly onAttempt: (attempt: number | undefined) => void;
 }
 
-/** The section; nothing where no begin is known. */
+/** The section; nothing where it would say nothing. */
 export function TimeLineSection({ detail, attempt, onAttempt }: TimeLineSectionProps): JSX.Element | null {
   const line = useComputed(() => timeLineOf(detail.value, now.value));
-  if (line.value === undefined) return null;
+  // One attempt without steps is a plain bar: the top of the page says as much.
+  if (line.value === undefined || (line.value.lanes.length === 1 && detail.value.steps.length === 0)) return null;
   const { lanes, from, until } = line.value;
   const several = lanes.length > 1;
   const { steps } = detail.value;
