@@ -18,6 +18,7 @@ export type { Estimate, Operation, OperationState, Presence } from "./operations
 export { isLive } from "./operations/operation.ts";
 export type { OperationStore, OperationsSnapshot, SingleOperationStore } from "./operations/store.ts";
 export type * from "./options.ts";
+export { type RecentEvents, type RecentEventsOptions, recentEvents } from "./recent.ts";
 export type { Store } from "./store.ts";
 
 /**

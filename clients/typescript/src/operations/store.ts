@@ -16,7 +16,7 @@ const PAGE = 1_000;
 /** Maximum parents whose older children are read, because their progress is that of the children. */
 const MAX_PARENTS = 50;
 /** How long the store goes on reading after its last listener has left, in milliseconds: views are often replaced. */
-const LINGER_MS = 2_000;
+const LINGER_MS = 1_000;
 /** First and longest delay before the list is read again after a failure, in milliseconds. */
 const RETRY_MS = [1_000, 30_000] as const;
 
@@ -65,7 +65,8 @@ interface Listener {
   readonly call: () => void;
 }
 
-const EMPTY: OperationsSnapshot = Object.freeze({
+/** The operations before any was read. */
+export const NO_OPERATIONS: OperationsSnapshot = Object.freeze({
   status: "loading",
   operations: Object.freeze([]),
   ids: Object.freeze([]),
@@ -86,9 +87,9 @@ export class OperationStore implements Store<OperationsSnapshot> {
   /** Ids for which the hub is being asked. */
   readonly #asked = new Set<string>();
   readonly #table = new OperationTable();
-  #snapshot = EMPTY;
+  #snapshot = NO_OPERATIONS;
   /** The next snapshot, without what the table holds. */
-  #next: Reading = EMPTY;
+  #next: Reading = NO_OPERATIONS;
   /** Cursor of the next older page; undefined where there is none. */
   #cursor: string | undefined;
   #stopWatch: (() => void) | undefined;
@@ -108,7 +109,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
 
   readonly getSnapshot = (): OperationsSnapshot => this.#snapshot;
 
-  readonly getServerSnapshot = (): OperationsSnapshot => EMPTY;
+  readonly getServerSnapshot = (): OperationsSnapshot => NO_OPERATIONS;
 
   /** Returns the store of one operation, whose listeners are called for no other. */
   operation(id: string): SingleOperationStore {
