@@ -1,8 +1,8 @@
 import pytest
 
-from tidings.access.credentials import find_credential
+from tidings.access.credentials import ask_for_credential, find_credential, find_misplaced
 from tidings.access.subjects import Credential
-from tidings.exceptions import CredentialInURL
+from tidings.exceptions import CredentialInURL, InvalidToken
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,36 @@ def test_secret_in_the_url_is_refused_without_repeating_it(query: str) -> None:
 
 def test_credential_does_not_show_its_value() -> None:
     assert "abc" not in repr(find_credential({"authorization": "Bearer abc"}, ""))
+
+
+KEY = "tdk_k3v7ab2q_s3cret"
+JWT = "eyJhbGciOiJub25lIn0.s3cret."
+
+
+@pytest.mark.parametrize("value", [KEY, JWT, f"Basic {KEY}", f"Token {JWT}", f"ApiKey  {KEY}"])
+def test_credential_without_bearer_is_explained_and_not_repeated(value: str) -> None:
+    headers = {"authorization": value}
+    assert find_credential(headers, "") is None
+    for error in (find_misplaced(headers), ask_for_credential(headers)):
+        assert isinstance(error, InvalidToken)
+        assert "Authorization: Bearer TOKEN" in error.hint
+        assert "s3cret" not in f"{error} {error.hint}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Basic dXNlcjpzM2NyZXQ=", "the scheme `Basic` of `Authorization` is for others"),
+        ("Bearer", "`Authorization: Bearer` without a token"),
+        ("s3cret", "the scheme of `Authorization` is for others"),
+        ("s3cret! x", "the scheme of `Authorization` is for others"),
+        ("", "this hub asks for a credential"),
+    ],
+)
+def test_request_without_a_credential_is_told_what_it_has_instead(value: str, text: str) -> None:
+    headers = {"authorization": value}
+    assert find_misplaced(headers) is None
+    error = ask_for_credential(headers)
+    assert error.code == "unauthenticated"
+    assert text in str(error)
+    assert "s3cret" not in f"{error} {error.hint}"

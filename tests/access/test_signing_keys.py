@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,38 @@ def test_key_file_that_others_may_write_is_reported(tmp_path: Path, caplog: pyte
         file.chmod(0o666)
         read_key_file(file, option="o")
     assert "chmod go-w" in caplog.text
+
+
+def test_secret_that_others_may_read_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    with caplog.at_level(logging.WARNING):
+        file.chmod(0o600)
+        read_secret_file(file, option="o")
+        assert caplog.text == ""
+        file.chmod(0o644)
+        read_secret_file(file, option="o")
+    assert "other users may read the secret in" in caplog.text
+    assert "chmod 600" in caplog.text
+
+
+def test_key_file_of_a_hub_is_no_pipe_which_could_stop_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        read_key_file(pipe, option="o", reloads=True)
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        read_secret_file(pipe, option="o", reloads=True)
+
+
+def test_key_of_a_command_may_come_from_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_bytes, SECRET)
+        (key,) = read_secret_file(pipe, option="o")
+        writing.result(60)
+    assert "HS256" in key.algorithms
 
 
 def test_algorithms_of_an_option_are_checked() -> None:

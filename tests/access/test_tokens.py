@@ -45,6 +45,7 @@ def test_token_names_its_subject_its_grants_and_its_times() -> None:
         name="ada",
         grants=Grants.parse(["read operations/acme.*"], CHANNELS),
         expires_ns=(NOW + 3_630) * 10**9,
+        leeway_ns=30 * 10**9,
         issued_ns=NOW * 10**9,
         credential_id="token-1",
     )

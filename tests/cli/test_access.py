@@ -267,7 +267,9 @@ class TestDoctor:
         tokens.add(claims("ann"), *GRANTS, name="ann")
         done = tidings("doctor", hub.url, TIDINGS_TOKEN=claims("ann"))
         assert done.returncode == 0, done.stdout
-        assert "the hub takes this client for ann" in done.stdout
+        assert "the hub takes this client for ann: " in done.stdout
+        assert "read operations" in done.stdout
+        assert "; does not expire" in done.stdout
         assert "sub ann of no issuer (from TIDINGS_TOKEN)" in done.stdout
 
     def test_missing_refused_and_withheld_tokens_are_explained(self, hub: HubServer) -> None:

@@ -123,6 +123,21 @@ async def test_temporary_refusal_is_retried_if_it_waits_for_the_hub(status: int)
     await linked.link.aclose()
 
 
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(60.0, 60.0), (1e9, 300.0)])
+async def test_refused_handshake_keeps_the_link_away_as_long_as_it_asks(asked_s: float, kept_s: float) -> None:
+    network = Network(HandshakeRefused("later", status=503, retry_after_s=asked_s))
+    linked = Linked(network, wait_for_hub=True)
+    async with asyncio.timeout(60):
+        await linked.link.wait_until(lambda: linked.link.status.retry_at is not None)
+    retry_at = linked.link.status.retry_at
+    assert retry_at is not None
+    assert kept_s - 1 < retry_at - linked.link.now() <= kept_s + 0.001
+    linked.link.hurry()
+    await asyncio.sleep(0)
+    assert network.attempts == 1, "also an owner that is about to end waits"
+    await linked.link.aclose()
+
+
 @pytest.mark.parametrize("error", [HandshakeRefused("no", status=404), NotAHub("no")])
 async def test_permanent_refusal_is_not_retried(error: TidingsError) -> None:
     linked = Linked(Network(error), wait_for_hub=True)

@@ -5,13 +5,14 @@ import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
 from websockets.asyncio.server import ServerConnection, serve
 
-from tidings.client.websocket import ConnectionEnded, open_websocket
+from tidings.client.websocket import ConnectionEnded, open_websocket, parse_retry_after
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -71,6 +72,35 @@ async def test_refused_upgrade_shows_status_and_first_line_of_the_body(hub: HubS
         await open_websocket(f"ws://127.0.0.1:{hub.port}/elsewhere")
     assert caught.value.status == 404
     assert "/ws" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "asked_s"),
+    [
+        ("7", 7.0),
+        ("Thu, 30 Jul 2026 12:00:09 GMT", 9.0),
+        ("Thu, 30 Jul 2026 11:00:00 GMT", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        ("1e9", 0.0),
+        ("٧", 0.0),
+        ("9" * 4_000, 9_999_999_999.0),
+        ("Thu, 30 Jul 99999999 12:00:09 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, asked_s: float) -> None:
+    now_s = datetime(2026, 7, 30, 12, tzinfo=UTC).timestamp()
+    assert parse_retry_after([value], now_s) == asked_s
+    assert parse_retry_after([], now_s) == 0.0
+
+
+async def test_refused_upgrade_has_the_time_to_come_back() -> None:
+    async with listening(
+        answering(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+    ) as url:
+        with pytest.raises(HandshakeRefused) as caught:
+            await open_websocket(url)
+    assert (caught.value.status, caught.value.retry_after_s) == (503, 7.0)
 
 
 async def test_server_of_another_protocol_is_not_a_hub() -> None:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct, structs
 
+from tidings.access.credentials import ask_for_credential
 from tidings.access.quotas import FailureLimit, Quota, network_of
 from tidings.access.recent import RecentCredential, RecentCredentials
 from tidings.access.sign_in import SignInPages
@@ -218,6 +219,9 @@ class AccessControl:
         """
         try:
             authenticator = self._find(credential)
+        except Unauthenticated:
+            done(ask_for_credential(request.headers))
+            return
         except AccessError as error:
             done(error)
             return

@@ -4,19 +4,22 @@ A URL ends up in histories, logs of proxies and `Referer` headers, so the only s
 once, for 30 s.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
 from tidings.access.origins import is_own_origin
-from tidings.access.subjects import Credential
-from tidings.exceptions import CredentialInURL, Forbidden
+from tidings.access.subjects import API_KEY_PREFIX, Credential
+from tidings.exceptions import AccessError, CredentialInURL, Forbidden, InvalidToken, Unauthenticated
 
 TICKET_PARAMETER: Final = "ticket"
 """Query parameter with a ticket, for clients that cannot send headers: EventSource, and the WebSocket of browsers."""
 SECRET_PARAMETERS: Final = frozenset({"token", "access_token", "jwt", "api_key", "apikey", "authorization"})
 """Query parameters in which other servers accept secrets (RFC 6750 §2.3 discourages `access_token`)."""
 _BEARER: Final = "bearer"
+_JWT: Final = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
+"""A JWT: `eyJ` is the beginning of a JSON object in Base64."""
 
 
 def find_credential(headers: Mapping[str, str], query: str, *, cookie: str = "") -> Credential | None:
@@ -33,14 +36,44 @@ def find_credential(headers: Mapping[str, str], query: str, *, cookie: str = "")
         CredentialInURL: The query has a parameter for a secret other than a ticket.
     """
     check_query(query)
-    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == _BEARER and value.strip():
-        return Credential(value.strip(), "header")
+    words = headers.get("authorization", "").split(maxsplit=1)
+    if len(words) == 2 and words[0].lower() == _BEARER:
+        return Credential(words[1].strip(), "header")
     tickets = [value for name, value in _pairs(query) if name == TICKET_PARAMETER and value]
     if tickets:
         return Credential(unquote_plus(tickets[-1]), "ticket")
     found = _find_cookie(headers.get("cookie", ""), cookie) if cookie else ""
     return Credential(found, "cookie") if found else None
+
+
+def find_misplaced(headers: Mapping[str, str]) -> InvalidToken | None:
+    """Return the error of a request whose `Authorization` has a key or a JWT without `Bearer`; None if it has none."""
+    words = headers.get("authorization", "").split(maxsplit=1)
+    if not words or words[0].lower() == _BEARER:
+        return None
+    if not (words[-1].startswith(API_KEY_PREFIX) or _JWT.fullmatch(words[-1])):
+        return None
+    return InvalidToken(
+        f"`Authorization` with {'another scheme' if len(words) == 2 else 'no scheme'}: expected `Bearer`",
+        hint="Send `Authorization: Bearer TOKEN`.",
+    )
+
+
+def ask_for_credential(headers: Mapping[str, str]) -> AccessError:
+    """Return the error of a request without a credential; it names what the request has in place of one."""
+    misplaced = find_misplaced(headers)
+    if misplaced is not None:
+        return misplaced
+    words = headers.get("authorization", "").split(maxsplit=1)
+    if not words:
+        return Unauthenticated("this hub asks for a credential")
+    if words[0].lower() == _BEARER:
+        return Unauthenticated("`Authorization: Bearer` without a token", hint="Set the variable with the token.")
+    scheme = f" `{words[0].title()}`" if len(words) == 2 and words[0].isalnum() and len(words[0]) <= 20 else ""
+    return Unauthenticated(
+        f"this hub asks for a credential; the scheme{scheme} of `Authorization` is for others, such as a proxy",
+        hint="Send `Authorization: Bearer TOKEN`, with an API key or a JWT.",
+    )
 
 
 def check_query(query: str) -> None:

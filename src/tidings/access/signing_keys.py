@@ -6,6 +6,7 @@ as the secret of an HMAC (RFC 8725 §2.1).
 
 import logging
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509 import load_pem_x509_certificate
 from msgspec import Struct
 
+from tidings.access.private_files import open_at_once
 from tidings.exceptions import ConfigError
 
 MIN_SECRET_BYTES: Final = 32
@@ -195,13 +197,21 @@ def check_algorithms(names: Iterable[str], *, option: str) -> tuple[str, ...]:
     return chosen
 
 
-def read_secret_file(path: Path, *, option: str, algorithms: Iterable[str] = ALGORITHMS) -> tuple[SigningKey, ...]:
+def read_secret_file(
+    path: Path, *, option: str, algorithms: Iterable[str] = ALGORITHMS, reloads: bool = False
+) -> tuple[SigningKey, ...]:
     """Return the secret in a file, without the line end that editors append.
+
+    Args:
+        path: The file.
+        option: Name of the option, for errors.
+        algorithms: Algorithms that the secret may have.
+        reloads: Whether the file is read again and again: then it must be a regular file, and no pipe.
 
     Raises:
         ConfigError: The file cannot be read, or is not a secret of 32 bytes or more.
     """
-    text = _read(path, option).rstrip(b"\r\n")
+    text = _read(path, option, secret=True, reloads=reloads).rstrip(b"\r\n")
     try:
         return (make_secret(text, algorithms),)
     except UnusableKey as cause:
@@ -213,14 +223,21 @@ def read_secret_file(path: Path, *, option: str, algorithms: Iterable[str] = ALG
 
 
 def read_key_file(
-    path: Path, *, option: str, algorithms: Iterable[str] = ALGORITHMS, private: bool = False
+    path: Path, *, option: str, algorithms: Iterable[str] = ALGORITHMS, private: bool = False, reloads: bool = False
 ) -> tuple[SigningKey, ...]:
     """Return the keys in a file: PEM, a PEM certificate, a JWK or a JWK Set.
+
+    Args:
+        path: The file.
+        option: Name of the option, for errors.
+        algorithms: Algorithms that the keys may have.
+        private: Whether the keys sign.
+        reloads: See `read_secret_file`.
 
     Raises:
         ConfigError: The file cannot be read, or has no usable key.
     """
-    text = _read(path, option)
+    text = _read(path, option, secret=private, reloads=reloads)
     try:
         return parse_keys(text, algorithms, private=private)
     except UnusableKey as cause:
@@ -232,11 +249,22 @@ def read_key_file(
         raise ConfigError(f"invalid key in {str(path)!r}: {cause}", option=option, hint=hint) from cause
 
 
-def _read(path: Path, option: str) -> bytes:
+def _read(path: Path, option: str, *, secret: bool, reloads: bool) -> bytes:
     try:
-        with path.open("rb") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o022:
+        with open(path, "rb", opener=open_at_once if reloads else None) as file:
+            found = os.fstat(file.fileno())
+            if reloads and not stat.S_ISREG(found.st_mode):
+                raise ConfigError(
+                    f"invalid key file {str(path)!r}: expected a regular file",
+                    option=option,
+                    hint="Store the key in a file: the hub reads it again when it receives SIGHUP.",
+                )
+            # Root may let a group read a secret, as mounted secrets are.
+            readable = stat.S_IROTH if found.st_uid == 0 else stat.S_IROTH | stat.S_IRGRP
+            if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 logger.warning("other users may write %s, and so sign tokens: chmod go-w %s", path, path)
+            elif os.name == "posix" and secret and found.st_mode & readable:
+                logger.warning("other users may read the secret in %s, and so sign tokens: chmod 600 %s", path, path)
             text = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as cause:
         raise ConfigError(

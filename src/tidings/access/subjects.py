@@ -8,6 +8,7 @@ from msgspec import Struct
 from tidings.access.grants import Grants
 from tidings.exceptions import AccessError
 from tidings.log.newest import SEPARATOR
+from tidings.protocol.timestamps import from_nanoseconds
 
 MAX_CREDENTIAL_BYTES: Final = 16 << 10
 """Size of a credential: HTTP servers accept heads of 8 to 16 KiB, and identity providers keep their tokens below."""
@@ -49,11 +50,18 @@ class Subject(Struct, frozen=True, kw_only=True):
     """1–255 printable characters: the `sub` of a token, or the name of an API key."""
     grants: Grants
     expires_ns: int | None = None
-    """When the credential expires, in nanoseconds since 1970; None if it does not."""
+    """Until when the hub accepts the credential, in nanoseconds since 1970; None if it does not expire."""
+    leeway_ns: int = 0
+    """Part of that time by which the clocks may differ: the credential states an earlier expiry."""
     issued_ns: int | None = None
     """When it was issued; None if that is not known."""
     credential_id: str = ""
     """Id of the token (`jti`) or of the API key, by which it is revoked."""
+
+    @property
+    def stated_expiry(self) -> str | None:
+        """The expiry that the credential states, RFC 3339, as the hub shows it; None if it does not expire."""
+        return None if self.expires_ns is None else from_nanoseconds(self.expires_ns - self.leeway_ns)
 
     @property
     def scope(self) -> str:

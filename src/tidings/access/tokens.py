@@ -327,6 +327,7 @@ class TokenAuthenticator:
     def __init__(self, keys: KeySource, policy: TokenPolicy, rules: GrantRules, *, wall_ns: Callable[[], int]) -> None:
         self._verifier = TokenVerifier(keys, policy, wall_ns=wall_ns)
         self._rules = rules
+        self._leeway_ns = int(policy.leeway_s * 1e9)
 
     def accepts(self, credential: Credential) -> bool:
         """See `Authenticator.accepts`: everything but API keys, so that a token that is cut off gets its own error."""
@@ -347,6 +348,7 @@ class TokenAuthenticator:
             name=token.name,
             grants=grants,
             expires_ns=token.expires_ns,
+            leeway_ns=self._leeway_ns,
             issued_ns=token.issued_ns,
             credential_id=token.credential_id,
         )

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from tidings.client.authentication import EXPIRING
-from tidings.client.close_reason import CloseReason
+from tidings.client.close_reason import MAX_RETRY_AFTER_S, CloseReason
 from tidings.client.credentials import Credentials
 from tidings.client.events import Delivery
 from tidings.client.options import LinkOptions, OnChange
@@ -230,7 +230,9 @@ class Link:
         except TimeoutError:
             return CloseReason(error=late, final=self._is_final(late))
         except (ClientError, AccessError) as failed:
-            return CloseReason(error=failed, final=self._is_final(failed))
+            asked_s = failed.retry_after_s if isinstance(failed, HandshakeRefused) else 0.0
+            retry_after_s = min(asked_s, MAX_RETRY_AFTER_S)
+            return CloseReason(error=failed, final=self._is_final(failed), retry_after_s=retry_after_s)
         self._connection = connection
         self._abort_error = None
         try:

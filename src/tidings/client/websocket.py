@@ -9,12 +9,15 @@ immediately.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
 import ssl
+import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -296,5 +299,21 @@ def _refused(error: InvalidStatus, where: str) -> HandshakeRefused:
         f"{where} refused the WebSocket upgrade with {status} {response.reason_phrase}"
         + (f": {detail}" if detail else ""),
         status=status,
+        retry_after_s=parse_retry_after(response.headers.get_all("Retry-After"), time.time()),
         hint=hint,
     )
+
+
+def parse_retry_after(values: Sequence[str], now_s: float) -> float:
+    """Return the seconds that a `Retry-After` asks for (RFC 9110 §10.2.3); 0 without a valid one.
+
+    Args:
+        values: The headers of this name.
+        now_s: Seconds since 1970: the header may be a date.
+    """
+    text = values[0].strip() if values else ""
+    if text.isdecimal() and text.isascii():
+        return float(text[:10])
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    return 0.0

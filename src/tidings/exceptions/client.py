@@ -12,11 +12,12 @@ class HubUnreachable(ClientError, code="hub_unreachable"):
 
 
 class HandshakeRefused(ClientError, code="handshake_refused"):
-    """The server refused the WebSocket upgrade; `status` is its HTTP status."""
+    """The server refused the WebSocket upgrade; `status` is its HTTP status, `retry_after_s` its `Retry-After`."""
 
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, status: int, retry_after_s: float = 0.0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class ConnectionLost(ClientError, code="connection_lost"):

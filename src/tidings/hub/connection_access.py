@@ -13,6 +13,7 @@ from msgspec import structs
 
 from tidings.access.audit import AuditOutcome
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
+from tidings.access.credentials import find_misplaced
 from tidings.access.grants import NO_GRANTS, Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import (
@@ -29,7 +30,6 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import MessageSpec
 from tidings.protocol.payloads import AuthFailed, AuthRequired, AuthSuccess, Payload
-from tidings.protocol.timestamps import from_nanoseconds
 
 REQUIRED: Final = "required"
 """`auth` in `connection:established` of a connection that sends its credential later."""
@@ -155,6 +155,8 @@ class ConnectionAccess:
             return
         if self.credential.value or self._control.identifies_requests:
             self._verify(self.credential, None, self._handshake_verified)
+        elif (misplaced := find_misplaced(self.request.headers)) is not None:
+            self._handshake_verified(None, misplaced)
         else:
             self._wait_for_token()
 
@@ -267,11 +269,10 @@ class ConnectionAccess:
         if first:
             self._record("accepted")
         removed = [] if first else self._connection.change_grants(subject.grants, everything=self.everything)
-        expires_ns = subject.expires_ns
         success = AuthSuccess(
             subject=subject.name,
             grants=subject.grants.names(),
-            expires_at=None if expires_ns is None else from_nanoseconds(expires_ns),
+            expires_at=subject.stated_expiry,
             removed=removed or None,
         )
         self._send(success, command)

@@ -49,6 +49,8 @@ async def test_bearer_in_the_handshake_identifies_the_subject(edge: Edge) -> Non
     [
         ("", "Bearer wrong-s3cr3t", "invalid_token"),
         ("", "Bearer s3cr3t" + "x" * 6_000, "invalid_token"),
+        ("", "tdk_k3v7ab2q_s3cr3t", "invalid_token"),
+        ("", "Basic tdk_k3v7ab2q_s3cr3t", "invalid_token"),
         ("?token=s3cr3t", "", "credential_in_url"),
         ("?ticket=s3cr3t", "", "invalid_ticket"),
     ],

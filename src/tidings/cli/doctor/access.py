@@ -8,13 +8,17 @@ import msgspec
 from tidings.cli.doctor.finding import CheckResult, bad, good, note
 from tidings.cli.units import format_duration
 from tidings.client.tokens import describe_owner, read_claims
-from tidings.exceptions import TokenExpired, TokenNotYetValid
+from tidings.exceptions import InvalidCredential, TokenExpired, TokenNotYetValid
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.payloads import AuthFailed, ConnectionEstablished
+from tidings.protocol.messages import AUTH_TOKEN
+from tidings.protocol.payloads import AuthFailed, AuthSuccess, ConnectionEstablished, ErrorData
 from tidings.protocol.timestamps import to_nanoseconds
 
 TOKEN, ACCESS = "token", "access"
+_ID = "access"
+_MAX_GRANTS = 5
+"""Grants that are shown; `tidings whoami` lists all."""
 _MIN_SKEW_NAMED_S = 5.0
 """Clock difference, in seconds, from which it may explain a refused token: more than the leeway of most verifiers."""
 
@@ -32,23 +36,31 @@ def check_token(token: str, source: str) -> CheckResult:
 
 
 async def check_access(
-    established: ConnectionEstablished, receive: Callable[[], Awaitable[Envelope]], *, with_token: bool
+    established: ConnectionEstablished,
+    receive: Callable[[], Awaitable[Envelope]],
+    send: Callable[[str], Awaitable[None]],
+    *,
+    token: str | None,
 ) -> CheckResult:
-    """Return whether the hub lets this client in.
+    """Return whether the hub lets this client in, and what it may do there.
 
     Args:
         established: The greeting.
         receive: Returns the next message.
-        with_token: Whether the handshake had a token.
+        send: Sends a message.
+        token: The token of the handshake.
 
     Raises:
         Exception: As `receive`; or the hub sent a message that is not one of authentication.
     """
     if established.auth == "none":
         text = "the hub asks for no token"
-        return note(ACCESS, f"{text}, and gets one", "Unset TIDINGS_TOKEN.") if with_token else good(ACCESS, text)
+        return good(ACCESS, text) if token is None else note(ACCESS, f"{text}, and gets one", "Unset TIDINGS_TOKEN.")
     if established.auth != "required":
-        return good(ACCESS, f"the hub takes this client for {established.auth}")
+        subject = f"the hub takes this client for {established.auth}"
+        if token is None:  # as by its address or a proxy
+            return good(ACCESS, subject)
+        return good(ACCESS, f"{subject}: {_rights(await _ask_rights(receive, send, token))}")
     while (envelope := await receive()).type not in (MessageType.AUTH_REQUIRED, MessageType.AUTH_FAILED):
         continue
     if envelope.type == MessageType.AUTH_REQUIRED:
@@ -57,6 +69,30 @@ async def check_access(
         )
     failed = msgspec.json.decode(envelope.data, type=AuthFailed)
     return bad(ACCESS, f"{failed.message} ({failed.code})", _hint(failed, established))
+
+
+async def _ask_rights(
+    receive: Callable[[], Awaitable[Envelope]], send: Callable[[str], Awaitable[None]], token: str
+) -> AuthSuccess:
+    """Send the token once more, in a message: the answer has the grants and the expiry, unlike the greeting."""
+    command = {"type": AUTH_TOKEN, "id": _ID, "data": {"token": token}}
+    await send(msgspec.json.encode(command).decode())
+    while (envelope := await receive()).reply_to != _ID:
+        continue
+    if envelope.type != MessageType.AUTH_SUCCESS:
+        failed = msgspec.json.decode(envelope.data, type=ErrorData)
+        raise InvalidCredential(f"{failed.message} ({failed.code})")
+    return msgspec.json.decode(envelope.data, type=AuthSuccess)
+
+
+def _rights(success: AuthSuccess) -> str:
+    shown = ", ".join(success.grants[:_MAX_GRANTS]) or "no grants"
+    more = len(success.grants) - _MAX_GRANTS
+    text = f"{shown} and {more} more" if more > 0 else shown
+    if success.expires_at is None:
+        return f"{text}; does not expire"
+    left_s = to_nanoseconds(success.expires_at) / 1e9 - time.time()
+    return f"{text}; expires in {format_duration(max(0, round(left_s)))}"
 
 
 def _hint(failed: AuthFailed, established: ConnectionEstablished) -> str:

@@ -136,7 +136,7 @@ async def _check_websocket(target: HubAddress, token: str | None) -> AsyncGenera
                 if check not in done:
                     yield skipped(check)
             return
-        async for finding in check_session(connection, with_token=token is not None):
+        async for finding in check_session(connection, token=token):
             yield finding
 
 

@@ -32,7 +32,7 @@ _PROXY_IDLE_S = 60.0
 """Common idle timeout of nginx, HAProxy and cloud load balancers."""
 
 
-async def check_session(connection: ClientConnection, *, with_token: bool) -> AsyncIterator[CheckResult]:
+async def check_session(connection: ClientConnection, *, token: str | None) -> AsyncIterator[CheckResult]:
     """Receive the greeting, check the right to be there, compare contracts and clocks, and measure round trips."""
     try:
         established = await _established(connection)
@@ -45,11 +45,11 @@ async def check_session(connection: ClientConnection, *, with_token: bool) -> As
         return
     yield _contract(established)
     try:
-        access = await check_access(established, lambda: _receive(connection), with_token=with_token)
+        access = await check_access(established, lambda: _receive(connection), connection.send, token=token)
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:
         access = bad(ACCESS, f"the hub neither accepts nor refuses this client: {error}", "See the log of the hub.")
     yield access
-    if access.verdict is CheckStatus.BAD and with_token:  # the hub closes the connection
+    if access.verdict is CheckStatus.BAD and token is not None:  # the hub closes the connection
         for check in (CLOCK, ROUND_TRIP, IDLE):
             yield skipped(check)
         return

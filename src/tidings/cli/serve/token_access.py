@@ -110,10 +110,14 @@ class ServedTokens:
             )
         if settings.jwt_secret_file is not None:
             return FixedKeys(
-                read_secret_file(settings.jwt_secret_file, option="jwt-secret-file", algorithms=algorithms)
+                read_secret_file(
+                    settings.jwt_secret_file, option="jwt-secret-file", algorithms=algorithms, reloads=True
+                )
             )
         if settings.jwt_public_key is not None:
-            return FixedKeys(read_key_file(settings.jwt_public_key, option="jwt-public-key", algorithms=algorithms))
+            return FixedKeys(
+                read_key_file(settings.jwt_public_key, option="jwt-public-key", algorithms=algorithms, reloads=True)
+            )
         return self._find_remote_keys(str(settings.jwks_url), algorithms)
 
     def _find_remote_keys(self, url: str, algorithms: tuple[str, ...]) -> KeySource:

@@ -174,7 +174,7 @@ class AdminRoutes:
                     credential_source=session.credential.source,
                     address=session.request.address,
                     path=session.request.path,
-                    expires_at=None if subject.expires_ns is None else from_nanoseconds(subject.expires_ns),
+                    expires_at=subject.stated_expiry,
                     grants=subject.grants.names()[:_MAX_GRANTS],
                 )
             )

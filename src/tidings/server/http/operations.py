@@ -230,6 +230,7 @@ async def _outcome(
     Raises:
         OperationUnknown: The operation does not exist.
         Forbidden: The subject may not cancel it.
+        RateLimited: The subject sends more commands each second than it may.
         Draining: The hub shuts down before there is an outcome.
     """
     outcomes: list[CancelOutcome] = []
@@ -239,6 +240,8 @@ async def _outcome(
             outcomes.append(outcome)
             wake(settled)
 
+        if subject is not None:
+            running.hub.rates.check_command(subject)
         running.hub.cancellations.request(cancel, done, subject=subject)
         accepted()
         await wait_for_wakeup(settled, request.receive)

@@ -404,12 +404,11 @@ class _StreamSession:
         self._subject = subject
         self._control.enter(self)
         removed = self._stream.change_grants(subject.grants)
-        expires_ns = subject.expires_ns
         self._stream.push(
             AuthSuccess(
                 subject=subject.name,
                 grants=subject.grants.names(),
-                expires_at=None if expires_ns is None else from_nanoseconds(expires_ns),
+                expires_at=subject.stated_expiry,
                 removed=removed or None,
             )
         )

@@ -81,7 +81,6 @@ class WhoamiRoute:
         hub = self._host.running().hub
         found, error = await _identify(hub, request.scope)
         grants = None if found is None else found.subject.grants.names()
-        expires_ns = None if found is None else found.subject.expires_ns
         view = WhoamiView(
             version=__version__,
             build=self._build,
@@ -93,7 +92,7 @@ class WhoamiRoute:
             subject=None if found is None else found.subject.name,
             grants=grants,
             source=None if found is None else found.credential.source,
-            expires_at=None if expires_ns is None else from_nanoseconds(expires_ns),
+            expires_at=None if found is None else found.subject.stated_expiry,
             error=None if error is None else error_data(error),
         )
         return to_response(Answer(200, msgspec.json.encode(view)))

@@ -44,6 +44,23 @@ def test_every_guarded_route_is_listed_here(hub: Secured) -> None:
     assert described - {("GET", path) for path in paths if hub.get(path).status_code == 200} <= named
 
 
+@pytest.mark.parametrize(
+    ("authorization", "code", "text"),
+    [
+        ("tdk_k3v7ab2q_s3cret", "invalid_token", "`Authorization` with no scheme: expected `Bearer`"),
+        ("Basic dXNlcjpzM2NyZXQ=", "unauthenticated", "the scheme `Basic` of `Authorization` is for others"),
+    ],
+)
+def test_credential_in_another_form_is_refused_with_the_right_one(
+    hub: Secured, authorization: str, code: str, text: str
+) -> None:
+    answer = hub.get("/v1/events", headers={"Authorization": authorization})
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert text in answer.json()["message"]
+    assert "Authorization: Bearer TOKEN" in answer.json()["hint"]
+    assert "s3cret" not in answer.text
+
+
 @pytest.mark.parametrize("path", OPEN)
 def test_open_route_answers_without_a_credential(hub: Secured, path: str) -> None:
     assert hub.get(path).status_code == 200

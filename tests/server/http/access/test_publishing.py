@@ -1,5 +1,6 @@
 """What may be published and cancelled."""
 
+import pytest
 from tests.server.http.access.secured import Secured, start, update
 
 
@@ -47,3 +48,16 @@ def test_stream_of_everything_follows_new_grants(hub: Secured) -> None:
         stream.until("channel:live")
         hub.post(start("zeta.9"), update("new"))
         assert stream.events(1)[0]["data"] == {"dataset": "new"}
+
+
+@pytest.mark.parametrize("edge", ["native", "asgi"])
+def test_cancellations_count_for_the_commands_of_their_subject(edge: str) -> None:
+    with Secured(edge, config={"subject_commands_per_s": 0.2}) as hub:
+        hub.post(*(start(f"acme.{number}") for number in range(3)))
+        answers = [
+            hub.request("POST", f"/v1/operations/acme.{number}/cancel", "canceller", json={"timeout_s": 0})
+            for number in range(3)
+        ]
+        codes = [answer.json().get("code") for answer in answers]
+        assert codes.count("rate_limited") == 2
+        assert int(answers[-1].headers["retry-after"]) >= 1
