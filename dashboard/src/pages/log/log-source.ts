@@ -1,6 +1,7 @@
 /** Reads the log of one operation from the hub, and follows it, into a `LogModel`. */
 
-import type { Hub, WatchItem } from "tidings";
+import { type Hub, HubError, type WatchItem } from "tidings";
+import { type KeptLines, readHistory } from "./log-history.ts";
 import type { LogModel, LogRecord } from "./log-model.ts";
 
 /** One line in the answer of `GET /v1/operation-log`. */
@@ -61,7 +62,10 @@ export function followLog(hub: Pick<Hub, "request" | "watch">, id: string, model
     if (!ending.signal.aborted) host.changed(status);
   };
   const run = async () => {
-    const kept = await readKept(hub, id, ending.signal);
+    const kept = await readKept(hub, id, ending.signal).catch((error: unknown) => {
+      if (error instanceof HubError && error.code === "not_found") return readHistory(hub, id, ending.signal);
+      throw error;
+    });
     if (ending.signal.aborted) return;
     model.append(kept.lines);
     report({ state: "following", isTrimmed: kept.isTrimmed, isPartial: kept.isPartial });
@@ -73,7 +77,7 @@ export function followLog(hub: Pick<Hub, "request" | "watch">, id: string, model
 }
 
 /** The kept lines, oldest first; of very large ones only the newest. */
-async function readKept(hub: Pick<Hub, "request">, id: string, signal: AbortSignal) {
+async function readKept(hub: Pick<Hub, "request">, id: string, signal: AbortSignal): Promise<KeptLines> {
   const newestFirst: LogRecord[] = [];
   let characters = 0;
   let position = "now";
