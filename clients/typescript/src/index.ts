@@ -12,6 +12,7 @@ export type {
   Reconnect,
 } from "./connection.ts";
 export * from "./errors.ts";
+export type { TidingsEvents } from "./generated/contract.ts";
 export type * from "./items.ts";
 export { PROTOCOL } from "./messages.ts";
 export type { Estimate, Operation, OperationState, Presence } from "./operations/operation.ts";

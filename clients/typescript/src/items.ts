@@ -1,5 +1,6 @@
 /** What a watch yields: events of the log, and notices about the watch itself. */
 import type { TidingsError } from "./errors.ts";
+import type { TidingsEvents } from "./generated/contract.ts";
 
 /** An event of the log, as the hub sent it. */
 export interface LoggedEvent<Type extends string = string, Data = unknown> {
@@ -56,8 +57,25 @@ export interface OverflowNotice {
 /** A message about the watch, not of the log. */
 export type Notice = SubscribedNotice | LiveNotice | GapNotice | RemovedNotice | OverflowNotice;
 
-/** An event of the log; the contract of the hub determines which types there are. */
-export type HubEvent = LoggedEvent;
+/** The events of the log that every hub has, by their type. */
+export type LoggedEvents = {
+  [Type in keyof TidingsEvents as TidingsEvents[Type] extends { channel: string } ? Type : never]: LoggedEvent<
+    Type,
+    TidingsEvents[Type]["data"]
+  >;
+};
+
+/**
+ * An event of a type that this client does not know: of an application's contract, or of a newer hub.
+ *
+ * At run time its `type` is what the hub sent. For the compiler it is a literal that equals no other, so that comparing
+ * `type` tells the known events apart; assign it to a `string` to compare it with your own types, or declare them in
+ * the interface `TidingsEvents`.
+ */
+export type UnknownEvent = LoggedEvent<"any other type">;
+
+/** An event of the log: compare `type` with a literal to know `data`. */
+export type HubEvent = LoggedEvents[keyof LoggedEvents] | UnknownEvent;
 
 /** What a watch yields. */
 export type WatchItem = HubEvent | Notice;

@@ -6,7 +6,7 @@
  * over HTTP while its live events wait in a buffer, and then goes on with those that the answers did not hold.
  */
 import { ForbiddenError, makeHubError, type TidingsError } from "./errors.ts";
-import type { LiveNotice, LoggedEvent, Outcome, Sink, SubscribedNotice, WatchItem } from "./items.ts";
+import type { HubEvent, LiveNotice, LoggedEvent, Outcome, Sink, SubscribedNotice, WatchItem } from "./items.ts";
 import type { Message, Refusal } from "./messages.ts";
 import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths.ts";
 
@@ -309,7 +309,7 @@ export class Subscriptions {
       const { state, waiting } = subscription;
       const matches = subscription.matches(channel, key);
       if (state === "live") {
-        if (matches) this.#port.deliver(subscription, [event]);
+        if (matches) this.#port.deliver(subscription, [event as HubEvent]);
       } else if (state === "reading") {
         if (matches) this.#read(subscription, event, position);
         // The events of a snapshot come from far back: resuming behind one would read a history that no one wants.
@@ -331,7 +331,7 @@ export class Subscriptions {
   #read(subscription: Subscription, event: LoggedEvent, position: string): void {
     if (subscription.seen.has(position)) return;
     if (subscription.outcome === "snapshot") subscription.seen.add(position);
-    this.#port.deliver(subscription, [event]);
+    this.#port.deliver(subscription, [event as HubEvent]);
   }
 
   #onSubscribed(command: Command | undefined, { channels, outcome, position }: SubscribedData): void {
@@ -431,7 +431,7 @@ export class Subscriptions {
     subscription.outcome = page.outcome;
     if (request.first) this.#notify(subscription, "channel:subscribed", page.next);
     const items: WatchItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
-    items.push(...page.events);
+    items.push(...(page.events as readonly HubEvent[]));
     if (items.length > 0) this.#port.deliver(subscription, items);
     subscription.since = page.next;
     subscription.size = Math.min(2 * subscription.size, PAGE);
@@ -463,7 +463,7 @@ export class Subscriptions {
     const waiting = subscription.waiting ?? [];
     // The newest event that both hold is the end of the answers: all before it are in them, or superseded.
     const held = waiting.findLastIndex(({ position }) => subscription.seen.has(position));
-    const rest = waiting.slice(held + 1);
+    const rest = waiting.slice(held + 1) as HubEvent[];
     if (rest.length > 0) this.#port.deliver(subscription, rest);
     this.#settle(subscription);
   }

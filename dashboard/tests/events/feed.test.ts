@@ -1,4 +1,4 @@
-import type { WatchItem } from "tidings";
+import type { HubEvent, WatchItem } from "tidings";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Feed, type FeedHub } from "../../src/pages/events/feed.ts";
 import { EVERYTHING, type LoggedEvent } from "../../src/pages/events/filter.ts";
@@ -11,9 +11,16 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function event(n: number): LoggedEvent {
+function event(n: number): HubEvent {
   const timestamp = "2026-11-29T02:15:00Z";
-  return { type: "data:update", timestamp, trace_id: "t", channel: "data", position: `e:${n}`, data: { n } };
+  return {
+    type: "data:update",
+    timestamp,
+    trace_id: "t",
+    channel: "data",
+    position: `e:${n}`,
+    data: { n },
+  } as LoggedEvent as HubEvent;
 }
 
 /** A hub with a log, of which it delivers what comes after a watch began. */

@@ -1,4 +1,4 @@
-import type { Hub, WatchItem } from "tidings";
+import type { Hub, LoggedEvent, WatchItem } from "tidings";
 import { expect, test } from "vitest";
 import { LogModel } from "../../src/pages/log/log-model.ts";
 import { followLog, type LogStatus } from "../../src/pages/log/log-source.ts";
@@ -58,7 +58,7 @@ class FakeHub {
   event(number: number, more: object = {}, type = "operation:log"): void {
     const { position, at, level, message } = line(number);
     const data = { operation_id: "op-1", level, message, ...more };
-    this.deliver({ type, timestamp: at, trace_id: "t", channel: "operations", position, data });
+    this.deliver({ type, timestamp: at, trace_id: "t", channel: "operations", position, data } as WatchItem);
   }
 }
 
@@ -119,7 +119,8 @@ test("other operations, other types and a repeated line add nothing", async () =
   fake.event(4, { operation_id: "op-10" });
   fake.event(5, {}, "operation:progress");
   fake.event(6, { message: 7, level: {} });
-  fake.deliver({ type: "operation:log", timestamp: "", trace_id: "", channel: "", position: "e:9", data: null });
+  const empty = { type: "operation:log", timestamp: "", trace_id: "", channel: "", position: "e:9", data: null };
+  fake.deliver(empty as LoggedEvent as WatchItem);
   frame();
   expect(texts(model)).toEqual(["line 1", "line 2", "line 3", ""]);
 });

@@ -1,9 +1,9 @@
 /** What the Events page shows: the filter, its address, and whether an event matches it. Pure. */
 
-import type { HubEvent } from "tidings";
+import type { LoggedEvent } from "tidings";
 
 /** An event as the hub sends it; the members of `tidings.v1`. */
-export type LoggedEvent = HubEvent;
+export type { LoggedEvent };
 
 /** The choice of events. Empty members choose everything. */
 export interface EventFilter {
