@@ -32,7 +32,7 @@ import type {
 } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields, simplify } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
-import { type Store, ValueStore } from "./store.ts";
+import { callSafely, type Store, ValueStore } from "./store.ts";
 import type { Backfill, BackfillPage } from "./subscriptions.ts";
 import { type Addresses, resolveHubUrl } from "./url.ts";
 import { openWebSocket } from "./websocket.ts";
@@ -289,12 +289,16 @@ export class HubClient implements Hub {
   #watchWith(paths: readonly string[], callback: (item: WatchItem) => void, options: WatchOptions): () => void {
     const { signal, since = "snapshot" } = options;
     if (signal?.aborted) return () => {};
+    let ended = false;
     const stop = this.#plainLink.watch(paths, since, {
       persistent: true,
-      take: (items) => items.forEach(callback),
+      take: (items) => {
+        for (const item of items as readonly WatchItem[]) if (!ended) callSafely(() => callback(item));
+      },
       end: () => finish(),
     });
     const finish = (): void => {
+      ended = true;
       signal?.removeEventListener("abort", finish);
       stop();
     };

@@ -80,12 +80,15 @@ export type HubEvent = LoggedEvents[keyof LoggedEvents] | UnknownEvent;
 /** What a watch yields. */
 export type WatchItem = HubEvent | Notice;
 
+/** An item inside the client, which reads no type of an event. */
+export type RawItem = LoggedEvent | Notice;
+
 /** Receives the items of one watch inside the client. */
 export interface Sink {
   /** Whether the watch outlives a refusal of the client, and goes on after `signIn`. */
   readonly persistent: boolean;
   /** Take the items of one message, in order. */
-  take(items: readonly WatchItem[]): void;
+  take(items: readonly RawItem[]): void;
   /** The watch has ended: with an error, or because its owner closed it. */
   end(error?: TidingsError): void;
 }

@@ -1,6 +1,6 @@
 /** The iterator of a watch: items wait in a bounded buffer, and what does not fit is reported. */
 import type { TidingsError } from "./errors.ts";
-import type { Sink, WatchItem } from "./items.ts";
+import type { RawItem, Sink, WatchItem } from "./items.ts";
 
 export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   readonly persistent = false;
@@ -25,9 +25,9 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
     return this;
   }
 
-  take(items: readonly WatchItem[]): void {
+  take(items: readonly RawItem[]): void {
     if (this.#ended) return;
-    for (const item of items) {
+    for (const item of items as readonly WatchItem[]) {
       const reader = this.#waiting.shift();
       if (reader !== undefined) reader.resolve({ value: item, done: false });
       else if (this.#dropped !== undefined || this.#buffer.length - this.#next_ >= this.#size) this.#drop(item);

@@ -25,7 +25,7 @@ import {
   NotAHubError,
   type TidingsError,
 } from "./errors.ts";
-import type { Sink, WatchItem } from "./items.ts";
+import type { RawItem, Sink } from "./items.ts";
 import { Liveness } from "./liveness.ts";
 import {
   type AuthRequired,
@@ -65,7 +65,7 @@ export type Action =
   /** Fetch the key fields of the hub's contract, and call `keysArrived`. */
   | { readonly do: "keys"; readonly generation: number }
   | { readonly do: "backfill"; readonly request: Backfill }
-  | { readonly do: "deliver"; readonly subscription: Subscription; readonly items: readonly WatchItem[] }
+  | { readonly do: "deliver"; readonly subscription: Subscription; readonly items: readonly RawItem[] }
   | { readonly do: "end"; readonly subscription: Subscription; readonly error: TidingsError };
 
 /**

@@ -6,7 +6,7 @@
  * over HTTP while its live events wait in a buffer, and then goes on with those that the answers did not hold.
  */
 import { ForbiddenError, makeHubError, type TidingsError } from "./errors.ts";
-import type { HubEvent, LiveNotice, LoggedEvent, Outcome, Sink, SubscribedNotice, WatchItem } from "./items.ts";
+import type { LiveNotice, LoggedEvent, Outcome, RawItem, Sink, SubscribedNotice } from "./items.ts";
 import type { Message, Refusal } from "./messages.ts";
 import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths.ts";
 
@@ -69,7 +69,7 @@ export interface SubscriptionsPort {
   /** Open a stream of `paths`; all beginnings that it does not bring have been read. */
   open(paths: readonly string[], since: string): void;
   backfill(request: Backfill): void;
-  deliver(subscription: Subscription, items: readonly WatchItem[]): void;
+  deliver(subscription: Subscription, items: readonly RawItem[]): void;
   end(subscription: Subscription, error: TidingsError): void;
   /** The hub cannot serve a command now: a later connection may. */
   retry(error: TidingsError, retryAfterMs: number): void;
@@ -289,7 +289,7 @@ export class Subscriptions {
       case "channel:gap":
         for (const subscription of this.#all) {
           const { state } = subscription;
-          if (state === "live" || state === "reading") this.#port.deliver(subscription, [message as WatchItem]);
+          if (state === "live" || state === "reading") this.#port.deliver(subscription, [message as RawItem]);
         }
         return true;
       case "connection:position":
@@ -309,7 +309,7 @@ export class Subscriptions {
       const { state, waiting } = subscription;
       const matches = subscription.matches(channel, key);
       if (state === "live") {
-        if (matches) this.#port.deliver(subscription, [event as HubEvent]);
+        if (matches) this.#port.deliver(subscription, [event]);
       } else if (state === "reading") {
         if (matches) this.#read(subscription, event, position);
         // The events of a snapshot come from far back: resuming behind one would read a history that no one wants.
@@ -331,7 +331,7 @@ export class Subscriptions {
   #read(subscription: Subscription, event: LoggedEvent, position: string): void {
     if (subscription.seen.has(position)) return;
     if (subscription.outcome === "snapshot") subscription.seen.add(position);
-    this.#port.deliver(subscription, [event as HubEvent]);
+    this.#port.deliver(subscription, [event]);
   }
 
   #onSubscribed(command: Command | undefined, { channels, outcome, position }: SubscribedData): void {
@@ -430,8 +430,8 @@ export class Subscriptions {
     subscription.backfill = undefined;
     subscription.outcome = page.outcome;
     if (request.first) this.#notify(subscription, "channel:subscribed", page.next);
-    const items: WatchItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
-    items.push(...(page.events as readonly HubEvent[]));
+    const items: RawItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
+    items.push(...page.events);
     if (items.length > 0) this.#port.deliver(subscription, items);
     subscription.since = page.next;
     subscription.size = Math.min(2 * subscription.size, PAGE);
@@ -463,7 +463,7 @@ export class Subscriptions {
     const waiting = subscription.waiting ?? [];
     // The newest event that both hold is the end of the answers: all before it are in them, or superseded.
     const held = waiting.findLastIndex(({ position }) => subscription.seen.has(position));
-    const rest = waiting.slice(held + 1) as HubEvent[];
+    const rest = waiting.slice(held + 1);
     if (rest.length > 0) this.#port.deliver(subscription, rest);
     this.#settle(subscription);
   }

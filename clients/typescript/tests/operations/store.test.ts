@@ -1,7 +1,7 @@
 /** The store against a source whose answers and events come when the test says so. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { CredentialError, ForbiddenError, HubUnreachableError } from "../../src/errors.ts";
-import type { LoggedEvent, Sink, WatchItem } from "../../src/items.ts";
+import type { LoggedEvent, RawItem, Sink, WatchItem } from "../../src/items.ts";
 import type { Operation } from "../../src/operations/operation.ts";
 import { type OperationSource, OperationStore, readablePaths } from "../../src/operations/store.ts";
 import type { RequestOptions } from "../../src/options.ts";
@@ -57,7 +57,7 @@ class FakeSource implements OperationSource {
   }
 
   /** Delivers items to the latest watch, if it is open. */
-  deliver(...items: readonly WatchItem[]): void {
+  deliver(...items: readonly RawItem[]): void {
     const watch = this.watches.at(-1);
     if (watch?.open) watch.sink.take(items);
   }
