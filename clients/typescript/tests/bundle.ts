@@ -16,10 +16,15 @@ export async function bundle(program: string): Promise<string> {
       configFile: false,
       logLevel: "error",
       root: folder,
-      build: { write: false, minify: true, lib: { entry, formats: ["es"], fileName: "entry" } },
+      build: {
+        write: false,
+        target: "es2022",
+        modulePreload: false,
+        rolldownOptions: { input: entry, preserveEntrySignatures: "strict", output: { format: "es" } },
+      },
     });
-    if (!Array.isArray(built)) throw new TypeError("expected the outputs of one build");
-    return built.flatMap(({ output }) => output.map((file) => (file.type === "chunk" ? file.code : ""))).join("");
+    if (!("output" in built)) throw new TypeError("expected the output of one build");
+    return built.output.map((file) => (file.type === "chunk" ? file.code : "")).join("");
   } finally {
     await rm(folder, { recursive: true });
   }

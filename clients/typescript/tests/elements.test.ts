@@ -1,0 +1,137 @@
+import "./page.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { describeDuration } from "../src/elements/text.ts";
+import { TidingsElements } from "../src/elements.ts";
+import { startHub, type TestHub } from "./hub.ts";
+
+let server: TestHub;
+
+beforeAll(async () => {
+  server = await startHub();
+});
+afterAll(async () => {
+  TidingsElements.connect({ url: server.url }).close();
+  await server.stop();
+});
+beforeEach(() => {
+  TidingsElements.connect({ url: server.url });
+});
+afterEach(() => document.body.replaceChildren());
+
+function add(tag: string, attributes: Record<string, string> = {}): ShadowRoot {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  document.body.append(node);
+  return node.shadowRoot as ShadowRoot;
+}
+
+const names = (root: ShadowRoot): (string | null)[] =>
+  [...root.querySelectorAll(".name")].map((node) => node.textContent);
+const note = (root: ShadowRoot): string | null | undefined => root.querySelector(".note")?.textContent;
+
+const start = (operation_id: string, more: object = {}) => ({
+  type: "operation:start",
+  data: { operation_id, ...more },
+});
+const progress = (operation_id: string, more: object) => ({
+  type: "operation:progress",
+  data: { operation_id, ...more },
+});
+
+test("a list shows operations with their progress, and keeps the nodes of each", async () => {
+  await server.publish(start("l-1", { name: "list-a" }));
+  const root = add("tidings-operations", { name: "list-*" });
+  await vi.waitFor(() => expect(names(root)).toEqual(["list-a"]));
+  const [item] = root.querySelectorAll("li");
+  const bar = root.querySelector('[role="progressbar"]');
+  expect([bar?.getAttribute("aria-label"), bar?.getAttribute("aria-valuenow")]).toEqual(["list-a", null]);
+  await server.publish(
+    progress("l-1", { progress: 41.7, current_step: "write", message: "rows" }),
+    start("l-2", { name: "list-b" }),
+  );
+  await vi.waitFor(() => expect(names(root)).toEqual(["list-b", "list-a"]));
+  expect(root.querySelectorAll("li")[1]).toBe(item);
+  expect(item?.querySelector(".percent")?.textContent).toBe("41 %");
+  expect(item?.querySelector(".activity")?.textContent).toBe("write – rows");
+  expect(item?.querySelector<HTMLElement>(".fill")?.style.width).toBe("41.7%");
+  expect(bar?.getAttribute("aria-valuenow")).toBe("41");
+  await server.publish({
+    type: "operation:failed",
+    data: { operation_id: "l-1", code: "DiskFull", message: "no <b>space</b>", recoverable: true },
+  });
+  await vi.waitFor(() => expect(item?.querySelector(".word")?.textContent).toBe("failed"));
+  expect(item?.querySelector(".activity")?.textContent).toBe("DiskFull: no <b>space</b>");
+  expect(item?.querySelector("b")).toBeNull();
+});
+
+test("a list has what its attributes select, and says when that is nothing", async () => {
+  await server.publish(start("s-1", { name: "sel" }), start("s-2", { name: "sel", queued: true, parent_id: "s-1" }));
+  const root = add("tidings-operations", { name: "sel", state: "queued" });
+  await vi.waitFor(() => expect(root.querySelectorAll("li")).toHaveLength(1));
+  const host = root.host;
+  host.setAttribute("state", "queued running");
+  expect(root.querySelectorAll("li")).toHaveLength(2);
+  host.setAttribute("limit", "1");
+  expect(root.querySelectorAll("li")).toHaveLength(1);
+  host.removeAttribute("limit");
+  host.setAttribute("parent", "s-1");
+  expect(root.querySelectorAll("li")).toHaveLength(1);
+  host.setAttribute("name", "none");
+  expect([root.querySelectorAll("li").length, note(root)]).toEqual([0, "No operations."]);
+});
+
+test("one operation is shown, also one that begins later, and one that the hub does not know", async () => {
+  const root = add("tidings-operation", { "operation-id": "one-1" });
+  expect(note(root)).toBe("Loading…");
+  await vi.waitFor(() => expect(note(root)).toContain("does not know one-1"));
+  await server.publish(start("one-1", { name: "single" }));
+  await vi.waitFor(() => expect([names(root), note(root)]).toEqual([["single"], ""]));
+  root.host.removeAttribute("operation-id");
+  expect([names(root), note(root)]).toEqual([[], "Set the attribute operation-id."]);
+});
+
+test("elements in the page follow another hub after connect, and their own hub with url", async () => {
+  const other = await startHub();
+  try {
+    await server.publish(start("h-1", { name: "hub-first" }));
+    await other.publish(start("h-2", { name: "hub-second" }));
+    const root = add("tidings-operations", { name: "hub-*" });
+    const own = add("tidings-operations", { name: "hub-*", url: server.url });
+    await vi.waitFor(() => expect([names(root), names(own)]).toEqual([["hub-first"], ["hub-first"]]));
+    TidingsElements.connect({ url: other.url });
+    await vi.waitFor(() => expect([names(root), names(own)]).toEqual([["hub-second"], ["hub-first"]]));
+    await other.stop();
+    await vi.waitFor(() => expect(root.host.getAttribute("data-link")).toBe("stale"));
+    expect(names(root)).toEqual(["hub-second"]);
+  } finally {
+    await other.stop();
+  }
+});
+
+test("a hub that cannot be reached is named, with what to do", async () => {
+  const root = add("tidings-operations", { url: "http://127.0.0.1:9/" });
+  await vi.waitFor(() => expect(note(root)).toMatch(/127\.0\.0\.1:9.*Start the hub/));
+});
+
+test("a second copy of the module uses the elements and the connection of the first", async () => {
+  const defined = customElements.get("tidings-operations");
+  vi.resetModules();
+  const copy = await import("../src/elements.ts");
+  expect(copy.TidingsElements).not.toBe(TidingsElements);
+  expect(customElements.get("tidings-operations")).toBe(defined);
+  await server.publish(start("c-1", { name: "copied" }));
+  const root = add("tidings-operations", { name: "copied" });
+  copy.TidingsElements.connect({ url: server.url });
+  await vi.waitFor(() => expect(names(root)).toEqual(["copied"]));
+});
+
+test.each([
+  [0.25, "250 ms"],
+  [59.9, "59 s"],
+  [125, "2 min"],
+  [7_500, "2 h 5 min"],
+  [7_200, "2 h"],
+  [100_000, "1 d 3 h"],
+])("%d seconds are %s", (seconds, text) => {
+  expect(describeDuration(seconds)).toBe(text);
+});
