@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from tidings.access.credentials import ask_for_credential
 from tidings.access.quotas import FailureLimit, Quota, network_of
-from tidings.access.recent import RecentCredential, RecentCredentials
+from tidings.access.recent import FamiliarCredentials, RecentCredential, RecentCredentials
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
@@ -162,6 +162,7 @@ class AccessControl:
         self._recheck_runs = False
         self._revocations = revocations
         self._recent = RecentCredentials(wall_ns)
+        self._familiar = FamiliarCredentials()
         self.tickets = Tickets(wall_ns)
         """The unused tickets."""
         self.cookie = options.cookie
@@ -203,14 +204,17 @@ class AccessControl:
 
     def authenticate(self, credential: Credential | None, request: AccessRequest, done: Authenticated) -> None:
         """Identify the sender of `request`; `done` is called once, within the call or later. Never raises."""
+        credential = credential or REQUEST_AS_A_WHOLE
         network = network_of(request.address)
-        done = partial(self._count_failure, network, done)
+        done = partial(self._count, network, credential, done)
         try:
             self._check_failures(network)
         except TooManyFailures as error:
-            done(error)
-            return
-        self.verify_again(credential or REQUEST_AS_A_WHOLE, request, done)
+            # Someone behind the same address must not lock out those who were let in before.
+            if credential not in self._familiar:
+                done(error)
+                return
+        self.verify_again(credential, request, done)
 
     def verify_again(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
         """Identify a sender who was identified before, as `authenticate` does.
@@ -237,19 +241,14 @@ class AccessControl:
             late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
             self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
 
-    def recall(self, authorization: bytes, address: str) -> RecentCredential | None:
+    def recall(self, authorization: bytes) -> RecentCredential | None:
         """Return the credential in a header `Authorization` if it was accepted a moment ago, and still is.
 
         After None, `authenticate` decides.
-
-        Args:
-            authorization: The header.
-            address: Address of the client.
         """
         known = self._recent.find(authorization, self.changes)
-        if known is None or (self.failures and self.failures.is_over(network_of(address))):
-            return None
-        self.outcomes["accepted"] += 1
+        if known is not None:
+            self.outcomes["accepted"] += 1
         return known
 
     def remember(self, authorization: bytes, credential: Credential, subject: Subject, changes: int) -> None:
@@ -293,10 +292,13 @@ class AccessControl:
         if retry_after_ms:
             raise TooManyFailures("too many invalid credentials came from this address", retry_after_ms=retry_after_ms)
 
-    def _count_failure(self, network: str, done: Authenticated, result: Subject | AccessError) -> None:
+    def _count(self, network: str, credential: Credential, done: Authenticated, result: Subject | AccessError) -> None:
         self.outcomes[result.code if isinstance(result, AccessError) else "accepted"] += 1
         if isinstance(result, InvalidCredential):
             self.failures.count(network)
+            self._familiar.discard(credential)
+        elif isinstance(result, Subject) and credential.value:
+            self._familiar.add(credential)
         done(result)
 
     def _find(self, credential: Credential) -> Authenticator:

@@ -146,10 +146,6 @@ class FailureLimit:
         if len(self._failures) > MAX_TRACKED:
             del self._failures[next(iter(self._failures))]
 
-    def is_over(self, sender: str) -> bool:
-        """Return whether `sender` is over the limit now; unlike `retry_after_ms`, it counts no refusal."""
-        return self._burst > 0 and self._counting(sender) + 1 > self._burst
-
     def retry_after_ms(self, sender: str) -> int:
         """Return the time until `sender` may try again, in milliseconds; 0 if it may now."""
         excess = self._counting(sender) - self._burst + 1

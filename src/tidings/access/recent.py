@@ -1,5 +1,6 @@
 """Credentials that were accepted a moment ago: a program sends the same one with each of its posts."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -87,3 +88,29 @@ class RecentCredentials:
     def clear(self) -> None:
         """Forget all."""
         self._known.clear()
+
+
+class FamiliarCredentials:
+    """Hashes of credentials that were accepted, the last `MAX_REMEMBERED` of them: to send one again is no guess."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[bytes, None] = {}
+
+    def __contains__(self, credential: Credential) -> bool:
+        return bool(self._hashes) and _hash(credential) in self._hashes
+
+    def add(self, credential: Credential) -> None:
+        """Note that a credential was accepted."""
+        digest = _hash(credential)
+        self._hashes.pop(digest, None)  # those that were used last come last
+        if len(self._hashes) >= MAX_REMEMBERED:
+            del self._hashes[next(iter(self._hashes))]
+        self._hashes[digest] = None
+
+    def discard(self, credential: Credential) -> None:
+        """Note that a credential was refused."""
+        self._hashes.pop(_hash(credential), None)
+
+
+def _hash(credential: Credential) -> bytes:
+    return hashlib.sha256(credential.value.encode(errors="surrogatepass")).digest()

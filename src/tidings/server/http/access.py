@@ -55,7 +55,7 @@ def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
     control, authorization = hub.access, headers.get(b"authorization")
     if control is None or authorization is None or scope.get("query_string"):
         return False
-    known = control.recall(authorization, request_address(scope).client)
+    known = control.recall(authorization)
     if known is None:
         return False
     scope[_IDENTITY] = Identity(known.subject, known.credential, scope, known.changes)

@@ -99,13 +99,20 @@ def test_revoked_credential_is_not_remembered_again(hub: KeyedHub) -> None:
 
 
 @pytest.mark.parametrize("edge", ["native", "asgi"])
-def test_failures_of_an_address_stop_remembered_credentials_too(edge: str) -> None:
-    hub = KeyedHub(edge, clock=StoppedClock())
+def test_failures_of_others_at_an_address_stop_new_credentials_only(edge: str) -> None:
+    clock = StoppedClock()
+    hub = KeyedHub(edge, clock=clock)
+    second, text = KeyedHub.make_key()
+    hub.keys.replace_keys([hub.key, second])
     with hub.server:
         assert hub.post() == (200, None)
         refused = [hub.post(f"Bearer {hub.text[:-1]}!")[1] for _ in range(60)]
-        assert "too_many_failures" in refused
-        assert hub.post() == (429, "too_many_failures")
+        assert refused[-1] == "too_many_failures"
+        assert hub.post() == (200, None), "known from before"
+        assert hub.post(f"Bearer {text}") == (429, "too_many_failures")
+        hub.call(lambda: hub.keys.replace_keys([second]))
+        assert hub.post() == (401, "unknown_api_key"), "it is verified again"
+        assert hub.post() == (429, "too_many_failures"), "and is then one like any other"
 
 
 def test_secret_in_the_url_is_refused_beside_a_remembered_credential(hub: KeyedHub) -> None:
