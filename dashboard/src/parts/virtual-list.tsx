@@ -52,7 +52,9 @@ export function VirtualList<Row>(props: VirtualListProps<Row>): JSX.Element {
       }),
     [],
   );
-  const scrollMargin = box.current === null ? 0 : topOf(box.current);
+  // Read when something changes the height of the page, and not with each step of a scroll: reading it makes a layout.
+  const top = useSignal(0);
+  const scrollMargin = top.value;
   virtual.setOptions({
     ...virtual.options,
     count: rows.length,
@@ -72,8 +74,14 @@ export function VirtualList<Row>(props: VirtualListProps<Row>): JSX.Element {
   useLayoutEffect(() => virtual._didMount(), [virtual]);
   useLayoutEffect(() => virtual._willUpdate());
   useLayoutEffect(() => {
-    if (box.current !== null && topOf(box.current) !== virtual.options.scrollMargin) version.value += 1;
-  });
+    const measure = () => {
+      if (box.current !== null) top.value = topOf(box.current);
+    };
+    measure();
+    const watcher = new ResizeObserver(measure);
+    watcher.observe(document.body);
+    return () => watcher.disconnect();
+  }, [top]);
   // Of the rows as they were drawn last: what is drawn now may have other rows above.
   const before = anchor.current;
   useLayoutEffect(() => {

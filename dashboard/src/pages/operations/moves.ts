@@ -183,6 +183,9 @@ function leave(hasFocus: boolean): unknown {
   return true;
 }
 
+/** Milliseconds without a scroll after which it has ended. */
+const SCROLL_END_MS = 100;
+
 let remembered = { search: "", top: 0 };
 
 /** Brings the reader back to where the list was scrolled, if it is the same list. */
@@ -191,13 +194,17 @@ export function useScrollMemory(): void {
   useEffect(() => {
     const search = location.search;
     if (remembered.search === search && remembered.top > 0) scrollTo({ top: remembered.top, behavior: "instant" });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    // Asked when the scroll has ended: during it, each answer would make the browser lay the page out.
     const follow = () => {
-      remembered = { search, top: scrollY };
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        remembered = { search, top: scrollY };
+      }, SCROLL_END_MS);
     };
-    addEventListener("scrollend", follow, { passive: true });
     addEventListener("scroll", follow, { passive: true });
     return () => {
-      removeEventListener("scrollend", follow);
+      clearTimeout(timer);
       removeEventListener("scroll", follow);
     };
   }, [query]);
