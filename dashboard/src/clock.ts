@@ -57,4 +57,12 @@ function tick(): void {
   hubTime.value = readHub() ?? hubTime.peek();
 }
 
-document.addEventListener("visibilitychange", schedule);
+const visible = signal(document.visibilityState === "visible");
+
+/** Whether the page is visible; in a hidden one, no time ticks. */
+export const isVisible: ReadonlySignal<boolean> = visible;
+
+document.addEventListener("visibilitychange", () => {
+  visible.value = document.visibilityState === "visible";
+  schedule();
+});

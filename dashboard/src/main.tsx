@@ -10,12 +10,14 @@ import { announceEnds } from "./ends.ts";
 import { keepTitle } from "./page-title.ts";
 import { watchAwaited } from "./pages/operation/notify.ts";
 import { beginSession } from "./session.ts";
+import { announceLink } from "./shell/link.tsx";
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("the page has no element #app");
 beginSession();
 watchAttention();
 announceEnds();
+announceLink();
 keepTitle();
 watchAwaited();
 render(<App />, root);

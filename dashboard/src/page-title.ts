@@ -3,9 +3,12 @@
 import { computed, effect, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { attentionCount } from "./attention.ts";
+import { isVisible } from "./clock.ts";
 import { formatSpan } from "./format/span.ts";
+import { formatMinute } from "./format/time.ts";
 import { connection, isStale } from "./hub.ts";
 import { addressOf } from "./mount.ts";
+import { zone } from "./settings.ts";
 import { lostSeconds } from "./shell/link.tsx";
 
 const page = signal("");
@@ -26,7 +29,10 @@ const state = computed(() => {
 
 const prefix = computed(() => {
   if (state.value === "closed") return "Closed";
-  if (state.value === "stale") return `Stale ${formatSpan(lostSeconds.value)}`;
+  if (state.value === "stale") {
+    if (isVisible.value) return `Stale ${formatSpan(lostSeconds.value)}`;
+    return `Stale since ${formatMinute(connection.value.heardAt ?? connection.value.since, zone.value)}`;
+  }
   const count = attentionCount.value;
   return count === 0 ? "" : `${count} ${count === 1 ? "needs" : "need"} attention`;
 });

@@ -43,6 +43,8 @@ export function Menu({
   staysOpen,
 }: MenuProps): JSX.Element {
   const { open, anchor, toggle } = useFloating();
+  // What is written on a button is its name, also for those who speak to it.
+  const hasOnlyIcon = name.split(" ").includes("square");
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "ArrowDown" && !open.value) {
       event.preventDefault();
@@ -57,7 +59,7 @@ export function Menu({
         class={name}
         aria-haspopup="menu"
         aria-expanded={open.value}
-        aria-label={label}
+        aria-label={hasOnlyIcon ? label : undefined}
         title={label}
         onClick={toggle}
         onKeyDown={onKeyDown}

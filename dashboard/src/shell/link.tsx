@@ -1,13 +1,14 @@
 /** The link to the hub, at the top right of every page: its state, and the outcomes of the last reconnects. */
 
-import { computed, type ReadonlySignal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal } from "@preact/signals";
 import type { JSX } from "preact";
 import type { ConnectionState, Reconnect } from "tidings";
+import { linkAnnouncement } from "../announcer.ts";
 import { deviceNow } from "../clock.ts";
 import { formatAgo, formatSpan, ordinal } from "../format/span.ts";
 import { plain, toSentence } from "../format/text.ts";
 import { formatClock } from "../format/time.ts";
-import { connection, hub } from "../hub.ts";
+import { connection, hub, isStale } from "../hub.ts";
 import { Icon, type IconName } from "../parts/icon.tsx";
 import { Popup, useFloating } from "../parts/popup.tsx";
 import { zone } from "../settings.ts";
@@ -102,6 +103,22 @@ export function Link(): JSX.Element {
       </Popup>
     </>
   );
+}
+
+/** Tells screen readers when the link is lost, and how it came back. */
+export function announceLink(): void {
+  let wasLost = false;
+  effect(() => {
+    const isLost = isStale.value;
+    if (isLost && !wasLost) linkAnnouncement.value = "The link to the hub is lost. What is shown may be old";
+    if (!isLost && wasLost) {
+      const last = connection
+        .peek()
+        .attempts.findLast((each) => each.outcome !== "pending" && each.outcome !== "failed");
+      linkAnnouncement.value = `The link to the hub is ${(last === undefined ? "Back" : OUTCOMES[last.outcome]).toLowerCase()}`;
+    }
+    wasLost = isLost;
+  });
 }
 
 const OUTCOMES: Readonly<Record<Reconnect["outcome"], string>> = {

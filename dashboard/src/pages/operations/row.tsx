@@ -8,6 +8,7 @@ import {
   ageOf,
   ageOrigin,
   attemptOf,
+  isLive,
   LOOK_WORDS,
   lookOf,
   messageOf,
@@ -26,7 +27,7 @@ import { Go, hrefOf } from "../../router.tsx";
 import { ages, zone } from "../../settings.ts";
 import { rowOf } from "./model.ts";
 import { RowMenu } from "./row-menu.tsx";
-import { cancellings, chosen, isSelecting, toggleChosen } from "./selection.ts";
+import { type Cancelling, cancellings, chosen, isSelecting, toggleChosen } from "./selection.ts";
 
 /** Properties of {@link OperationRow}. */
 export interface OperationRowProps {
@@ -70,7 +71,9 @@ function KnownCells({ operation, index, isStop, isCurrent }: KnownCellsProps): J
   const { operation_id: id } = operation.peek();
   const look = useComputed(() => lookOf(operation.value));
   const outcome = useComputed(() => cancellings.value.get(id));
-  const message = useComputed(() => outcome.value?.text ?? messageOf(operation.value, now.value));
+  const message = useComputed(
+    () => outcomeText(outcome.value, operation.value) ?? messageOf(operation.value, now.value),
+  );
   const left = useComputed(() => remainingOf(operation.value));
   const isWide = useComputed(() => left.value === "" || look.value === "failed");
   const tone = useComputed(
@@ -123,6 +126,11 @@ function KnownCells({ operation, index, isStop, isCurrent }: KnownCellsProps): J
       </div>
     </div>
   );
+}
+
+/** What came of a request to cancel, until the operation itself says so. */
+function outcomeText(outcome: Cancelling | undefined, row: Row): string | undefined {
+  return outcome !== undefined && isLive(row) ? outcome.text : undefined;
 }
 
 /** A name as a link over the whole row; where it is cut, it keeps its end. */
