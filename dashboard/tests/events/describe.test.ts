@@ -15,6 +15,7 @@ test.each([
   ],
   ["operation:estimate", { stalled: true }, "stalled"],
   ["operation:complete", { message: "1,204 rows", duration_ms: 38_000 }, "1,204 rows, took 38 s"],
+  ["operation:complete", { operation_id: "op-1" }, ""],
   ["operation:failed", { code: "boom", message: "it broke" }, "boom: it broke"],
   ["operation:cancelled", { cancelled_by: "ops", reason: "wrong file" }, "by ops: wrong file"],
   ["data:update", { dataset: "prices", records: 1200 }, "1,200 records"],

@@ -14,9 +14,11 @@ type Data = Readonly<Record<string, unknown>>;
 
 /** Return what an event says. */
 export function describeEvent(event: Pick<LoggedEvent, "type" | "data">): string {
-  const describe = DESCRIPTIONS[event.type];
+  const describe = DESCRIPTIONS.get(event.type);
   const said = describe === undefined ? "" : describe(asObject(event.data));
-  return cut(plain(said === "" ? compact(event.data) : said));
+  // An operation's event that says nothing says all by its type and key.
+  const isPlain = said === "" && !event.type.startsWith("operation:");
+  return cut(plain(isPlain ? compact(event.data) : said));
 }
 
 /** Return how loud an event is. */
@@ -34,56 +36,58 @@ export function toneOf(event: Pick<LoggedEvent, "type" | "data">): Tone {
   return event.type === "license:expired" ? "warn" : "plain";
 }
 
-const DESCRIPTIONS: Readonly<Record<string, (data: Data) => string>> = {
-  "operation:start": (data) => {
-    const attempt = numberOf(data["attempt"]);
-    return list(
-      textOf(data["name"]),
-      attempt !== null && attempt > 1 && `${ordinal(attempt)} attempt`,
-      data["queued"] === true && "queued",
-    );
-  },
-  "operation:progress": (data) => {
-    const progress = numberOf(data["progress"]);
-    const percent = data["indeterminate"] === true || progress === null ? "" : `${Math.floor(progress)}%`;
-    return list(percent, textOf(data["current_step"]), textOf(data["message"]));
-  },
-  "operation:log": (data) => `${textOf(data["level"]) || "info"}: ${textOf(data["message"])}`,
-  "operation:complete": (data) => {
-    const took = numberOf(data["duration_ms"]);
-    return list(textOf(data["message"]), took !== null && `took ${formatSpan(took / 1000)}`);
-  },
-  "operation:failed": describeError,
-  "operation:cancelled": (data) => {
-    const by = textOf(data["cancelled_by"]);
-    const reason = textOf(data["reason"]);
-    return by === "" ? reason : reason === "" ? `by ${by}` : `by ${by}: ${reason}`;
-  },
-  "operation:estimate": (data) => {
-    const left = numberOf(data["remaining_s"]);
-    const low = numberOf(data["remaining_low_s"]) ?? undefined;
-    const high = numberOf(data["remaining_high_s"]) ?? undefined;
-    return list(
-      data["stalled"] === true && "stalled",
-      data["away_since"] !== undefined && "producer away",
-      data["cancel_requested_at"] !== undefined && "asked to stop",
-      left !== null && formatRemaining(left, low, high),
-    );
-  },
-  "data:update": describeData,
-  "data:processed": describeData,
-  "data:error": describeError,
-  "report:ready": (data) => {
-    const size = numberOf(data["size_bytes"]);
-    return list(textOf(data["name"]), size !== null && formatBytes(size), textOf(data["format"]));
-  },
-  "system:status": (data) => {
-    const operations = numberOf(data["active_operations"]);
-    return list(textOf(data["status"]), operations !== null && counted(operations, "active operation"));
-  },
-  "system:alert": (data) => `${data["state"] === "cleared" ? "cleared" : "raised"}: ${textOf(data["message"])}`,
-  "license:expired": (data) => textOf(data["message"]),
-};
+const DESCRIPTIONS: ReadonlyMap<string, (data: Data) => string> = new Map(
+  Object.entries({
+    "operation:start": (data) => {
+      const attempt = numberOf(data["attempt"]);
+      return list(
+        textOf(data["name"]),
+        attempt !== null && attempt > 1 && `${ordinal(attempt)} attempt`,
+        data["queued"] === true && "queued",
+      );
+    },
+    "operation:progress": (data) => {
+      const progress = numberOf(data["progress"]);
+      const percent = data["indeterminate"] === true || progress === null ? "" : `${Math.floor(progress)}%`;
+      return list(percent, textOf(data["current_step"]), textOf(data["message"]));
+    },
+    "operation:log": (data) => `${textOf(data["level"]) || "info"}: ${textOf(data["message"])}`,
+    "operation:complete": (data) => {
+      const took = numberOf(data["duration_ms"]);
+      return list(textOf(data["message"]), took !== null && `took ${formatSpan(took / 1000)}`);
+    },
+    "operation:failed": describeError,
+    "operation:cancelled": (data) => {
+      const by = textOf(data["cancelled_by"]);
+      const reason = textOf(data["reason"]);
+      return by === "" ? reason : reason === "" ? `by ${by}` : `by ${by}: ${reason}`;
+    },
+    "operation:estimate": (data) => {
+      const left = numberOf(data["remaining_s"]);
+      const low = numberOf(data["remaining_low_s"]) ?? undefined;
+      const high = numberOf(data["remaining_high_s"]) ?? undefined;
+      return list(
+        data["stalled"] === true && "stalled",
+        data["away_since"] !== undefined && "producer away",
+        data["cancel_requested_at"] !== undefined && "asked to stop",
+        left !== null && formatRemaining(left, low, high),
+      );
+    },
+    "data:update": describeData,
+    "data:processed": describeData,
+    "data:error": describeError,
+    "report:ready": (data) => {
+      const size = numberOf(data["size_bytes"]);
+      return list(textOf(data["name"]), size !== null && formatBytes(size), textOf(data["format"]));
+    },
+    "system:status": (data) => {
+      const operations = numberOf(data["active_operations"]);
+      return list(textOf(data["status"]), operations !== null && counted(operations, "active operation"));
+    },
+    "system:alert": (data) => `${data["state"] === "cleared" ? "cleared" : "raised"}: ${textOf(data["message"])}`,
+    "license:expired": (data) => textOf(data["message"]),
+  }),
+);
 
 function describeError(data: Data): string {
   const code = textOf(data["code"]);

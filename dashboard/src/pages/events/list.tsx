@@ -16,7 +16,7 @@ import type { OmittedRow, TailRow } from "./tail.ts";
 /** Heights of a row as events.css has them, in pixels. */
 const ROW_PX = 32;
 const PHONE_ROW_PX = 52;
-const PHONE = "(max-width: 860px)";
+const PHONE = matchMedia("(max-width: 860px)");
 /** Height of what covers the top of the window, in pixels. */
 const COVERED_PX = 48;
 
@@ -238,5 +238,5 @@ function rowKey(row: TailRow): string {
 }
 
 function heightOf(): number {
-  return matchMedia(PHONE).matches ? PHONE_ROW_PX : ROW_PX;
+  return PHONE.matches ? PHONE_ROW_PX : ROW_PX;
 }

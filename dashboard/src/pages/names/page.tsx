@@ -27,7 +27,7 @@ import { StripKey, StripView } from "./strip-view.tsx";
 /** Heights of a row as names.css has them, in pixels. */
 const ROW_PX = 44;
 const PHONE_ROW_PX = 98;
-const PHONE = "(max-width: 860px)";
+const PHONE = matchMedia("(max-width: 860px)");
 /** Names are loaded again at most once in this many milliseconds when runs end. */
 const RELOAD_MS = 2_000;
 
@@ -241,7 +241,7 @@ function keyOf(row: NameRow): string {
 }
 
 function heightOf(): number {
-  return matchMedia(PHONE).matches ? PHONE_ROW_PX : ROW_PX;
+  return PHONE.matches ? PHONE_ROW_PX : ROW_PX;
 }
 
 function readWhich(text: string | null): Which {
