@@ -2,7 +2,7 @@
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { counted, grouped } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
@@ -41,6 +41,8 @@ import "./events.css";
 const REST_MS = 1_500;
 /** Milliseconds after the last key before text filters: each filter is another subscription. */
 const TYPING_MS = 400;
+
+const PHONE = matchMedia("(max-width: 860px)");
 
 const NO_CONTRACT: EventContract = { channels: ["operations", "data", "system"], types: [], keys: new Map() };
 
@@ -94,6 +96,15 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
   const pausedAt = useSignal<number | null>(null);
   const held = useHold(list, { restMs: REST_MS });
   useSignalEffect(() => feed.hold(held.value));
+  const wanted = query.get("event");
+  const shown = selected.value !== null && selected.value.position === wanted ? selected.value : null;
+  const isPhonePage = shown !== null && PHONE.matches;
+  const listAt = useRef(0);
+  useLayoutEffect(() => {
+    if (isPhonePage) scrollTo(0, 0);
+    else if (listAt.current > 0) scrollTo(0, listAt.current);
+    listAt.current = isPhonePage ? listAt.current : 0;
+  }, [isPhonePage]);
   const toggle = () => {
     if (feed.mode.peek() === "following" || feed.isHeld.peek()) {
       feed.pause();
@@ -110,14 +121,13 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
     if (event === null) address.delete("event");
     else address.set("event", event.position);
     // On a phone an event is a page of its own, which Back leaves.
-    const isPage = matchMedia("(max-width: 860px)").matches && event !== null;
+    const isPage = PHONE.matches && event !== null && shown === null;
+    if (isPage) listAt.current = scrollY;
     navigate(`${hrefOf("events")}?${address}`, { replace: !isPage });
   };
   const actions = useRef({ toggle, select, selected, field });
   actions.current = { toggle, select, selected, field };
   useCommands(useMemo(() => commandsOf(() => actions.current), []));
-  const wanted = query.get("event");
-  const shown = selected.value !== null && selected.value.position === wanted ? selected.value : null;
   // An address that names an event and where to begin to read shows it when it was read.
   useSignalEffect(() => {
     if (wanted === null || selected.peek() !== null) return;

@@ -119,13 +119,14 @@ const CONNECTIONS: readonly (readonly [keyof ReadersProps["connections"], string
 ];
 
 /** Connections in numbers, and the readers that are behind. */
-export function Readers({ readers, connections }: ReadersProps): JSX.Element {
+export function Readers({ readers, connections }: ReadersProps): JSX.Element | null {
+  if (connections.open === undefined) return null;
   return (
     <section aria-label="Connections">
       <div class="h-sec">
         <h2>Connections</h2>
         <span class="three">
-          {connections.open === undefined ? "" : `${grouped(connections.open)} open`}
+          {grouped(connections.open)} open
           {connections.opened === undefined ? "" : `, ${grouped(connections.opened)} since the hub began`}
         </span>
       </div>
