@@ -274,7 +274,7 @@ function TypeMenu({ filter, query, types }: FilterProps & { readonly types: read
   const known = filter.type === "" || types.includes(filter.type) ? types : [...types, filter.type];
   return (
     <Menu
-      label="Type of events"
+      label={`Type: ${filter.type === "" ? "any" : plain(filter.type)}`}
       class="btn plain not-phone"
       items={["", ...known].map((type) => ({
         label: type === "" ? "any" : plain(type),
@@ -290,7 +290,7 @@ function TypeMenu({ filter, query, types }: FilterProps & { readonly types: read
 function SinceMenu({ since, query }: { readonly since: string; readonly query: URLSearchParams }): JSX.Element {
   return (
     <Menu
-      label="Where to begin"
+      label={`Since: ${describeSince(since)}`}
       class="btn plain not-phone"
       items={SINCE_CHOICES.map((choice) => ({
         label: describeSince(choice),
