@@ -45,13 +45,22 @@ def percentile(readings: Sequence[float], share: float) -> float:
 
 
 class Innocents:
-    """A publisher, a subscriber and a poster, each on its own thread, from `with` to `finish`."""
+    """A publisher, a subscriber and a poster, each on its own thread, from `with` to `finish`.
 
-    def __init__(self, host: str, port: int) -> None:
+    Args:
+        host: The hub's host.
+        port: Its port.
+        token: Their token; "" where the hub asks for none.
+    """
+
+    def __init__(self, host: str, port: int, *, token: str = "") -> None:
         self._host = host
         self._port = port
-        self._publisher = Peer(host, port)
-        self._subscriber = Peer(host, port, query=f"channel=data/{DATASET}")
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._publisher = Peer(host, port, token=token)
+        self._subscriber = Peer(host, port, query=f"channel=data/{DATASET}", token=token)
         self._due: list[float] = []
         self._accepted: dict[int, float] = {}
         self._delivered: dict[int, float] = {}
@@ -148,7 +157,7 @@ class Innocents:
             due = time.monotonic()
             connection = HTTPConnection(self._host, self._port, timeout=PATIENCE_S)
             try:
-                connection.request("POST", "/v1/events", body, {"Content-Type": "application/json"})
+                connection.request("POST", "/v1/events", body, self._headers)
                 answer = connection.getresponse()
                 answer.read()
                 self._posts.append((due, time.monotonic() - due if answer.status == 200 else None))

@@ -2,6 +2,7 @@
 
 import math
 import re
+import secrets
 import select
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import jwt
 
 from benchmarks.fanout.servers import Server, hub_command, running_server
 from benchmarks.hostile.innocents import Innocents, Waits, percentile
@@ -79,14 +82,29 @@ def measure(
     pauses: Pauses = Pauses(),
 ) -> Outcome:
     """Run an attack against a hub of its own, whose data and stderr go into `folder`."""
-    command = hub_command(folder / "data", [*attack.hub_options, *hub_arguments])
+    options = [*attack.hub_options, *hub_arguments]
+    token = ""
+    if attack.identified:
+        secret = folder / "secret"
+        secret.touch(0o600)
+        secret.write_text(secrets.token_hex(32))
+        options += ["--auth", "jwt", "--jwt-secret-file", str(secret)]
+        token = _issue(secret.read_text())
+    command = hub_command(folder / "data", options)
     if attack.open_files is not None:
         command = ["prlimit", f"--nofile={attack.open_files}", *command]
     with running_server(command, core=hub_core, log=folder / "stderr") as server:
-        return _measure(attack, server, seconds=seconds, scale=scale, pauses=pauses)
+        return _measure(attack, server, token=token, seconds=seconds, scale=scale, pauses=pauses)
 
 
-def _measure(attack: Attack, server: Server, *, seconds: float, scale: float, pauses: Pauses) -> Outcome:
+def _issue(secret: str) -> str:
+    """Return a token for innocent clients."""
+    now_s = int(time.time())
+    claims = {"sub": "innocent", "iat": now_s, "exp": now_s + 3_600, "tidings": ["publish data", "read data"]}
+    return jwt.encode(claims, secret, "HS256")
+
+
+def _measure(attack: Attack, server: Server, *, token: str, seconds: float, scale: float, pauses: Pauses) -> Outcome:
     attacker = subprocess.Popen(
         [
             *(sys.executable, "-m", "benchmarks.hostile.attacker"),
@@ -98,7 +116,7 @@ def _measure(attack: Attack, server: Server, *, seconds: float, scale: float, pa
     )
     assert attacker.stdin is not None
     assert attacker.stdout is not None
-    with attacker.stdin, attacker.stdout, Innocents(server.host, server.port) as innocents:
+    with attacker.stdin, attacker.stdout, Innocents(server.host, server.port, token=token) as innocents:
         try:
             attacker.stdout.readline()
             time.sleep(pauses.quiet_s)

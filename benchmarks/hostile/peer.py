@@ -44,8 +44,8 @@ def connect(host: str, port: int, *, receive_buffer: int | None = None) -> socke
     return opened
 
 
-def handshake(path: str, *, versioned: bool = True) -> bytes:
-    """Build the request of an opening handshake."""
+def handshake(path: str, *, versioned: bool = True, token: str = "") -> bytes:
+    """Build the request of an opening handshake, with a token if there is one."""
     lines = [
         f"GET {path} HTTP/1.1",
         "Host: localhost",
@@ -56,6 +56,8 @@ def handshake(path: str, *, versioned: bool = True) -> bytes:
     ]
     if versioned:
         lines.append("Sec-WebSocket-Protocol: tidings.v1")
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -68,6 +70,7 @@ class Peer:
         query: Query of the URL; by default it reads nothing.
         versioned: Whether it speaks `tidings.v1`.
         receive_buffer: Size of the kernel's buffer for it, in bytes.
+        token: Token of the handshake; "" for none.
     """
 
     def __init__(
@@ -78,10 +81,11 @@ class Peer:
         query: str = "channels=none",
         versioned: bool = True,
         receive_buffer: int | None = None,
+        token: str = "",
     ) -> None:
         self.socket = connect(host, port, receive_buffer=receive_buffer)
         self._received = b""
-        self.socket.sendall(handshake(f"/ws?{query}", versioned=versioned))
+        self.socket.sendall(handshake(f"/ws?{query}", versioned=versioned, token=token))
         while b"\r\n\r\n" not in self._received:
             self._receive()
         head, _, self._received = self._received.partition(b"\r\n\r\n")

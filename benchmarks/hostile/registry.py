@@ -50,13 +50,20 @@ class Attack:
     """Options of `tidings serve` that the attack needs."""
     open_files: int | None = None
     """Limit of open files of the hub, where the attack is about descriptors."""
+    identified: bool = False
+    """Whether the hub asks for JWTs: the innocent clients have one, and the attacker has none."""
 
 
 _ATTACKS: dict[str, Attack] = {}
 
 
 def attack(
-    name: str, about: str, *, hub_options: tuple[str, ...] = (), open_files: int | None = None
+    name: str,
+    about: str,
+    *,
+    hub_options: tuple[str, ...] = (),
+    open_files: int | None = None,
+    identified: bool = False,
 ) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
     """Register a function as the attack `name`. It runs in a process of its own, which is killed at the end.
 
@@ -67,7 +74,13 @@ def attack(
         family = run.__module__.rpartition(".")[2]
         assert name not in _ATTACKS, f"two attacks are named {name}"
         _ATTACKS[name] = Attack(
-            name=name, family=family, about=about, run=run, hub_options=hub_options, open_files=open_files
+            name=name,
+            family=family,
+            about=about,
+            run=run,
+            hub_options=hub_options,
+            open_files=open_files,
+            identified=identified,
         )
         return run
 

@@ -91,7 +91,7 @@ class RecentCredentials:
 
 
 class FamiliarCredentials:
-    """Hashes of credentials that were accepted, the last `MAX_REMEMBERED` of them: to send one again is no guess."""
+    """Hashes of credentials that were accepted, the last `MAX_REMEMBERED` of them: they are not guessed."""
 
     def __init__(self) -> None:
         self._hashes: dict[bytes, None] = {}
