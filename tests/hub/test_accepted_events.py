@@ -17,7 +17,7 @@ from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.base import Page, Query, Record
 from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
-from tidings.operations.views import describe, roll_up_progress, weight_of
+from tidings.operations.descriptions import describe, roll_up_progress, weight_of
 from tidings.protocol.paths import parse_paths
 from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, counted_ids

@@ -8,8 +8,9 @@ from hypothesis import given
 from tests.contract.envelopes import message, read
 
 from tidings.operations.lifecycle import OperationLife, OperationState
+from tidings.operations.sequence_index import SequenceIndex
 from tidings.operations.status import OperationStatus
-from tidings.operations.table import OperationTable, SequenceIndex
+from tidings.operations.table import OperationTable
 
 LIFE = OperationLife(1, OperationState.RUNNING, "trace")
 

@@ -3,20 +3,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from tidings.operations.descriptions import HubFacts, describe, list_steps, roll_up_progress, summarize, weight_of
 from tidings.operations.lifecycle import OperationLife, OperationState, apply_event
 from tidings.operations.status import OperationStatus, new_status
-from tidings.operations.views import (
-    HubFacts,
-    LogLineView,
-    OperationDetail,
-    OperationSummary,
-    UsualView,
-    describe,
-    list_steps,
-    roll_up_progress,
-    summarize,
-    weight_of,
-)
+from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, UsualView
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.payloads import OperationEstimateData

@@ -104,7 +104,7 @@ def ls(
     most = _MAX_OPERATIONS if all else limit
     with exit_on_error(), HTTPClient(url) as client:
         if by_name:
-            names = client.names(name)
+            names = [each for each in client.names(name) if each.runs]
             found: Sequence[OperationSummary] = ()
         else:
             parent_id = None if parent is None else resolve_id(client, parent)

@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tidings.operations.lifecycle import END_STATES, TRANSITIONS, OperationLife, OperationState, Transition
 from tidings.protocol.envelope import Event
@@ -25,6 +25,12 @@ from tidings.protocol.timestamps import stored_nanoseconds
 
 _MAX_TIMELINE = 64
 """Maximum state changes kept for one operation, enough for thirty attempts; beyond it, the first and the newest."""
+_MAX_BRIEF_CHARS = 200
+"""Maximum characters of a message in the timeline, which keeps those of all attempts."""
+_MILESTONE = 10.0
+"""Percent between two times that are kept of an attempt, for the usual course of its name."""
+MAX_MILESTONES = 9
+"""Number of these times: at 100 % the attempt has ended."""
 _MAX_STEPS = 200
 """Maximum steps kept of one attempt."""
 _MAX_METADATA_BYTES = 4 << 10
@@ -59,6 +65,8 @@ class StepStatus(Struct, kw_only=True):
     name: str
     started_ns: int
     ended_ns: int | None = None
+    ended_progress: float | None = None
+    """Progress of the attempt in percent when the step ended; None where it was unknown."""
 
 
 class StateChange(Struct, frozen=True, kw_only=True):
@@ -67,6 +75,12 @@ class StateChange(Struct, frozen=True, kw_only=True):
     at_ns: int
     state: OperationState
     attempt: int
+    offset: int = 0
+    """Offset of the event; 0 where it is unknown."""
+    code: str | None = None
+    """Code of the error, of an attempt that failed."""
+    message: str | None = None
+    """Message of that error, or the reason for cancelling; its beginning."""
 
 
 class OperationStatus(Struct, kw_only=True):
@@ -112,6 +126,12 @@ class OperationStatus(Struct, kw_only=True):
     message: str | None = None
     steps: list[StepStatus] = []
     timeline: list[StateChange] = []
+    milestones_s: list[float] = []
+    """Seconds from the start of the attempt until its progress reached 10, 20, … 90 %, as far as it did."""
+    warnings: int = 0
+    """Log lines of the attempt at the level `warning`."""
+    errors: int = 0
+    """Log lines of the attempt at the level `error` or above."""
     duration_ms: float | None = None
     """Duration that the producer measured; None where it reported none."""
     result: Any = None
@@ -172,13 +192,14 @@ class OperationStatus(Struct, kw_only=True):
         except (OverflowError, TypeError, ValueError):
             return _UNKNOWN_BYTES
 
-    def apply(self, event: Event, received_ns: int, life: OperationLife) -> None:
+    def apply(self, event: Event, received_ns: int, life: OperationLife, offset: int = 0) -> None:
         """Apply an event after which the operation's life is `life`.
 
         Args:
             event: An event of one of `TRANSITIONS`.
             received_ns: Time at which the hub received the event, in nanoseconds since 1970.
             life: The new life; see `tidings.operations.lifecycle.apply_event`.
+            offset: Offset of the event; 0 if it is not known.
         """
         transition = TRANSITIONS[event.type]
         before, self.life = self.life, life
@@ -188,19 +209,24 @@ class OperationStatus(Struct, kw_only=True):
         if transition is Transition.PROGRESS:
             # Usually the life is the same object; a new one may differ only in its holder or lease.
             if not self.timeline or (life is not before and _changes_state(before, life)):
-                self._enter_state(before, life, event, received_ns)
+                self._enter_state(before, life, event, received_ns, offset)
             self._apply_progress(event, received_ns)
             return
         if transition is Transition.LOG:
+            self._count_line(event.data)
             return
         if not self.timeline or _changes_state(before, life):
-            self._enter_state(before, life, event, received_ns)
+            self._enter_state(before, life, event, received_ns, offset)
         if transition in END_STATES:
             self._apply_end(transition, event.data, stored_nanoseconds(event.timestamp, received_ns))
+            if self.error is not None or self.reason is not None:
+                self.timeline[-1] = self._explain(self.timeline[-1])
         else:
             self._apply_start(event.data)
 
-    def _enter_state(self, before: OperationLife, life: OperationLife, event: Event, received_ns: int) -> None:
+    def _enter_state(
+        self, before: OperationLife, life: OperationLife, event: Event, received_ns: int, offset: int
+    ) -> None:
         at_ns = stored_nanoseconds(event.timestamp, received_ns)
         if life.live:
             self.lag_ns = self.first_lag_ns = _delay_ns(event, received_ns)
@@ -210,7 +236,7 @@ class OperationStatus(Struct, kw_only=True):
             self.queued_ns = at_ns
         elif self.started_ns is None:
             self.started_ns = at_ns
-        self.timeline.append(StateChange(at_ns=at_ns, state=life.state, attempt=life.attempt))
+        self.timeline.append(StateChange(at_ns=at_ns, state=life.state, attempt=life.attempt, offset=offset))
         if len(self.timeline) > _MAX_TIMELINE:
             del self.timeline[1]
 
@@ -219,7 +245,24 @@ class OperationStatus(Struct, kw_only=True):
         self.progress = self.message = self.duration_ms = self.result = None
         self.error = self.reason = self.cancelled_by = None
         self.indeterminate, self.current_step = False, ""
-        self.steps = []
+        self.steps, self.milestones_s = [], []
+        self.warnings = self.errors = 0
+
+    def _count_line(self, data: bytes) -> None:
+        if not _may_be_serious(data):  # nearly every line
+            return
+        line = _decode_line(data)
+        if line is None:
+            return
+        if line.level == "warning":
+            self.warnings += 1
+        elif line.level in _ERROR_LEVELS:
+            self.errors += 1
+
+    def _explain(self, end: StateChange) -> StateChange:
+        if self.error is None:
+            return structs.replace(end, message=_clip(self.reason, _MAX_BRIEF_CHARS))
+        return structs.replace(end, code=self.error.code, message=_clip(self.error.message, _MAX_BRIEF_CHARS))
 
     def _apply_start(self, data: bytes) -> None:
         start = _decode_start(data)
@@ -250,6 +293,8 @@ class OperationStatus(Struct, kw_only=True):
         if not progress.indeterminate and (self.progress is None or progress.progress > self.progress):
             self.progress = progress.progress
             self.advanced_ns = received_ns
+            if len(self.milestones_s) < min(MAX_MILESTONES, progress.progress // _MILESTONE):
+                self._reach_milestones(progress.progress, stored_nanoseconds(event.timestamp, received_ns))
         step = _clip(progress.current_step, _MAX_NAME_CHARS)
         if step and step != self.current_step:
             self.current_step = step
@@ -258,16 +303,24 @@ class OperationStatus(Struct, kw_only=True):
         self.total_steps = progress.total_steps or self.total_steps
         self.message = _clip(progress.message, _MAX_TEXT_CHARS) or self.message
 
+    def _reach_milestones(self, progress: float, at_ns: int) -> None:
+        after_s = round(max(0, at_ns - (self.started_ns or at_ns)) / 1e9, 3)
+        new = int(min(MAX_MILESTONES, progress // _MILESTONE)) - len(self.milestones_s)
+        self.milestones_s = [*self.milestones_s, *[after_s] * new]
+
     def _enter_step(self, name: str, at_ns: int) -> None:
-        if self.steps and self.steps[-1].ended_ns is None:
-            self.steps[-1].ended_ns = at_ns
+        self._end_step(at_ns)
         if len(self.steps) < _MAX_STEPS and sum(len(step.name) for step in self.steps) < _MAX_STEP_CHARS:
             self.steps.append(StepStatus(name=name, started_ns=at_ns))
 
-    def _apply_end(self, transition: Transition, data: bytes, at_ns: int) -> None:
-        self.ended_ns = at_ns
+    def _end_step(self, at_ns: int) -> None:
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
+            self.steps[-1].ended_progress = self.progress
+
+    def _apply_end(self, transition: Transition, data: bytes, at_ns: int) -> None:
+        self.ended_ns = at_ns
+        self._end_step(at_ns)
         if transition is Transition.COMPLETE:
             self.progress, self.indeterminate = 100.0, False
             completed = _decode_complete(data)
@@ -330,6 +383,20 @@ def _changes_state(before: OperationLife, after: OperationLife) -> bool:
     return after.state is not before.state or after.attempt != before.attempt
 
 
+class _Line(Struct, frozen=True, gc=False):
+    """The level of a log line."""
+
+    level: str = "info"
+
+
+_ERROR_LEVELS = frozenset({"error", "critical"})
+
+
+def _may_be_serious(data: bytes) -> bool:
+    """Return whether a log line may have a level above `info`; most lines contain none of these words."""
+    return b'"warning"' in data or b'"error"' in data or b'"critical"' in data or b"\\u" in data
+
+
 _T = TypeVar("_T")
 
 
@@ -346,6 +413,7 @@ def _lenient_decoder(payload: type[_T]) -> Callable[[bytes], _T | None]:
     return read
 
 
+_decode_line = _lenient_decoder(_Line)
 _decode_start = _lenient_decoder(OperationStartData)
 _decode_progress = _lenient_decoder(OperationProgressData)
 _decode_complete = _lenient_decoder(OperationCompleteData)
@@ -353,9 +421,11 @@ _decode_failed = _lenient_decoder(OperationFailedData)
 _decode_cancelled = _lenient_decoder(OperationCancelledData)
 
 
-def new_status(operation_id: str, event: Event, received_ns: int, life: OperationLife) -> OperationStatus:
+def new_status(
+    operation_id: str, event: Event, received_ns: int, life: OperationLife, offset: int = 0
+) -> OperationStatus:
     """Return the status of an operation whose first known event is `event`, of one of `TRANSITIONS`."""
     assert event.type in TRANSITIONS
     status = OperationStatus(operation_id=operation_id, life=life)
-    status.apply(event, received_ns, life)
+    status.apply(event, received_ns, life, offset)
     return status

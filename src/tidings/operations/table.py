@@ -4,7 +4,6 @@ The table is separate from the log's events: trimming the start of a long job do
 whose end was trimmed does not come to life again.
 """
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, tee
@@ -13,12 +12,11 @@ from tidings.exceptions import OperationError
 from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event
 from tidings.operations.owned_names import OwnedNames
 from tidings.operations.run_history import MAX_NAMES, RunHistory
+from tidings.operations.sequence_index import RunIndex, SequenceIndex
 from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
-_MAX_STALE_NUMBERS = 1_024
-"""Numbers of removed operations that the index may hold in addition to as many as there are operations."""
 _EXPIRY_BATCH = 300
 """Ended operations examined per call of `OperationTable.expire`."""
 _EXPIRY_INTERVAL_NS = 60_000_000_000
@@ -31,41 +29,6 @@ MAX_LIVE_OF_OWNER = 10_000
 def _unchanged(offset: int, received_ns: int) -> int:
     """Return a time as it was stored: the clock has not jumped."""
     return received_ns
-
-
-class SequenceIndex:
-    """Index of operations by sequence number, for paging that is stable while operations start and end.
-
-    An operation's number never changes; a page ends at a number, and the next page continues from it.
-    """
-
-    def __init__(self) -> None:
-        self._statuses: dict[int, OperationStatus] = {}
-        self._numbers: list[int] = []
-        self._sorted = True
-
-    def add(self, status: OperationStatus) -> None:
-        """Add an operation; the number of a new operation is the greatest."""
-        numbers = self._numbers
-        self._sorted = self._sorted and (not numbers or numbers[-1] < status.number)
-        numbers.append(status.number)
-        self._statuses[status.number] = status
-
-    def discard(self, status: OperationStatus) -> None:
-        """Remove an operation."""
-        self._statuses.pop(status.number, None)
-        if len(self._numbers) > 2 * len(self._statuses) + _MAX_STALE_NUMBERS:
-            self._numbers = [number for number in self._numbers if number in self._statuses]
-
-    def before(self, number: int | None, limit: int) -> list[OperationStatus]:
-        """Return up to `limit` operations with a number below `number`, the greatest first; None is above all."""
-        if not self._sorted:
-            self._numbers.sort()
-            self._sorted = True
-        numbers, statuses = self._numbers, self._statuses
-        end = len(numbers) if number is None else bisect_left(numbers, number)
-        known = (statuses[numbers[index]] for index in range(end - 1, -1, -1) if numbers[index] in statuses)
-        return list(islice(known, limit))
 
 
 class OperationTable:
@@ -102,6 +65,7 @@ class OperationTable:
         self._owned_bytes: dict[str, int] = {}
         """Sizes of the ended operations of each owner, in bytes."""
         self._by_number = SequenceIndex()
+        self._runs = RunIndex()
         self._next_number = 1
         self._scanned_ns = 0
         self._scan: Iterator[str] = iter(())
@@ -147,6 +111,14 @@ class OperationTable:
     def before(self, number: int | None, limit: int) -> list[OperationStatus]:
         """Return up to `limit` operations with a sequence number below `number`, newest first; None means all."""
         return self._by_number.before(number, limit)
+
+    def earlier_runs(self, status: OperationStatus) -> Iterator[OperationStatus]:
+        """Yield the operations of the same name with smaller numbers, the nearest first."""
+        return self._by_number.find(self._runs.before(status.name, status.number))
+
+    def later_runs(self, status: OperationStatus) -> Iterator[OperationStatus]:
+        """Yield the operations of the same name with greater numbers, the nearest first."""
+        return self._by_number.find(self._runs.after(status.name, status.number))
 
     def of_trace(self, trace_id: str) -> Iterable[str]:
         """Return the ids of the live operations in a trace."""
@@ -214,14 +186,19 @@ class OperationTable:
         if life is None or (life is before and not life.live):
             return  # a log line of an operation that has not started
         if status is None:
-            status = new_status(operation_id, event, received_ns, life)
+            status = new_status(operation_id, event, received_ns, life, offset)
             status.number, self._next_number = self._next_number, self._next_number + 1
             status.first_offset = offset
             status.owner = owner
             self._by_number.add(status)
+            self._runs.add(status)
             self._index(status)
         else:
-            self._update(status, event, received_ns, life)
+            name = status.name
+            self._update(status, event, received_ns, life, offset)
+            if status.name != name:
+                self._runs.discard(name, status.number)
+                self._runs.add(status)
         status.offset = offset
         if event.type == MessageType.OPERATION_LOG:
             status.log_offset = offset
@@ -230,17 +207,19 @@ class OperationTable:
             if not life.live:
                 self._record_end(status, offset)
 
-    def _update(self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife) -> None:
+    def _update(
+        self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife, offset: int
+    ) -> None:
         parent_id = status.parent_id
         if life is status.life:
-            status.apply(event, received_ns, life)
+            status.apply(event, received_ns, life, offset)
             if status.parent_id != parent_id:
                 if parent_id is not None:
                     _discard(self._live_children, parent_id, status.operation_id)
                 self._index_parent(status)
         else:
             self._unindex(status)
-            status.apply(event, received_ns, life)
+            status.apply(event, received_ns, life, offset)
             self._index(status)
         if parent_id is not None and status.parent_id != parent_id:
             _discard(self._children, parent_id, status.operation_id)
@@ -274,6 +253,7 @@ class OperationTable:
         """Restore a saved operation; ended operations in the order of their ends."""
         self._next_number = max(self._next_number, status.number + 1)
         self._by_number.add(status)
+        self._runs.add(status)
         self._index(status)
 
     def restore_name(self, history: RunHistory) -> None:
@@ -406,6 +386,7 @@ class OperationTable:
     def _remove(self, status: OperationStatus) -> None:
         self._unindex(status)
         self._by_number.discard(status)
+        self._runs.discard(status.name, status.number)
         if status.parent_id is not None:
             _discard(self._children, status.parent_id, status.operation_id)
         self._children.pop(status.operation_id, None)

@@ -382,10 +382,10 @@ async def test_few_requests_for_names_work_between_two_turns_of_the_loop(
     views = 0
     build = OperationViewBuilder.name
 
-    def count(self: OperationViewBuilder, history: RunHistory) -> Any:
+    def count(self: OperationViewBuilder, history: RunHistory, live: Any) -> Any:
         nonlocal views
         views += 1
-        return build(self, history)
+        return build(self, history, live)
 
     monkeypatch.setattr(OperationViewBuilder, "name", count)
 

@@ -1,7 +1,8 @@
 """Views of operations for HTTP answers: the log's data, with presence, estimates and log lines added."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -11,21 +12,25 @@ from tidings.access.grants import Grants
 from tidings.access.subjects import Subject
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Record
-from tidings.operations.run_history import RunHistory
-from tidings.operations.status import OperationStatus
-from tidings.operations.views import (
+from tidings.operations.descriptions import (
     HubFacts,
-    LogLineView,
-    NameView,
-    OperationDetail,
-    OperationSummary,
-    UsualView,
     conceal_view,
     describe,
     format_time,
     roll_up_progress,
     summarize,
+    view_ended_run,
+    view_usual,
     weight_of,
+)
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.run_history import RunHistory
+from tidings.operations.status import OperationStatus
+from tidings.operations.views import (
+    LogLineView,
+    NameView,
+    OperationDetail,
+    OperationSummary,
 )
 from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import Path, PathSet
@@ -34,6 +39,8 @@ from tidings.server.http.events import read_page
 
 MAX_CHILDREN: Final = 100
 """Children shown with their parent; `?parent=` lists all of them."""
+MAX_RUNS_PASSED: Final = 1_000
+"""Runs of other readers that the search for the previous and the next run passes."""
 MAX_LOG_LINES: Final = 100
 """Log lines shown with an operation, the newest ones."""
 _MAX_DEPTH: Final = 16
@@ -93,7 +100,10 @@ class OperationViewBuilder:
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
             log=lines,
             children=[self.summary(child) for child in children],
-            usual=None if history is None else _usual(history),
+            usual=None if history is None else view_usual(history),
+            position=lambda offset: str(self._hub.log.position(offset)),
+            previous=self._nearest(self._hub.operations.earlier_runs(status)),
+            following=self._nearest(self._hub.operations.later_runs(status)),
         )
         return self._reveal(view)
 
@@ -101,6 +111,11 @@ class OperationViewBuilder:
     def reads_all(self) -> bool:
         """Whether the reader may read all operations, and so figures in which all of them count."""
         return self._subject is None or self._subject.grants.read.covers(_ALL_OPERATIONS)
+
+    def _nearest(self, runs: Iterable[OperationStatus]) -> OperationStatus | None:
+        """Return the first of some runs that the reader may read, if it is not far away."""
+        near = islice(runs, MAX_RUNS_PASSED)
+        return next((status for status in near if self.may_read(status.operation_id)), None)
 
     def _children(self, operation_id: str) -> list[OperationStatus]:
         children = self._hub.operations.children(operation_id)
@@ -118,16 +133,26 @@ class OperationViewBuilder:
             view = structs.replace(view, producer_id=own)
         return view if subject.grants.details else conceal_view(view)
 
-    def name(self, history: RunHistory) -> NameView:
-        """Return the view of a name and its runs."""
+    def name(self, history: RunHistory, live: Mapping[OperationState, int]) -> NameView:
+        """Return the view of a name and its runs.
+
+        Args:
+            history: The ended runs.
+            live: Number of the live runs by state.
+        """
         newest = self._hub.operations.get(history.newest)
         return NameView(
             name=history.name,
             newest=None if newest is None else self.summary(newest),
             runs=history.runs,
             failed=history.failed,
+            running=live.get(OperationState.RUNNING, 0),
+            queued=live.get(OperationState.QUEUED, 0),
             last_success_at=format_time(history.last_success_ns),
             median_duration_s=history.median_s,
+            p95_duration_s=history.p95_s,
+            trend=history.trend,
+            recent=[view_ended_run(run) for run in history.recent],
         )
 
     def _facts(self, status: OperationStatus) -> HubFacts:
@@ -158,15 +183,6 @@ class OperationViewBuilder:
         if status.progress is not None or depth == 0:
             return status.progress
         return self._of_children(status, depth)
-
-
-def _usual(history: RunHistory) -> UsualView:
-    return UsualView(
-        runs=history.runs,
-        failed=history.failed,
-        median_duration_s=history.median_s,
-        last_success_at=format_time(history.last_success_ns),
-    )
 
 
 async def newest_lines(hub: Hub, status: OperationStatus, grants: Grants | None = None) -> list[LogLineView]:

@@ -14,7 +14,6 @@ from tidings.access.subjects import Subject
 from tidings.exceptions import AccessError, Draining, NotFound, OperationUnknown
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
-from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.near_names import find_near
@@ -24,25 +23,19 @@ from tidings.server.http.access import identify_again, identity_of, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.limits import client_of
 from tidings.server.http.long_poll import wait_for_wakeup, wake
+from tidings.server.http.operation_listing import list_names, list_operations
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
     OperationPath,
-    OperationQuery,
-    matches_name,
     parse_operation_path,
     read_cancel,
     read_filter,
     read_wait,
 )
+from tidings.server.http.query import check_count
 from tidings.server.http.responses import Answer, method_refusal, to_response
 from tidings.server.running_hub import HubHost, RunningHub
 
-_MAX_PER_TURN: Final = 200
-"""Operations examined before other requests have their turn: a millisecond, or a few if all of them are shown."""
-_BUDGET_S: Final = 0.25
-"""Seconds in which one request may skip operations that do not match, before it answers with where to continue."""
-_MAX_BYTES: Final = 4 << 20
-"""Size of one answer; the operation that crosses it is still included."""
 _MAX_COMPARED: Final = 1_000
 """Newest operations whose ids are compared with an unknown id: a millisecond."""
 
@@ -60,31 +53,21 @@ class OperationRoutes:
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
         running = self._host.running()
-        query = read_filter(query_of(request.scope), running.hub.now_ns())
+        hub, subject = running.hub, subject_of(request.scope)
+        qualify = str if subject is None else subject.qualify
+        query = read_filter(query_of(request.scope), hub.now_ns(), hub.contract.channels, qualify)
         with running.limits.reads.taken(client_of(request.scope)):
-            summaries, position, following = await _list(running.hub, query, self._turns, subject_of(request.scope))
-        after = b"" if following is None else b',"next":"%d"' % following
-        body = b'{"operations":[%b],"position":"%b"%b}' % (b",".join(summaries), position.encode(), after)
-        return to_response(Answer(200, body))
+            page = await list_operations(hub, query, self._turns, subject)
+        return to_response(Answer(200, page))
 
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""
         running = self._host.running()
-        hub = running.hub
         values = read_values(query_of(request.scope), ("name",))
-        views = OperationViewBuilder(hub, subject_of(request.scope))
+        check_count("name", len(values.get("name", ())))
         with running.limits.reads.taken(client_of(request.scope)):
-            known = hub.operations.names if views.reads_all else await _readable_names(hub, views, self._turns)
-            histories = [history for name, history in known.items() if matches_name(values, name)]
-            names = []
-            while histories:
-                async with self._turns:
-                    views.examined = 0
-                    while histories and views.examined < _MAX_PER_TURN:
-                        names.append(_encode(views.name(histories.pop())))
-                        views.examined += 1
-                    await asyncio.sleep(0)
-        return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
+            page = await list_names(running.hub, values, self._turns, subject_of(request.scope))
+        return to_response(Answer(200, page))
 
     async def one(self, request: Request) -> Response:
         """Answer `GET /v1/operations/{id}` and `POST /v1/operations/{id}/cancel`.
@@ -162,64 +145,6 @@ def find_allowed_methods(scope: Scope) -> str | None:
     """Return the methods of an operation's path, or None if the path names no operation."""
     target = parse_operation_path(scope)
     return None if target is None else target.allowed
-
-
-async def _list(
-    hub: Hub, query: OperationQuery, turns: asyncio.Semaphore, subject: Subject | None
-) -> tuple[list[bytes], str, int | None]:
-    """Return the encoded summaries of one page, their position, and the cursor of the next page if there may be one."""
-    deadline = hub.clock.monotonic() + _BUDGET_S
-    views = OperationViewBuilder(hub, subject)
-    summaries: list[bytes] = []
-    size, number = 0, query.after
-    position = str(hub.log.position(hub.log.head))
-    exact = None if query.find is None else hub.operations.get(query.find)
-    if exact is not None and views.may_read(exact.operation_id):
-        summaries = [_encode(views.summary(exact))] if query.matches(exact) and number is None else []
-        return summaries, position, None
-    while True:
-        async with turns:
-            if number == query.after:  # the first turn: events that are stored in later ones follow the position
-                position = str(hub.log.position(hub.log.head))
-            for status in hub.operations.before(number, _MAX_PER_TURN):
-                number = status.number
-                if not (query.matches(status) and views.may_read(status.operation_id)):
-                    continue
-                summary = _encode(views.summary(status))
-                summaries.append(summary)
-                size += len(summary)
-                if len(summaries) >= query.limit or size >= _MAX_BYTES or views.examined >= _MAX_PER_TURN:
-                    break
-            await asyncio.sleep(0)
-        views.examined = 0
-        more = bool(hub.operations.before(number, 1))
-        is_full = len(summaries) >= query.limit or size >= _MAX_BYTES
-        if not more or is_full or hub.clock.monotonic() >= deadline:
-            return summaries, position, number if more else None
-
-
-async def _readable_names(hub: Hub, views: OperationViewBuilder, turns: asyncio.Semaphore) -> dict[str, RunHistory]:
-    """Return the names of the operations that may be read, with figures of those only.
-
-    They are as old as the hub remembers operations, because the histories of names do not distinguish operations.
-    """
-    ended: list[OperationStatus] = []
-    number: int | None = None
-    while True:
-        async with turns:
-            page = hub.operations.before(number, _MAX_PER_TURN)
-            ended += [status for status in page if not status.live and views.may_read(status.operation_id)]
-            await asyncio.sleep(0)
-        if not page:
-            break
-        number = page[-1].number
-    histories: dict[str, RunHistory] = {}
-    for offset, status in enumerate(sorted(ended, key=lambda status: status.ended_ns or 0), 1):
-        if status.name:
-            history = histories.pop(status.name, None) or RunHistory(name=status.name)
-            history.add_end(status, offset)
-            histories[status.name] = history
-    return histories
 
 
 async def _outcome(

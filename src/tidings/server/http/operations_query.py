@@ -1,6 +1,7 @@
 """Requests about operations: their paths, their queries, and the body of a cancel."""
 
 import re
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -13,23 +14,40 @@ from tidings.hub.connection_query import read_values
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import check_body, parse_validation_error
+from tidings.protocol.message_types import ChannelType
 from tidings.protocol.messages import Cancel, Reason, Requester
+from tidings.protocol.paths import PathSet, parse_path
 from tidings.protocol.strict_json import check_members, repair_members
 from tidings.protocol.timestamps import restore_plus, to_nanoseconds
 from tidings.server.asgi.scope import route_path
-from tidings.server.http.query import read_limit, read_seconds
+from tidings.server.http.query import check_count, read_limit, read_seconds
 
 OPERATIONS_PREFIX: Final = "/v1/operations/"
 MAX_WAIT_S: Final = 60.0
 """Longest wait of one request: common proxies cut longer ones; clients that wait longer ask again."""
 _CANCEL: Final = "/cancel"
-CURSOR_PATTERN: Final = "[1-9][0-9]{0,18}"
+CURSOR_PATTERN: Final = "[A-Za-z0-9_-]{1,600}"
+CURSOR_HINT: Final = "Use the `next` of an answer, with the same query."
 AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON_CHARS: Final = 1_000
 MAX_REQUESTER_CHARS: Final = 128
 MAX_CANCEL_TIMEOUT_S: Final = 3_600
-LIST_PARAMETERS: Final = ("find", "state", "name", "since", "parent", "limit", "after")
+MAX_SEARCH_CHARS: Final = 200
+"""Characters of a search: it is compared with every operation."""
+STALLED: Final = "stalled"
+AWAY: Final = "away"
+SORTS: Final = ("started", "ended", "heard", "name", "duration", "progress", "remaining")
+"""Values of `sort`, the default first."""
+ORDERS: Final = ("asc", "desc")
+LIST_PARAMETERS: Final = (
+    *("find", "state", "name", "since", "parent", "producer", "path", "q"),
+    *("attention", "newest", "sort", "order", "totals", "limit", "after"),
+)
+_ASCENDING: Final = ("name", "remaining")
+"""Values of `sort` whose default order is `asc`."""
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
+_NUMBER: Final = re.compile("[1-9][0-9]{0,18}")
+"""Cursors in the order of the numbers."""
 _AGO: Final = re.compile(AGO_PATTERN)
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -71,84 +89,177 @@ class OperationQuery(Struct, frozen=True, kw_only=True):
 
     find: str | None
     """Only the operation with this id; without one, those whose id begins so, or that have this name."""
-    states: frozenset[OperationState]
-    """States to list; empty for all."""
-    name: str | None
-    name_is_prefix: bool
+    states: frozenset[str]
+    """States to list, and `STALLED` and `AWAY`; empty for all."""
+    names: tuple[tuple[str, bool], ...]
+    """Names to list, and whether each is a prefix; empty for all."""
     since_ns: int | None
     """Only operations that were queued, began or ended at this time or later."""
     parent: str | None
+    producer: str | None
+    """Only operations that the producer with this id holds; see `Subject.qualify`."""
+    paths: PathSet | None
+    """Only operations on these paths."""
+    words: tuple[str, ...]
+    """Only operations with all of these words in their texts, in folded case."""
+    attention: bool
+    """Only operations that need a person's attention."""
+    newest: bool
+    """Only the newest operation of each name."""
+    sort: str
+    descending: bool
+    totals: bool
+    """Whether the answer counts what matches."""
     limit: int
-    after: int | None
-    """Cursor: the number of the last operation that the previous page examined."""
+    after: str | None
+    """Cursor: where the previous page ended."""
 
-    def matches(self, status: OperationStatus) -> bool:
-        """Return whether an operation matches the query."""
-        if self.states and status.state not in self.states:
-            return False
+    @property
+    def is_plain(self) -> bool:
+        """Whether the operations that match can be listed without examining those that follow them."""
+        return not (self.totals or self.attention or self.newest or self.is_sorted)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the order is another one than that of the numbers, the greatest first."""
+        return self.sort != SORTS[0] or not self.descending
+
+    def matches(self, status: OperationStatus, conditions: Container[str] = ()) -> bool:
+        """Return whether an operation matches the query, as far as that does not depend on other operations.
+
+        Args:
+            status: The operation.
+            conditions: Which of `STALLED` and `AWAY` hold for it.
+        """
+        return self.matches_state(status, conditions) and self.matches_rest(status)
+
+    def matches_state(self, status: OperationStatus, conditions: Container[str]) -> bool:
+        """Return whether an operation has one of the states to list."""
+        states = self.states
+        return (
+            not states
+            or status.state in states
+            or any(each in states and each in conditions for each in (STALLED, AWAY))
+        )
+
+    def matches_rest(self, status: OperationStatus) -> bool:
+        """Return whether an operation matches everything but the states."""
         find = self.find
         if find is not None and status.name != find and not status.operation_id.startswith(find):
             return False
         if self.parent is not None and status.parent_id != self.parent:
             return False
-        if self.name is not None and not _is_named(status.name, self.name, is_prefix=self.name_is_prefix):
+        if self.names and not any(_is_named(status.name, name, is_prefix=prefix) for name, prefix in self.names):
+            return False
+        if self.producer is not None and status.life.producer_id != self.producer:
+            return False
+        if self.paths is not None and not self.paths.matches(ChannelType.OPERATIONS, status.operation_id):
+            return False
+        if self.words and not self._has_words(status):
             return False
         since = self.since_ns
         newest_ns = max(status.queued_ns or 0, status.started_ns or 0, status.ended_ns or 0)
         return since is None or newest_ns + status.lag_ns >= since  # a slow clock hides nothing
 
+    def _has_words(self, status: OperationStatus) -> bool:
+        error = status.error
+        texts = (
+            *(status.name, status.operation_id, status.current_step, status.message or "", status.reason or ""),
+            *(() if error is None else (error.code, error.message)),
+        )
+        text = "\n".join(texts).casefold()
+        return all(word in text for word in self.words)
 
-def read_filter(query: str, now_ns: int) -> OperationQuery:
+
+def read_filter(
+    query: str,
+    now_ns: int,
+    channels: Iterable[str] = (),
+    qualify: Callable[[str], str] = str,
+) -> OperationQuery:
     """Read the query of `GET /v1/operations`.
 
     Args:
         query: The URL's query, without the `?`.
         now_ns: The present time, from which ages are counted, nanoseconds since 1970.
+        channels: The channels of the contract.
+        qualify: Returns the id that the hub uses for a producer of the reader.
 
     Raises:
         InvalidParameter: A parameter is not valid.
+        InvalidPath: A path is not valid.
+        UnknownChannel: A path names a channel that is not in the contract.
     """
     values = read_values(query, LIST_PARAMETERS)
-    name, is_prefix = read_name(values)
-    after = values["after"][-1] if "after" in values else None
-    if after is not None and _CURSOR.fullmatch(after) is None:
-        raise InvalidParameter(f"invalid cursor after={after[:40]!r}", hint="Use the `next` of an answer.")
+    for name in ("name", "path"):
+        check_count(name, len(values.get(name, ())))
+    single = {name: given[-1] for name, given in values.items()}
+    sort = _choice(single, "sort", SORTS) or SORTS[0]
+    order = _choice(single, "order", ORDERS) or ("asc" if sort in _ASCENDING else "desc")
+    after = single.get("after")
+    is_numbered = sort == SORTS[0] and order == "desc"
+    if after is not None and (_NUMBER if is_numbered else _CURSOR).fullmatch(after) is None:
+        raise InvalidParameter(f"invalid cursor after={after[:40]!r}", hint=CURSOR_HINT)
+    paths = [path for text in values.get("path", ()) for path in parse_path(text, tuple(channels))]
     return OperationQuery(
-        find=values["find"][-1] if "find" in values else None,
-        states=frozenset(_state(text) for text in values.get("state", ())),
-        name=name,
-        name_is_prefix=is_prefix,
-        since_ns=_since(values["since"][-1], now_ns) if "since" in values else None,
-        parent=values["parent"][-1] if "parent" in values else None,
+        find=single.get("find"),
+        states=frozenset(map(_state, values.get("state", ()))),
+        names=read_names(values),
+        since_ns=_since(single["since"], now_ns) if "since" in single else None,
+        parent=single.get("parent"),
+        producer=qualify(single["producer"]) if "producer" in single else None,
+        paths=PathSet.of(paths, with_global=False) if "path" in values else None,
+        words=_words(single.get("q", "")),
+        attention=_flag(single, "attention"),
+        newest=_flag(single, "newest"),
+        sort=sort,
+        descending=order == "desc",
+        totals=_flag(single, "totals"),
         limit=read_limit(values),
-        after=None if after is None else int(after),
+        after=after,
     )
 
 
-def read_name(values: dict[str, list[str]]) -> tuple[str | None, bool]:
-    """Return the name in the query, None for any, and whether it is a prefix."""
-    if "name" not in values:
-        return None, False
-    name = values["name"][-1]
-    return (name[:-1], True) if name.endswith("*") else (name, False)
+def read_names(values: dict[str, list[str]]) -> tuple[tuple[str, bool], ...]:
+    """Return the names in the query, and whether each is a prefix; none for any name."""
+    return tuple((name[:-1], True) if name.endswith("*") else (name, False) for name in values.get("name", ()))
 
 
 def matches_name(values: dict[str, list[str]], name: str) -> bool:
     """Return whether a query matches the name of an operation."""
-    wanted, is_prefix = read_name(values)
-    return wanted is None or _is_named(name, wanted, is_prefix=is_prefix)
+    wanted = read_names(values)
+    return not wanted or any(_is_named(name, each, is_prefix=prefix) for each, prefix in wanted)
+
+
+def _choice(single: dict[str, str], name: str, known: tuple[str, ...]) -> str | None:
+    value = single.get(name)
+    if value is not None and value not in known:
+        raise InvalidParameter(f"invalid {name}={value[:40]!r}", hint=f"Use one of {', '.join(known)}.")
+    return value
+
+
+def _flag(single: dict[str, str], name: str) -> bool:
+    return _choice(single, name, ("true", "false")) == "true"
+
+
+def _words(search: str) -> tuple[str, ...]:
+    if len(search) > MAX_SEARCH_CHARS:
+        raise InvalidParameter(
+            f"a search of {len(search)} characters: at most {MAX_SEARCH_CHARS} are allowed",
+            hint="Search for fewer words.",
+        )
+    return tuple(dict.fromkeys(search.casefold().split()))
 
 
 def _is_named(name: str, wanted: str, *, is_prefix: bool) -> bool:
     return name.startswith(wanted) if is_prefix else name == wanted
 
 
-def _state(text: str) -> OperationState:
-    try:
-        return OperationState(text)
-    except ValueError as cause:
-        known = ", ".join(OperationState)
-        raise InvalidParameter(f"invalid state={text[:40]!r}", hint=f"Use one of {known}.") from cause
+def _state(text: str) -> str:
+    known = (*OperationState, STALLED, AWAY)
+    if text not in known:
+        raise InvalidParameter(f"invalid state={text[:40]!r}", hint=f"Use one of {', '.join(known)}.")
+    return text
 
 
 def _since(text: str, now_ns: int) -> int:

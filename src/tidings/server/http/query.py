@@ -53,7 +53,7 @@ def read_paths(query: str, contract: Contract, grants: Grants | None = None) -> 
 
 def _parse_paths(query: str, contract: Contract, grants: Grants | None) -> PathSet:
     pairs = query_pairs(query)
-    _check_count("channel", sum(value.count(",") + 1 for name, value in pairs if name in ("channel", "channels")))
+    check_count("channel", sum(value.count(",") + 1 for name, value in pairs if name in ("channel", "channels")))
     if grants is None:
         return parse_query(pairs, contract.channels)
     if not grants.read:
@@ -86,7 +86,7 @@ def read_history_query(query: str, contract: Contract, grants: Grants | None = N
     paths = _parse_paths(query, contract, grants)
     values = read_values(query, HISTORY_PARAMETERS)
     for name in ("key", "type"):
-        _check_count(name, len(values.get(name, ())))
+        check_count(name, len(values.get(name, ())))
     if "key" in values:
         paths = _keyed(paths, values["key"])
     _check_read(paths, grants)
@@ -105,7 +105,12 @@ def read_history_query(query: str, contract: Contract, grants: Grants | None = N
     )
 
 
-def _check_count(name: str, count: int) -> None:
+def check_count(name: str, count: int) -> None:
+    """Check the number of values of a parameter.
+
+    Raises:
+        InvalidParameter: There are more than `MAX_VALUES`.
+    """
     if count > MAX_VALUES:
         raise InvalidParameter(
             f"{count} values of `{name}`: at most {MAX_VALUES} are allowed",

@@ -6,9 +6,15 @@ from tidings.operations.lifecycle import OperationState
 from tidings.server.http.contract import ASYNCAPI_PATH, DOCUMENTS, PAGE_PATH
 from tidings.server.http.operations_query import (
     AGO_PATTERN,
+    AWAY,
     CURSOR_PATTERN,
+    MAX_SEARCH_CHARS,
     MAX_WAIT_S,
+    ORDERS,
+    SORTS,
+    STALLED,
 )
+from tidings.server.http.query import MAX_VALUES
 from tidings.server.openapi.schemas import (
     TIME,
     Schema,
@@ -35,7 +41,7 @@ def operation_paths() -> Schema:
                 "operationId": "listOperationNames",
                 "tags": ["operations"],
                 "summary": "List the names of operations, with statistics of the runs of each",
-                "parameters": [parameter("name", {"type": "string"}, _NAME_ABOUT)],
+                "parameters": [parameter("name", _texts(), _NAME_ABOUT)],
                 "responses": responses("The names, most recently ended first.", ref("NamesPage"), 400, 503),
             }
         },
@@ -52,14 +58,28 @@ def _list() -> Schema:
         "while it has `next`.",
         "parameters": [
             parameter(
-                "state", {"type": "array", "items": ref(OperationState.__name__)}, "Only operations in these states."
+                "state",
+                {"type": "array", "items": {"type": "string", "enum": [*OperationState, STALLED, AWAY]}},
+                "Only operations in these states, or under these conditions.",
             ),
             parameter(
                 "find",
                 {"type": "string"},
                 "Only the operation with this id; without one, those whose id begins so, or that have this name.",
             ),
-            parameter("name", {"type": "string"}, _NAME_ABOUT),
+            parameter("name", _texts(), _NAME_ABOUT),
+            parameter(
+                "q",
+                {"type": "string", "maxLength": MAX_SEARCH_CHARS},
+                "Only operations with all of these words in their name, id, step, message, reason or error.",
+            ),
+            parameter("path", _texts(pattern="^operations(/[a-z]+[*]?)?$"), "Only operations on these paths."),
+            parameter("producer", {"type": "string"}, "Only operations that this producer holds."),
+            parameter("attention", {"type": "boolean"}, "Only operations that need a person: failed, stalled, away."),
+            parameter("newest", {"type": "boolean"}, "Only the newest run of each name."),
+            parameter("sort", {"type": "string", "enum": list(SORTS), "default": SORTS[0]}, "The order."),
+            parameter("order", {"type": "string", "enum": list(ORDERS)}, "Its direction."),
+            parameter("totals", {"type": "boolean"}, "Whether the answer counts everything that matches."),
             parameter(
                 "since", age_or_time, "Only operations that began or ended after this: an age such as 6h, or RFC 3339."
             ),
@@ -69,8 +89,12 @@ def _list() -> Schema:
                 "after", {"type": "string", "pattern": f"^{CURSOR_PATTERN}$"}, "The `next` of the previous answer."
             ),
         ],
-        "responses": responses("One page.", ref("OperationPage"), 400, 503),
+        "responses": responses("One page.", ref("OperationPage"), 400, 422, 503),
     }
+
+
+def _texts(**limits: str) -> Schema:
+    return {"type": "array", "items": {"type": "string", **limits}, "maxItems": MAX_VALUES}
 
 
 def _show() -> Schema:
