@@ -2,6 +2,7 @@
 
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { TidingsError } from "tidings";
+import { grantCovers } from "./grants.ts";
 import { connection, hub } from "./hub.ts";
 import { mountPoint } from "./mount.ts";
 
@@ -130,13 +131,22 @@ export function withReturn(address: string): string {
 export function beginSession(): void {
   const kept = keptKey();
   if (kept !== undefined) hub.signIn(kept);
-  void askWhoAmI().catch(ignoreUnreachable);
-  let wasLive = true;
+  ask();
+  let before = connection.peek().state;
   effect(() => {
-    const isLive = connection.value.state === "live";
-    if (isLive && !wasLive) void askWhoAmI().catch(ignoreUnreachable);
-    wasLive = isLive;
+    const { state } = connection.value;
+    // Back: the hub may be a newer one. Closed: the key may have been revoked, or have expired.
+    if (state !== before && (state === "live" || state === "closed")) ask();
+    before = state;
   });
+  // Signed in elsewhere, in another tab: noticed when the reader comes back.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible" && needsSignIn.peek()) ask();
+  });
+}
+
+function ask(): void {
+  void askWhoAmI().catch(ignoreUnreachable);
 }
 
 function ignoreUnreachable(error: unknown): void {
@@ -155,22 +165,4 @@ export function mayDo(action: string, path = ""): boolean {
   const who = answer.value;
   if (who === undefined || !who.identifies) return true;
   return (who.grants ?? []).some((line) => grantCovers(line, action, path));
-}
-
-/** Whether a grant, as it is written, covers an action on a path, or on a part of a channel. */
-export function grantCovers(line: string, action: string, path: string): boolean {
-  const [, granted = "", pattern = ""] = /^(\S+)\s*(.*)$/.exec(line.trim()) ?? [];
-  if (granted === "admin") return true;
-  if (granted !== action) return false;
-  if (path === "" || pattern === "*" || pattern === path) return true;
-  const [channel = "", key] = splitPath(pattern);
-  const [wantedChannel = "", wantedKey] = splitPath(path);
-  if (channel !== wantedChannel) return false;
-  if (key === undefined || wantedKey === undefined) return true;
-  return key.endsWith("*") ? wantedKey.startsWith(key.slice(0, -1)) : key === wantedKey;
-}
-
-function splitPath(path: string): readonly [string, string | undefined] {
-  const slash = path.indexOf("/");
-  return slash < 0 ? [path, undefined] : [path.slice(0, slash), path.slice(slash + 1)];
 }

@@ -3,6 +3,7 @@
 import { Component, type ComponentChildren, type JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { toSentence } from "../format/text.ts";
+import { Hint } from "./hint.tsx";
 import { Icon } from "./icon.tsx";
 
 /** Properties of {@link Panel}. */
@@ -53,7 +54,7 @@ export function PanelError({ what, error, onRetry }: PanelErrorProps): JSX.Eleme
         </p>
         {hint ? (
           <p>
-            <b>What to do:</b> {hint}
+            <b>What to do:</b> <Hint text={hint} />
           </p>
         ) : null}
         <button type="button" class="btn" onClick={onRetry}>

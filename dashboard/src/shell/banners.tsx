@@ -2,13 +2,15 @@
 
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useLocation } from "wouter-preact";
 import { deviceNow } from "../clock.ts";
 import { formatSpan } from "../format/span.ts";
-import { plain, toSentence } from "../format/text.ts";
+import { toSentence } from "../format/text.ts";
 import { formatTime } from "../format/time.ts";
 import { connection, hub, isStale } from "../hub.ts";
 import { Banner } from "../parts/banner.tsx";
-import { Go, hrefOf } from "../router.tsx";
+import { Hint } from "../parts/hint.tsx";
+import { Go, hrefOf, PATHS } from "../router.tsx";
 import { hasUpgraded, needsSignIn, whoami } from "../session.ts";
 import { zone } from "../settings.ts";
 import { lostSeconds, nextTry, nextTryOrdinal } from "./link.tsx";
@@ -17,7 +19,10 @@ const seenGaps = signal<ReadonlySet<number>>(new Set());
 
 /** The banner, or nothing. */
 export function Banners(): JSX.Element | null {
+  const [path] = useLocation();
   const { state, reason, heardAt, since } = connection.value;
+  // The page for signing in says itself why it is there.
+  if (path === PATHS.signIn && (needsSignIn.value || state === "closed")) return null;
   if (needsSignIn.value) return <SignInBanner />;
   if (state === "closed") {
     const error = reason.error;
@@ -30,7 +35,8 @@ export function Banners(): JSX.Element | null {
           </button>
         }
       >
-        <b>{error === undefined ? "The link to the hub is closed." : toSentence(error.message)}</b> {plain(error?.hint)}
+        <b>{error === undefined ? "The link to the hub is closed." : toSentence(error.message)}</b>{" "}
+        <Hint text={error?.hint} />
       </Banner>
     );
   }
@@ -53,7 +59,7 @@ export function Banners(): JSX.Element | null {
   if (state === "connecting" && reason.error !== undefined) {
     return (
       <Banner gravity="warning">
-        <b>{toSentence(reason.error.message)}</b> {plain(reason.error.hint)} {triesSentence()}
+        <b>{toSentence(reason.error.message)}</b> <Hint text={reason.error.hint} /> {triesSentence()}
       </Banner>
     );
   }
@@ -115,7 +121,7 @@ function SignInBanner(): JSX.Element {
       }
     >
       <b>{toSentence(whoami.value?.error?.message) || "This hub asks who you are."}</b>{" "}
-      {plain(whoami.value?.error?.hint)}
+      <Hint text={whoami.value?.error?.hint} />
     </Banner>
   );
 }

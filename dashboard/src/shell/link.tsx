@@ -9,6 +9,7 @@ import { formatAgo, formatSpan, ordinal } from "../format/span.ts";
 import { plain, toSentence } from "../format/text.ts";
 import { formatClock } from "../format/time.ts";
 import { connection, hub, isStale } from "../hub.ts";
+import { Hint } from "../parts/hint.tsx";
 import { Icon, type IconName } from "../parts/icon.tsx";
 import { Popup, useFloating } from "../parts/popup.tsx";
 import { zone } from "../settings.ts";
@@ -139,7 +140,7 @@ function Reconnects(): JSX.Element {
       </h2>
       {reason.error === undefined ? null : (
         <p>
-          {toSentence(reason.error.message)} {plain(reason.error.hint)}
+          {toSentence(reason.error.message)} <Hint text={reason.error.hint} />
         </p>
       )}
       {transport === "sse" ? <p>WebSocket does not get through here: events come as a stream over HTTP.</p> : null}

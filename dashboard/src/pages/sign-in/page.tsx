@@ -1,22 +1,25 @@
 /** Signing in with a key, or where the operator of the hub has said. */
 
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { type Signal, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
-import { plain, toSentence } from "../../format/text.ts";
-import { mountPoint } from "../../mount.ts";
+import { toSentence } from "../../format/text.ts";
+import { addressOf } from "../../mount.ts";
 import { usePageTitle } from "../../page-title.ts";
+import { Hint } from "../../parts/hint.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { errorFacts } from "../../parts/panel.tsx";
 import { hrefOf, navigate, useQuery } from "../../router.tsx";
 import { type KeyPlace, signIn, whoami, withReturn } from "../../session.ts";
+import { backTo } from "./back.ts";
 import "./sign-in.css";
 
 /** The page. */
 export function SignInPage(): JSX.Element {
   usePageTitle("Sign in");
-  const back = backTo(useQuery().get("back"));
+  const back = backTo(useQuery().get("back"), addressOf("./"));
   const who = whoami.value;
+  const refusal = useSignal<Refusal | undefined>(undefined);
   // Signing in elsewhere, by a cookie or a proxy, is noticed by itself.
   useSignalEffect(() => {
     const now = whoami.value;
@@ -26,9 +29,9 @@ export function SignInPage(): JSX.Element {
   return (
     <div class="sign-in">
       <h1>Sign in to {location.host}</h1>
-      {who?.error === undefined ? null : (
+      {who?.error === undefined || refusal.value !== undefined ? null : (
         <p class="two">
-          {toSentence(who.error.message)} {plain(who.error.hint)}
+          {toSentence(who.error.message)} <Hint text={who.error.hint} />
         </p>
       )}
       {who?.sign_in_url === undefined ? null : (
@@ -38,15 +41,23 @@ export function SignInPage(): JSX.Element {
           </a>
         </p>
       )}
-      {takesKeys ? <KeyForm /> : <p>This hub takes no keys here: open it by the address that was given to you.</p>}
+      {takesKeys ? (
+        <KeyForm refusal={refusal} />
+      ) : (
+        <p>This hub takes no keys here: open it by the address that was given to you.</p>
+      )}
     </div>
   );
 }
 
-function KeyForm(): JSX.Element {
+interface Refusal {
+  readonly message: string;
+  readonly hint: string;
+}
+
+function KeyForm({ refusal }: { readonly refusal: Signal<Refusal | undefined> }): JSX.Element {
   const key = useSignal("");
   const place = useSignal<KeyPlace>("tab");
-  const refusal = useSignal<{ message: string; hint: string } | undefined>(undefined);
   const isBusy = useSignal(false);
   const field = useRef<HTMLInputElement>(null);
   const [keyId, errorId] = [useId(), useId()];
@@ -92,7 +103,7 @@ function KeyForm(): JSX.Element {
         <p id={errorId} class="refusal" role="alert">
           <Icon name="error" />
           <span>
-            <b>{toSentence(refusal.value.message)}</b> {plain(refusal.value.hint)}
+            <b>{toSentence(refusal.value.message)}</b> <Hint text={refusal.value.hint} />
           </span>
         </p>
       )}
@@ -113,16 +124,6 @@ function KeyForm(): JSX.Element {
       </div>
     </form>
   );
-}
-
-/** Where the reader was: only ever a page of this dashboard. */
-export function backTo(given: string | null): string {
-  const home = hrefOf("operations");
-  if (given === null) return home;
-  const base = new URL(`${mountPoint}/`, location.origin);
-  const wanted = URL.canParse(given, base.href) ? new URL(given, base) : base;
-  const isHere = wanted.origin === base.origin && wanted.pathname.startsWith(base.pathname);
-  return isHere ? wanted.pathname + wanted.search : home;
 }
 
 /** An address of the operator; one that is not for a browser leads nowhere. */
