@@ -122,6 +122,11 @@ export function segments(line: LogLine, found: readonly Match[], current: Match 
   return made;
 }
 
+/** Return the place of a match among others; -1 if it is not one of them. */
+export function indexOfMatch(found: readonly Match[], match: Match | undefined): number {
+  return found.findIndex((each) => isSame(each, match));
+}
+
 function isSame(one: Match, other: Match | undefined): boolean {
   return other !== undefined && one.line.number === other.line.number && one.start === other.start;
 }

@@ -19,7 +19,15 @@ import { LogRowView } from "./log-line.tsx";
 import { LogLines, type LogLinesHandle } from "./log-lines.tsx";
 import { type Level, type LogLine, LogModel } from "./log-model.ts";
 import { describeTop, fileName, fileText, type LogRow, rowsOf } from "./log-rows.ts";
-import { ALL_LINES, filterEntries, type LogFilter, LogSearch, type Match, nextMatch } from "./log-search.ts";
+import {
+  ALL_LINES,
+  filterEntries,
+  indexOfMatch,
+  type LogFilter,
+  LogSearch,
+  type Match,
+  nextMatch,
+} from "./log-search.ts";
 import { followLog, READING } from "./log-source.ts";
 import { changeView, logView } from "./log-view.ts";
 
@@ -47,7 +55,7 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
   const status = useSignal(READING);
   const level = useSignal<Level>("debug");
   const sought = useSignal("");
-  const current = useSignal(0);
+  const current = useSignal<Match | undefined>(undefined);
   const changes = useSignal(0);
   const lines = useRef<LogLinesHandle>(null);
   const field = useRef<HTMLInputElement>(null);
@@ -88,7 +96,8 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
     [model, version, search],
   );
   const foundIn = useMemo(() => byLine(found), [found]);
-  const at = found[Math.min(current.value, found.length - 1)];
+  const index = indexOfMatch(found, current.value);
+  const at = found[index];
 
   const follow = (following: boolean) => {
     model.follow(following);
@@ -103,14 +112,17 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
   const goTo = (index: number) => {
     const match = found[index];
     if (match === undefined) return;
-    current.value = index;
+    current.value = match;
     // The line may have been kept aside while the reader was elsewhere.
     if (!rows.some((row) => row === match.line)) model.follow(true);
     show((row) => row.kind === "line" && row.number === match.line.number);
   };
   useEffect(() => {
     if (sought.value === "" || found.length === 0) return;
-    const first = lines.current?.first();
+    // Another filter leaves the reader at the match; another text begins at the first line in view.
+    const kept = indexOfMatch(found, current.peek());
+    if (kept >= 0) return goTo(kept);
+    const first = current.peek()?.line ?? lines.current?.first();
     goTo(nextMatch(found, first?.kind === "line" ? first.number : 0));
   }, [search]);
 
@@ -161,10 +173,8 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
           field={field}
           sought={sought}
           found={found.length}
-          at={at === undefined ? 0 : found.indexOf(at) + 1}
-          onStep={(by) =>
-            goTo((Math.min(current.value, found.length - 1) + by + found.length) % Math.max(1, found.length))
-          }
+          at={index + 1}
+          onStep={(by) => goTo((Math.max(0, index) + by + found.length) % Math.max(1, found.length))}
         />
         <LevelButtons level={level.value} warnings={warnings} errors={errors} onLevel={(to) => (level.value = to)} />
         <span class="grow" />

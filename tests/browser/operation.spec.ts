@@ -1,0 +1,132 @@
+import type { BrowserContext, Page } from "@playwright/test";
+import { expect, test } from "./fixtures.ts";
+import { hasProgress, isStale, open } from "./views.ts";
+
+const start = (id: string, more: object = {}) => ({
+  type: "operation:start",
+  data: { operation_id: id, name: "Import prices", ...more },
+});
+
+const main = (page: Page) => page.locator("main");
+
+/** Let every page of a context gather its notifications instead of showing them. */
+async function gatherNotifications(context: BrowserContext): Promise<void> {
+  await context.addInitScript(() => {
+    const shown: string[] = [];
+    class Notes {
+      static readonly permission = "granted";
+      static requestPermission = () => Promise.resolve("granted");
+      onclick: unknown = null;
+      constructor(title: string, options?: { body?: string }) {
+        shown.push(`${title}: ${options?.body}`);
+      }
+      close(): void {}
+    }
+    Object.assign(globalThis, { Notification: Notes, shownNotes: shown });
+  });
+}
+
+const notes = (page: Page) => page.evaluate(() => (globalThis as unknown as { shownNotes: string[] }).shownNotes);
+
+test("the page says what the command line says, as it happens", async ({ page, hub, start: starts }) => {
+  const job = await starts.job(hub, "Import prices", { steps: ["fetch", "parse"] });
+  await open(page, hub, `operation?id=${job.id}`);
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Import prices");
+  await expect(main(page)).toContainText("Running: alive, last event");
+  job.write(JSON.stringify({ progress: [40, "page 4"] }));
+  await hasProgress(main(page), 40);
+  job.write(JSON.stringify({ fail: ["NoPrices", "the exchange sent none", "Ask the exchange."] }));
+  await expect(main(page)).toContainText(/Failed (just now|\d+ s ago) after \d+ s/);
+  const error = page.getByRole("region", { name: "Error" });
+  await expect(error).toContainText("NoPrices");
+  await expect(error).toContainText("What to do: Ask the exchange.");
+  await expect(page).toHaveTitle(/^(.* · )?Failed · Import prices · tidings$/);
+  expect(await job.ended).toBe(0);
+});
+
+test("a notification comes once over all tabs, also from another page", async ({ context, page, hub }) => {
+  await gatherNotifications(context);
+  await hub.publish(start("night-1"));
+  const second = await context.newPage();
+  await open(page, hub, "operation?id=night-1");
+  await open(second, hub, "operation?id=night-1");
+  await page.getByRole("button", { name: "Notify me when it ends" }).click();
+  await expect(second.getByRole("button", { name: "You are notified" })).toBeVisible();
+  await page.getByRole("link", { name: "Names" }).click();
+  await expect(page.getByRole("heading", { name: "Import prices" })).toHaveCount(0);
+  const failure = { operation_id: "night-1", code: "Boom", message: "it broke", recoverable: false };
+  await hub.publish({ type: "operation:failed", data: failure });
+  await expect(main(second)).toContainText("Failed");
+  await expect(async () => {
+    expect([...(await notes(page)), ...(await notes(second))]).toEqual(["Import prices: failed: Boom: it broke"]);
+  }).toPass();
+  await second.reload();
+  await open(second, hub, "operation?id=night-1");
+  await expect(main(second)).toContainText("Failed");
+  expect(await notes(second)).toEqual([]);
+});
+
+test("parts that are complete are collapsed, and the others are live", async ({ page, hub }) => {
+  const part = (index: number) => start(`part-${index}`, { name: `Part ${index}`, parent_id: "whole" });
+  await hub.publish(start("whole"), ...[1, 2, 3, 4, 5, 6].map(part));
+  const done = [1, 2, 3, 4, 5].map((index) => ({
+    type: "operation:complete",
+    data: { operation_id: `part-${index}` },
+  }));
+  await hub.publish(...done, start("deep", { name: "Deep", parent_id: "part-6" }));
+  await open(page, hub, "operation?id=whole");
+  const parts = page.getByRole("region", { name: "Parts" });
+  await expect(parts.getByRole("link", { name: "Part 6" })).toBeVisible();
+  await expect(parts.getByRole("link", { name: "Deep" })).toBeVisible();
+  await expect(parts.getByRole("link", { name: "Part 1" })).toHaveCount(0);
+  await parts.getByRole("button", { name: "5 complete parts" }).click();
+  await expect(parts.getByRole("link", { name: "Part 1" })).toBeVisible();
+  await hub.publish({ type: "operation:progress", data: { operation_id: "part-6", progress: 70 } });
+  await hasProgress(parts, 70);
+});
+
+test("links are made from templates, and of nothing but addresses of the web", async ({ page, hub }) => {
+  const metadata = { runbook: "https://wiki.example/import", script: "javascript:alert(1)" };
+  await hub.publish({ ...start("op-1", { metadata }), trace_id: "4bf92f3577b34da6a3ce929d0e0e4736" });
+  await open(page, hub, "operation?id=op-1");
+  await expect(page.getByRole("link", { name: "runbook" })).toHaveAttribute("href", "https://wiki.example/import");
+  await page.getByRole("button", { name: "Change" }).click();
+  const editor = page.getByRole("dialog", { name: "Links to other systems" });
+  await editor.getByRole("textbox").fill("Bad = javascript:{trace_id}");
+  await editor.getByRole("button", { name: "Save the links" }).click();
+  await expect(editor.getByRole("alert")).toContainText("an address begins with https://");
+  await editor.getByRole("textbox").fill("Trace viewer = https://traces.example/{trace_id}");
+  await editor.getByRole("button", { name: "Save the links" }).click();
+  const link = page.getByRole("link", { name: "Trace viewer" });
+  await expect(link).toHaveAttribute("href", "https://traces.example/4bf92f3577b34da6a3ce929d0e0e4736");
+  await expect(link).toHaveAttribute("rel", /noopener/);
+  await page.reload();
+  await expect(link).toBeVisible();
+});
+
+test("an address with the name leads from an id that is gone to the newest run", async ({ page, hub }) => {
+  await hub.publish(start("import-7"));
+  await open(page, hub, "operation?id=import-7");
+  await expect(page).toHaveURL(/name=Import(\+|%20)prices/);
+  const address = page.url().replace("import-7", "import-3");
+  await page.goto(address);
+  await expect(main(page)).toContainText("The hub has no operation “import-3”");
+  await main(page)
+    .getByRole("link", { name: /Import prices/ })
+    .click();
+  await expect(page).toHaveURL(/id=import-7/);
+  await expect(main(page)).toContainText("Running");
+});
+
+test("without the link the page freezes, and cancelling names the reason", async ({ page, faults, hub }) => {
+  faults.expect(/Failed to load resource|WebSocket connection|ERR_/);
+  await hub.publish(start("op-1"), { type: "operation:progress", data: { operation_id: "op-1", progress: 40 } });
+  await open(page, hub, "operation?id=op-1");
+  await hasProgress(main(page), 40);
+  await hub.stop();
+  await isStale(page);
+  const cancel = page.getByRole("button", { name: "Cancel", exact: true });
+  await expect(cancel).toBeDisabled();
+  await expect(cancel).toHaveAttribute("title", /link to the hub/);
+  await hasProgress(main(page), 40);
+});
