@@ -8,17 +8,14 @@ import {
   ClientClosedError,
   ConfigError,
   ConnectionLostError,
-  NotAHubError,
-  NotSupportedError,
+  HubUnreachableError,
   SignedOutError,
   type TidingsError,
 } from "./errors.ts";
-import { HttpClient } from "./http.ts";
-import type { LoggedEvent, Sink, WatchItem } from "./items.ts";
+import type { Sink, WatchItem } from "./items.ts";
 import { WatchIterator } from "./iterator.ts";
 import { Link, type LinkPort, type Transport, type TransportHandlers } from "./link.ts";
-import { PROTOCOL } from "./messages.ts";
-import { OperationStore, readablePaths } from "./operations/store.ts";
+import { LazyOperations } from "./operations/lazy.ts";
 import type {
   Accepted,
   CancelOptions,
@@ -30,29 +27,15 @@ import type {
   TokenSupplier,
   WatchOptions,
 } from "./options.ts";
-import { BUILT_IN_CONTRACT, type KeyFields, simplify } from "./paths.ts";
-import { Publisher } from "./publisher.ts";
+import { simplify } from "./paths.ts";
+import type { Requests } from "./requests.ts";
 import { callSafely, type Store, ValueStore } from "./store.ts";
-import type { Backfill, BackfillPage } from "./subscriptions.ts";
 import { type Addresses, resolveHubUrl } from "./url.ts";
 import { openWebSocket } from "./websocket.ts";
 
 const DEFAULT_BUFFER = 10_000;
 /** Pace of the link for operations: at most one delivery per this many milliseconds, conflated in between. */
 const PACE_MS = 250;
-/** Time, in milliseconds, in which a failed handshake is explained. */
-const DIAGNOSIS_MS = 10_000;
-
-/** What a hub says about itself at its root. */
-interface About {
-  readonly name?: string;
-  readonly contract?: { readonly hash: string };
-  readonly websocket?: { readonly subprotocol: string };
-}
-
-interface Contract {
-  readonly events: readonly { readonly type: string; readonly key: string | null }[];
-}
 
 /** Reads paths at a pace, and keeps on over reconnects and sign-ins; for stores of the client itself. */
 export interface PacedSource {
@@ -64,15 +47,14 @@ export class HubClient implements Hub {
   readonly url: string;
   readonly connection: Store<ConnectionState>;
   readonly clock: HubClock;
-  readonly operations: OperationStore;
+  readonly operations: LazyOperations;
   /** For stores of many operations, which need no event between two frames. */
   readonly paced: PacedSource;
   readonly #addresses: Addresses;
   readonly #options: ConnectOptions;
   readonly #environment: Environment;
   readonly #credentials: Credentials;
-  readonly #http: HttpClient;
-  readonly #publisher: Publisher;
+  #loading: Promise<Requests> | undefined;
   readonly #state: ValueStore<ConnectionState>;
   readonly #plainLink: Link;
   readonly #pacedLink: Link;
@@ -91,8 +73,6 @@ export class HubClient implements Hub {
     this.#environment = environment;
     this.#credentials = new Credentials(options.token);
     this.clock = new HubClock(environment.now, environment.wall);
-    this.#http = new HttpClient(this.url, environment, this.#credentials, options.credentials ?? "same-origin");
-    this.#publisher = new Publisher(this.#http, environment.random);
     this.#state = new ValueStore<ConnectionState>(IDLE, (shown) => {
       this.#shown = shown;
       this.#keepConnection();
@@ -101,11 +81,11 @@ export class HubClient implements Hub {
     this.#plainLink = this.#makeLink();
     this.#pacedLink = this.#makeLink(PACE_MS);
     this.paced = { watch: (paths, since, sink) => this.#watchPaced(simplify(paths), since, sink) };
-    this.operations = new OperationStore({
+    this.operations = new LazyOperations({
       watch: this.paced.watch,
-      request: (path, init) => this.#http.request(path, init),
+      request: (path, init) => this.request(path, init),
       clock: this.clock,
-      paths: () => readablePaths(this.connection.getSnapshot().grants),
+      grants: () => this.connection.getSnapshot().grants,
     });
     const { transport = "auto" } = options;
     if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream();
@@ -126,8 +106,8 @@ export class HubClient implements Hub {
         return openWebSocket(WebSocket, url.href, handlers);
       },
       diagnose: () => this.#diagnose(),
-      fetchKeys: () => this.#fetchKeys(),
-      backfill: (request) => this.#backfill(request),
+      fetchKeys: async () => (await this.#requests()).fetchKeys(),
+      backfill: async (request) => (await this.#requests()).backfill(request),
       changed: () => this.#update(),
     };
     const { baseMs = 500, capMs = 15_000 } = options.reconnect ?? {};
@@ -195,12 +175,12 @@ export class HubClient implements Hub {
   #openStream(handlers: TransportHandlers, paths: readonly string[], since: string): Transport {
     let stream: Transport | undefined;
     let closed = false;
-    import("./stream.ts").then(
-      ({ openStream }) => {
-        if (!closed) stream = openStream(this.#http, paths, since, handlers);
+    Promise.all([import("./stream.ts"), this.#requests()]).then(
+      ([{ openStream }, { http }]) => {
+        if (!closed) stream = openStream(http, paths, since, handlers);
       },
       (error: unknown) => {
-        if (!closed) handlers.failed(new ConnectionLostError(`the code for streams did not load: ${error}`));
+        if (!closed) handlers.failed(new ConnectionLostError(`a part of the client did not load: ${error}`));
       },
     );
     return {
@@ -215,51 +195,26 @@ export class HubClient implements Hub {
   /** Find out why no WebSocket opened. If the hub is well, it does not get through, and a stream may. */
   async #diagnose(): Promise<TidingsError | undefined> {
     try {
-      const signal = AbortSignal.timeout(DIAGNOSIS_MS);
-      const about = await this.#http.request<About>("", { signal });
-      if (about.name !== "tidings") return new NotAHubError("the server at the URL is not a hub");
-      const spoken = about.websocket?.subprotocol;
-      if (spoken !== PROTOCOL) return new NotSupportedError(`the hub speaks ${spoken}, this client ${PROTOCOL}`);
+      const requests = await this.#requests();
+      const error = await requests.diagnose();
       const never = this.#links.every(({ session }) => !session.admitted);
-      if (never && this.#options.transport !== "websocket") this.#stream();
-      return undefined;
+      if (error === undefined && never && this.#options.transport !== "websocket") this.#stream();
+      return error;
     } catch (error) {
       return asTidingsError(error);
     }
   }
 
-  /** Fetch the key fields of the hub's own types; its contract is large, and most have none. */
-  async #fetchKeys(): Promise<KeyFields> {
-    const { contract } = await this.#http.request<About>("");
-    if (contract?.hash === BUILT_IN_CONTRACT) return new Map();
-    const { events } = await this.#http.request<Contract>("v1/contract.json");
-    return new Map(events.map(({ key, type }) => [type, key]));
-  }
-
-  async #backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
-    const channel = subscription.paths;
-    if (since === "snapshot") {
-      const { events, position } = await this.#http.request<{ events: LoggedEvent[]; position: string }>(
-        "v1/snapshot",
-        {
-          query: { channel },
-        },
-      );
-      return { events, next: position, done: true, outcome: "snapshot" };
-    }
-    const page = await this.#http.request<{
-      events: LoggedEvent[];
-      next: string;
-      position: string;
-      gap?: { after: string; until: string; reason: string };
-    }>("v1/events", { query: { channel, since, limit: subscription.size } });
-    return {
-      events: page.events,
-      next: page.next,
-      done: page.next === page.position,
-      outcome: page.gap === undefined ? "complete" : "gap",
-      ...(page.gap === undefined ? {} : { gap: page.gap }),
-    };
+  #requests(): Promise<Requests> {
+    this.#loading ??= import("./requests.ts").then(
+      ({ Requests }) =>
+        new Requests(this.url, this.#environment, this.#credentials, this.#options.credentials ?? "same-origin"),
+      (error: unknown) => {
+        this.#loading = undefined;
+        throw new HubUnreachableError("a part of the client did not load", "Reload the page.", error);
+      },
+    );
+    return this.#loading;
   }
 
   watch(path: string | readonly string[], options?: WatchOptions): AsyncIterableIterator<WatchItem>;
@@ -306,19 +261,19 @@ export class HubClient implements Hub {
     return finish;
   }
 
-  publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
-    return this.#publisher.publish(type, data, options);
+  async publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
+    const { publisher } = await this.#requests();
+    return publisher.publish(type, data, options);
   }
 
-  cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions = {}): Promise<CancelOutcome> {
-    return this.#http.request(`v1/operations/${encodeURIComponent(operationId)}/cancel`, {
-      body: { reason, timeout_s: timeoutS },
-      ...(signal === undefined ? {} : { signal }),
-    });
+  async cancel(operationId: string, options: CancelOptions = {}): Promise<CancelOutcome> {
+    const requests = await this.#requests();
+    return requests.cancel(operationId, options);
   }
 
-  request<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
-    return this.#http.request<T>(path, options);
+  async request<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
+    const { http } = await this.#requests();
+    return http.request<T>(path, options);
   }
 
   signIn(token: string | TokenSupplier): void {

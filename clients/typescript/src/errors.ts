@@ -165,10 +165,6 @@ export function asTidingsError(error: unknown): TidingsError {
   return error instanceof TidingsError ? error : new TidingsError("client_error", String(error), { cause: error });
 }
 
-const CREDENTIAL_CODES =
-  /^(unauthenticated|authentication_timeout|invalid_(credential|token|ticket)|token_\w+|wrong_\w+|unknown_(signing|api)_key|api_key_expired|credential_\w+)$/;
-const WRONG_CHANNEL = "wrong_channel";
-
 /**
  * Return the error that the hub describes with `data`.
  *
@@ -176,6 +172,7 @@ const WRONG_CHANNEL = "wrong_channel";
  */
 export function makeHubError(data: ErrorData, status = 0): HubError {
   if (data.code === "forbidden" || data.code === "access_denied") return new ForbiddenError(data, status);
-  const credential = CREDENTIAL_CODES.test(data.code) && data.code !== WRONG_CHANNEL;
-  return credential || status === 401 ? new CredentialError(data, status) : new HubError(data, status);
+  return status === 401 || data.code === "unauthenticated"
+    ? new CredentialError(data, status)
+    : new HubError(data, status);
 }

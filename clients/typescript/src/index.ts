@@ -17,7 +17,7 @@ export type * from "./items.ts";
 export { PROTOCOL } from "./messages.ts";
 export type { Estimate, Operation, OperationState, Presence } from "./operations/operation.ts";
 export { isLive } from "./operations/operation.ts";
-export type { OperationStore, OperationsSnapshot, SingleOperationStore } from "./operations/store.ts";
+export type { Operations, OperationsSnapshot, SingleOperationStore } from "./operations/snapshot.ts";
 export type * from "./options.ts";
 export { type RecentEvents, type RecentEventsOptions, recentEvents } from "./recent.ts";
 export type { Store } from "./store.ts";

@@ -1,7 +1,7 @@
 /** The public interface of a client. */
 import type { ConnectionState } from "./connection.ts";
 import type { WatchItem } from "./items.ts";
-import type { OperationStore } from "./operations/store.ts";
+import type { Operations } from "./operations/snapshot.ts";
 import type { Store } from "./store.ts";
 
 /** Returns the present token; null if the person is signed out. It may ask a server. */
@@ -96,7 +96,7 @@ export interface Hub {
   /** The hub's clock: `now` is in milliseconds since 1970, and never goes backwards between two greetings. */
   readonly clock: { now(): number };
   /** All operations, folded from their events by the hub's rules. */
-  readonly operations: OperationStore;
+  readonly operations: Operations;
 
   /**
    * Read events of one or more paths, such as `operations/acme.*`.

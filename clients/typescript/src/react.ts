@@ -7,7 +7,7 @@ import { type ConnectionState, IDLE } from "./connection.ts";
 import { ConfigError } from "./errors.ts";
 import { connect } from "./index.ts";
 import type { Operation } from "./operations/operation.ts";
-import { NO_OPERATIONS, type OperationsSnapshot } from "./operations/store.ts";
+import { NO_OPERATIONS, type OperationsSnapshot } from "./operations/snapshot.ts";
 import type { ConnectOptions, Hub } from "./options.ts";
 import { NO_EVENTS, type RecentEvents, type RecentEventsOptions, recentEvents } from "./recent.ts";
 import type { Store } from "./store.ts";

@@ -3,6 +3,9 @@ import { HubClient } from "../src/client.ts";
 import type { Environment, PageEvent } from "../src/environment.ts";
 import type { ConnectOptions, WebSocketConstructor } from "../src/options.ts";
 
+/** The parts of the client that it loads when it needs them; they are here before. */
+const modules = Promise.all([import("../src/requests.ts"), import("../src/stream.ts")]);
+
 /** A socket whose other side is the test. */
 export class FakeSocket {
   onopen: (() => void) | null = null;
@@ -148,6 +151,11 @@ export class FakeWorld implements Environment {
 
   /** Run what is due soon, and let promises settle. */
   async settle(): Promise<void> {
+    for (let round = 0; round < 20; round += 1) {
+      for (const callback of this.#soon.splice(0)) callback();
+      await Promise.resolve();
+    }
+    await modules;
     for (let round = 0; round < 20; round += 1) {
       for (const callback of this.#soon.splice(0)) callback();
       await Promise.resolve();

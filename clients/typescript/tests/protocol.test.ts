@@ -119,7 +119,8 @@ describe("tables", () => {
     const rows = readTable("docs/protocol/codes.md", "Access");
     expect(rows.length).toBeGreaterThan(10);
     for (const [code = "", status] of rows) {
-      const error = makeHubError({ code: code.replaceAll("`", ""), message: "", recoverable: false });
+      const data = { code: code.replaceAll("`", ""), message: "", recoverable: false };
+      const error = makeHubError(data, Number(status));
       if (status === "401") expect([code, error instanceof CredentialError]).toEqual([code, true]);
     }
   });

@@ -9,6 +9,7 @@ import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
 import { isLive, type Operation } from "./operation.ts";
 import { makeSchedule, type Schedule } from "./schedule.ts";
+import { NO_OPERATIONS, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import { OperationTable } from "./table.ts";
 
 /** Operations in one answer of the list; the hub's limit. */
@@ -30,27 +31,6 @@ export interface OperationSource {
   paths(): readonly string[];
 }
 
-/** All operations: an immutable snapshot. */
-export interface OperationsSnapshot {
-  /**
-   * - `loading`: the operations have not been read yet.
-   * - `ready`: `operations` follows the hub; the state of the client's connection tells whether it is current.
-   * - `failed`: they cannot be read; `error` states why. The store tries again.
-   */
-  readonly status: "loading" | "ready" | "failed";
-  /** All operations that are known, the attempt that began last first. */
-  readonly operations: readonly Operation[];
-  /** Their ids, in the same order: the same array until operations come, go or move. */
-  readonly ids: readonly string[];
-  /** Whether these are all operations of the hub; `loadOlder` reads more. */
-  readonly complete: boolean;
-  /** Why the list could not be read; with `ready`, what is shown comes from the events alone. */
-  readonly error?: TidingsError | undefined;
-}
-
-/** Store of one operation: undefined while it has not been read, null if the hub does not know it. */
-export type SingleOperationStore = Store<Operation | null | undefined>;
-
 interface OperationPage {
   readonly operations: readonly Operation[];
   /** Absent from hubs of earlier versions. */
@@ -64,14 +44,6 @@ type Reading = Pick<OperationsSnapshot, "status" | "complete" | "error">;
 interface Listener {
   readonly call: () => void;
 }
-
-/** The operations before any was read. */
-export const NO_OPERATIONS: OperationsSnapshot = Object.freeze({
-  status: "loading",
-  operations: Object.freeze([]),
-  ids: Object.freeze([]),
-  complete: false,
-});
 
 /** The operations of a hub. The store reads and follows them while anything listens to it. */
 export class OperationStore implements Store<OperationsSnapshot> {
