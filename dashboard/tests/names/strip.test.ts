@@ -23,6 +23,13 @@ test("one run that hung does not flatten the others, and is marked as cut", () =
   expect(columns.map((column) => column.cut)).toEqual([false, false, false, true, false]);
 });
 
+test("long runs that happen often are no exceptions, and are not cut", () => {
+  const { columns } = layOutStrip(runs(10, 40, 11, 42, 10, 41, 10, 39), 10.5);
+  expect(columns.map((column) => column.cut)).not.toContain(true);
+  const heights = columns.map((column) => column.height);
+  expect(Math.max(...heights) / Math.min(...heights)).toBeCloseTo(4.2, 1);
+});
+
 test("the line of the usual duration is as high as a run of that duration", () => {
   const { columns, medianY } = layOutStrip(runs(100, 100, 150), 100);
   expect(medianY).toBe(columns[0]?.y);

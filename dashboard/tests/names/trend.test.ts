@@ -12,6 +12,7 @@ test.each([
   ["takes twice as long", complete(60, 61, 59, 60, 120, 118, 121)],
   ["takes 5 times as long", complete(60, 61, 59, 60, 300, 301, 299)],
   ["faster by a fifth", complete(60, 61, 59, 60, 48, 47, 48)],
+  ["slower with every run", complete(96, 100, 104, 108, 112, 116)],
   ["slower with every run", complete(60, 64, 68, 71, 75, 80, 84)],
   ["varies a lot", complete(10, 40, 12, 38, 9, 41, 11, 10, 40, 12)],
   ["failed twice in a row", [...complete(60, 61, 60, 60, 60), ended("failed"), ended("failed")]],

@@ -1,7 +1,7 @@
 /** The Events page: the live tail of the log, with filters and one event in full. */
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { counted, grouped } from "../../format/span.ts";
@@ -78,7 +78,7 @@ function Events(): JSX.Element {
     feed.start(sinceOf(since, hub.clock.now()));
     return () => feed.stop();
   }, [feed, since]);
-  return <Tail key={key} feed={feed} contract={contract} filter={filter} since={since} query={query} />;
+  return <Tail feed={feed} contract={contract} filter={filter} since={since} query={query} />;
 }
 
 interface TailProps {
@@ -94,6 +94,10 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
   const field = useRef<HTMLInputElement>(null);
   const selected = useSignal<LoggedEvent | null>(null);
   const pausedAt = useSignal<number | null>(null);
+  useMemo(() => {
+    selected.value = null;
+    pausedAt.value = null;
+  }, [feed, selected, pausedAt]);
   const held = useHold(list, { restMs: REST_MS });
   useSignalEffect(() => feed.hold(held.value));
   const wanted = query.get("event");
@@ -140,7 +144,7 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
       <Channels filter={filter} query={query} channels={contract.channels} />
       <search class="filters">
         <PauseButton feed={feed} onToggle={toggle} />
-        <Field key={filter.text} filter={filter} query={query} field={field} />
+        <Field filter={filter} query={query} field={field} />
         <Chips filter={filter} query={query} />
         <TypeMenu filter={filter} query={query} types={contract.types} />
         <SinceMenu since={since} query={query} />
@@ -206,12 +210,15 @@ function PauseButton({ feed, onToggle }: { readonly feed: Feed; readonly onToggl
 }
 
 interface FieldProps extends FilterProps {
-  readonly field: { current: HTMLInputElement | null };
+  readonly field: RefObject<HTMLInputElement>;
 }
 
 function Field({ filter, query, field }: FieldProps): JSX.Element {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
+  useLayoutEffect(() => {
+    if (field.current !== null && field.current.value.trim() !== filter.text) field.current.value = filter.text;
+  }, [field, filter]);
   const typed = (text: string, isDone: boolean) => {
     clearTimeout(timer.current);
     const next = parseTyped(text, filter);
@@ -226,32 +233,20 @@ function Field({ filter, query, field }: FieldProps): JSX.Element {
       <Icon name="search" />
       <span class="sr">Filter events by text, or by type:, key: or trace:</span>
       <input
-        ref={(input) => {
-          field.current = input;
-          if (input !== null && wasTyping) input.focus();
-        }}
+        ref={field}
         type="search"
         placeholder="Text, type:…, key:… or trace:…"
         defaultValue={filter.text}
-        onFocus={() => {
-          wasTyping = true;
-        }}
         onInput={(event) => typed(event.currentTarget.value, false)}
         onKeyDown={(event) => {
           if (event.key === "Enter") typed(event.currentTarget.value, true);
         }}
-        onBlur={(event) => {
-          wasTyping = false;
-          if (event.currentTarget.isConnected) typed(event.currentTarget.value, true);
-        }}
+        onBlur={(event) => typed(event.currentTarget.value, true)}
       />
       <kbd class="not-phone">/</kbd>
     </label>
   );
 }
-
-/** Whether the field has the focus: another filter is another page, which gets it back. */
-let wasTyping = false;
 
 function Chips({ filter, query }: FilterProps): JSX.Element {
   return (

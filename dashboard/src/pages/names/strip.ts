@@ -21,8 +21,10 @@ const SLOT_PERCENT = 100 / SLOTS;
 const WIDTH_PERCENT = 3.8;
 /** An outline is drawn on its edge: a hollow column is narrower by its line, to be as wide as a solid one. */
 const INSET_PERCENT = 0.3;
-/** The highest column is at most this many times as high as the usual duration. */
+/** A column is cut only if it is more than this many times as high as the usual duration… */
 const CAP_OF_MEDIAN = 2.5;
+/** …and this many times as high as all but two: what happens more often belongs to the name. */
+const CAP_OF_THIRD = 1.5;
 
 /** Outcome of a run, or how it stands now. */
 export type RunState = "complete" | "failed" | "cancelled" | "running" | "stalled" | "away" | "queued";
@@ -74,7 +76,9 @@ function scaleOf(runs: readonly Run[], medianS: number | null): number {
   const durations = runs.map((run) => run.duration_s).filter(isDuration);
   const usual = medianS !== null && isDuration(medianS) && medianS > 0 ? medianS : medianOf(durations);
   const most = Math.max(0, ...durations, usual ?? 0);
-  return usual === null || usual === 0 ? most : Math.min(most, usual * CAP_OF_MEDIAN);
+  if (usual === null || usual === 0) return most;
+  const third = durations.sort((a, b) => b - a)[2] ?? 0;
+  return Math.min(most, Math.max(usual * CAP_OF_MEDIAN, third * CAP_OF_THIRD));
 }
 
 function isDuration(seconds: number | undefined): seconds is number {

@@ -60,13 +60,15 @@ function failuresInARow(runs: readonly Run[]): number {
   return count;
 }
 
-/** Whether the newest runs each took longer than the one before, and a quarter longer in all. */
+/** Whether the newest runs each took longer than the one before, and clearly longer in all. */
 function climbs(durations: readonly number[]): boolean {
   const newest = durations.slice(-MIN_CLIMB);
   if (newest.length < MIN_CLIMB) return false;
   const first = newest[0] ?? 0;
   const last = newest.at(-1) ?? 0;
-  return last > first * 1.25 && newest.every((seconds, index) => index === 0 || seconds > (newest[index - 1] ?? 0));
+  return (
+    last > first * (1 + STEADY) && newest.every((seconds, index) => index === 0 || seconds > (newest[index - 1] ?? 0))
+  );
 }
 
 /** Return how many times as long the upper quartile is as the lower one. */
