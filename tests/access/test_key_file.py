@@ -1,4 +1,6 @@
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -208,3 +210,57 @@ def test_named_pipe_in_place_of_the_file_keeps_no_hub_waiting(file: KeyFile) -> 
     with pytest.raises(UnsafeFile, match="expected a regular file"):
         loaded.load()
     assert isinstance(ask(authenticator, text), Subject)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tidings.access.key_file import KeyFile
+file, number = KeyFile(Path(sys.argv[1])), 0
+while True:
+    made = file.add(f"{sys.argv[2]}-{number}", ("publish data",), now_ns=time.time_ns())
+    number += 1
+    print(made[0].id, flush=True)
+"""
+
+
+def test_killed_command_loses_no_key_that_it_showed(file: KeyFile) -> None:
+    shown: set[str] = set()
+    for run in range(5):
+        program = [sys.executable, "-c", KILLED, str(file.path), f"run-{run}"]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(3 + run):
+                shown.add(process.stdout.readline().strip())
+            process.kill()
+            shown |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    assert shown <= {key.id for key in file.read()}
+    folder = file.path.parent
+    rest = folder / f".{file.path.name}.0badcafe.new"
+    rest.write_text("unfinished")
+    add(file, "while another process may write it")
+    assert rest.exists()
+    os.utime(rest, (NOW_NS / 1e9 - 3_600, NOW_NS / 1e9 - 3_600))
+    other = folder / ".other.jsonl.0badcafe.new"
+    other.write_text("of another file")
+    os.utime(other, (1, 1))
+    add(file, "after an hour")
+    assert not rest.exists()
+    assert other.exists()
+
+
+def test_full_disk_leaves_the_file_and_names_what_helps(file: KeyFile) -> None:
+    add(file, "first")
+    before = file.path.read_bytes()
+    program = [sys.executable, "-m", "tidings", "key", "revoke", "first", "--keys", str(file.path)]
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
+
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot write the key file" in done.stderr
+    assert "hint: Free disk space." in done.stderr
+    assert file.path.read_bytes() == before
+    assert not list(file.path.parent.glob(".*.new"))

@@ -5,6 +5,7 @@ read-only key file works.
 """
 
 import contextlib
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 KEY_FILE: Final = "keys.jsonl"
 """Name of the file in a data folder."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL_HINT: Final = "Free disk space. Until then, `tidings token revoke --id ID` ends a key at the running hub."
 _KEEP_REVOKED_NS: Final = 90 * 86_400 * 10**9
 """How long a revoked key stays in the file, and is refused as such."""
 _THING: Final = "key file"
@@ -140,7 +143,9 @@ class KeyFile:
         except OSError as cause:
             raise InvalidKeyFile(
                 f"cannot write the key file {self.path}: {cause.strerror or cause}",
-                hint="Run the command as the user of the hub, or name a writable file with --keys.",
+                hint=_FULL_HINT
+                if cause.errno in _FULL
+                else "Run the command as the user of the hub, or name a writable file with --keys.",
             ) from cause
 
     def read_used(self) -> dict[str, int]:

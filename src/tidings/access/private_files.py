@@ -4,6 +4,7 @@ Unix permissions are checked; on Windows, a file has those of its folder.
 """
 
 import contextlib
+import glob
 import os
 import secrets
 import stat
@@ -21,6 +22,8 @@ MAX_PRIVATE_FILE_BYTES: Final = 16 << 20
 _LOCK_TIMEOUT_S: Final = 10.0
 """How long a change waits for the changes of other processes, each of which takes milliseconds."""
 _LOCK_POLL_S: Final = 0.02
+_LEFTOVER_S: Final = 600.0
+"""Age in seconds of an unfinished file that no process writes any more: writing takes milliseconds."""
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 FileStamp = tuple[int, int, int]
@@ -104,6 +107,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
         OSError: It cannot be written.
     """
     path = Path(os.path.realpath(path))
+    _remove_leftovers(path)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0), 0o600)
     try:
@@ -125,6 +129,14 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete unfinished files beside `path` of processes that were killed while they wrote it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - left.lstat().st_mtime) > _LEFTOVER_S:
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
