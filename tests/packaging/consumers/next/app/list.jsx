@@ -1,0 +1,6 @@
+"use client";
+import { useOperations, useConnection } from "tidings/react";
+export function List() {
+  const { status, operations } = useOperations();
+  return <p>{`${status} ${operations.length} ${useConnection().state}`}</p>;
+}
