@@ -8,6 +8,9 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 /** Rows drawn above and below what is visible. */
 const OVERSCAN = 12;
 
+/** Rows drawn at most on paper. */
+const MAX_PRINTED = 2_000;
+
 /** Properties of {@link VirtualList}. */
 export interface VirtualListProps<Row> {
   readonly rows: readonly Row[];
@@ -55,10 +58,11 @@ export function VirtualList<Row>(props: VirtualListProps<Row>): JSX.Element {
   // Read when something changes the height of the page, and not with each step of a scroll: reading it makes a layout.
   const top = useSignal(0);
   const scrollMargin = top.value;
+  const overscan = usePrinting() ? MAX_PRINTED : OVERSCAN;
   virtual.setOptions({
     ...virtual.options,
     count: rows.length,
-    overscan: OVERSCAN,
+    overscan,
     initialRect: { width: innerWidth, height: innerHeight },
     scrollMargin,
     scrollPaddingStart: covered,
@@ -149,6 +153,23 @@ function at<Row>(rows: readonly Row[], index: number): Row {
 
 function topOf(element: HTMLElement): number {
   return Math.round(element.getBoundingClientRect().top + scrollY);
+}
+
+/** Whether the page is being printed: paper does not scroll. */
+function usePrinting(): boolean {
+  const isPrinting = useSignal(false);
+  useEffect(() => {
+    const follow = (event: Event) => {
+      isPrinting.value = event.type === "beforeprint";
+    };
+    addEventListener("beforeprint", follow);
+    addEventListener("afterprint", follow);
+    return () => {
+      removeEventListener("beforeprint", follow);
+      removeEventListener("afterprint", follow);
+    };
+  }, [isPrinting]);
+  return isPrinting.value;
 }
 
 /** Height of a row as the style sheet has it, in pixels; it depends on the width of the window. */

@@ -1,6 +1,6 @@
 /** The list: heads, groups and rows, moved through with the arrows. */
 
-import { useComputed, useSignalEffect } from "@preact/signals";
+import { signal, useComputed, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef } from "preact/hooks";
 import { attention, markSeen } from "../../attention.ts";
@@ -14,7 +14,7 @@ import { Icon } from "../../parts/icon.tsx";
 import { useRowHeight, VirtualList, type VirtualListHandle } from "../../parts/virtual-list.tsx";
 import { zone } from "../../settings.ts";
 import { changeFilter } from "./address.ts";
-import { COLUMNS, type Column, type Filter, SNAPSHOT_SORTS } from "./filter.ts";
+import { COLUMNS, type Column, type Filter, matches, SNAPSHOT_SORTS } from "./filter.ts";
 import {
   filter,
   folded,
@@ -56,7 +56,7 @@ export function List(): JSX.Element {
   const first = shown.find((line) => line.kind === "row")?.key;
   const isCurrentShown = current.value !== undefined && shown.some((line) => line.key === current.value);
   const stop = isCurrentShown ? current.value : first;
-  const columns = filter.value.columns;
+  const columns = isNarrow.value ? withoutNarrow(filter.value.columns) : filter.value.columns;
   useListKeys(list, handle, stop);
   useScrollMemory();
   return (
@@ -100,6 +100,19 @@ const MORE: MoreLine = { kind: "more", key: "more" };
 
 function keyOf(line: Line | MoreLine): string {
   return line.key;
+}
+
+/** Columns for which a window up to 1240 px has no room. */
+const WIDE_COLUMNS: ReadonlySet<Column> = new Set(["rate", "producer"]);
+
+const narrow = matchMedia("(max-width: 1240px)");
+const isNarrow = signal(narrow.matches);
+narrow.addEventListener("change", () => {
+  isNarrow.value = narrow.matches;
+});
+
+function withoutNarrow(columns: ReadonlySet<Column>): ReadonlySet<Column> {
+  return new Set([...columns].filter((column) => !WIDE_COLUMNS.has(column)));
 }
 
 function hiddenClasses(columns: ReadonlySet<Column>): string {
@@ -217,9 +230,9 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
     folded.value = group.isFolded ? others : [...others, group.id];
   };
   const isAttention = group.id === "attention";
-  const shown = useComputed(() => attention.value.map(lookOf));
+  const troubled = useComputed(() => attention.value.filter((row) => matches(row, filter.value)));
   const markAll = () => {
-    const rows = attention.peek();
+    const rows = troubled.peek();
     offerUndo(markSeen(rows), rows.length);
   };
   return (
@@ -229,7 +242,9 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
           <Icon name={group.isFolded ? "right" : "down"} />
           <b class="cut">{plain(group.title)}</b> <span>{countOf(group)}</span>
         </button>
-        {isAttention ? <span class="three cut not-phone">{useComputed(() => troublesIn(shown.value))}</span> : null}
+        {isAttention ? (
+          <span class="three cut not-phone">{useComputed(() => troublesIn(troubled.value.map(lookOf)))}</span>
+        ) : null}
       </div>
       {isAttention ? (
         <div role="cell">
@@ -249,7 +264,7 @@ function countOf(group: GroupHead): string {
     const ended = counted.complete + counted.failed + counted.cancelled;
     const wanted = filter.value.states;
     const matching = wanted.size === 0 ? ended : endedAmong(wanted, counted);
-    const above = attention.value.filter((row) => !isLive(row)).length;
+    const above = attention.value.filter((row) => !isLive(row) && matches(row, filter.value)).length;
     return grouped(Math.max(group.listed, matching - above));
   }
   const isPart =
