@@ -132,6 +132,8 @@ class OperationStatus(Struct, kw_only=True):
     """Log lines of the attempt at the level `warning`."""
     errors: int = 0
     """Log lines of the attempt at the level `error` or above."""
+    lines: int = 0
+    """Log lines of all attempts, whether the log still has them or not."""
     duration_ms: float | None = None
     """Duration that the producer measured; None where it reported none."""
     result: Any = None
@@ -249,6 +251,7 @@ class OperationStatus(Struct, kw_only=True):
         self.warnings = self.errors = 0
 
     def _count_line(self, data: bytes) -> None:
+        self.lines += 1
         if not _may_be_serious(data):  # nearly every line
             return
         line = _decode_line(data)

@@ -120,6 +120,31 @@ class MomentView(View, frozen=True, kw_only=True):
     """Beginning of that error's message, or of the reason for cancelling."""
 
 
+class OperationLogView(View, frozen=True, kw_only=True):
+    """One line of an operation's log, and its place."""
+
+    position: str
+    """Its position in the log, by which it can be found again."""
+    at: Timestamp
+    level: str
+    message: str
+    attempt: int | None = None
+    """The attempt that logged it; absent where that is unknown."""
+
+
+class OperationLogPage(View, frozen=True, kw_only=True):
+    """Response of `GET /v1/operation-log`."""
+
+    lines: list[OperationLogView]
+    """The lines, in the order that was asked for."""
+    next: str | None = None
+    """Value of `after` for the next page; absent on the last page."""
+    position: str
+    """Position of the log's head, from which to follow further lines."""
+    trimmed: bool = False
+    """Whether older lines may be missing, because the log keeps no more."""
+
+
 class AttemptView(View, frozen=True, kw_only=True):
     """One attempt of an operation."""
 

@@ -36,6 +36,7 @@ from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
 from tidings.server.http.health import StatusRoutes
+from tidings.server.http.operation_log import OPERATION_LOG, OperationLogRoute
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
@@ -109,6 +110,7 @@ class HttpEndpoint:
             Route("/v1/operations", operations.listing),
             Route(OPERATIONS_PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
             Route("/v1/operation-names", operations.names),
+            Route(OPERATION_LOG, OperationLogRoute(host, turns).answer),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),
             Route(METRICS_PATH, MetricsRoute(host).metrics),

@@ -1,7 +1,7 @@
 """`GET /v1/events` and `GET /v1/snapshot`: reading the log over HTTP (docs/protocol/http.md)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -125,19 +125,28 @@ class ReadingRoutes:
             release()
             raise
         parts = _snapshot_parts(hub, query, first, self._turns, identity_of(request.scope))
-        return _HeldResponse(parts, release)
+        return HeldResponse(parts, release)
 
 
-class _HeldResponse(StreamingResponse):
-    """An answer in parts of JSON that counts as a read until it is sent.
+class HeldResponse(StreamingResponse):
+    """An answer in parts that counts as a read until it is sent.
 
     Args:
         parts: The parts.
         release: Called in the end, whether it was sent or not.
+        media_type: Its media type.
+        headers: Further headers.
     """
 
-    def __init__(self, parts: AsyncIterator[bytes], release: Callable[[], None]) -> None:
-        super().__init__(parts, media_type=JSON)
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        release: Callable[[], None],
+        *,
+        media_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(parts, headers=headers, media_type=media_type)
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -31,6 +31,7 @@ _ROUTES: Final = {
     "operation": "GET /v1/operations/{operation_id}",
     "cancel": "POST /v1/operations/{operation_id}/cancel",
     "operation_names": "GET /v1/operation-names",
+    "operation_log": "GET /v1/operation-log",
     "health": "GET /healthz",
     "readiness": "GET /readyz",
     "metrics": "GET /metrics",

@@ -15,7 +15,7 @@ from tidings.contract.export.descriptions import describe_fields
 from tidings.contract.export.document import summarize_event
 from tidings.contract.export.model import Namer, to_class_name, to_pascal_case
 from tidings.contract.export.typed_schema import type_schema
-from tidings.operations.views import NamesPage, OperationDetail, OperationPage
+from tidings.operations.views import NamesPage, OperationDetail, OperationLogPage, OperationPage
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome, Gap
 from tidings.protocol.payloads import ContractIdentity, ErrorData
@@ -41,6 +41,7 @@ from tidings.server.openapi.schemas import (
 _HUB_STRUCTS: Final = (
     OperationPage,
     OperationDetail,
+    OperationLogPage,
     NamesPage,
     CancelOutcome,
     Accepted,

@@ -4,6 +4,7 @@ from typing import Final
 
 from tidings.operations.lifecycle import OperationState
 from tidings.server.http.contract import ASYNCAPI_PATH, DOCUMENTS, PAGE_PATH
+from tidings.server.http.operation_log import FORMATS, LEVELS, OPERATION_LOG
 from tidings.server.http.operations_query import (
     AGO_PATTERN,
     AWAY,
@@ -16,6 +17,7 @@ from tidings.server.http.operations_query import (
 )
 from tidings.server.http.query import MAX_VALUES
 from tidings.server.openapi.schemas import (
+    POSITION,
     TIME,
     Schema,
     errors,
@@ -36,6 +38,7 @@ def operation_paths() -> Schema:
         "/v1/operations": {"get": _list()},
         "/v1/operations/{operation_id}": {"get": _show()},
         "/v1/operations/{operation_id}/cancel": {"post": _cancel()},
+        OPERATION_LOG: {"get": _read_log()},
         "/v1/operation-names": {
             "get": {
                 "operationId": "listOperationNames",
@@ -90,6 +93,41 @@ def _list() -> Schema:
             ),
         ],
         "responses": responses("One page.", ref("OperationPage"), 400, 422, 503),
+    }
+
+
+def _read_log() -> Schema:
+    return {
+        "operationId": "readOperationLog",
+        "tags": ["operations"],
+        "summary": "Read the log lines of one operation, or download them",
+        "parameters": [
+            {**parameter("operation_id", {"type": "string"}, "The operation."), "required": True},
+            parameter(
+                "order", {"type": "string", "enum": list(ORDERS)}, "`desc` reads backwards from the newest line."
+            ),
+            parameter("after", POSITION, "Lines behind this one, in the order: the `next` of the previous answer."),
+            parameter("until", POSITION, "Lines up to and including this one."),
+            parameter("attempt", {"type": "integer", "format": "int32", "minimum": 1}, "Only lines of this attempt."),
+            parameter(
+                "level", {"type": "array", "items": {"type": "string", "enum": list(LEVELS)}}, "Only these levels."
+            ),
+            parameter(
+                "q", {"type": "string", "maxLength": MAX_SEARCH_CHARS}, "Only lines with this text, in any case."
+            ),
+            limit_parameter(),
+            parameter("format", {"type": "string", "enum": list(FORMATS)}, "`text` and `raw`: all lines as a file."),
+        ],
+        "responses": {
+            **responses("One page of lines.", ref("OperationLogPage"), 400, 404, 422, 503),
+            "200": {
+                "description": "One page of lines; or all lines, if `format` asks for text.",
+                "content": {
+                    "application/json": {"schema": ref("OperationLogPage")},
+                    "text/plain": {"schema": {"type": "string"}},
+                },
+            },
+        },
     }
 
 

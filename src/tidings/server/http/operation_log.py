@@ -1,0 +1,357 @@
+"""`GET /v1/operation-log`: the lines that one operation logged, forwards or backwards, filtered, or as a text file."""
+
+import asyncio
+import re
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidings.access.grants import Grants
+from tidings.exceptions import InvalidParameter, OperationUnknown
+from tidings.hub.connection_query import read_values
+from tidings.hub.hub import Hub
+from tidings.log.base import Query, Record
+from tidings.operations.status import OperationStatus
+from tidings.operations.views import OperationLogPage, OperationLogView
+from tidings.protocol.message_types import ChannelType, MessageType
+from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.payloads import OperationLogData
+from tidings.protocol.positions import parse_position
+from tidings.server.asgi.scope import query_of
+from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, subject_of, watched
+from tidings.server.http.events import HeldResponse, read_page
+from tidings.server.http.limits import client_of
+from tidings.server.http.operation_views import OperationViewBuilder
+from tidings.server.http.operations_query import MAX_SEARCH_CHARS, ORDERS
+from tidings.server.http.query import check_count, read_limit
+from tidings.server.http.responses import Answer, to_response
+from tidings.server.running_hub import HubHost
+
+OPERATION_LOG: Final = "/v1/operation-log"
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+FORMATS: Final = ("json", "text", "raw")
+"""Values of `format`: pages of JSON, or all lines as a file, with time and level or as they are."""
+_PARAMETERS: Final = ("operation_id", "order", "after", "until", "attempt", "level", "q", "limit", "format")
+_ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,9}")
+_CHANNELS: Final = (ChannelType.OPERATIONS, ChannelType.GLOBAL)
+_TYPE: Final = str(MessageType.OPERATION_LOG)
+_MAX_BYTES: Final = 4 << 20
+"""Size of the lines in one answer; the line that crosses it is still included."""
+_BUDGET_S: Final = 0.25
+"""Seconds in which one request may pass lines that do not match, before it answers with where to continue."""
+_FIRST_WINDOW: Final = 2_000
+"""Offsets that a reader who goes backwards reads first: a millisecond or two, in any log."""
+_MAX_WINDOW: Final = 32_000
+"""Each further window is twice as long where there are few lines, up to this number of offsets."""
+
+_decode = msgspec.json.Decoder(OperationLogData).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class LogQuery(Struct, frozen=True, kw_only=True):
+    """The query of one request."""
+
+    operation_id: str
+    descending: bool
+    after: str | None
+    """Position before the first line, in the order that is asked for."""
+    until: str | None
+    """Position of the last line."""
+    attempt: int | None
+    levels: frozenset[str]
+    """Levels to read; empty for all."""
+    text: str
+    """Text that lines contain, in folded case."""
+    limit: int
+    format: str
+
+    def matches(self, line: OperationLogView) -> bool:
+        """Return whether a line is one to return."""
+        if self.levels and line.level not in self.levels:
+            return False
+        if self.attempt is not None and line.attempt != self.attempt:
+            return False
+        return not self.text or self.text in line.message.casefold()
+
+
+def read_log_query(query: str) -> LogQuery:
+    """Read the query of `GET /v1/operation-log`.
+
+    Raises:
+        InvalidParameter: A parameter is missing or not valid.
+        InvalidPosition: A position is not valid.
+    """
+    values = read_values(query, _PARAMETERS)
+    single = {name: given[-1] for name, given in values.items()}
+    if "operation_id" not in single:
+        raise InvalidParameter("no operation_id", hint="Name the operation: ?operation_id=ID.")
+    attempt = single.get("attempt")
+    if attempt is not None and _ATTEMPT.fullmatch(attempt) is None:
+        raise InvalidParameter(f"invalid attempt={attempt[:40]!r}: expected a number from 1 on")
+    check_count("level", len(values.get("level", ())))
+    for level in values.get("level", ()):
+        _check_choice("level", level, LEVELS)
+    for name, known in (("order", ORDERS), ("format", FORMATS)):
+        _check_choice(name, single.get(name, known[0]), known)
+    text = single.get("q", "")
+    if len(text) > MAX_SEARCH_CHARS:
+        raise InvalidParameter(f"a search of {len(text)} characters: at most {MAX_SEARCH_CHARS} are allowed")
+    for name in ("after", "until"):
+        if name in single:
+            parse_position(single[name])
+    return LogQuery(
+        operation_id=single["operation_id"],
+        descending=single.get("order") == "desc",
+        after=single.get("after"),
+        until=single.get("until"),
+        attempt=None if attempt is None else int(attempt),
+        levels=frozenset(values.get("level", ())),
+        text=text.casefold(),
+        limit=read_limit(values),
+        format=single.get("format", FORMATS[0]),
+    )
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidParameter(f"invalid {name}={value[:40]!r}", hint=f"Use one of {', '.join(known)}.")
+
+
+class OperationLogRoute:
+    """The route.
+
+    Args:
+        host: The owner of the hub.
+        turns: Lets a few requests work at a time.
+    """
+
+    def __init__(self, host: HubHost, turns: asyncio.Semaphore) -> None:
+        self._host = host
+        self._turns = turns
+
+    async def answer(self, request: Request) -> Response:
+        """Answer `GET /v1/operation-log`.
+
+        Raises:
+            InvalidParameter: The query is not valid.
+            OperationUnknown: The operation does not exist for the reader.
+        """
+        running = self._host.running()
+        hub = running.hub
+        query = read_log_query(query_of(request.scope))
+        status = _find(hub, query, OperationViewBuilder(hub, subject_of(request.scope)))
+        reader = _LogReader(hub, query, status, self._turns, grants_of(request.scope))
+        if query.format != FORMATS[0]:
+            release = running.limits.reads.hold(client_of(request.scope))
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", query.operation_id).strip(".-") or "operation"
+            headers = {
+                "content-disposition": f"attachment; filename=\"{name}.log\"; filename*=UTF-8''{quote(name)}.log",
+            }
+            parts = reader.text(identity_of(request.scope))
+            return HeldResponse(parts, release, media_type="text/plain; charset=utf-8", headers=headers)
+        with running.limits.reads.taken(client_of(request.scope)):
+            page = await (reader.backwards() if query.descending else reader.forwards())
+        subject = subject_of(await identify_again(hub, request.scope))  # the read may have waited for others
+        _find(hub, query, OperationViewBuilder(hub, subject))
+        return to_response(Answer(200, _encode(page)))
+
+
+def _find(hub: Hub, query: LogQuery, views: OperationViewBuilder) -> OperationStatus:
+    status = hub.operations.get(query.operation_id)
+    if status is None or not views.may_read(query.operation_id):
+        raise OperationUnknown(
+            f"no such operation: {query.operation_id[:80]!r}",
+            operation_id=query.operation_id,
+            hint="`GET /v1/operations` lists all operations.",
+        )
+    return status
+
+
+class _LogReader:
+    """Reads the lines of one operation.
+
+    Args:
+        hub: The hub.
+        query: The query.
+        status: The operation.
+        turns: Lets a few requests work at a time.
+        grants: What may be read; None for everything.
+
+    Raises:
+        InvalidParameter: A position of the query is from another log.
+    """
+
+    def __init__(
+        self, hub: Hub, query: LogQuery, status: OperationStatus, turns: asyncio.Semaphore, grants: Grants | None
+    ) -> None:
+        self._hub = hub
+        self._query = query
+        self._turns = turns
+        operation_id, log = status.operation_id, hub.log
+        readable = [name for name in _CHANNELS if grants is None or grants.may_read(name, operation_id)]
+        self._paths = PathSet.of((Path(channel, operation_id) for channel in readable), with_global=False)
+        # A hub that crashed may have lost the offset that the operation itself keeps.
+        newest = max(status.log_offset, *(log.newest.offset(name, _TYPE, operation_id) or 0 for name in _CHANNELS))
+        # The newest line stays in the log when its range is trimmed.
+        self._first = max(0, min(newest - 1, max(status.first_offset, log.statistics().first) - 1))
+        self._last = newest
+        keep = hub.contract.keep_newest.get(_TYPE)
+        is_thinned = keep is not None and status.lines > keep
+        self._trimmed = is_thinned or log.trimmed(max(0, status.first_offset - 1), self._paths) is not None
+        self._position = str(log.position(log.head))
+        self._attempts = _first_offsets(status)
+        after = None if query.after is None else self._resolve(query.after)
+        until = None if query.until is None else self._resolve(query.until)
+        if query.descending:
+            self._last = min(self._last, self._last if after is None else after - 1)
+            self._first = max(self._first, self._first if until is None else until - 1)
+        else:
+            self._first = max(self._first, self._first if after is None else after)
+            self._last = min(self._last, self._last if until is None else until)
+
+    def _resolve(self, position: str) -> int:
+        offset = self._hub.log.resolve(parse_position(position))
+        if offset is None:
+            raise InvalidParameter(
+                f"the position {position[:40]!r} is from another log", hint="Leave it out to read from the end."
+            )
+        return offset
+
+    async def forwards(self) -> OperationLogPage:
+        """Return the page of the lines after the first offset, oldest first."""
+        lines: list[OperationLogView] = []
+        deadline = self._hub.clock.monotonic() + _BUDGET_S
+        after, size = self._first, 0
+        while after < self._last:
+            records, scanned = await self._read(after, self._last)
+            for record in records:
+                line = self._line(record)
+                after = record.offset
+                if line is not None and self._query.matches(line):
+                    lines.append(line)
+                    size += len(record.event.data)
+                    if len(lines) >= self._query.limit or size >= _MAX_BYTES:
+                        return self._page(lines, after if after < self._last else None)
+            after = scanned
+            if self._hub.clock.monotonic() >= deadline:
+                break
+        return self._page(lines, after if after < self._last else None)
+
+    async def backwards(self) -> OperationLogPage:
+        """Return the page of the lines up to the last offset, newest first."""
+        lines: list[OperationLogView] = []
+        deadline = self._hub.clock.monotonic() + _BUDGET_S
+        until, window, size = self._last, _FIRST_WINDOW, 0
+        while until > self._first:
+            after = max(self._first, until - window)
+            found = await self._newest_between(after, until, self._query.limit - len(lines), _MAX_BYTES - size)
+            lines += [line for _, line, _ in reversed(found.lines)]
+            size += sum(length for _, _, length in found.lines)
+            if found.is_cut or len(lines) >= self._query.limit or size >= _MAX_BYTES:
+                oldest = found.lines[0][0] if found.lines else until
+                return self._page(lines, oldest if oldest - 1 > self._first else None)
+            if len(found.lines) * 4 < self._query.limit:
+                window = min(2 * window, _MAX_WINDOW)
+            until = after
+            if self._hub.clock.monotonic() >= deadline:
+                break
+        return self._page(lines, until + 1 if until > self._first else None)
+
+    async def text(self, identity: Identity | None) -> AsyncIterator[bytes]:
+        """Yield all lines as text, oldest first.
+
+        Raises:
+            AccessError: The right to read was lost in the middle, so that the answer breaks off.
+        """
+        write = _format_raw if self._query.format == "raw" else _format_line
+        after = self._first
+        with watched(self._hub, identity) as session:
+            while after < self._last:
+                records, after = await self._read(after, self._last)
+                lines = (line for record in records if (line := self._line(record)) is not None)
+                part = "".join(write(line) for line in lines if self._query.matches(line))
+                if session is not None:
+                    session.check()
+                    session.subject.grants.check_read(self._paths)
+                if part:
+                    yield part.encode()
+
+    def _page(self, lines: Sequence[OperationLogView], following: int | None) -> OperationLogPage:
+        return OperationLogPage(
+            lines=list(lines),
+            next=None if following is None else str(self._hub.log.position(following)),
+            position=self._position,
+            trimmed=self._trimmed,
+        )
+
+    async def _read(self, after: int, until: int) -> tuple[Sequence[Record], int]:
+        query = Query(after=after, until=until, paths=self._paths, conflate=False, types=frozenset({_TYPE}))
+        async with self._turns:
+            page = await read_page(self._hub.log, query)
+            await asyncio.sleep(0)  # the embedded logs read within the call: others have their turn behind it
+        return page.records, page.scanned
+
+    async def _newest_between(self, after: int, until: int, limit: int, max_bytes: int) -> "_Newest":
+        """Return the newest lines with an offset after `after` and up to `until`, in log order."""
+        lines: deque[tuple[int, OperationLogView, int]] = deque()
+        size, is_cut = 0, False
+        while after < until:
+            records, after = await self._read(after, until)
+            for record in records:
+                line = self._line(record)
+                if line is None or not self._query.matches(line):
+                    continue
+                lines.append((record.offset, line, len(record.event.data)))
+                size += len(record.event.data)
+                while len(lines) > limit or (size > max_bytes and len(lines) > 1):
+                    size -= lines.popleft()[2]
+                    is_cut = True
+        return _Newest(list(lines), is_cut)
+
+    def _line(self, record: Record) -> OperationLogView | None:
+        try:
+            data = _decode(record.event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a log may hold events that another contract accepted
+            return None
+        place = bisect_right(self._attempts, record.offset, key=lambda attempt: attempt[0])
+        attempt = data.attempt or (self._attempts[place - 1][1] if place else None)
+        return OperationLogView(
+            position=str(self._hub.log.position(record.offset)),
+            at=record.event.timestamp,
+            level=data.level,
+            message=data.message,
+            attempt=attempt,
+        )
+
+
+class _Newest(Struct, frozen=True):
+    """The newest lines of a window."""
+
+    lines: list[tuple[int, OperationLogView, int]]
+    """Offset, line and size of each, in log order."""
+    is_cut: bool
+    """Whether the window has more of them."""
+
+
+def _first_offsets(status: OperationStatus) -> list[tuple[int, int]]:
+    """Return the offset at which each attempt began, as far as it is known, and its number."""
+    found: dict[int, int] = {}
+    for change in status.timeline:
+        if change.offset:
+            found.setdefault(change.attempt, change.offset)
+    return sorted((offset, attempt) for attempt, offset in found.items())
+
+
+def _format_line(line: OperationLogView) -> str:
+    return f"{line.at} {line.level:<8} {line.message}\n"
+
+
+def _format_raw(line: OperationLogView) -> str:
+    return f"{line.message}\n"
