@@ -1,13 +1,20 @@
+import inspect
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tidings.producer.runtime import RUNTIME
+
+# httpx gives up after 5 s by default, which a busy machine may need.
+_TIMEOUT = inspect.signature(httpx.Client).parameters["timeout"].default
+_TIMEOUT.connect = _TIMEOUT.read = _TIMEOUT.write = _TIMEOUT.pool = 150.0
+
 
 # A runner in the background (`make test &` in a script, nohup) ignores the keyboard's signals, and so would every
 # process that a test starts and then interrupts: what is ignored stays ignored over exec.

@@ -39,7 +39,7 @@ def fan_out(binaries: Binaries, server: Server, **options: OptionValue) -> LoadR
         "subscribers": SUBSCRIBERS,
         "events": EVENTS,
         "seconds": 20,
-        "quiet-ms": 300,
+        "quiet-ms": 3000,
     }
     settings.update({name.replace("_", "-"): value for name, value in options.items()})
     return run_load(binaries.load, "fanout", server, settings)

@@ -20,7 +20,7 @@ import msgspec
 
 from tidings.client.http import HTTPClient
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 150.0
 TIDINGS = (sys.executable, "-W", "error", "-m", "tidings")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07")
 

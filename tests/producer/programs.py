@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
-TIMEOUT_S = 50.0
+TIMEOUT_S = 150.0
 _HEAD = """
 import os, signal, sys, threading, time
 import tidings

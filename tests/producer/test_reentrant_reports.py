@@ -11,7 +11,7 @@ STRESS_S = float(os.environ.get("TIDINGS_STRESS_S", "0"))
 """Seconds that the stress programs run; 0 makes them run for a fixed number of rounds instead."""
 WATCHDOG = """
 import faulthandler
-faulthandler.dump_traceback_later(40 + STRESS_S, exit=True)
+faulthandler.dump_traceback_later(100 + STRESS_S, exit=True)
 """.replace("STRESS_S", str(STRESS_S))
 """Prints the stacks of all threads and exits if the program hangs."""
 

