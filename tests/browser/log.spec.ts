@@ -118,7 +118,7 @@ test("a terminal's text is shown as a terminal would, and its escapes on demand"
   expect(weight).toBe("600");
   expect(colour).not.toBe(await line(page, "red plain").evaluate((element) => getComputedStyle(element).color));
   await expect(line(page, "done")).not.toContainText("5000");
-  await page.getByRole("button", { name: "How lines are shown" }).click();
+  await page.getByRole("button", { name: "View" }).click();
   await page.getByRole("menuitemcheckbox", { name: /Raw/ }).click();
   await expect(line(page, "␛[1;31mred␛[0m ␛]0;title␇plain")).toBeVisible();
 });

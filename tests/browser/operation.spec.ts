@@ -104,7 +104,8 @@ test("links are made from templates, and of nothing but addresses of the web", a
   await expect(link).toBeVisible();
 });
 
-test("an address with the name leads from an id that is gone to the newest run", async ({ page, hub }) => {
+test("an address with the name leads from an id that is gone to the newest run", async ({ page, faults, hub }) => {
+  faults.expect(/status of 404/);
   await hub.publish(start("import-7"));
   await open(page, hub, "operation?id=import-7");
   await expect(page).toHaveURL(/name=Import(\+|%20)prices/);

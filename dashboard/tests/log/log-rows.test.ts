@@ -41,7 +41,6 @@ test("attempts, gaps and the top are said between the lines", () => {
 test("the top says what is no longer kept, and nothing otherwise", () => {
   expect(describeTop(READING, 0)).toBe("");
   expect(describeTop({ ...READING, isTrimmed: true }, 0)).toContain("the hub keeps the newest 1,000");
-  expect(describeTop({ ...READING, isPartial: true }, 0)).toContain("too large");
   expect(describeTop(READING, 1)).toContain("1 earlier line left this page");
 });
 

@@ -3,45 +3,36 @@ import { expect, test } from "vitest";
 import { LogModel } from "../../src/pages/log/log-model.ts";
 import { followLog, type LogStatus } from "../../src/pages/log/log-source.ts";
 
-interface Line {
-  readonly position: string;
-  readonly at: string;
-  readonly level: string;
-  readonly message: string;
-  readonly attempt: number;
-}
-
-const line = (number: number): Line => ({
+const event = (number: number, data: object = {}, type = "operation:log") => ({
+  type,
+  timestamp: new Date(1_000 * number).toISOString(),
+  trace_id: "t",
+  channel: "operations",
   position: `e:${number}`,
-  at: new Date(1_000 * number).toISOString(),
-  level: "info",
-  message: `line ${number}`,
-  attempt: 1,
+  data: { operation_id: "op-1", level: "info", message: `line ${number}`, ...data },
 });
 
-/** A hub with a log of `kept` lines, that answers `page` lines at a time. */
+/** A hub whose history holds `kept` events, and that answers `page` events at a time. */
 class FakeHub {
-  readonly requests: string[] = [];
+  readonly since: (string | undefined)[] = [];
   deliver: (item: WatchItem) => void = () => {};
-  since: string | undefined;
+  followedFrom: string | undefined;
   signal: AbortSignal | undefined;
-  readonly kept: readonly Line[];
+  readonly kept: readonly object[];
   readonly page: number;
-  isTrimmed = false;
+  gap: object = {};
 
-  constructor(kept: number, page: number) {
-    this.kept = Array.from({ length: kept }, (_, index) => line(index + 1));
+  constructor(kept: number | readonly object[], page: number) {
+    this.kept = typeof kept === "number" ? Array.from({ length: kept }, (_, index) => event(index + 1)) : kept;
     this.page = page;
   }
 
-  readonly request = async (path: string): Promise<unknown> => {
-    this.requests.push(path);
-    const query = new URL(path, "http://hub/").searchParams;
-    const after = query.get("after");
-    const end = after === null ? this.kept.length : this.kept.findIndex(({ position }) => position === after);
-    const lines = this.kept.slice(Math.max(0, end - this.page), end).reverse();
-    const next = end - this.page > 0 ? { next: lines.at(-1)?.position } : {};
-    return { lines, ...next, position: "e:head", ...(this.isTrimmed ? { trimmed: true } : {}) };
+  readonly request = async (_path: string, { query }: { query: { since: string } }): Promise<unknown> => {
+    this.since.push(query.since);
+    const begin = query.since === "first" ? 0 : Number(query.since);
+    const end = Math.min(this.kept.length, begin + this.page);
+    const next = end === this.kept.length ? "e:head" : String(end);
+    return { events: this.kept.slice(begin, end), next, position: "e:head", ...this.gap };
   };
 
   readonly watch = (
@@ -50,15 +41,13 @@ class FakeHub {
     options: { since: string; signal: AbortSignal },
   ) => {
     this.deliver = callback;
-    this.since = options.since;
+    this.followedFrom = options.since;
     this.signal = options.signal;
     return () => {};
   };
 
   event(number: number, more: object = {}, type = "operation:log"): void {
-    const { position, at, level, message } = line(number);
-    const data = { operation_id: "op-1", level, message, ...more };
-    this.deliver({ type, timestamp: at, trace_id: "t", channel: "operations", position, data } as WatchItem);
+    this.deliver(event(number, more, type) as WatchItem);
   }
 }
 
@@ -80,14 +69,14 @@ function follow(fake: FakeHub, model: LogModel) {
 
 const texts = (model: LogModel) => [...model.lines()].map(({ text }) => text);
 
-test("the kept lines are read backwards, shown in order, and followed from the head", async () => {
+test("the kept lines are read to the head of the log, and followed from there", async () => {
   const [fake, model] = [new FakeHub(25, 10), new LogModel()];
   const { read, seen } = follow(fake, model);
   await read();
-  expect(fake.requests).toHaveLength(3);
+  expect(fake.since).toEqual(["first", "10", "20"]);
   expect(texts(model)).toEqual(Array.from({ length: 25 }, (_, index) => `line ${index + 1}`));
-  expect(fake.since).toBe("e:head");
-  expect(seen).toEqual([{ state: "following", isTrimmed: false, isPartial: false, error: undefined }]);
+  expect(fake.followedFrom).toBe("e:head");
+  expect(seen).toEqual([{ state: "following", isTrimmed: false, error: undefined }]);
 });
 
 test("new lines come once a frame, however many there are", async () => {
@@ -126,7 +115,8 @@ test("other operations, other types and a repeated line add nothing", async () =
 });
 
 test("lines after a start belong to its attempt", async () => {
-  const [fake, model] = [new FakeHub(1, 10), new LogModel()];
+  const kept = [event(0, { attempt: 1 }, "operation:start"), event(1)];
+  const [fake, model] = [new FakeHub(kept, 1), new LogModel()];
   const { read, frame } = follow(fake, model);
   await read();
   fake.event(2);
@@ -158,7 +148,7 @@ test("a gap and an overflow are said between the lines", async () => {
 
 test("a hub that removed lines says so, and a failure is reported", async () => {
   const [fake, model] = [new FakeHub(5, 10), new LogModel()];
-  fake.isTrimmed = true;
+  fake.gap = { gap: { reason: "trimmed" } };
   const trimmed = follow(fake, model);
   await trimmed.read();
   expect(trimmed.seen[0]?.isTrimmed).toBe(true);

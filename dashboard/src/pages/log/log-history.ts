@@ -1,22 +1,10 @@
-/** The kept lines of an operation, read from the history of its events: what every hub serves. */
+/** The kept lines of an operation, read from the history of its events. */
 
 import type { Hub } from "tidings";
 import type { LogRecord } from "./log-model.ts";
 
 /** Events of one request; the hub's maximum. */
 const PAGE_EVENTS = 1_000;
-
-/** The kept lines of a log. */
-export interface KeptLines {
-  /** Oldest first. */
-  readonly lines: LogRecord[];
-  /** Where to follow the log from. */
-  readonly position: string;
-  /** Whether the hub has removed older lines. */
-  readonly isTrimmed: boolean;
-  /** Whether the hub keeps lines that were not read, because they are too large. */
-  readonly isPartial: boolean;
-}
 
 /** Answer of `GET /v1/events`. */
 interface EventsPage {
@@ -30,12 +18,35 @@ interface HistoryEvent {
   readonly type: string;
   readonly timestamp: string;
   readonly position: string;
-  readonly data: { readonly attempt?: number; readonly level?: string; readonly message?: string };
+  readonly data: (LineData & { readonly attempt?: number }) | null;
 }
 
-/** Reads the lines forwards; a line belongs to the attempt that started before it. */
-export async function readHistory(hub: Pick<Hub, "request">, id: string, signal: AbortSignal): Promise<KeptLines> {
-  const lines: LogRecord[] = [];
+interface LineData {
+  readonly level?: unknown;
+  readonly message?: unknown;
+}
+
+/** What is known after the kept lines were read. */
+export interface KeptLines {
+  /** Where to follow the log from. */
+  readonly position: string;
+  /** Attempt of the next line that names none. */
+  readonly attempt: number;
+  /** Whether the hub has removed older lines. */
+  readonly isTrimmed: boolean;
+}
+
+/**
+ * Reads the kept lines of an operation, the oldest first; a line belongs to the attempt that started before it.
+ *
+ * @param take - Called with the lines of each answer, so that no more than one answer is held.
+ */
+export async function readHistory(
+  hub: Pick<Hub, "request">,
+  id: string,
+  signal: AbortSignal,
+  take: (lines: readonly LogRecord[]) => void,
+): Promise<KeptLines> {
   let since = "first";
   let isTrimmed = false;
   let attempt = 1;
@@ -44,14 +55,26 @@ export async function readHistory(hub: Pick<Hub, "request">, id: string, signal:
       signal,
       query: { channel: "operations", key: id, type: ["operation:start", "operation:log"], since, limit: PAGE_EVENTS },
     });
+    const lines: LogRecord[] = [];
     for (const { type, timestamp, position, data } of page.events) {
-      attempt = data.attempt ?? attempt;
-      if (type !== "operation:log") continue;
-      const { level = "info", message = "" } = data;
-      lines.push({ position, at: Date.parse(timestamp), level, message, attempt });
+      attempt = data?.attempt ?? attempt;
+      if (type === "operation:log") lines.push(lineOf(position, timestamp, data, attempt));
     }
+    take(lines);
     isTrimmed ||= page.gap !== undefined;
     since = page.next;
-    if (page.next === page.position) return { lines, position: page.position, isTrimmed, isPartial: false };
+    if (page.next === page.position) return { position: page.position, attempt, isTrimmed };
   }
+}
+
+/** A line from the data of its event, which a log of another contract may hold in any form. */
+export function lineOf(position: string, timestamp: string, data: LineData | null, attempt: number): LogRecord {
+  const { level, message } = data ?? {};
+  return {
+    position,
+    at: Date.parse(timestamp),
+    level: typeof level === "string" ? level : "info",
+    message: typeof message === "string" ? message : "",
+    attempt,
+  };
 }

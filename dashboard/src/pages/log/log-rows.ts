@@ -40,10 +40,9 @@ export function rowsOf(entries: readonly LogEntry[], top: string): readonly LogR
  *
  * @param removed - Lines that this page has dropped from the top.
  */
-export function describeTop({ isTrimmed, isPartial }: LogStatus, removed: number): string {
+export function describeTop({ isTrimmed }: LogStatus, removed: number): string {
   if (removed > 0)
     return `${counted(removed, "earlier line")} left this page; the hub keeps the newest ${KEPT_LINES} only`;
-  if (isPartial) return "Earlier lines are too large for this page; the command line prints them";
   return isTrimmed
     ? `Earlier lines are no longer kept: the hub keeps the newest ${KEPT_LINES.toLocaleString("en-US")}`
     : "";

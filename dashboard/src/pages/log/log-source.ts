@@ -1,43 +1,20 @@
 /** Reads the log of one operation from the hub, and follows it, into a `LogModel`. */
 
-import { type Hub, HubError, type WatchItem } from "tidings";
-import { type KeptLines, readHistory } from "./log-history.ts";
+import type { Hub, WatchItem } from "tidings";
+import { lineOf, readHistory } from "./log-history.ts";
 import type { LogModel, LogRecord } from "./log-model.ts";
-
-/** One line in the answer of `GET /v1/operation-log`. */
-interface LineView {
-  readonly position: string;
-  readonly at: string;
-  readonly level: string;
-  readonly message: string;
-  readonly attempt?: number;
-}
-
-/** Answer of `GET /v1/operation-log`. */
-interface LogPage {
-  readonly lines: readonly LineView[];
-  readonly next?: string;
-  readonly position: string;
-  readonly trimmed?: boolean;
-}
 
 /** What is known about the log besides its lines. */
 export interface LogStatus {
-  /** `reading` until the kept lines are there, `reading-on` while some of them are. */
+  /** `reading` until the kept lines are there. */
   readonly state: "reading" | "following" | "failed";
   /** Whether the hub has removed older lines. */
   readonly isTrimmed: boolean;
-  /** Whether the hub keeps lines that this page did not read, because they are too large. */
-  readonly isPartial: boolean;
   readonly error: unknown;
 }
 
-export const READING: LogStatus = { state: "reading", isTrimmed: false, isPartial: false, error: undefined };
+export const READING: LogStatus = { state: "reading", isTrimmed: false, error: undefined };
 
-/** Lines of one request; the hub's maximum. */
-const PAGE_LINES = 1_000;
-/** Characters of messages that are read when the page is opened. */
-const MAX_CHARACTERS = 8_000_000;
 /** New lines that may wait for the next frame. */
 const MAX_WAITING = 2_000;
 
@@ -62,40 +39,14 @@ export function followLog(hub: Pick<Hub, "request" | "watch">, id: string, model
     if (!ending.signal.aborted) host.changed(status);
   };
   const run = async () => {
-    const kept = await readKept(hub, id, ending.signal).catch((error: unknown) => {
-      if (error instanceof HubError && error.code === "not_found") return readHistory(hub, id, ending.signal);
-      throw error;
-    });
+    const kept = await readHistory(hub, id, ending.signal, (lines) => model.append(lines));
     if (ending.signal.aborted) return;
-    model.append(kept.lines);
-    report({ state: "following", isTrimmed: kept.isTrimmed, isPartial: kept.isPartial });
-    const sink = new LiveLines(id, model, kept.lines.at(-1)?.attempt ?? 1, host, () => report({}));
+    report({ state: "following", isTrimmed: kept.isTrimmed });
+    const sink = new LiveLines(id, model, kept.attempt, host, () => report({}));
     hub.watch(`operations/${id}`, (item) => sink.take(item), { since: kept.position, signal: ending.signal });
   };
   run().catch((error: unknown) => report({ state: "failed", error }));
   return () => ending.abort();
-}
-
-/** The kept lines, oldest first; of very large ones only the newest. */
-async function readKept(hub: Pick<Hub, "request">, id: string, signal: AbortSignal): Promise<KeptLines> {
-  const newestFirst: LogRecord[] = [];
-  let characters = 0;
-  let position = "now";
-  let isTrimmed = false;
-  let next: string | undefined;
-  do {
-    const query = new URLSearchParams({ operation_id: id, order: "desc", limit: String(PAGE_LINES) });
-    if (next !== undefined) query.set("after", next);
-    const page: LogPage = await hub.request<LogPage>(`v1/operation-log?${query}`, { signal });
-    if (next === undefined) position = page.position;
-    for (const { at, attempt, ...line } of page.lines) {
-      newestFirst.push({ ...line, at: Date.parse(at), attempt: attempt ?? 1 });
-      characters += line.message.length;
-    }
-    isTrimmed ||= page.trimmed === true;
-    next = page.next;
-  } while (next !== undefined && characters < MAX_CHARACTERS);
-  return { lines: newestFirst.reverse(), position, isTrimmed, isPartial: next !== undefined };
 }
 
 /** Collects live lines until the next frame. */
@@ -128,13 +79,7 @@ class LiveLines {
     if (typeof data.attempt === "number" && data.attempt > 0) this.#attempt = data.attempt;
     // After a gap the hub repeats the newest line.
     if (type !== "operation:log" || event.position === (this.#waiting.at(-1)?.position ?? this.#model.newest)) return;
-    this.#waiting.push({
-      position: event.position,
-      at: Date.parse(event.timestamp),
-      level: typeof data.level === "string" ? data.level : "info",
-      message: typeof data.message === "string" ? data.message : "",
-      attempt: this.#attempt,
-    });
+    this.#waiting.push(lineOf(event.position, event.timestamp, data, this.#attempt));
     if (this.#waiting.length >= MAX_WAITING) this.#flush();
     else this.#schedule();
   }
