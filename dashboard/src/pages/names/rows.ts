@@ -21,6 +21,8 @@ export interface NameView {
   readonly newest?: Operation;
   readonly runs: number;
   readonly failed: number;
+  /** Runs that the hub counts as live now; the live events may not have come yet. */
+  readonly running?: number;
   readonly last_success_at?: string;
   readonly median_duration_s?: number;
   readonly p95_duration_s?: number;
@@ -87,7 +89,7 @@ function nameRow(view: NameView, live: readonly Operation[], now: number): NameR
   const changed = begun.map((each) => beganAt(each) ?? 0);
   return {
     name: view.name,
-    look: newest === undefined ? (ended.at(-1)?.state ?? "queued") : lookOf(newest),
+    look: newest === undefined ? (ended.at(-1)?.state ?? (view.running ? "running" : "queued")) : lookOf(newest),
     runs,
     strip: describeStrip(runs),
     trend: describeTrend(runs),

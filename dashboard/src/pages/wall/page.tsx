@@ -194,7 +194,7 @@ function useCounted() {
   );
   const day = useResource(async (signal) => {
     const since = new Date(midnightBefore(hub.clock.now(), zone.peek())).toISOString();
-    const query = { totals: true, limit: 1, ended_since: since };
+    const query = { totals: true, limit: 1, since };
     return (await hub.request<{ readonly totals?: Totals }>("v1/operations", { signal, query })).totals;
   }, "totals");
   useSignalEffect(() => {
