@@ -47,7 +47,9 @@ function Chosen(): JSX.Element {
   return (
     <div class="selection-row">
       <b>{counted(rows.length, "operation")} chosen</b>
-      {rows.length > live.length ? <span class="two">{rows.length - live.length} have ended</span> : null}
+      {rows.length > live.length ? (
+        <span class="two">{counted(rows.length - live.length, "has ended", "have ended")}</span>
+      ) : null}
       {locked > 0 && whyNoActions.value === "" ? (
         <Lock what={`Cancelling ${locked} of them`} grant="cancel operations" />
       ) : null}
@@ -78,12 +80,7 @@ function Outcomes(): JSX.Element | null {
   if (all.length === 0) return null;
   return (
     <details class="outcomes" open={all.length <= 5}>
-      <summary>
-        {outcomesSentence}{" "}
-        <button type="button" class="btn plain" onClick={clearOutcomes}>
-          Forget these
-        </button>
-      </summary>
+      <summary>{outcomesSentence}</summary>
       <ul class="outs">
         {all.map((each) => (
           <li key={each.operationId}>
@@ -93,6 +90,9 @@ function Outcomes(): JSX.Element | null {
           </li>
         ))}
       </ul>
+      <button type="button" class="btn plain" onClick={clearOutcomes}>
+        Forget these
+      </button>
     </details>
   );
 }
