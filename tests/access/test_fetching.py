@@ -130,22 +130,52 @@ async def test_server_that_dribbles_is_given_up() -> None:
         release.set()
 
 
-async def test_number_of_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_beyond_those_in_flight_wait_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(fetching, "MAX_QUEUED", 3)
     release = threading.Event()
+    lock = threading.Lock()
+    active, most = 0, 0
 
     def handle(request: BaseHTTPRequestHandler) -> None:
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
         release.wait()
+        with lock:
+            active -= 1
         reply(request)
 
     with serving(handle) as url:
         fetcher = HttpFetcher()
-        waiting = [asyncio.ensure_future(fetch(fetcher, url)) for _ in range(2)]
+        waiting = [asyncio.ensure_future(fetch(fetcher, url)) for _ in range(5)]
         await asyncio.sleep(0)
-        assert "in flight" in await failure(fetcher, url)
+        assert "3 requests wait already" in await failure(fetcher, url)
+        async with asyncio.timeout(60):
+            while most < 2:  # noqa: ASYNC110 -- counted on other threads
+                await asyncio.sleep(0.001)
         release.set()
-        assert [type(answer) for answer in await asyncio.gather(*waiting)] == [HttpAnswer] * 2
+        assert [type(answer) for answer in await asyncio.gather(*waiting)] == [HttpAnswer] * 5
         assert isinstance(await fetch(fetcher, url), HttpAnswer)
+    assert most == 2
+
+
+async def test_request_that_waits_too_long_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "MAX_REQUESTS", 1)
+    release, asked = threading.Event(), list[str]()
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        release.wait()
+        reply(request)
+
+    with serving(handle) as url:
+        fetcher = HttpFetcher(timeout_s=0.05)
+        late = [asyncio.ensure_future(failure(fetcher, f"{url}/{name}")) for name in ("first", "second")]
+        assert await asyncio.gather(*late) == ["no answer within 0.05 s"] * 2
+        release.set()
+    assert asked == ["/first"]
 
 
 async def test_unreachable_server_and_nonsense_are_described() -> None:

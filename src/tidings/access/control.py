@@ -8,7 +8,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Final, Protocol
 
 import structlog
@@ -70,6 +70,8 @@ _RECHECK_CHECK_S: Final = 1.0
 _RECHECK_SHARE: Final = 30
 """Part of the sessions whose senders are identified again in one such interval: for 10,000 sessions, a server gets 333
 requests a second after a restart of the hub, and not all of them together."""
+_RETRIES: Final = 50
+"""Sessions that could not be verified, and are tried again in one such interval, beside those whose time has come."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -159,6 +161,8 @@ class AccessControl:
         """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
         self._rechecks: deque[tuple[int, int]] = deque()
         """Times in nanoseconds at which senders of requests are identified again, and numbers of sessions."""
+        self._unverified: dict[int, None] = {}
+        """Numbers of sessions that could not be verified when it was their turn."""
         self._recheck_runs = False
         self._revocations = revocations
         self._recent = RecentCredentials(wall_ns)
@@ -445,13 +449,17 @@ class AccessControl:
         return not credential.value or not any(each.accepts(credential) for each in self._authenticators)
 
     def _start_rechecks(self) -> None:
-        if not self._recheck_runs and self._rechecks:
+        if not self._recheck_runs and (self._rechecks or self._unverified):
             self._recheck_runs = True
             self._scheduler.call_later(_RECHECK_CHECK_S, self._recheck)
 
     def _recheck(self) -> None:
         """Identify the senders again whose time has come: some in each second, so that all have their turn."""
         self._recheck_runs = False
+        for number in list(islice(self._unverified, _RETRIES)):
+            del self._unverified[number]
+            if number in self._sessions:
+                self._verify_again(number, self._sessions[number])
         now_ns = self._wall_ns()
         for _ in range(max(_SLICE, len(self._sessions) // _RECHECK_SHARE)):
             # A time that is further ahead than the interval was noted before the clock was set back.
@@ -483,8 +491,13 @@ class AccessControl:
 
     def _verified_again(self, number: int, result: Subject | AccessError) -> None:
         session = self._sessions.get(number)
-        if session is None or isinstance(result, AuthenticationUnavailable):
-            return  # an outage takes no rights; the credential was valid and expires in time
+        if session is None:
+            return
+        if isinstance(result, AuthenticationUnavailable):
+            # An outage takes no rights; but a server that had too much to do must not leave a sign-out unnoticed.
+            self._unverified[number] = None
+            self._start_rechecks()
+            return
         if isinstance(result, AccessError):
             self._end(session, result)
         elif result.name != session.subject.name:

@@ -5,12 +5,14 @@ and the number of requests is bounded, so that a server which hangs holds no mor
 """
 
 import asyncio
+import contextlib
 import http.client
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Final, Protocol
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ MAX_BODY_BYTES: Final = 1 << 20
 """Size of an answer that is read; the largest JWK Sets of public providers have 20 KB."""
 MAX_REQUESTS: Final = 16
 """Requests in flight; each has a thread."""
+MAX_QUEUED: Final = 1_000
+"""Requests that wait until one of these is answered; the time limit of a request begins when it starts to wait."""
 _MAX_REDIRECTS: Final = 3
 _PIECE_BYTES: Final = 16_384
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -104,39 +108,50 @@ class HttpFetcher:
         self._follow_redirects = follow_redirects
         self._timeout_s = timeout_s
         self._in_flight = 0
+        self._queue: deque[_Fetch] = deque()
         self._lock = threading.Lock()
 
     def __call__(self, url: str, headers: Mapping[str, str], answered: Answered, /) -> None:
         """See `Fetch`. To be called on a running event loop."""
         loop = asyncio.get_running_loop()
-        with self._lock:
-            is_full = self._in_flight >= MAX_REQUESTS
-            self._in_flight += not is_full
-        if is_full:
-            loop.call_soon(answered, AuthenticationUnavailable(f"{MAX_REQUESTS} requests are in flight already"))
-            return
         once = _Once(answered)
         late = AuthenticationUnavailable(f"no answer within {self._timeout_s:g} s")
+        fetch = _Fetch(url, dict(headers), loop, once)
+        with self._lock:
+            is_full = self._in_flight >= MAX_REQUESTS
+            if is_full and len(self._queue) >= MAX_QUEUED:
+                loop.call_soon(answered, AuthenticationUnavailable(f"{MAX_QUEUED:,} requests wait already"))
+                return
+            if is_full:
+                self._queue.append(fetch)
+            else:
+                self._in_flight += 1
         timer = loop.call_later(self._timeout_s, once, late)
         once.on_call = timer.cancel
-        thread = threading.Thread(
-            target=self._run, args=(url, dict(headers), loop, once), name="tidings-fetch", daemon=True
-        )
-        thread.start()
+        if not is_full:
+            threading.Thread(target=self._run, args=(fetch,), name="tidings-fetch", daemon=True).start()
 
-    def _run(self, url: str, headers: Mapping[str, str], loop: asyncio.AbstractEventLoop, once: "_Once") -> None:
-        result: HttpAnswer | AuthenticationUnavailable
-        try:
-            result = self._request(url, headers)
-        except Exception as error:  # also those that http.client raises for nonsense
-            result = AuthenticationUnavailable(_describe(error))
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-        try:
-            loop.call_soon_threadsafe(once, result)
-        except RuntimeError:
-            return  # the hub has stopped
+    def _run(self, first: "_Fetch") -> None:
+        fetch: _Fetch | None = first
+        while fetch is not None:
+            result: HttpAnswer | AuthenticationUnavailable
+            try:
+                result = self._request(fetch.url, fetch.headers)
+            except Exception as error:  # also those that http.client raises for nonsense
+                result = AuthenticationUnavailable(_describe(error))
+            finished, fetch = fetch, self._next()
+            with contextlib.suppress(RuntimeError):  # the hub has stopped
+                finished.loop.call_soon_threadsafe(finished.once, result)
+
+    def _next(self) -> "_Fetch | None":
+        """Return the next request that waits and is not late; None ends the thread."""
+        with self._lock:
+            while self._queue:
+                fetch = self._queue.popleft()
+                if not fetch.once.called:
+                    return fetch
+            self._in_flight -= 1
+            return None
 
     def _request(self, url: str, headers: Mapping[str, str]) -> HttpAnswer:
         deadline = time.monotonic() + self._timeout_s
@@ -165,12 +180,26 @@ class HttpFetcher:
             return HttpAnswer(response.status or 0, found, bytes(body))
 
 
+class _Fetch(Struct, frozen=True):
+    """A request, and where its answer goes."""
+
+    url: str
+    headers: Mapping[str, str]
+    loop: asyncio.AbstractEventLoop
+    once: "_Once"
+
+
 class _Once:
     """Calls a function once: with the answer, or at the deadline."""
 
     def __init__(self, answered: Answered) -> None:
         self._answered: Answered | None = answered
         self.on_call: Callable[[], object] = lambda: None
+
+    @property
+    def called(self) -> bool:
+        """Whether the answer came, or the deadline."""
+        return self._answered is None
 
     def __call__(self, result: HttpAnswer | AuthenticationUnavailable) -> None:
         answered, self._answered = self._answered, None
