@@ -14,6 +14,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 import uvicorn
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
@@ -225,6 +227,18 @@ class Stream:
             if "position" in envelope:
                 found.append(envelope)
         return found
+
+
+def leave_running(server: HubServer, producer: str, operation: str) -> None:
+    """Let a producer with a long lease begin an operation, and wait until the hub knows that it is away."""
+    attach = {"type": "producer:attach", "id": "1", "data": {"producer_id": producer, "lease_s": 600}}
+    begin = {"type": "operation:start", "id": "2", "data": {"operation_id": operation}}
+    with connect(f"{server.ws}?channels=none", subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        for command in (attach, begin):
+            socket.send(msgspec.json.encode(command).decode())
+            while msgspec.json.decode(socket.recv()).get("reply_to") != command["id"]:
+                pass
+    server.wait(lambda: server.app.hub.leases.presence(operation) == "away")
 
 
 def update(dataset: str, version: int = 0, *, padding: int = 0) -> dict[str, Any]:

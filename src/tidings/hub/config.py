@@ -89,6 +89,8 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     "Resuming")."""
     maintain_s: float = 0.25
     """Interval at which retention looks for work when it has none."""
+    sample_s: float = 60.0
+    """Interval of the samples for charts of the hub; see `SystemSamples`. 0 takes none."""
     drain_retry_ms: int = 1_000
     """Delay after which the first clients reconnect after a drain: a hub restarts in less."""
     license_retry_ms: int = 30_000

@@ -1,7 +1,7 @@
 """All connections of a hub: their heartbeats, their limit, and their end when the hub drains."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import structlog
@@ -72,6 +72,9 @@ class ConnectionRegistry:
 
     def __len__(self) -> int:
         return len(self._slice_of)
+
+    def __iter__(self) -> Iterator[RegisteredConnection]:
+        return iter(self._slice_of)
 
     def check_limit(self, client: str) -> None:
         """Check that one more connection may be opened.

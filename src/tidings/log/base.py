@@ -183,6 +183,10 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
     """Durable events trimmed since the log was opened."""
     disk_bytes: int
     """Size of the log's files in bytes; 0 for a log without files."""
+    disk_free_bytes: int | None = None
+    """Free space on the disk with its files; None where there are none, or it is not known."""
+    limits: Retention
+    """How much the log keeps."""
     set_aside: int
     """Rows that could not be read or written, and were set aside for a person."""
 

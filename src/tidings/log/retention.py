@@ -203,6 +203,7 @@ class RetentionSweeper:
             newest_evicted=newest.evicted,
             trimmed_events=counts.trimmed,
             disk_bytes=disk_bytes,
+            limits=self._retention,
             set_aside=set_aside,
         )
 

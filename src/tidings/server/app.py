@@ -25,6 +25,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.hub.staging import PublishResult
+from tidings.hub.system_samples import SystemSamples
 from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.base import Log, Scheduler
 from tidings.protocol.envelope import Envelope
@@ -182,6 +183,8 @@ class HubApp:
             hub.audit.sinks.append(audit_feed.add)
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
+        samples = SystemSamples(hub, connections)
+        samples.start()
         hub.estimates.start()
         websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
         self._running = RunningHub(
@@ -192,6 +195,7 @@ class HubApp:
             HttpLimits(self._config),
             audit_feed,
             OperationMetrics(hub),
+            samples,
         )
         if self._license is not None:
             self._license.watch(self._running)

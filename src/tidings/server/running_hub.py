@@ -6,6 +6,7 @@ from typing import Protocol
 from tidings.access.audit_feed import AuditFeed
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
+from tidings.hub.system_samples import SystemSamples
 from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
@@ -23,6 +24,7 @@ class RunningHub:
     limits: HttpLimits
     audit: AuditFeed
     operation_metrics: OperationMetrics
+    samples: SystemSamples
 
 
 class HubHost(Protocol):

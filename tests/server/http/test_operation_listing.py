@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 from tests.access.token_table import TokenTable
-from tests.server.hub_server import HubServer
+from tests.server.hub_server import HubServer, leave_running
 from tests.server.operation_events import cancelled, complete, failed, line, progress, start
 
 from tidings.hub.clock import SystemClock
@@ -62,8 +62,8 @@ def lasting(operation_id: str, name: str, duration_s: float) -> list[dict[str, A
     return [start(operation_id, name=name), complete(operation_id, duration_ms=duration_s * 1000)]
 
 
-def post_as(server: HubServer, producer: str, *events: dict[str, Any], lease_s: float = 60) -> None:
-    headers = {"Tidings-Producer": producer, "Tidings-Lease": str(lease_s)}
+def post_as(server: HubServer, producer: str, *events: dict[str, Any]) -> None:
+    headers = {"Tidings-Producer": producer, "Tidings-Lease": "60"}
     httpx.post(f"{server.http}/v1/events", json=events, headers=headers).raise_for_status()
 
 
@@ -108,8 +108,7 @@ def test_filters_by_several_names_paths_and_a_producer(server: HubServer, client
 
 def test_conditions_of_running_operations_are_filters(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("alone"), start("waiting", queued=True))
-    post_as(server, "worker-1", start("left"), lease_s=1)
-    server.wait(lambda: server.app.hub.leases.presence("left") == "away")
+    leave_running(server, "worker-1", "left")
     assert ids(client, state="away") == ["left"]
     assert ids(client, state=["away", "queued"]) == ["left", "waiting"]
     assert ids(client, state="running") == ["left", "alone"]

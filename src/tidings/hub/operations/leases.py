@@ -17,6 +17,7 @@ from math import inf
 from typing import Literal, Protocol
 
 import structlog
+from msgspec import Struct
 
 from tidings.exceptions import HubError, TidingsError
 from tidings.hub.clock import RunningTime
@@ -66,6 +67,19 @@ class LeaseHolder(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Send `connection:closed` with the reason, and close."""
+
+
+class ProducerState(Struct, frozen=True, kw_only=True):
+    """A producer, for people who look after the hub."""
+
+    producer_id: str
+    presence: Literal["attached", "away"]
+    last_seen_ns: int | None
+    """Last sign of life of one that is away, nanoseconds since 1970."""
+    lease_s: float
+    """Its default lease in seconds."""
+    operations: int
+    """Live operations that it holds."""
 
 
 class _Producer:
@@ -178,8 +192,27 @@ class Leases:
         life = self._hub.operations.life(operation_id)
         if life is None or self.presence(operation_id) != "away":
             return None
-        passed_s = self._hub.clock.monotonic() - self._producers[life.producer_id].last_seen
-        return self._hub.now_ns() - int(passed_s * 1e9)
+        return self._seen_ns(self._producers[life.producer_id])
+
+    def producers(self) -> Iterator[ProducerState]:
+        """Yield the producers that are connected, or hold live operations."""
+        for producer_id, producer in list(self._producers.items()):
+            held = self._hub.operations.of_producer(producer_id)
+            is_attached = producer.holder is not None
+            if not (is_attached or held):
+                continue
+            if not is_attached and held:
+                is_attached = self.presence(held[0].operation_id) == "attached"
+            yield ProducerState(
+                producer_id=producer_id,
+                presence="attached" if is_attached else "away",
+                last_seen_ns=None if is_attached else self._seen_ns(producer),
+                lease_s=producer.lease_s,
+                operations=len(held),
+            )
+
+    def _seen_ns(self, producer: _Producer) -> int:
+        return self._hub.now_ns() - int((self._hub.clock.monotonic() - producer.last_seen) * 1e9)
 
     # Signs of life.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
@@ -313,7 +314,12 @@ class SqliteLog:
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
-        return self._state.statistics(self._data_dir.disk_bytes())
+        statistics = self._state.statistics(self._data_dir.disk_bytes())
+        try:
+            free_bytes = self._data_dir.free_bytes()
+        except OSError:  # the folder cannot be reached
+            return statistics
+        return structs.replace(statistics, disk_free_bytes=free_bytes)
 
     # Retention.
 

@@ -49,6 +49,7 @@ from tidings.server.http.responses import (
     to_response,
 )
 from tidings.server.http.stream import StreamEndpoint
+from tidings.server.http.system import SYSTEM, SystemRoute
 from tidings.server.http.tickets import TICKETS, TicketRoute
 from tidings.server.http.whoami import WHOAMI, WhoamiRoute
 from tidings.server.metrics import MetricsRoute
@@ -98,6 +99,7 @@ class HttpEndpoint:
         pages = None if dashboard is None else DashboardRoutes(dashboard)
         status = StatusRoutes(host, check, contract, ws_path, pages)
         operations = OperationRoutes(host, bodies, turns)
+        build = None if dashboard is None else dashboard.build
         admin = AdminRoutes(host, bodies)
         contract_routes = ContractRoutes(contract, ws_path).routes()
         self._description = to_response(openapi_document(contract, identifies=host.identifies))
@@ -116,7 +118,8 @@ class HttpEndpoint:
             Route(METRICS_PATH, MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
             *contract_routes,
-            Route(WHOAMI, WhoamiRoute(host, None if dashboard is None else dashboard.build).answer),
+            Route(WHOAMI, WhoamiRoute(host, build).answer),
+            Route(SYSTEM, SystemRoute(host, build, turns).answer),
             Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
             Route(REVOCATIONS, admin.revocations, methods=["GET", "POST"]),
             Route(SESSIONS, admin.sessions),

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from tidings.access.request_check import METRICS_PATH, RequestCheck, is_admin_path
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, HubError, TidingsError
+from tidings.hub.hub import Hub
 from tidings.protocol.codes import row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.asgi.scope import address_of
@@ -35,6 +36,7 @@ _ROUTES: Final = {
     "health": "GET /healthz",
     "readiness": "GET /readyz",
     "metrics": "GET /metrics",
+    "system": "GET /v1/system",
     "whoami": "GET /v1/whoami",
     "tickets": "POST /v1/tickets",
     "revocations": "GET /v1/admin/revocations",
@@ -111,24 +113,13 @@ class StatusRoutes:
             JobOverdue: A recurring job no longer runs.
         """
         try:
-            self._check_ready()
+            check_ready(self._host.running().hub)
         except TidingsError as error:
             if await self._may_read_reasons(request.scope):
                 raise
             terse = HubError("the hub is not ready", hint="Ask with a credential that has the grant `admin`.")
             return to_response(structs.replace(error_answer(terse), status=row_of(error).http))
         return to_response(Answer(200, b'{"status":"ready"}'))
-
-    def _check_ready(self) -> None:
-        hub = self._host.running().hub
-        if hub.draining:
-            raise Draining("the hub is shutting down")
-        if hub.log_error is not None:
-            raise hub.log_error
-        if hub.license is not None:
-            hub.license.check_publish()
-        for error in hub.jobs.overdue():
-            raise error
 
     async def _may_read_reasons(self, scope: Scope) -> bool:
         """Return whether a request may read folders, jobs and errors: those of an administrator may."""
@@ -139,3 +130,22 @@ class StatusRoutes:
         except TidingsError:  # also a log that cannot be opened, without which no one can be identified
             return False
         return grants is None or grants.admin
+
+
+def check_ready(hub: Hub) -> None:
+    """Check that a hub accepts events.
+
+    Raises:
+        LogError: The log refused its last batch.
+        Draining: The hub accepts no new events.
+        LicenseExpired: The license of the hub has expired.
+        JobOverdue: A recurring job no longer runs.
+    """
+    if hub.draining:
+        raise Draining("the hub is shutting down")
+    if hub.log_error is not None:
+        raise hub.log_error
+    if hub.license is not None:
+        hub.license.check_publish()
+    for error in hub.jobs.overdue():
+        raise error

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from tidings.hub.system_samples import MAX_SAMPLES
 from tidings.server.http.admin import REVOCATIONS, SESSIONS
 from tidings.server.http.audit_stream import AUDIT
+from tidings.server.http.system import DEFAULT_SAMPLES, SYSTEM
 from tidings.server.http.tickets import TICKETS
 from tidings.server.http.whoami import WHOAMI
 from tidings.server.openapi.schemas import (
@@ -25,6 +27,7 @@ def admin_paths() -> Schema:
     """Return the paths about access."""
     return {
         WHOAMI: {"get": _whoami()},
+        SYSTEM: {"get": _system()},
         TICKETS: {"post": _issue_ticket()},
         REVOCATIONS: {"get": _list_revocations(), "post": _revoke()},
         SESSIONS: {"get": _list_sessions()},
@@ -55,6 +58,17 @@ def _whoami() -> Schema:
         "tags": ["access"],
         "summary": "Read who sends the request, and how the hub identifies its clients",
         "responses": open_responses("The sender, if it is identified.", ref("WhoamiView"), 400, 503),
+    }
+
+
+def _system() -> Schema:
+    count = {"type": "integer", "format": "int32", "minimum": 0, "maximum": MAX_SAMPLES, "default": DEFAULT_SAMPLES}
+    return {
+        "operationId": "readSystem",
+        "tags": ["hub"],
+        "summary": "Read the state of the hub, its log, its clients and producers",
+        "parameters": [parameter("samples", count, "Number of one-minute samples, the newest.")],
+        "responses": responses("The state.", ref("SystemView"), 400, 503),
     }
 
 

@@ -21,6 +21,7 @@ from tidings.protocol.messages import Accepted, Cancel, CancelOutcome, Gap
 from tidings.protocol.payloads import ContractIdentity, ErrorData
 from tidings.server.http.admin import RevocationPage, SessionPage
 from tidings.server.http.body import MAX_BATCH_EVENTS
+from tidings.server.http.system import SystemView
 from tidings.server.http.tickets import TicketView
 from tidings.server.http.whoami import WhoamiView
 from tidings.server.openapi.schemas import (
@@ -52,6 +53,7 @@ _HUB_STRUCTS: Final = (
     SessionPage,
     TicketView,
     WhoamiView,
+    SystemView,
 )
 _OF_EVENTS: Final = ("Publication", "Batch", "Event", "UndeclaredEvent", "PublishRequest", "PublishResult")
 _OWN = "#/payloads/"

@@ -1,0 +1,367 @@
+"""`GET /v1/system`: the state of the hub, its log, its clients and producers, for people who look after it."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidings.access.subjects import Subject
+from tidings.exceptions import InvalidParameter, TidingsError, Unauthenticated
+from tidings.hub.connection import HubConnection
+from tidings.hub.connection_query import read_values
+from tidings.hub.hub import Hub
+from tidings.hub.lanes import SubscriberState
+from tidings.hub.operations.leases import ProducerState
+from tidings.hub.system_samples import MAX_SAMPLES, SystemSamples
+from tidings.log.newest import SEPARATOR
+from tidings.operations.lifecycle import OperationState
+from tidings.protocol.codes import error_data
+from tidings.protocol.message_types import ChannelType
+from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.payloads import ContractIdentity, ErrorData, Timestamp
+from tidings.protocol.timestamps import from_nanoseconds
+from tidings.server.asgi.scope import query_of
+from tidings.server.http.access import subject_of
+from tidings.server.http.health import check_ready
+from tidings.server.http.limits import client_of
+from tidings.server.http.responses import Answer, to_response
+from tidings.server.http.stream import EventStream
+from tidings.server.http.whoami import started_at
+from tidings.server.running_hub import HubHost, RunningHub
+from tidings.version import __version__
+
+SYSTEM: Final = "/v1/system"
+DEFAULT_SAMPLES: Final = 60
+MAX_READERS: Final = 100
+"""Readers that are behind, the furthest first."""
+MAX_PRODUCERS_SHOWN: Final = 1_000
+_PER_TURN: Final = 500
+_SYSTEM: Final = PathSet.of([Path(ChannelType.SYSTEM)], with_global=False)
+
+
+class RetentionView(Struct, frozen=True, kw_only=True):
+    """How much the log keeps."""
+
+    events: int
+    bytes: int
+    age_s: float
+
+
+class LogView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The log."""
+
+    kind: Literal["memory", "sqlite"]
+    epoch: str
+    events: int
+    """Durable events in the range."""
+    bytes: int
+    """Size of their data."""
+    superseded_events: int
+    head: str
+    """Position of the newest event."""
+    first: str
+    """Position from which on all durable events are kept."""
+    trimmed_events: int
+    """Durable events that were trimmed since the start."""
+    disk_bytes: int | None = None
+    """Size of its files."""
+    disk_free_bytes: int | None = None
+    """Free space on their disk."""
+    retention: RetentionView
+
+
+class ConnectionsView(Struct, frozen=True, kw_only=True):
+    """The connections by kind, and the subscribers by state."""
+
+    open: int
+    websockets: int
+    streams: int
+    opened: int
+    """Connections opened since the start."""
+    live: int
+    catching_up: int
+    waiting: int
+    """Subscribers that wait for their socket, or have no paths."""
+    lanes: int
+
+
+class ReaderView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client that is behind."""
+
+    connection_id: str
+    address: str = ""
+    subject: str = ""
+    state: Literal["catching_up", "slow"]
+    """`slow`: its socket takes nothing more at the moment."""
+    behind_events: int
+    """Events between its place and the head, of all paths."""
+
+
+class ProducerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A producer that is connected, or holds operations."""
+
+    producer_id: str
+    presence: Literal["attached", "away"]
+    since: Timestamp | None = None
+    """Last sign of life of one that is away."""
+    lease_s: float
+    """Its default lease."""
+    operations: int
+    """Live operations that it holds."""
+
+
+class OperationCountsView(Struct, frozen=True, kw_only=True):
+    """The operations that the hub remembers."""
+
+    live: int
+    queued: int
+    running: int
+    ended: int
+
+
+class SamplesView(Struct, frozen=True, kw_only=True):
+    """Figures of the last hours, one column for each, oldest first."""
+
+    interval_s: float
+    until: Timestamp
+    """Time of the newest sample."""
+    events_per_s: list[float]
+    writes_per_s: list[float]
+    bytes_per_s: list[float]
+    connections: list[int]
+    catching_up: list[int]
+    live_operations: list[int]
+    log_bytes: list[int]
+
+
+class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Response of `GET /v1/system`."""
+
+    version: str
+    build: str | None = None
+    """Id of the dashboard's build."""
+    contract: ContractIdentity
+    started_at: Timestamp
+    uptime_s: float
+    now: Timestamp
+    """The hub's clock."""
+    ready: bool
+    error: ErrorData | None = None
+    """Why the hub does not accept events; for administrators."""
+    log: LogView
+    connections: ConnectionsView
+    readers: list[ReaderView] | None = None
+    """Clients that are behind, the furthest first; for administrators."""
+    producers: list[ProducerView]
+    """The producers; the reader's own, for one who is not an administrator."""
+    operations: OperationCountsView
+    samples: SamplesView | None = None
+
+
+class SystemRoute:
+    """The route.
+
+    Args:
+        host: The owner of the hub.
+        build: Id of the dashboard's build, or None.
+        turns: Lets a few requests work at a time.
+    """
+
+    def __init__(self, host: HubHost, build: str | None, turns: asyncio.Semaphore) -> None:
+        self._host = host
+        self._build = build
+        self._turns = turns
+
+    async def answer(self, request: Request) -> Response:
+        """Answer `GET /v1/system`.
+
+        Raises:
+            Forbidden: The sender may not read the channel `system`.
+            InvalidParameter: The query is not valid.
+        """
+        running = self._host.running()
+        hub, subject = running.hub, subject_of(request.scope)
+        count = _read_count(query_of(request.scope))
+        if subject is not None:
+            subject.grants.check_read(_SYSTEM)
+        is_admin = subject is None or subject.grants.admin
+        with running.limits.reads.taken(client_of(request.scope)):
+            websockets, readers = await self._examine_connections(running)
+            running_count = await self._count_running(hub)
+            producers = await self._list_producers(hub, subject)
+        error = _readiness_error(hub)
+        view = SystemView(
+            version=__version__,
+            build=self._build,
+            contract=hub.contract.identity,
+            started_at=started_at(hub),
+            uptime_s=hub.clock.monotonic() - hub.started,
+            now=hub.timestamp(),
+            ready=error is None,
+            error=None if error is None or not is_admin else error_data(error),
+            log=_log_view(hub),
+            connections=_connections_view(running, websockets),
+            readers=readers if is_admin else None,
+            producers=producers,
+            operations=OperationCountsView(
+                live=len(hub.operations),
+                queued=len(hub.operations) - running_count,
+                running=running_count,
+                ended=hub.operations.known - len(hub.operations),
+            ),
+            samples=_samples_view(running.samples, count),
+        )
+        return to_response(Answer(200, msgspec.json.encode(view)))
+
+    async def _examine_connections(self, running: RunningHub) -> tuple[int, list[ReaderView]]:
+        """Return the number of WebSockets, and the readers that are behind."""
+        websockets = 0
+        behind: list[ReaderView] = []
+        connections = list(running.connections)
+        for start in range(0, len(connections), _PER_TURN):
+            async with self._turns:
+                for connection in connections[start : start + _PER_TURN]:
+                    websockets += isinstance(connection, HubConnection)
+                    if isinstance(connection, HubConnection | EventStream):
+                        behind += _reader_view(running.hub, connection)
+                behind = sorted(behind, key=lambda reader: -reader.behind_events)[:MAX_READERS]
+                await asyncio.sleep(0)
+        return websockets, behind
+
+    async def _count_running(self, hub: Hub) -> int:
+        count = 0
+        live = list(hub.operations.live)
+        for start in range(0, len(live), _PER_TURN):
+            async with self._turns:
+                count += sum(status.state is OperationState.RUNNING for status in live[start : start + _PER_TURN])
+                await asyncio.sleep(0)
+        return count
+
+    async def _list_producers(self, hub: Hub, subject: Subject | None) -> list[ProducerView]:
+        shown: list[ProducerView] = []
+        producers = list(hub.leases.producers())
+        for start in range(0, len(producers), _PER_TURN):
+            async with self._turns:
+                for producer in producers[start : start + _PER_TURN]:
+                    name = _producer_name(producer.producer_id, subject)
+                    if name is not None and len(shown) < MAX_PRODUCERS_SHOWN:
+                        shown.append(_producer_view(producer, name))
+                await asyncio.sleep(0)
+        return sorted(shown, key=lambda producer: (producer.presence == "attached", producer.producer_id))
+
+
+def _read_count(query: str) -> int:
+    values = read_values(query, ("samples",))
+    text = values["samples"][-1] if "samples" in values else str(DEFAULT_SAMPLES)
+    count = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_SAMPLES)) else -1
+    if not 0 <= count <= MAX_SAMPLES:
+        raise InvalidParameter(f"invalid samples={text[:40]!r}: expected 0–{MAX_SAMPLES}")
+    return count
+
+
+def _readiness_error(hub: Hub) -> TidingsError | None:
+    try:
+        check_ready(hub)
+    except TidingsError as error:
+        return error
+    return None
+
+
+def _log_view(hub: Hub) -> LogView:
+    statistics = hub.log.statistics()
+    limits = statistics.limits
+    return LogView(
+        kind="sqlite" if statistics.disk_bytes else "memory",
+        epoch=statistics.epoch,
+        events=statistics.durable_events,
+        bytes=statistics.durable_bytes,
+        superseded_events=statistics.superseded_events,
+        head=str(hub.log.position(statistics.head)),
+        first=str(hub.log.position(statistics.first)),
+        trimmed_events=statistics.trimmed_events,
+        disk_bytes=statistics.disk_bytes or None,
+        disk_free_bytes=statistics.disk_free_bytes,
+        retention=RetentionView(events=limits.events, bytes=limits.bytes, age_s=limits.age_s),
+    )
+
+
+def _connections_view(running: RunningHub, websockets: int) -> ConnectionsView:
+    delivery = running.hub.delivery
+    live = sum(len(lane.members) for lane in delivery.lanes)
+    catching_up = len(delivery.catchup)
+    return ConnectionsView(
+        open=len(running.connections),
+        websockets=websockets,
+        streams=max(0, len(running.connections) - websockets),
+        opened=running.connections.opened,
+        live=live,
+        catching_up=catching_up,
+        waiting=max(0, delivery.subscribers - live - catching_up),
+        lanes=len(delivery.lanes),
+    )
+
+
+def _reader_view(hub: Hub, connection: HubConnection | EventStream) -> Iterator[ReaderView]:
+    """Yield the view of a reader, if it is behind."""
+    subscriber = connection.subscriber
+    is_behind = subscriber.state is SubscriberState.CATCHING_UP and bool(subscriber.paths)
+    if not (is_behind or subscriber.blocked):
+        return
+    yield ReaderView(
+        connection_id=connection.connection_id,
+        address=connection.client,
+        subject=_subject_name(connection),
+        state="slow" if subscriber.blocked else "catching_up",
+        behind_events=max(0, hub.delivery.delivered - subscriber.offset) if is_behind else 0,
+    )
+
+
+def _subject_name(connection: HubConnection | EventStream) -> str:
+    """Return the name of the subject of a connection; "" without one."""
+    if isinstance(connection, EventStream):
+        return "" if connection.subject is None else connection.subject.name
+    if connection.access is None:
+        return ""
+    try:
+        return connection.access.subject.name
+    except Unauthenticated:
+        return ""
+
+
+def _producer_name(producer_id: str, subject: Subject | None) -> str | None:
+    """Return the id of a producer as a reader sees it; None for one that they may not see."""
+    if subject is None:
+        return producer_id
+    own = subject.unqualify(producer_id)
+    return producer_id.replace(SEPARATOR, "/") if own is None and subject.grants.admin else own
+
+
+def _producer_view(producer: ProducerState, name: str) -> ProducerView:
+    return ProducerView(
+        producer_id=name,
+        presence=producer.presence,
+        since=None if producer.last_seen_ns is None else from_nanoseconds(producer.last_seen_ns),
+        lease_s=producer.lease_s,
+        operations=producer.operations,
+    )
+
+
+def _samples_view(samples: SystemSamples, count: int) -> SamplesView | None:
+    newest = samples.newest(count)
+    if not newest:
+        return None
+    return SamplesView(
+        interval_s=samples.interval_s,
+        until=from_nanoseconds(newest[-1].taken_ns),
+        events_per_s=[round(sample.events_per_s, 3) for sample in newest],
+        writes_per_s=[round(sample.writes_per_s, 3) for sample in newest],
+        bytes_per_s=[round(sample.bytes_per_s, 1) for sample in newest],
+        connections=[sample.connections for sample in newest],
+        catching_up=[sample.catching_up for sample in newest],
+        live_operations=[sample.live_operations for sample in newest],
+        log_bytes=[sample.log_bytes for sample in newest],
+    )
