@@ -29,6 +29,7 @@ import type {
 } from "./options.ts";
 import { simplify } from "./paths.ts";
 import type { Requests } from "./requests.ts";
+import type { Session } from "./session.ts";
 import { callSafely, type Store, ValueStore } from "./store.ts";
 import { type Addresses, resolveHubUrl } from "./url.ts";
 import { openWebSocket } from "./websocket.ts";
@@ -63,6 +64,8 @@ export class HubClient implements Hub {
   /** Watches at a pace. */
   #paced = 0;
   #streaming = false;
+  /** Whether all links are changed together. */
+  #changing = false;
   #release: (() => void) | undefined;
 
   constructor(url: string | URL, options: ConnectOptions, environment = makeEnvironment(options)) {
@@ -108,10 +111,10 @@ export class HubClient implements Hub {
       diagnose: () => this.#diagnose(),
       fetchKeys: async () => (await this.#requests()).fetchKeys(),
       backfill: async (request) => (await this.#requests()).backfill(request),
-      changed: () => this.#update(),
+      changed: () => this.#update(link),
     };
     const { baseMs = 500, capMs = 15_000 } = options.reconnect ?? {};
-    return new Link(
+    const link = new Link(
       environment,
       this.#credentials,
       {
@@ -124,24 +127,35 @@ export class HubClient implements Hub {
       },
       port,
     );
+    return link;
   }
 
   get #links(): readonly Link[] {
     return [this.#plainLink, this.#pacedLink];
   }
 
-  #update(): void {
+  /** Show the state of the link that matters most; `link` has changed. */
+  #update(link?: Link): void {
+    if (this.#changing) return;
+    if (link?.session.state.reason.code === "signed-out") this.#signOutAll();
     const [plain, paced] = [this.#plainLink.session.state, this.#pacedLink.session.state];
     const rank = ({ state, reason }: ConnectionState): number =>
       reason.code === "idle" ? -1 : ["live", "catching-up", "connecting", "stale", "closed"].indexOf(state);
     this.#state.set(rank(paced) > rank(plain) ? paced : plain);
-    if (this.#state.getSnapshot().reason.code === "signed-out") this.#signOutOthers();
   }
 
-  #signOutOthers(): void {
-    for (const link of this.#links) {
-      if (link.session.state.state !== "closed") link.input((session) => session.signedOut(new SignedOutError()));
-    }
+  #signOutAll(): void {
+    this.#forAll((session) => {
+      if (session.state.state !== "closed") session.signedOut(new SignedOutError());
+    });
+  }
+
+  /** Give an input to all links, and show what they have come to. */
+  #forAll(input: (session: Session) => void): void {
+    this.#changing = true;
+    for (const link of this.#links) link.input(input);
+    this.#changing = false;
+    this.#update();
   }
 
   #watchPaced(paths: readonly string[], since: string, sink: Sink): () => void {
@@ -278,25 +292,23 @@ export class HubClient implements Hub {
 
   signIn(token: string | TokenSupplier): void {
     this.#credentials.replace(token);
-    for (const link of this.#links) link.input((session) => session.signedIn());
+    this.#forAll((session) => session.signedIn());
     this.operations.restart();
   }
 
   signOut(): void {
     this.#credentials.replace(undefined);
-    for (const link of this.#links) link.input((session) => session.signedOut(new SignedOutError()));
+    this.#signOutAll();
     this.operations.restart();
   }
 
   retryNow(): void {
-    for (const link of this.#links) link.input((session) => session.retryNow());
+    this.#forAll((session) => session.retryNow());
   }
 
   close(): void {
     this.operations.close();
-    for (const link of this.#links) {
-      link.input((session) => session.close(new ClientClosedError()));
-      link.dispose();
-    }
+    this.#forAll((session) => session.close(new ClientClosedError()));
+    for (const link of this.#links) link.dispose();
   }
 }

@@ -46,7 +46,7 @@ export class Credentials {
 
   async #ask(supplier: TokenSupplier): Promise<string | undefined> {
     try {
-      const token = await supplier();
+      const token = await Promise.resolve().then(supplier); // one that throws at once is no exception
       if (supplier !== this.#source) return await this.renew(); // replaced meanwhile
       this.#pending = undefined;
       if (token === null || token === undefined) throw new SignedOutError();

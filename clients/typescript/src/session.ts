@@ -396,6 +396,7 @@ export class Session {
   retryNow(): void {
     if (this.#phase === "closed" && this.#reason.code !== "closed") {
       this.#phase = "idle";
+      this.#reason = { code: "idle" };
       this.#backoff.reset();
       this.flush();
     } else if (this.#phase === "waiting") this.#connect();

@@ -229,7 +229,7 @@ describe("reconnecting", () => {
     const counts = new Set<string>();
     for (let round = 0; round < 100; round += 1) {
       world.socket.end();
-      while (world.live === 0) await world.pass(100);
+      for (let wait = 0; world.live === 0 && wait < 500; wait += 1) await world.pass(100);
       world.socket.open();
       world.socket.greet();
       await world.settle();

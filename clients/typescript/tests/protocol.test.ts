@@ -58,7 +58,7 @@ test.each(PARTS)("$name: the client sends what the transcript shows, and yields 
     }
     if (step.kind === "connects") {
       await world.pass(20_000);
-      while (world.live === 0) await world.pass(1_000);
+      for (let wait = 0; world.live === 0 && wait < 60; wait += 1) await world.pass(1_000);
       world.socket.open();
       world.socket.greet("none", "…p0");
       await world.settle();
