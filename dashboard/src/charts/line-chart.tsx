@@ -3,8 +3,9 @@
 import { type ReadonlySignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import uPlot from "uplot";
+import type UPlot from "uplot";
 import { colorOf, colorsVersion, watchColors } from "./colors.ts";
+import { isPlotLibraryMissing, loadPlotLibrary, plotLibrary } from "./plot-library.ts";
 import type { Columns } from "./time-series.ts";
 
 /** How one line is drawn. Colours are tokens, read when they are drawn, so that they follow the theme. */
@@ -44,14 +45,16 @@ export interface LineChartProps {
 /** A chart as wide as its place. New data is drawn when it comes, and not while the tab is hidden. */
 export function LineChart({ plot, lines, height, label, onPoint }: LineChartProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
-  const chart = useRef<uPlot | null>(null);
+  const chart = useRef<UPlot | null>(null);
   const told = useRef(onPoint);
   told.current = onPoint;
 
+  const Library = plotLibrary.value;
+  useEffect(() => void loadPlotLibrary(), []);
   useEffect(() => {
     const element = box.current;
-    if (element === null) return;
-    const made = new uPlot(optionsOf(element, lines, height, plot, told), dataOf(plot.peek()), element);
+    if (element === null || Library === undefined) return;
+    const made = new Library(optionsOf(element, lines, height, plot, told), dataOf(plot.peek()), element);
     chart.current = made;
     const resized = new ResizeObserver(() => {
       if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height });
@@ -69,7 +72,7 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
       made.destroy();
       chart.current = null;
     };
-  }, [lines, height, plot]);
+  }, [Library, lines, height, plot]);
 
   useSignalEffect(() => {
     const data = dataOf(plot.value);
@@ -79,11 +82,21 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
     if (colorsVersion.value > 0) chart.current?.redraw();
   });
 
-  return <div ref={box} class="line-chart" role="img" aria-label={label} />;
+  return (
+    <>
+      <div ref={box} class="line-chart" role="img" aria-label={label} />
+      {isPlotLibraryMissing.value ? <ChartMissing /> : null}
+    </>
+  );
 }
 
-function dataOf(plot: Plot): uPlot.AlignedData {
-  return plot.columns as unknown as uPlot.AlignedData;
+/** What stands below a chart that cannot be drawn. */
+export function ChartMissing(): JSX.Element {
+  return <p class="three">This chart needs the page to be loaded again: the hub was upgraded.</p>;
+}
+
+function dataOf(plot: Plot): UPlot.AlignedData {
+  return plot.columns as unknown as UPlot.AlignedData;
 }
 
 function optionsOf(
@@ -92,7 +105,7 @@ function optionsOf(
   height: number,
   plot: ReadonlySignal<Plot>,
   told: { readonly current: LineChartProps["onPoint"] },
-): uPlot.Options {
+): UPlot.Options {
   return {
     width: Math.max(1, element.clientWidth),
     height,
@@ -109,7 +122,7 @@ function optionsOf(
   };
 }
 
-function seriesOf(line: Line, element: HTMLElement): uPlot.Series {
+function seriesOf(line: Line, element: HTMLElement): UPlot.Series {
   const area = line.area;
   return {
     stroke: () => colorOf(line.token, element),

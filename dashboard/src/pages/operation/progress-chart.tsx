@@ -3,9 +3,11 @@
 import { type ReadonlySignal, useComputed, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+import type UPlot from "uplot";
+import "../../charts/charts.css";
 import { colorOf, colorsVersion, watchColors } from "../../charts/colors.ts";
+import { ChartMissing } from "../../charts/line-chart.tsx";
+import { isPlotLibraryMissing, loadPlotLibrary, plotLibrary } from "../../charts/plot-library.ts";
 import { now } from "../../clock.ts";
 import { isLive, lookOf } from "../../format/operation.ts";
 import { formatPreciseSpan, formatSpan, ordinal } from "../../format/span.ts";
@@ -76,7 +78,7 @@ interface PlotProps {
 
 function Plot({ detail, data }: PlotProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot>();
+  const plot = useRef<UPlot>();
   const label = useComputed(() => describe(detail.value, data.value));
   // The plot is made again only where its series or its colours change.
   const shape = useComputed(() => {
@@ -87,9 +89,10 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
   useSignalEffect(() => {
     void shape.value;
     const known = data.peek();
-    if (box.current === null || known === undefined) return;
+    const Library = plotLibrary.value;
+    if (box.current === null || known === undefined || Library === undefined) return;
     plot.current?.destroy();
-    plot.current = new uPlot(optionsFor(known, detail.peek(), box.current), columnsOf(known), box.current);
+    plot.current = new Library(optionsFor(known, detail.peek(), box.current), columnsOf(known), box.current);
   });
   useSignalEffect(() => {
     if (data.value !== undefined) plot.current?.setData(columnsOf(data.value));
@@ -100,6 +103,7 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
     const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
     resized.observe(element);
     const unwatch = watchColors();
+    void loadPlotLibrary();
     return () => {
       unwatch();
       resized.disconnect();
@@ -107,23 +111,28 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
       plot.current = undefined;
     };
   }, []);
-  return <div ref={box} class="progress-plot" role="img" aria-label={label} />;
+  return (
+    <>
+      <div ref={box} class="progress-plot" role="img" aria-label={label} />
+      {isPlotLibraryMissing.value ? <ChartMissing /> : null}
+    </>
+  );
 }
 
-function columnsOf({ seconds, fast, slow, likely, earlier, current }: ChartData): uPlot.AlignedData {
+function columnsOf({ seconds, fast, slow, likely, earlier, current }: ChartData): UPlot.AlignedData {
   const band = fast.length > 0 ? [fast, slow, likely] : [];
-  return [seconds, ...band, ...earlier, current] as unknown as uPlot.AlignedData;
+  return [seconds, ...band, ...earlier, current] as unknown as UPlot.AlignedData;
 }
 
-function optionsFor(data: ChartData, detail: OperationDetail, box: HTMLElement): uPlot.Options {
+function optionsFor(data: ChartData, detail: OperationDetail, box: HTMLElement): UPlot.Options {
   const hasBand = data.fast.length > 0;
   const color = (token: `--${string}`) => colorOf(token, box);
   const font = `11px ${getComputedStyle(box).fontFamily}`;
   const axis = { stroke: color("--text-3"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
-  const hidden: uPlot.Series = { show: true, width: 0, points: { show: false } };
-  const likely: uPlot.Series = { stroke: color("--mute"), width: 1.5, dash: [4, 3], points: { show: false } };
-  const old: uPlot.Series = { stroke: color("--mute"), width: 1.5, points: { show: false } };
-  const current: uPlot.Series = { stroke: color(CURVE_TOKENS[lookOf(detail)]), width: 2, points: { show: false } };
+  const hidden: UPlot.Series = { show: true, width: 0, points: { show: false } };
+  const likely: UPlot.Series = { stroke: color("--mute"), width: 1.5, dash: [4, 3], points: { show: false } };
+  const old: UPlot.Series = { stroke: color("--mute"), width: 1.5, points: { show: false } };
+  const current: UPlot.Series = { stroke: color(CURVE_TOKENS[lookOf(detail)]), width: 2, points: { show: false } };
   return {
     width: box.clientWidth,
     height: HEIGHT_PX,
