@@ -18,6 +18,8 @@ const MAX_METADATA_BYTES = 4 << 10;
 /** Maximum steps of one attempt, and the maximum characters of their names. */
 const MAX_STEPS = 200;
 const MAX_STEP_CHARS = 8_000;
+/** Maximum ends of steps that are kept. */
+const MAX_STEP_ENDS = 12;
 /** Maximum duration that is kept, in milliseconds: 2^63 nanoseconds. */
 const MAX_DURATION_MS = 2 ** 63 / 1e6;
 /** How much later than its receipt a timestamp may seem: the client knows the hub's clock only roughly. */
@@ -50,6 +52,7 @@ type FieldName =
   | "progress"
   | "indeterminate"
   | "current_step"
+  | "level"
   | "message"
   | "duration_ms"
   | "code"
@@ -66,7 +69,23 @@ type FieldName =
   | "began_at"
   | "away_since"
   | "cancel_requested_at";
-type Changes = { -readonly [Name in keyof Operation]?: Operation[Name] };
+/** What numbers the steps of an operation, and is not shown: absent where its start was not received. */
+interface Plan {
+  /** Names of the planned steps. */
+  readonly planned: readonly string[];
+  /** Number of steps that the attempt has reached. */
+  readonly reached: number;
+}
+
+const PLAN = Symbol("plan");
+
+interface Planned {
+  readonly [PLAN]?: Plan | undefined;
+}
+
+/** An operation, with what the fold alone needs. */
+type Folded = Operation & Planned;
+type Changes = { -readonly [Name in keyof Folded]?: Folded[Name] };
 
 /**
  * Returns an operation after an event; the same object if the event changes nothing, undefined while it is unknown.
@@ -75,11 +94,7 @@ type Changes = { -readonly [Name in keyof Operation]?: Operation[Name] };
  * @param event - An event of the operation, in log order.
  * @param receivedMs - Time at which the hub received it, in milliseconds since 1970: the hub's clock.
  */
-export function foldEvent(
-  before: Operation | undefined,
-  event: FoldedEvent,
-  receivedMs: number,
-): Operation | undefined {
+export function foldEvent(before: Folded | undefined, event: FoldedEvent, receivedMs: number): Operation | undefined {
   const data: Fields | undefined = isObject(event.data) ? event.data : undefined;
   if (data === undefined) return before;
   if (event.type === "operation:estimate") return foldEstimate(before, data);
@@ -103,7 +118,7 @@ export function foldEvent(
 }
 
 /** Returns the operation of an attempt that begins: what describes the work stays, what an attempt reported does not. */
-function beginAttempt(before: Operation | undefined, id: string, attempt: number, trace: string): Operation {
+function beginAttempt(before: Folded | undefined, id: string, attempt: number, trace: string): Folded {
   return {
     operation_id: before?.operation_id ?? id,
     name: before?.name ?? "",
@@ -120,10 +135,11 @@ function beginAttempt(before: Operation | undefined, id: string, attempt: number
     command: before?.command,
     user: before?.user,
     metadata: before?.metadata,
+    [PLAN]: before === undefined ? { planned: [], reached: 0 } : before[PLAN] && { ...before[PLAN], reached: 0 },
   };
 }
 
-function applyFields(transition: Transition, operation: Operation, changes: Changes, data: Fields, at: string): void {
+function applyFields(transition: Transition, operation: Folded, changes: Changes, data: Fields, at: string): void {
   switch (transition) {
     case "queue":
     case "start":
@@ -133,13 +149,14 @@ function applyFields(transition: Transition, operation: Operation, changes: Chan
       applyProgress(operation, changes, data);
       break;
     case "log":
+      applyLine(operation, changes, data);
       break;
     default:
       applyEnd(transition, operation, changes, data, at);
   }
 }
 
-function applyStart(operation: Operation, changes: Changes, data: Fields): void {
+function applyStart(operation: Folded, changes: Changes, data: Fields): void {
   changes.name = clip(textOf(data.name), MAX_NAME_CHARS) || operation.name;
   const parent = textOf(data.parent_id);
   if (parent && countCharacters(parent) <= MAX_NAME_CHARS) changes.parent_id = parent;
@@ -151,23 +168,39 @@ function applyStart(operation: Operation, changes: Changes, data: Fields): void 
   if (isObject(data.metadata) && new TextEncoder().encode(JSON.stringify(data)).length <= MAX_METADATA_BYTES) {
     changes.metadata = data.metadata;
   }
-  changes.total_steps = asNumber(data.total_steps) || countSteps(data.steps) || operation.total_steps;
-}
-
-/** Returns how many of the planned steps are kept. */
-function countSteps(steps: unknown): number {
-  if (!Array.isArray(steps)) return 0;
-  let count = 0;
-  let characters = 0;
-  for (const step of steps.slice(0, MAX_STEPS)) {
-    characters += countCharacters(clip(textOf(step), MAX_NAME_CHARS) ?? "");
-    if (characters > MAX_STEP_CHARS) break;
-    count += 1;
+  const steps = keptSteps(data.steps);
+  if (steps.length > 0) {
+    const plan: Plan = { planned: steps, reached: operation[PLAN]?.reached ?? operation.step ?? 0 };
+    changes[PLAN] = plan;
+    if (operation.current_step !== undefined) changes.step = numberOf(operation.current_step, plan);
   }
-  return count;
+  changes.total_steps = asNumber(data.total_steps) || steps.length || operation.total_steps;
 }
 
-function applyProgress(operation: Operation, changes: Changes, data: Fields): void {
+/** Returns the planned steps that are kept. */
+function keptSteps(steps: unknown): readonly string[] {
+  const kept: string[] = [];
+  let characters = 0;
+  for (const step of Array.isArray(steps) ? steps.slice(0, MAX_STEPS) : []) {
+    const name = clip(textOf(step), MAX_NAME_CHARS) ?? "";
+    characters += countCharacters(name);
+    if (characters > MAX_STEP_CHARS) break;
+    kept.push(name);
+  }
+  return kept;
+}
+
+/** Returns the number of a step: among the planned ones, or of those that were reached. */
+function numberOf(step: string, { planned, reached }: Plan): number | undefined {
+  return planned.indexOf(step) + 1 || reached || undefined;
+}
+
+function applyLine(operation: Operation, changes: Changes, { level }: Fields): void {
+  if (level === "warning") changes.warnings = (operation.warnings ?? 0) + 1;
+  else if (level === "error" || level === "critical") changes.errors = (operation.errors ?? 0) + 1;
+}
+
+function applyProgress(operation: Folded, changes: Changes, data: Fields): void {
   const progress = asNumber(data.progress);
   if (progress === undefined) return;
   const indeterminate = data.indeterminate === true;
@@ -180,12 +213,25 @@ function applyProgress(operation: Operation, changes: Changes, data: Fields): vo
   if (step && step !== operation.current_step) {
     changes.current_step = step;
     changes.advanced_at = changes.heard_at;
+    enterStep(operation, changes, step);
   }
   changes.total_steps = asNumber(data.total_steps) || operation.total_steps;
   changes.message = clip(textOf(data.message), MAX_TEXT_CHARS) || operation.message;
 }
 
-function applyEnd(transition: Transition, operation: Operation, changes: Changes, data: Fields, at: string): void {
+function enterStep(operation: Folded, changes: Changes, step: string): void {
+  const known = operation[PLAN];
+  const plan = known && { ...known, reached: known.reached + 1 };
+  if (plan !== undefined) changes[PLAN] = plan;
+  changes.step = plan === undefined ? (operation.step ?? 0) + 1 : numberOf(step, plan);
+  const progress = changes.progress ?? operation.progress;
+  const { current_step, step: before = 1, step_ends = [] } = operation;
+  const isTooMany = step_ends.length === 0 && before > MAX_STEP_ENDS;
+  if (current_step === undefined || progress === undefined || isTooMany) return;
+  changes.step_ends = step_ends.length < MAX_STEP_ENDS ? [...step_ends, progress] : undefined;
+}
+
+function applyEnd(transition: Transition, operation: Folded, changes: Changes, data: Fields, at: string): void {
   changes.ended_at = at;
   for (const name of UNTIL_END) changes[name] = undefined;
   let durationMs: number | undefined;

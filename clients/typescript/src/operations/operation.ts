@@ -44,6 +44,14 @@ export interface Operation {
   readonly indeterminate?: boolean | undefined;
   readonly current_step?: string | undefined;
   readonly total_steps?: number | undefined;
+  /** Number of the current step, from 1: among the planned ones, or of those that were reached. */
+  readonly step?: number | undefined;
+  /** Progress in percent at which earlier steps ended; absent for more than twelve. */
+  readonly step_ends?: readonly number[] | undefined;
+  /** Log lines of the attempt at the level `warning`; absent if there is none. */
+  readonly warnings?: number | undefined;
+  /** Log lines of the attempt at the level `error` or above; absent if there is none. */
+  readonly errors?: number | undefined;
   /** Current activity, or the outcome. */
   readonly message?: string | undefined;
   readonly queued_at?: string | undefined;
