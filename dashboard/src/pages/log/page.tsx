@@ -12,6 +12,7 @@ import { errorFacts, Panel } from "../../parts/panel.tsx";
 import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
 import { Gone } from "../operation/gone.tsx";
 import { useOperationData } from "../operation/operation-data.ts";
+import { lastListHref } from "../operations/last-list.ts";
 import { LogViewer } from "./log-viewer.tsx";
 
 /** The page of the log that the address names. */
@@ -41,7 +42,7 @@ function OneLog({ id }: { readonly id: string }): JSX.Element {
     <>
       <div class="head log-head">
         <div class="crumb">
-          <Go href={hrefOf("operations")}>Operations</Go> / <Go href={hrefOf("operation", { id })}>{name}</Go>
+          <Go href={lastListHref.value}>Operations</Go> / <Go href={hrefOf("operation", { id })}>{name}</Go>
         </div>
         <div class="title">
           {look.value === undefined ? null : <StateIcon look={look.value} />}

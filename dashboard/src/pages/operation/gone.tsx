@@ -1,5 +1,6 @@
 /** In the place of an operation that the hub does not have: why that may be, and where to go. */
 
+import { lastListHref } from "../operations/last-list.ts";
 import "./operation.css";
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
@@ -29,7 +30,7 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
   return (
     <div class="head">
       <div class="crumb">
-        <Go href={hrefOf("operations")}>Operations</Go>
+        <Go href={lastListHref.value}>Operations</Go>
       </div>
       <div class="title">
         <h1>

@@ -13,6 +13,7 @@ import { copyText } from "../../parts/copy.tsx";
 import { Icon, StateIcon } from "../../parts/icon.tsx";
 import { Menu } from "../../parts/menu.tsx";
 import { Go, hrefOf } from "../../router.tsx";
+import { lastListHref } from "../operations/last-list.ts";
 import { CancelButton } from "./cancel-button.tsx";
 import type { Command } from "./commands.ts";
 import type { OperationDetail } from "./detail.ts";
@@ -54,7 +55,7 @@ export function Head({ detail, commands, markdown }: HeadProps): JSX.Element {
   return (
     <div class="head operation-head">
       <div class="crumb">
-        <Go href={hrefOf("operations")}>Operations</Go>
+        <Go href={lastListHref.value}>Operations</Go>
         {runs.value === "" ? null : (
           <>
             {" / "}

@@ -7,6 +7,7 @@ import { Panel } from "../../parts/panel.tsx";
 import { useQuery } from "../../router.tsx";
 import { Empty } from "./empty.tsx";
 import { isFiltering } from "./filter.ts";
+import { noteList } from "./last-list.ts";
 import { List } from "./list.tsx";
 import { filter, followOperations, listState, showQuery } from "./model.ts";
 import { UndoSeen } from "./seen.tsx";
@@ -19,7 +20,10 @@ import "./operations.css";
 export function OperationsPage(): JSX.Element {
   usePageTitle("Operations");
   const query = useQuery();
-  useEffect(() => showQuery(query), [query]);
+  useEffect(() => {
+    showQuery(query);
+    noteList(location.search);
+  }, [query]);
   useEffect(followOperations, []);
   const state = listState.value;
   const isFirst = state === "nothing-yet" && !isFiltering(filter.value);
