@@ -1,0 +1,350 @@
+/** Where no WebSocket gets through: why, in typed errors, and event streams over HTTP in its place. */
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { HubClient } from "../src/client.ts";
+import { connect, type Hub, type WatchItem } from "../src/index.ts";
+import { StreamParser } from "../src/stream.ts";
+import { FakeWorld, json } from "./fakes.ts";
+import { startHub, type TestHub } from "./hub.ts";
+
+let server: TestHub;
+const closing: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  server = await startHub();
+});
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+afterAll(() => server.stop());
+
+/** Start an HTTP server that refuses upgrades, and return its URL. */
+async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  const http: Server = createServer(answer);
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  closing.push(() => {
+    http.closeAllConnections();
+    http.close();
+  });
+  const address = http.address();
+  return `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
+}
+
+/** Forward a request to the hub, as a proxy that knows no WebSockets. */
+function forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { connection: _connection, upgrade: _upgrade, ...headers } = incoming.headers;
+  const { method, url } = incoming;
+  const onward = request({ port: server.port, host: "127.0.0.1", method, path: url, headers }, (answer) => {
+    outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+    answer.pipe(outgoing);
+  });
+  onward.on("error", () => outgoing.destroy());
+  outgoing.on("close", () => onward.destroy());
+  incoming.pipe(onward);
+}
+
+function open(url: string, options: Parameters<typeof connect>[1] = {}): Hub {
+  const hub = connect(url, { reconnect: { baseMs: 1, capMs: 10 }, ...options });
+  closing.push(() => hub.close());
+  return hub;
+}
+
+/** Resolve when the state of the connection fits. */
+function reach(hub: Hub, fits: (state: ReturnType<Hub["connection"]["getSnapshot"]>) => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (fits(hub.connection.getSnapshot())) resolve();
+    };
+    closing.push(hub.connection.subscribe(look));
+    look();
+  });
+}
+
+describe("a proxy that knows no WebSockets", () => {
+  test("leads to a stream, over which watches begin, go on and end", async () => {
+    const streams: string[] = [];
+    const url = await serve((incoming, outgoing) => {
+      if (incoming.url?.startsWith("/v1/stream")) streams.push(incoming.url);
+      forward(incoming, outgoing);
+    });
+    const [start = ""] = await server.publish({ type: "data:update", data: { dataset: "s1", version: 1 } });
+    const hub = open(url);
+    const first: WatchItem[] = [];
+    hub.watch("data/s1", (item) => first.push(item), { since: start });
+    await reach(hub, ({ state, transport }) => state === "live" && transport === "sse");
+    await server.publish({ type: "data:update", data: { dataset: "s1", version: 2 } });
+    const versions: unknown[] = [];
+    for await (const item of hub.watch("data/s1")) {
+      if (item.type === "data:update") versions.push(item.data?.version);
+      if (item.type === "channel:live")
+        await server.publish({ type: "data:update", data: { dataset: "s1", version: 3 } });
+      if (versions.at(-1) === 3) break;
+    }
+    expect(versions).toEqual([2, 3]);
+    expect(first.map(({ type }) => type)).toEqual(["channel:subscribed", "channel:live", "data:update", "data:update"]);
+    expect(streams).toHaveLength(2);
+    expect(await hub.publish("data:update", { dataset: "s1", version: 4 })).toHaveProperty("position");
+  });
+
+  test("shares one stream between watches with and without a pace", async () => {
+    let open_ = 0;
+    let most = 0;
+    const url = await serve((incoming, outgoing) => {
+      if (incoming.url?.startsWith("/v1/stream")) {
+        open_ += 1;
+        most = Math.max(most, open_);
+        outgoing.on("close", () => {
+          open_ -= 1;
+        });
+      }
+      forward(incoming, outgoing);
+    });
+    const hub = open(url) as HubClient;
+    const paced: string[] = [];
+    const completed = new Promise<void>((resolve) => {
+      hub.paced.watch(["operations"], "snapshot", {
+        persistent: true,
+        take: (items) => {
+          paced.push(...items.map(({ type }) => type));
+          if (paced.includes("operation:complete")) resolve();
+        },
+        end: () => {},
+      });
+    });
+    hub.watch("data", () => {});
+    await reach(hub, ({ state, transport }) => state === "live" && transport === "sse");
+    await server.publish({ type: "operation:start", data: { operation_id: "s2", name: "n" } });
+    await server.publish({ type: "operation:complete", data: { operation_id: "s2" } });
+    for await (const item of hub.watch("operations/s2", { since: "first" }))
+      if (item.type === "operation:complete") break;
+    await completed;
+    expect(paced).toContain("channel:live");
+    expect(paced.filter((type) => type === "operation:complete")).toHaveLength(1);
+    // One may be on its way out while the next is on its way in.
+    expect(most).toBeLessThanOrEqual(2);
+  });
+
+  test("a path that the hub refuses ends its watch alone", async () => {
+    const hub = open(await serve(forward));
+    const good: string[] = [];
+    hub.watch("data/s3", (item) => good.push(item.type));
+    await expect(hub.watch("nonsense").next()).rejects.toMatchObject({ code: "unknown_channel" });
+    await reach(hub, ({ state }) => state === "live");
+    await server.publish({ type: "data:update", data: { dataset: "s3" } });
+    for await (const item of hub.watch("data/s3")) if (item.type === "data:update") break;
+    expect(good).toContain("channel:live");
+  });
+});
+
+describe("a failed handshake", () => {
+  const cases: [string, number, string, string, object][] = [
+    ["a web page", 200, "text/html", "<!doctype html><p>Welcome", { code: "not_a_hub", recoverable: false }],
+    ["another JSON service", 200, "application/json", '{"name":"other"}', { code: "not_a_hub" }],
+    ["a wrong path", 404, "text/plain", "nothing here", { code: "handshake_refused", status: 404, recoverable: false }],
+    ["a proxy that asks for a login", 401, "text/html", "<p>Log in", { name: "CredentialError", status: 401 }],
+    ["a proxy that forbids", 403, "text/html", "<p>No", { code: "handshake_refused", status: 403 }],
+    [
+      "an origin that is not allowed",
+      403,
+      "application/json",
+      '{"code":"origin_refused","message":"m","recoverable":false,"hint":"Allow the page."}',
+      { name: "HubError", code: "origin_refused", hint: "Allow the page." },
+    ],
+    [
+      "a hub of a newer protocol",
+      200,
+      "application/json",
+      '{"name":"tidings","websocket":{"subprotocol":"tidings.v2"}}',
+      { name: "NotSupportedError", code: "not_supported" },
+    ],
+  ];
+
+  test.each(cases)("%s is told apart, as a typed error with a hint", async (_, status, type, body, expected) => {
+    const url = await serve((_incoming, outgoing) => outgoing.writeHead(status, { "Content-Type": type }).end(body));
+    const hub = open(url);
+    const error: unknown = await hub
+      .watch("data")
+      .next()
+      .catch((cause: unknown) => cause);
+    expect(error).toMatchObject(expected);
+    expect((error as { hint: string }).hint).not.toBe("");
+    expect(hub.connection.getSnapshot()).toMatchObject({ state: "closed", reason: { code: "refused", error } });
+  });
+
+  test("a server that is not ready is tried again", async () => {
+    const url = await serve((_incoming, outgoing) => outgoing.writeHead(503).end("starting"));
+    const hub = open(url);
+    hub.watch("data", () => {});
+    await reach(hub, ({ attempts }) => attempts.length >= 3);
+    expect(hub.connection.getSnapshot().state).toBe("connecting");
+    await reach(hub, ({ reason }) => reason.error?.code === "handshake_refused");
+  });
+
+  test("no answer names all that a page cannot tell apart", async () => {
+    const hub = open("http://127.0.0.1:9/");
+    hub.watch("data", () => {});
+    await reach(hub, ({ reason }) => reason.error !== undefined);
+    const { error } = hub.connection.getSnapshot().reason;
+    expect(error).toMatchObject({ code: "hub_unreachable", recoverable: true });
+    for (const word of ["hub", "TLS", "origin"]) expect(error?.hint).toContain(word);
+  });
+
+  test("after a WebSocket has worked, an outage leads to no stream", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    hub.watch("data", () => {});
+    await world.settle();
+    world.socket.open();
+    world.socket.greet();
+    world.respond = () => json({ name: "tidings", websocket: { subprotocol: "tidings.v1" } });
+    for (let round = 0; round < 5; round += 1) {
+      world.socket.end(1006);
+      for (let wait = 0; world.live === 0 && wait < 200; wait += 1) await world.pass(100);
+    }
+    expect(world.requests.filter((path) => path.startsWith("/v1/stream"))).toEqual([]);
+    hub.close();
+  });
+
+  test("a platform without WebSocket uses streams from the start", async () => {
+    const hub = open(server.url, { WebSocket: undefined as never, transport: "sse" });
+    hub.watch("data", () => {});
+    await reach(hub, ({ state, transport }) => state === "live" && transport === "sse");
+  });
+});
+
+/** Answers requests for streams, each of which the test feeds. */
+class Streams {
+  readonly open: { url: URL; push: (message: object) => void; comment: () => void; cancelled: () => boolean }[] = [];
+
+  respond = (url: URL, init: RequestInit): Response => {
+    if (!url.pathname.endsWith("/v1/stream")) return json({ events: [], next: "p:9", position: "p:9" });
+    let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const body = new ReadableStream<Uint8Array>({
+      start(made) {
+        controller = made;
+      },
+    });
+    const write = (text: string): void => controller?.enqueue(new TextEncoder().encode(text));
+    const push = (message: object): void =>
+      write(`data: ${JSON.stringify({ timestamp: "", trace_id: "", ...message })}\n\n`);
+    this.open.push({ url, push, comment: () => write(": alive\n\n"), cancelled: () => init.signal?.aborted ?? false });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  };
+
+  goLive(position = "p:0"): void {
+    const data = { channels: ["data"], position, outcome: "snapshot" };
+    this.open.at(-1)?.push({ type: "channel:subscribed", data });
+    this.open.at(-1)?.push({ type: "channel:live", data });
+  }
+}
+
+/** Let the world settle, streams included, which take turns of the event loop. */
+async function settle(world: FakeWorld): Promise<void> {
+  for (let round = 0; round < 5; round += 1) {
+    await world.settle();
+    await new Promise(setImmediate);
+  }
+}
+
+describe("a stream", () => {
+  async function start(): Promise<{ world: FakeWorld; hub: HubClient; streams: Streams; items: WatchItem[] }> {
+    const world = new FakeWorld();
+    const streams = new Streams();
+    world.respond = streams.respond;
+    const hub = world.connect({ transport: "sse" });
+    const items: WatchItem[] = [];
+    hub.watch("data", (item) => items.push(item));
+    await settle(world);
+    streams.goLive();
+    await settle(world);
+    return { world, hub, streams, items };
+  }
+
+  test("is released while the page is hidden, and goes on where it was when it is shown", async () => {
+    const { hub, items, streams, world } = await start();
+    expect(hub.connection.getSnapshot()).toMatchObject({ state: "live", transport: "sse" });
+    streams.open[0]?.push({ type: "data:update", channel: "data", position: "p:3", data: {} });
+    await settle(world);
+    world.page("hidden");
+    await settle(world);
+    expect(streams.open[0]?.cancelled()).toBe(true);
+    expect(hub.connection.getSnapshot()).toMatchObject({ state: "stale", reason: { code: "hidden" } });
+    await world.pass(3_600_000);
+    expect(streams.open).toHaveLength(1);
+    world.page("shown");
+    await settle(world);
+    expect(streams.open[1]?.url.searchParams.get("since")).toBe("p:3");
+    expect(items.at(-1)).toMatchObject({ position: "p:3" });
+    hub.close();
+    expect(world.timers.size).toBe(0);
+  });
+
+  test("that is silent for 35 s is replaced; a comment is a sign of life", async () => {
+    const { hub, streams, world } = await start();
+    await world.pass(30_000);
+    streams.open[0]?.comment();
+    await settle(world);
+    await world.pass(34_000);
+    expect(streams.open).toHaveLength(1);
+    await world.pass(2_000);
+    await settle(world);
+    expect(streams.open).toHaveLength(2);
+    expect(streams.open[0]?.cancelled()).toBe(true);
+    hub.close();
+  });
+
+  test("is opened again with another token before the old one expires", async () => {
+    const world = new FakeWorld();
+    const streams = new Streams();
+    const tokens: unknown[] = [];
+    world.respond = (url, init) => {
+      tokens.push((init.headers as Record<string, string>)["Authorization"]);
+      return streams.respond(url, init);
+    };
+    let count = 0;
+    const hub = world.connect({ transport: "sse", token: () => `token-${++count}` });
+    hub.watch("data", () => {});
+    await settle(world);
+    streams.goLive();
+    streams.open[0]?.push({ type: "auth:required", data: { methods: [], reason: "expiring", deadline_s: 60 } });
+    await settle(world);
+    expect(tokens).toEqual(["Bearer token-1", "Bearer token-2"]);
+    expect(streams.open.map(({ cancelled }) => cancelled())).toEqual([true, false]);
+    expect(hub.connection.getSnapshot().state).toBe("live");
+    hub.close();
+  });
+});
+
+describe("the parser", () => {
+  /** Return what the parser reads from `parts`. */
+  function parse(...parts: string[]): string[] {
+    const found: string[] = [];
+    const parser = new StreamParser(
+      (data) => found.push(data),
+      () => found.push(":"),
+    );
+    for (const part of parts) parser.feed(part);
+    return found;
+  }
+
+  const STREAM =
+    'retry: 1000\nid: p:1\ndata: {"a":1}\n\n: alive\r\ndata:x\rdata: y\r\n\r\ndata\n\nevent: z\n\ndata: cut';
+  const BLOCKS = ['{"a":1}', ":", "x\ny", ""];
+
+  test("reads blocks of all line ends, comments and empty data, and no block that is not complete", () => {
+    expect(parse(STREAM)).toEqual(BLOCKS);
+    expect(parse(`\uFEFF${STREAM}`)).toEqual(BLOCKS);
+  });
+
+  test("reads the same however the stream is cut", () => {
+    for (let cut = 0; cut <= STREAM.length; cut += 1) {
+      expect(parse(STREAM.slice(0, cut), STREAM.slice(cut))).toEqual(BLOCKS);
+    }
+    expect(parse(...STREAM)).toEqual(BLOCKS);
+  });
+
+  test("refuses a block that no hub sends", () => {
+    expect(() => parse(`data: ${"x".repeat(2 << 20)}`)).toThrow("too large");
+    expect(() => parse(...Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`))).toThrow("too large");
+  });
+});
