@@ -1,5 +1,5 @@
 /** The life of a connection, in a world in which nothing happens by itself. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { HubClient } from "../src/client.ts";
 import type { WatchItem } from "../src/items.ts";
 import { FakeWorld, json } from "./fakes.ts";
@@ -239,6 +239,25 @@ describe("reconnecting", () => {
     expect([...counts]).toEqual(["1 1 1"]);
     expect(hub.connection.getSnapshot().attempts).toHaveLength(10);
     expect(hub.connection.getSnapshot().attempts.at(-1)).toMatchObject({ outcome: "complete" });
+  });
+
+  test("a client that is signed out connects again after signing in, also with operations", async () => {
+    const world = new FakeWorld();
+    world.respond = () => json(ABOUT);
+    const hub = world.connect({ transport: "websocket" });
+    hub.watch("data", () => {});
+    hub.operations.subscribe(() => {});
+    // The module with the store is loaded meanwhile.
+    await vi.waitFor(async () => {
+      await world.settle();
+      expect(world.live).toBe(2);
+    });
+    hub.signOut();
+    expect([world.live, state(hub)]).toEqual([0, "closed: signed-out"]);
+    hub.signIn("token");
+    await world.settle();
+    expect([world.live, hub.connection.getSnapshot().state]).toEqual([2, "connecting"]);
+    hub.close();
   });
 
   test("whatever the order of their triggers, there are never two sockets", async () => {

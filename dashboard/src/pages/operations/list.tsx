@@ -21,6 +21,7 @@ import {
   history,
   holdLines,
   lines,
+  orderNow,
   readMore,
   showWaitingLines,
   sortAgain,
@@ -234,6 +235,7 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
   const markAll = () => {
     const rows = troubled.peek();
     offerUndo(markSeen(rows), rows.length);
+    orderNow();
   };
   return (
     <div class="group" role="row" aria-rowindex={index}>

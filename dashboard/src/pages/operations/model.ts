@@ -171,7 +171,7 @@ export function sortAgain(): void {
 }
 
 /** Orders at once, also a held list: the reader has asked for it. */
-function orderNow(): void {
+export function orderNow(): void {
   clearTimeout(orderTimer);
   order();
   showWaitingLines();
@@ -241,6 +241,7 @@ async function countAgain(): Promise<void> {
     });
     if (!mine.signal.aborted) totalsAnswer.value = answer.totals;
   } catch (error) {
+    if (mine.signal.aborted) return;
     // The numbers of before stay; the link and the list show what is wrong.
     if (!(error instanceof TidingsError)) throw error;
   }
