@@ -21,7 +21,7 @@ export async function load(seconds: number): Promise<boolean> {
       ["events", "events"],
       ["wall", "wall"],
     ] as const) {
-      const publisher = new Publisher(hub, { running: 1000, rate: 10_000, updates: 100_000 });
+      const publisher = new Publisher(hub, { running: 1000, rate: 10_000, updates: 3_000 });
       const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
       await page.goto(new URL(path, hub.url).href);
       await page.waitForTimeout(WARM_UP_MS);

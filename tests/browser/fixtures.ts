@@ -35,8 +35,8 @@ export class Faults {
     context.on("console", (message) => {
       if (message.type() === "error") this.#found.push(`console: ${message.text()} ${message.location().url}`);
     });
-    context.on("weberror", ({ error }) => {
-      const thrown = error();
+    context.on("weberror", (raised) => {
+      const thrown = raised.error();
       this.#found.push(`uncaught: ${thrown.stack ?? thrown.message}`);
     });
   }
@@ -77,7 +77,7 @@ export const test = base.extend<Fixtures>({
     await use(folder.path);
     folder.remove();
   },
-  start: async ({ folder }, use) => {
+  start: async ({ context, folder }, use) => {
     const started: Process[] = [];
     const env = { XDG_STATE_HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder, TMPDIR: folder };
     const keep = <T extends Process>(one: T): T => {
@@ -89,6 +89,7 @@ export const test = base.extend<Fixtures>({
       job: async (hub, name, options, more = {}) => keep(await Job.start(hub, name, options, { ...env, ...more })),
       process: keep,
     });
+    for (const page of context.pages()) await page.close(); // before what they are linked to
     for (const one of started.reverse()) await one.stop();
   },
   hub: async ({ start }, use) => {

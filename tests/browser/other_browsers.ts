@@ -9,6 +9,8 @@ export interface RemoteBrowser {
   open(url: string): Promise<void>;
   /** The value of an expression in the page. */
   evaluate<T>(expression: string): Promise<T>;
+  /** Click as a person does: browsers go back only to pages on which something was clicked. */
+  click(selector: string): Promise<void>;
   back(): Promise<void>;
   close(): Promise<void>;
 }
@@ -21,6 +23,7 @@ export async function firefox(): Promise<RemoteBrowser> {
   return {
     open: async (url) => void (await page.goto(url)),
     evaluate: async <T>(expression: string) => (await page.evaluate(expression)) as T,
+    click: async (selector) => await page.click(selector),
     back: async () => void (await page.goBack()),
     close: async () => await browser.close(),
   };
@@ -51,6 +54,13 @@ export async function webkit(): Promise<RemoteBrowser> {
     open: async (url) => await command("POST", `/${sessionId}/url`, { url }),
     evaluate: async <T>(expression: string) =>
       await command<T>("POST", `/${sessionId}/execute/sync`, { script: `return (${expression})`, args: [] }),
+    click: async (selector) => {
+      const found = await command<Record<string, string>>("POST", `/${sessionId}/element`, {
+        using: "css selector",
+        value: selector,
+      });
+      await command("POST", `/${sessionId}/element/${Object.values(found)[0]}/click`, {});
+    },
     back: async () => await command("POST", `/${sessionId}/back`, {}),
     close: async () => {
       await command("DELETE", `/${sessionId}`);

@@ -24,6 +24,8 @@ export class Folder {
 export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** The signal that ends it together with its own processes; by default SIGKILL, which also ends stopped ones. */
+  readonly endSignal?: NodeJS.Signals;
 }
 
 /** The environment of the tests without the developer's own settings. */
@@ -38,6 +40,7 @@ export class Process {
   #output = "";
   #errors = "";
   readonly #child: ChildProcess;
+  readonly #endSignal: NodeJS.Signals;
   readonly #waiting = new Set<() => void>();
 
   constructor(command: string, arguments_: readonly string[], options: ProcessOptions = {}) {
@@ -46,6 +49,7 @@ export class Process {
       stdio: ["pipe", "pipe", "pipe"],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
+    this.#endSignal = options.endSignal ?? "SIGKILL";
     running.add(this);
     this.#child.stdin?.on("error", () => undefined); // of a process that has ended
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -97,7 +101,7 @@ export class Process {
   }
 
   kill(): void {
-    this.#child.kill("SIGKILL"); // ends stopped processes, too
+    this.#child.kill(this.#endSignal);
   }
 
   /** Wait until stdout or stderr matches, and return the match. */

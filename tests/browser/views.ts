@@ -22,11 +22,12 @@ export async function open(page: Page, hub: Pick<Hub, "url">, path = ""): Promis
 }
 
 export async function isLive(page: Page): Promise<void> {
-  await expect(page.locator("[data-link=live], .link[data-state=live]").first()).toBeVisible();
+  const wall = page.locator("main header").getByText("live", { exact: true });
+  await expect(page.locator(".link[data-state=live]").or(wall)).toBeVisible();
 }
 
 export async function isStale(page: Page): Promise<void> {
-  await expect(page.locator("[data-link=stale], .link[data-state=stale]").first()).toBeVisible();
+  await expect(page.locator(".link[data-state=stale]")).toBeVisible();
 }
 
 /** The row of an operation in a list, by its name. */

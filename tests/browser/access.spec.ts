@@ -1,0 +1,81 @@
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "./fixtures.ts";
+import { tidings } from "./processes.ts";
+import { isLive, open, row } from "./views.ts";
+
+const REFUSED = /status of 401|status of 403|WebSocket connection to/;
+
+/** Add a key with grants to a file of keys, and return it. */
+async function keyOf(file: string, name: string, ...grants: readonly string[]): Promise<string> {
+  const options = grants.flatMap((grant) => ["--grant", grant]);
+  return (await tidings(["key", "add", name, "--keys", file, ...options])).trim();
+}
+
+test("a key signs in, is kept, and is forgotten by signing out", async ({ page, faults, start, folder }) => {
+  faults.expect(REFUSED);
+  const file = join(folder, "keys.jsonl");
+  const key = await keyOf(file, "ada", "admin");
+  const hub = await start.hub({ options: ["--auth", "keys", "--keys", file] });
+  await page.goto(hub.url);
+  await page.getByRole("link", { name: "Sign in" }).first().click();
+  const field = page.getByLabel("Key or token");
+  await field.fill("not-a-key");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.locator("main")).toContainText(/not|refuse|unknown/i);
+  await field.fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await isLive(page);
+  await expect(page.getByRole("button", { name: /Signed in as .*ada/ })).toBeVisible();
+  await page.reload();
+  await isLive(page);
+  await page.getByRole("button", { name: /Signed in as/ }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
+  expect(await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]))).not.toContain(key);
+});
+
+test("a missing right is a lock with the grant's name", async ({ page, faults, start, folder }) => {
+  faults.expect(REFUSED);
+  const file = join(folder, "keys.jsonl");
+  const [admin, reader] = [await keyOf(file, "admin", "admin"), await keyOf(file, "reader", "read operations")];
+  const hub = await start.hub({ options: ["--auth", "keys", "--keys", file] });
+  const job = await start.job(hub, "Import prices", {}, { TIDINGS_TOKEN: admin });
+  await page.goto(new URL("signin", hub.url).href);
+  await page.getByLabel("Key or token").fill(reader);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await open(page, hub);
+  await expect(row(page, "Import prices")).toBeVisible();
+  await open(page, hub, `operation?id=${job.id}`);
+  await expect(
+    page.getByText("cancel operations").or(page.locator('[title*="cancel operations"]')).first(),
+  ).toBeVisible();
+  await page.goto(new URL("system", hub.url).href);
+  await expect(page.locator("main")).toContainText(/read system|admin/);
+  expect(job.isRunning).toBe(true);
+});
+
+test("an expired token is noticed, and a new one continues", async ({ page, faults, start, folder }) => {
+  faults.expect(REFUSED);
+  const secret = join(folder, "secret");
+  writeFileSync(secret, randomBytes(48).toString("base64"));
+  const issue = async (expires: string) => {
+    const options = ["--subject", "ada", "--grant", "read *", "--expires", expires, "--secret-file", secret];
+    return (await tidings(["token", "issue", ...options])).trim();
+  };
+  const options = ["--auth", "jwt", "--jwt-secret-file", secret, "--jwt-leeway", "0s"];
+  const hub = await start.hub({ options });
+  const field = page.getByLabel("Key or token");
+  await page.goto(new URL("signin", hub.url).href);
+  await field.fill(await issue("8s"));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await isLive(page);
+  await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
+  await page.getByRole("link", { name: "Sign in" }).first().click();
+  await field.fill(await issue("1h"));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await isLive(page);
+});

@@ -1,0 +1,135 @@
+import { cpSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "./executables.ts";
+import { expect, test } from "./fixtures.ts";
+import { freePort } from "./processes.ts";
+import { Tabs } from "./tabs.ts";
+import { hasProgress, isLive, isStale, open, row } from "./views.ts";
+import { Wire } from "./wire.ts";
+
+const AWAY =
+  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK/;
+
+test("a killed hub makes the page stale, and a new one on its data makes it live again", async ({
+  page,
+  faults,
+  start,
+  folder,
+}) => {
+  faults.expect(AWAY);
+  const [port, data] = [await freePort(), join(folder, "log")];
+  const first = await start.hub({ port, data });
+  const job = await start.job(first, "Import prices");
+  await open(page, first);
+  job.progress(40);
+  await hasProgress(row(page, "Import prices"), 40);
+  first.signal("SIGKILL");
+  await isStale(page);
+  await expect(row(page, "Import prices")).toBeVisible();
+  await start.hub({ port, data });
+  await isLive(page);
+  job.progress(80);
+  await hasProgress(row(page, "Import prices"), 80);
+});
+
+test("a restart of the hub is survived, also where the log was in memory", async ({ page, faults, start }) => {
+  faults.expect(AWAY);
+  const port = await freePort();
+  const first = await start.hub({ port });
+  await first.publish({ type: "operation:start", data: { operation_id: "a", name: "Import prices" } });
+  await open(page, first);
+  await expect(row(page, "Import prices")).toBeVisible();
+  first.signal("SIGTERM");
+  await first.ended;
+  const second = await start.hub({ port });
+  await second.publish({ type: "operation:start", data: { operation_id: "b", name: "Deploy web" } });
+  await isLive(page);
+  await expect(row(page, "Deploy web")).toBeVisible();
+  await expect(row(page, "Import prices")).toHaveCount(0); // the hub does not have it any more
+});
+
+test("a stopped hub is noticed without any error of the network", async ({ page, hub, start }) => {
+  const job = await start.job(hub, "Import prices");
+  await open(page, hub);
+  hub.signal("SIGSTOP");
+  await isStale(page);
+  await expect(page.locator("main")).toBeVisible();
+  hub.signal("SIGCONT");
+  await isLive(page);
+  job.progress(40);
+  await hasProgress(row(page, "Import prices"), 40);
+});
+
+test("offline is stale, and online is live without a reload", async ({ context, page, faults, hub, start }) => {
+  faults.expect(AWAY);
+  const wire = await Wire.to(hub.port);
+  const job = await start.job(hub, "Import prices");
+  await open(page, wire);
+  wire.silence();
+  await context.setOffline(true);
+  await isStale(page);
+  job.progress(40);
+  wire.restore();
+  await context.setOffline(false);
+  await isLive(page);
+  await hasProgress(row(page, "Import prices"), 40);
+  wire.close();
+});
+
+test("a cut connection is resumed, and what happened in between is there", async ({ page, faults, hub, start }) => {
+  faults.expect(AWAY);
+  const wire = await Wire.to(hub.port);
+  const job = await start.job(hub, "Import prices");
+  await open(page, wire, `log?id=${job.id}`);
+  job.log("before the cut");
+  await expect(page.locator("main")).toContainText("before the cut");
+  wire.cut();
+  await isStale(page);
+  job.log("during the cut");
+  wire.restore();
+  await isLive(page);
+  job.log("after the cut");
+  await expect(page.locator("main")).toContainText("after the cut");
+  await expect(page.locator("main")).toContainText("during the cut");
+  expect(await page.getByText("before the cut", { exact: true }).count()).toBe(1);
+  wire.close();
+});
+
+test("a hidden tab goes on, and shows the present when it is looked at again", async ({ hub, start }) => {
+  const tabs = await Tabs.launch();
+  try {
+    const job = await start.job(hub, "Import prices");
+    const tab = await tabs.open(hub.url);
+    await tab.waitForSelector("[role=progressbar]");
+    const other = await tabs.open("about:blank");
+    const polling = 500; // a hidden tab draws no frames
+    await tab.waitForFunction(() => document.visibilityState === "hidden", { polling });
+    job.progress(40);
+    job.fail("HealthCheck", "web-2 answered 503");
+    await tab.waitForFunction(() => document.title.startsWith("1 needs attention"), { polling });
+    await other.close();
+    await tab.bringToFront();
+    await tab.waitForFunction(() => document.body.textContent.includes("HealthCheck: web-2 answered 503"));
+    await tab.waitForSelector("[data-state=live]");
+  } finally {
+    await tabs.close();
+  }
+});
+
+test("an upgraded hub offers a reload, which brings its pages", async ({ page, faults, start, folder }) => {
+  faults.expect(AWAY);
+  const port = await freePort();
+  const first = await start.hub({ port });
+  await open(page, first);
+  first.signal("SIGTERM");
+  await first.ended;
+  const sources = join(folder, "upgraded");
+  cpSync(join(ROOT, "src"), sources, { recursive: true });
+  writeFileSync(join(sources, "tidings/server/dashboard/static/upgraded.txt"), "of the next version");
+  await start.hub({ port, env: { PYTHONPATH: sources } });
+  const banner = page.getByText("The hub was upgraded.");
+  await expect(banner).toBeVisible();
+  await page.getByRole("button", { name: "Reload" }).click();
+  await isLive(page);
+  await expect(banner).toHaveCount(0);
+});

@@ -1,0 +1,130 @@
+import { expect, test } from "./fixtures.ts";
+import { hasProgress, isLive, open, row, someOperations } from "./views.ts";
+
+test("a bar moves while its job works, and the job's end is shown", async ({ page, hub, start }) => {
+  const job = await start.job(hub, "Import prices");
+  await open(page, hub);
+  const import_ = row(page, "Import prices");
+  await expect(import_).toBeVisible();
+  for (const percent of [40, 70]) {
+    job.progress(percent, `page ${percent}`);
+    await hasProgress(import_, percent);
+    await expect(import_).toContainText(`page ${percent}`);
+  }
+  job.complete();
+  await expect(import_).toContainText("complete");
+  await expect(import_).toContainText("took");
+  expect(await job.ended).toBe(0);
+});
+
+test("a failure stands on top with its code and message, until it is marked as seen", async ({ page, hub, start }) => {
+  const job = await start.job(hub, "Deploy web");
+  await open(page, hub);
+  await expect(row(page, "Deploy web")).toBeVisible();
+  job.fail("HealthCheck", "web-2 answered 503", "Look at its log.");
+  const head = page.getByRole("row", { name: /^Needs attention/ });
+  await expect(head).toContainText("1 failed since you last looked");
+  await expect(row(page, "Deploy web")).toContainText("HealthCheck: web-2 answered 503");
+  await expect(page).toHaveTitle(/^1 needs attention/);
+  await head.getByRole("button", { name: "Mark as seen" }).click();
+  await expect(head).toHaveCount(0);
+  await page.reload();
+  await expect(row(page, "Deploy web")).toBeVisible();
+  await expect(head).toHaveCount(0);
+});
+
+test("two tabs show the same", async ({ context, page, hub, start }) => {
+  const job = await start.job(hub, "Import prices");
+  const second = await context.newPage();
+  await open(page, hub);
+  await open(second, hub, `operation?id=${job.id}`);
+  job.progress(55);
+  await hasProgress(row(page, "Import prices"), 55);
+  await hasProgress(second, 55);
+  job.complete();
+  for (const tab of [page, second]) await expect(tab.locator("main")).toContainText("complete");
+});
+
+test("back and forward show each page again, live", async ({ page, hub, start }) => {
+  const job = await start.job(hub, "Import prices");
+  await open(page, hub);
+  await row(page, "Import prices").getByRole("link", { name: "Import prices" }).click();
+  await expect(page).toHaveURL(/operation\?id=/);
+  await expect(page.getByRole("heading", { name: "Import prices" })).toBeVisible();
+  await page.getByRole("link", { name: "Names" }).click();
+  await expect(page).toHaveURL(/names$/);
+  await page.goBack();
+  await page.goBack();
+  job.progress(30);
+  await hasProgress(row(page, "Import prices"), 30);
+  await page.goForward();
+  job.progress(60);
+  await hasProgress(page, 60);
+  // A document of another address in between: the page may come from the back-forward cache, without its socket.
+  await page.goto(new URL("healthz", hub.url).href);
+  await page.goBack();
+  await isLive(page);
+  job.progress(90);
+  await hasProgress(page, 90);
+});
+
+test("payloads of 64 KB are shown", async ({ page, hub }) => {
+  const long = "A long word. ".repeat(4_900);
+  await hub.publish(
+    { type: "operation:start", data: { operation_id: "long", name: "Long result", metadata: { text: long } } },
+    { type: "operation:complete", data: { operation_id: "long", result: { text: long } } },
+    { type: "data:update", data: { dataset: "long", metadata: { text: long } } },
+  );
+  await open(page, hub, "operation?id=long");
+  await expect(page.getByRole("heading", { name: "Long result" })).toBeVisible();
+  await open(page, hub, "events");
+  await page.getByRole("button", { name: "Read those of the last hour" }).click();
+  await page.getByText("data:update", { exact: true }).first().click();
+  await expect(page.locator("main")).toContainText("A long word. A long word.");
+  await open(page, hub);
+  await expect(row(page, "Long result")).toBeVisible();
+});
+
+test("an operation that has ended causes no traffic but heartbeats", async ({ page, hub }) => {
+  await hub.publish(
+    { type: "operation:start", data: { operation_id: "done", name: "Import prices" } },
+    { type: "operation:progress", data: { operation_id: "done", progress: 40 } },
+    { type: "operation:complete", data: { operation_id: "done" } },
+  );
+  const frames: { readonly type: string; readonly text: string }[] = [];
+  const requests: string[] = [];
+  page.on("websocket", (socket) => {
+    socket.on("framereceived", ({ payload }) => {
+      for (const line of String(payload).split("\n").filter(Boolean)) {
+        frames.push({ type: String((JSON.parse(line) as { type?: unknown }).type), text: line });
+      }
+    });
+  });
+  await open(page, hub, "operation?id=done");
+  await expect(page.locator("main")).toContainText("complete");
+  const pongs = () => frames.filter(({ type }) => type === "connection:pong").length;
+  await expect.poll(pongs).toBeGreaterThan(0);
+  const before = frames.length;
+  page.on("request", (request) => requests.push(request.url()));
+  const seen = pongs();
+  await expect.poll(pongs).toBeGreaterThan(seen + 2);
+  const after = frames.slice(before);
+  expect(after.filter(({ text }) => text.includes('"done"'))).toEqual([]);
+  expect(after.map(({ type }) => type).filter((type) => !/^(connection:|system:)/.test(type))).toEqual([]);
+  expect(requests).toEqual([]);
+});
+
+test("each state has its word, and its row its percent", async ({ page, hub }) => {
+  await hub.publish(...someOperations());
+  await open(page, hub);
+  for (const [name, word] of [
+    ["Deploy web", "failed"],
+    ["Export invoices", "cancelled"],
+    ["Deploy docs", "queued"],
+    ["Crawl feeds", "running"],
+    ["Import lse", "complete"],
+  ] as const) {
+    await expect(row(page, name).first()).toContainText(word);
+  }
+  await expect(row(page, "Crawl feeds").getByRole("progressbar")).not.toHaveAttribute("aria-valuenow");
+});

@@ -1,0 +1,23 @@
+import { expect, test } from "./fixtures.ts";
+import { open, PAGES, someOperations } from "./views.ts";
+
+test("every page opens by its address, and loads nothing from another server", async ({ page, hub }) => {
+  const foreign: string[] = [];
+  page.on("request", (request) => {
+    if (!request.url().startsWith(hub.url)) foreign.push(request.url());
+  });
+  await hub.publish(...someOperations());
+  for (const path of PAGES) {
+    await open(page, hub, path);
+    await expect(page.locator("main")).not.toBeEmpty();
+    await expect(page).toHaveTitle(/tidings/);
+  }
+  expect(foreign).toEqual([]);
+});
+
+test("an id that is gone is explained", async ({ page, faults, hub }) => {
+  faults.expect(/status of 404 .*operations.gone/);
+  await open(page, hub, "operation?id=gone");
+  await expect(page.locator("main")).toContainText("gone");
+  await expect(page.locator("main")).toContainText(/retention|keeps|no longer/i);
+});
