@@ -41,8 +41,13 @@ def test_greeting_of_a_default_hub_needs_no_url() -> None:
     greeting = find_addresses([ListenAddress("127.0.0.1", 8765)], ws_path="/ws", secure=False).greeting("1.2")
     assert greeting == (
         "tidings 1.2 listens on http://127.0.0.1:8765/. Ctrl-C stops it.\n"
-        "Watch it with `tidings watch`, and report with `tidings run -- COMMAND`."
+        "Open it in a browser, or watch it with `tidings watch`, and report with `tidings run -- COMMAND`."
     )
+
+
+def test_greeting_of_a_hub_without_a_dashboard_names_no_browser() -> None:
+    found = find_addresses([ListenAddress("127.0.0.1", 8765)], ws_path="/ws", secure=False)
+    assert found.greeting("1.2", has_dashboard=False).splitlines()[1].startswith("Watch it with `tidings watch`")
 
 
 def test_greeting_of_another_hub_names_its_url() -> None:

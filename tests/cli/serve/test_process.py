@@ -42,7 +42,8 @@ def test_serve_greets_a_terminal_in_two_lines_above_its_logs() -> None:
     with Terminal("serve", "--memory", "--port", "0", columns=200) as terminal:
         shown = terminal.wait_for("hub ready").splitlines()
         assert re.match(r"tidings \S+ listens on http://127\.0\.0\.1:[0-9]+/\. Ctrl-C stops it\.$", shown[0])
-        assert re.match(r"Watch it with `tidings watch --url ws://127\.0\.0\.1:[0-9]+/ws`, and report with ", shown[1])
+        said = r"(Open it in a browser, or w|W)atch it with `tidings watch --url ws://127\.0\.0\.1:[0-9]+/ws`, and "
+        assert re.match(said, shown[1])
         assert "log opened" in "".join(shown[2:])
         terminal.press(b"\x03")
         assert terminal.wait() == 0

@@ -32,13 +32,19 @@ class HubAddresses:
     is_public: bool
     """Whether other machines may reach the hub."""
 
-    def greeting(self, version: str) -> str:
-        """Return two lines for a person at a terminal: where the hub is, and what to do with it."""
+    def greeting(self, version: str, *, has_dashboard: bool = True) -> str:
+        """Return two lines for a person at a terminal: where the hub is, and what to do with it.
+
+        Args:
+            version: Version of tidings.
+            has_dashboard: Whether a browser shows the dashboard at its address.
+        """
         others = "" if self.elsewhere is None else f" (from other machines: {self.elsewhere})"
+        watch = "Open it in a browser, or watch" if has_dashboard else "Watch"
         url = "" if self.websocket == DEFAULT_URL else f" --url {self.websocket}"
         return (
             f"tidings {version} listens on {self.http}{others}. Ctrl-C stops it.\n"
-            f"Watch it with `tidings watch{url}`, and report with `tidings run{url} -- COMMAND`."
+            f"{watch} it with `tidings watch{url}`, and report with `tidings run{url} -- COMMAND`."
         )
 
 

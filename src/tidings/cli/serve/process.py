@@ -263,10 +263,11 @@ class HubProcess:
     def _report_ready(self, listening: Sequence[ListenAddress]) -> None:
         settings = self._settings
         addresses = find_addresses(listening, ws_path=settings.ws_path, secure=settings.tls_cert is not None)
+        greeting = addresses.greeting(__version__, has_dashboard=self._hub_app.dashboard is not None)
         # The parent process may not read stdout, or may be gone.
         with contextlib.suppress(OSError, ValueError):
             on_terminal = sys.stdout.isatty()
-            typer.echo(addresses.greeting(__version__) if on_terminal else f"{addresses.websocket} {addresses.http}")
+            typer.echo(greeting if on_terminal else f"{addresses.websocket} {addresses.http}")
         first_key = None if self._access is None else self._access.take_first_key_notice(addresses.websocket)
         print_stderr(first_key)
         self._log_opened()
