@@ -83,6 +83,18 @@ describe("the time line", () => {
     }
   });
 
+  test("an attempt of which only the end is known has a mark", () => {
+    const ended = detail({
+      attempts: [
+        { attempt: 1, state: "cancelled", ended_at: at(0) },
+        { attempt: 2, state: "running", started_at: at(10) },
+      ],
+    });
+    const [first] = timeLineOf(ended, T0 + 20_000)?.lanes ?? [];
+    expect(first?.blocks).toEqual([{ name: "", kind: "cancelled", start: 0, width: 0.4 }]);
+    expect(first?.seconds).toBeUndefined();
+  });
+
   test("nothing is drawn without a begin", () => {
     expect(timeLineOf(detail({ attempts: [{ attempt: 1, state: "running" }] }), T0)).toBeUndefined();
   });
@@ -120,9 +132,11 @@ describe("the progress chart", () => {
     if (data === undefined) throw new Error("no chart");
     expect(data.seconds).toEqual([0, 30, 60, 90, 150, 200, 250, 400]);
     expect(data.fast.at(-1)).toBe(100);
+    expect(data.likely.at(-1)).toBeNull();
     data.seconds.forEach((_, index) => {
-      expect(data.slow[index]).toBeLessThanOrEqual(data.likely[index] ?? 0);
-      expect(data.likely[index]).toBeLessThanOrEqual(data.fast[index] ?? 0);
+      const likely = data.likely[index] ?? 100;
+      expect(data.slow[index]).toBeLessThanOrEqual(likely);
+      expect(likely).toBeLessThanOrEqual(data.fast[index] ?? 0);
     });
     expect(data.current).toEqual([0, 10, null, null, null, null, null, null]);
   });

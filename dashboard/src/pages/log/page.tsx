@@ -45,7 +45,7 @@ function OneLog({ id }: { readonly id: string }): JSX.Element {
           <Go href={lastListHref.value}>Operations</Go> / <Go href={hrefOf("operation", { id })}>{name}</Go>
         </div>
         <div class="title">
-          {look.value === undefined ? null : <StateIcon look={look.value} />}
+          <span class="frozen">{look.value === undefined ? null : <StateIcon look={look.value} />}</span>
           <h1>{name}</h1>
         </div>
       </div>

@@ -64,7 +64,9 @@ export function Head({ detail, commands, markdown }: HeadProps): JSX.Element {
         )}
       </div>
       <div class="title">
-        <StateIcon look={look.value} />
+        <span class="frozen">
+          <StateIcon look={look.value} />
+        </span>
         <h1>{name}</h1>
         <span class="three mono cut not-phone">{plain(id.value)}</span>
         <span class="grow" />

@@ -55,6 +55,7 @@ export function timeLineOf(detail: OperationDetail, now: number): TimeLine | und
     if (begin < (started ?? end)) blocks.push(block("queued", "queued", begin, started ?? end));
     if (steps.length > 0) blocks.push(...steps);
     else if (started !== undefined) blocks.push(block("", kindOf(attempt.state), started, end));
+    else if (blocks.length === 0) blocks.push(block("", kindOf(attempt.state), end, end));
     return {
       attempt: attempt.attempt,
       state: attempt.state,

@@ -94,7 +94,7 @@ export interface ChartData {
   /** Progress of four of five good runs lies between these two. Empty without a band. */
   readonly fast: readonly number[];
   readonly slow: readonly number[];
-  readonly likely: readonly number[];
+  readonly likely: readonly (number | null)[];
   /** Earlier attempts, oldest first; null beyond their ends. */
   readonly earlier: readonly (readonly (number | null)[])[];
   readonly current: readonly (number | null)[];
@@ -129,7 +129,7 @@ export function chartData(detail: OperationDetail, history: ProgressHistory, now
     seconds,
     fast: hasBand ? through(bands.fast) : [],
     slow: hasBand ? through(bands.slow) : [],
-    likely: hasBand ? through(bands.likely) : [],
+    likely: hasBand ? upToEnd(bands.likely) : [],
     earlier: earlier.map(upToEnd),
     current: upToEnd(current),
   };
