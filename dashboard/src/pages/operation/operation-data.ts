@@ -8,7 +8,7 @@ import { merge, type OperationDetail } from "./detail.ts";
 import { liveRow } from "./live-row.ts";
 import { ProgressHistory } from "./progress-series.ts";
 
-/** Least time between two requests for the details, in milliseconds. */
+/** Least time between two requests for the details, and between two drawings of new progress, in milliseconds. */
 const RELOAD_MS = 1_000;
 /** Events of progress that are read when the page is opened: the hub keeps those of the last minute. */
 const PROGRESS_EVENTS = 1_000;
@@ -44,6 +44,13 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
   };
   const begin = () => {
     const ending = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const showSoon = () => {
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        progressed.value = history.version;
+      }, RELOAD_MS);
+    };
     const reader = new DetailReader(id, ending.signal, (found, fault) => {
       if (found !== undefined) read.value = found;
       error.value = fault;
@@ -63,16 +70,14 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
       if (row?.progress !== undefined && row.indeterminate !== true) {
         history.add({ attempt: row.attempt, at: toMillis(row.heard_at) ?? Number.NaN, percent: row.progress });
       }
+      if (history.version !== progressed.peek()) showSoon();
     });
-    const timer = setInterval(() => {
-      if (history.version !== progressed.peek()) progressed.value = history.version;
-    }, RELOAD_MS);
-    void readProgress(id, history, ending.signal);
+    void readProgress(id, history, ending.signal).then(showSoon);
     return () => {
       ending.abort();
       stopReading();
       stopSeeing();
-      clearInterval(timer);
+      clearTimeout(timer);
     };
   };
   return { data: { detail, error, history, progressed, reload }, begin };

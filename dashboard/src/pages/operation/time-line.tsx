@@ -3,7 +3,7 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { JSX } from "preact";
 import { now } from "../../clock.ts";
-import { LOOK_WORDS } from "../../format/operation.ts";
+import { isLive, LOOK_WORDS } from "../../format/operation.ts";
 import { counted, formatPreciseSpan, formatSpan, ordinal } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
 import { formatClock, formatFullTime, formatMinute, toMillis } from "../../format/time.ts";
@@ -26,7 +26,8 @@ export interface TimeLineSectionProps {
 
 /** The section; nothing where it would say nothing. */
 export function TimeLineSection({ detail, attempt, onAttempt }: TimeLineSectionProps): JSX.Element | null {
-  const line = useComputed(() => timeLineOf(detail.value, now.value));
+  // Nothing of an ended operation moves: it needs no clock.
+  const line = useComputed(() => timeLineOf(detail.value, isLive(detail.value) ? now.value : 0));
   // One attempt without steps is a plain bar: the top of the page says as much.
   if (line.value === undefined || (line.value.lanes.length === 1 && detail.value.steps.length === 0)) return null;
   const { lanes, from, until } = line.value;
