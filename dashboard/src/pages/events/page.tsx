@@ -1,6 +1,6 @@
 /** The Events page: the live tail of the log, with filters and one event in full. */
 
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
@@ -99,7 +99,8 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
     pausedAt.value = null;
   }, [feed, selected, pausedAt]);
   const held = useHold(list, { restMs: REST_MS });
-  useSignalEffect(() => feed.hold(held.value));
+  const isScrolled = useScrolled(list);
+  useSignalEffect(() => feed.hold(held.value || isScrolled.value));
   const wanted = query.get("event");
   const shown = selected.value !== null && selected.value.position === wanted ? selected.value : null;
   const isPhonePage = shown !== null && PHONE.matches;
@@ -164,6 +165,19 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
       </div>
     </>
   );
+}
+
+/** Whether the beginning of the list is above the window: what comes there would be out of sight. */
+function useScrolled(list: RefObject<HTMLElement>): ReadonlySignal<boolean> {
+  const isScrolled = useSignal(false);
+  useEffect(() => {
+    const follow = () => {
+      isScrolled.value = (list.current?.getBoundingClientRect().top ?? 0) < 0;
+    };
+    addEventListener("scroll", follow, { passive: true });
+    return () => removeEventListener("scroll", follow);
+  }, [list, isScrolled]);
+  return isScrolled;
 }
 
 interface FilterProps {
@@ -317,7 +331,10 @@ function Waiting({ feed }: { readonly feed: Feed }): JSX.Element | null {
         class="pill"
         disabled={isReading || whyNoActions.value !== ""}
         title={whyNoActions.value}
-        onClick={() => void feed.readOn()}
+        onClick={() => {
+          void feed.readOn();
+          scrollTo({ top: 0, behavior: "instant" });
+        }}
       >
         {isReading ? "Reading the log" : describeWaiting(waiting)}
       </button>

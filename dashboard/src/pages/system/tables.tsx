@@ -50,7 +50,7 @@ function ProducerLine({ row, index }: { readonly row: ProducerRow; readonly inde
     <div class="lrow" role="row" aria-rowindex={index}>
       <div role="cell" class="c-h who mid">
         <Icon name={isAway ? "away" : "live"} class={isAway ? "s-away" : "s-complete"} />
-        <span class="cut">{plain(row.host)}</span>
+        <span class="cut">{plain(row.host) || plain(row.producerId)}</span>
       </div>
       <div role="cell" class={`c-x ${isAway ? "say-warn" : "two"}`}>
         {row.presence}
