@@ -50,7 +50,8 @@ function Name({ name }: { readonly name: string }): JSX.Element {
   const value = loaded.value.value;
   const row = useComputed(() => {
     const views = loaded.value.value === undefined ? [] : [loaded.value.value.view];
-    return nameRows(views, ofName(name), now.value)[0];
+    const [row] = nameRows(views, ofName(name), now.value);
+    return row !== undefined && row.ended + row.live > 0 ? row : undefined;
   }).value;
   const runs = useComputed(() => withLive(loaded.value.value?.runs ?? [], name)).value;
   return (

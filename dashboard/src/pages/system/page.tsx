@@ -30,6 +30,8 @@ import "./system.css";
 /** The page. */
 export function SystemPage(): JSX.Element {
   usePageTitle("System");
+  // Without the right to read it, asking would only be refused.
+  if (whoami.value === undefined) return <Skeleton label="Loading the state of the hub" />;
   if (!mayDo("read", "system")) {
     return (
       <div class="head">

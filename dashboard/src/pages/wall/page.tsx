@@ -44,6 +44,30 @@ interface Totals {
 export function WallPage(): JSX.Element {
   usePageTitle("Wall");
   useReload();
+  return needsSignIn.value ? <SignInFirst /> : <Wall />;
+}
+
+/** What a wall shows that its hub does not know: the one thing to do. */
+function SignInFirst(): JSX.Element {
+  return (
+    <main class="wall" id="main">
+      <header>
+        <h1>{location.host}</h1>
+      </header>
+      <ul>
+        <li class="none">
+          <Icon name="lock" />
+          <p>
+            {plain(whoami.value?.error?.message) || "This hub asks who you are"}.{" "}
+            <Go href={hrefOf("signIn", { back: "wall" })}>Sign in</Go>
+          </p>
+        </li>
+      </ul>
+    </main>
+  );
+}
+
+function Wall(): JSX.Element {
   const list = useRef<HTMLUListElement>(null);
   const capacity = useCapacity(list);
   const { names, totals } = useCounted();
@@ -137,17 +161,6 @@ function Line({ row, usualS }: LineProps): JSX.Element {
 
 /** What stands in the place of rows. */
 function Nothing(): JSX.Element {
-  if (needsSignIn.value) {
-    return (
-      <li class="none">
-        <Icon name="lock" />
-        <p>
-          {plain(whoami.value?.error?.message) || "This hub asks who you are"}.{" "}
-          <Go href={hrefOf("signIn", { back: "wall" })}>Sign in</Go>
-        </p>
-      </li>
-    );
-  }
   const isLive = connection.value.state === "live";
   return (
     <li class="none">
