@@ -230,15 +230,17 @@ interface FieldProps extends FilterProps {
 function Field({ filter, query, field }: FieldProps): JSX.Element {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
+  // Only another text of the address takes the place of what is being typed.
   useLayoutEffect(() => {
     if (field.current !== null && field.current.value.trim() !== filter.text) field.current.value = filter.text;
-  }, [field, filter]);
+  }, [field, filter.text]);
   const typed = (text: string, isDone: boolean) => {
     clearTimeout(timer.current);
     const next = parseTyped(text, filter);
     // `key:imp` may still become `key:import-1`: what is named counts when the field is left or Enter pressed.
     if (!isDone && next.text !== text.trim()) return;
     if (JSON.stringify(next) === JSON.stringify(filter)) return;
+    if (isDone && field.current !== null) field.current.value = next.text;
     if (isDone) show(next, query);
     else timer.current = setTimeout(() => show(next, query), TYPING_MS);
   };
