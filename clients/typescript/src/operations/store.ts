@@ -199,15 +199,21 @@ export class OperationStore implements Store<OperationsSnapshot> {
     return this.#source.request("v1/operations", options);
   }
 
-  /** Goes on with the events alone, and reads the list again when the hub can be reached, and some time has passed. */
-  #fail(error: TidingsError): void {
+  /**
+   * Reads the list again when the hub can be reached, and some time has passed.
+   *
+   * @param follow - Whether to go on with the events alone until then; not if they were refused, too.
+   */
+  #fail(error: TidingsError, follow = true): void {
     this.#change({ status: this.#next.status === "ready" ? "ready" : "failed", error });
     const [first, longest] = RETRY_MS;
     const delay = Math.min(first * 2 ** this.#failures, longest);
     this.#failures += 1;
     const signedOut = error instanceof CredentialError || error instanceof SignedOutError;
+    clearTimeout(this.#retryTimer);
     if (!signedOut) this.#retryTimer = setTimeout(() => this.#read(), delay);
-    this.#watch("snapshot", signedOut);
+    if (follow) this.#watch("snapshot", signedOut);
+    else this.#stopWatch = undefined;
   }
 
   /**
@@ -240,7 +246,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
         if (error === undefined || this.#closed) return;
         const known = this.#source.paths();
         if (error instanceof ForbiddenError && known.join() !== paths.join()) this.#watch(since, thenRead);
-        else this.#fail(error);
+        else this.#fail(error, !(error instanceof ForbiddenError));
       },
     });
   }

@@ -299,6 +299,21 @@ test("a subject that may read some paths follows those", async () => {
   expect(store.getSnapshot().error).toMatchObject({ code: "forbidden" });
 });
 
+test("a subject without the right to read asks again after a delay, and not at once", async () => {
+  const forbidden = new ForbiddenError({ code: "forbidden", message: "no", recoverable: false });
+  store.subscribe(() => {});
+  await source.refuse(forbidden);
+  const asked = [source.requests.length, source.watches.length];
+  source.watches.at(-1)?.sink.end(forbidden);
+  await settled();
+  expect([source.requests.length, source.watches.length]).toEqual(asked);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(source.requests.length).toBe((asked[0] ?? 0) + 1);
+  await source.answer({ operations: [row("a")], position: "e:0" });
+  flush();
+  expect(store.getSnapshot().ids).toEqual(["a"]);
+});
+
 test("events that are older than the row of the list change nothing", async () => {
   const times = { queued_at: "2025-07-30T11:00:00.000000002Z", started_at: "2025-07-30T11:00:00.000000003Z" };
   store.subscribe(() => {});
