@@ -22,6 +22,7 @@ LIVE: dict[str, Any] = {"iat": NOW, "exp": NOW + 3_600}
 def secret(tmp_path: Path) -> str:
     file = tmp_path / "secret"
     file.write_bytes(SECRET + b"\n")
+    file.chmod(0o600)
     return str(file)
 
 

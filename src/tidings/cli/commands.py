@@ -4,7 +4,7 @@ Every command that connects to a hub gets the options of the connection here, so
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, cast
 
@@ -223,3 +223,16 @@ class PlainGroup(_PlainHelp, TyperGroup):
                 return self.guesses[guess]
         close = get_close_matches(args[0], [*commands, *self.guesses], n=1)
         return self.guesses.get(close[0], close[0]) if close else None
+
+
+def make_group(name: str, help: str, tried: Mapping[str, Sequence[str]] | None = None) -> typer.Typer:
+    """Return the application of a group of commands, such as `tidings key`.
+
+    Args:
+        name: Name of the group.
+        help: Its help.
+        tried: Commands of the group, each with the names under which people look for it.
+    """
+    guesses = {guess: command for command, names in (tried or {}).items() for guess in names}
+    group = type("Group", (PlainGroup,), {"guesses": guesses})
+    return typer.Typer(name=name, cls=group, rich_markup_mode=None, add_completion=False, help=help)

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder
 from tidings.cli.units import describe_size, ordinal
@@ -20,17 +20,10 @@ from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
 from tidings.log.sqlite.inspect import LogInfo, Verification
 
-
-class _DataGroup(PlainGroup):
-    guesses = {"check": "verify", "copy": "backup", "dump": "backup", "load": "restore"}  # noqa: RUF012
-
-
-data = typer.Typer(
-    name="data",
-    cls=_DataGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Inspect, verify, back up and restore the data of a hub.",
+data = make_group(
+    "data",
+    "Inspect, verify, back up and restore the data of a hub.",
+    {"verify": ("check",), "backup": ("copy", "dump"), "restore": ("load",)},
 )
 
 

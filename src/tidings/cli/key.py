@@ -14,7 +14,7 @@ from rich.text import Text
 from tidings.access.grants import Grants
 from tidings.access.key_file import KeyFile
 from tidings.access.keys import ApiKey
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import print_stderr
 from tidings.cli.hub_settings import ConfigOption, DataOption, find_settings
 from tidings.cli.options import parse_duration_option
@@ -31,20 +31,10 @@ from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 MAX_LIFE_S = 100 * 366 * 86_400.0
 
 
-class _KeyGroup(PlainGroup):
-    guesses = {  # noqa: RUF012
-        **dict.fromkeys(("create", "new", "issue"), "add"),
-        **dict.fromkeys(("ls", "show"), "list"),
-        **dict.fromkeys(("rm", "remove", "delete"), "revoke"),
-    }
-
-
-key = typer.Typer(
-    name="key",
-    cls=_KeyGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Add, list and revoke API keys; a running hub follows within a second.",
+key = make_group(
+    "key",
+    "Add, list and revoke API keys; a running hub follows within a second.",
+    {"add": ("create", "new", "issue"), "list": ("ls", "show"), "revoke": ("rm", "remove", "delete")},
 )
 
 KeysOption = Annotated[

@@ -18,7 +18,7 @@ from tidings.access.license import (
     read_public_key,
     verify_license,
 )
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import exit_codes_epilog, print_stderr
 from tidings.cli.hub_settings import ConfigOption, JsonOption, find_settings
 from tidings.cli.options import parse_duration_option
@@ -32,20 +32,10 @@ MAX_LIFE_S = 100 * 366 * 86_400.0
 _NS = 1_000_000_000
 
 
-class _LicenseGroup(PlainGroup):
-    guesses = {  # noqa: RUF012
-        **dict.fromkeys(("create", "new", "sign"), "issue"),
-        **dict.fromkeys(("info", "inspect", "print"), "show"),
-        "check": "verify",
-    }
-
-
-license = typer.Typer(
-    name="license",
-    cls=_LicenseGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Issue, show and verify licenses.",
+license = make_group(
+    "license",
+    "Issue, show and verify licenses.",
+    {"issue": ("create", "new", "sign"), "show": ("info", "inspect", "print"), "verify": ("check",)},
 )
 
 FileArgument = Annotated[

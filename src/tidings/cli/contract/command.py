@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.contract.check import check
 from tidings.cli.contract.diff import diff
 from tidings.contract.contract import Contract
@@ -57,13 +57,7 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         ) from cause
 
 
-contract = typer.Typer(
-    name="contract",
-    cls=PlainGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Export a contract, compare contracts, and check traffic against one.",
-)
+contract = make_group("contract", "Export a contract, compare contracts, and check traffic against one.")
 contract.command(cls=PlainCommand)(diff)
 contract.command(cls=PlainCommand)(check)
 

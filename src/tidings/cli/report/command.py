@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import ExitCode, exit_codes_epilog
 from tidings.cli.options import MAX_LEASE_S, IdArgument, ParentOption, UrlOption, parse_duration_option
 from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
@@ -51,24 +51,18 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
-class _ReportGroup(PlainGroup):
-    guesses = {  # noqa: RUF012
-        **dict.fromkeys(("begin", "new"), "start"),
-        "queue": "start --queued",
-        "step": "progress --step",
-        "update": "progress",
-        **dict.fromkeys(("end", "finish", "done", "success", "ok"), "complete"),
-        **dict.fromkeys(("failed", "failure", "error"), "fail"),
-        "cancel": "cancelled",
-    }
-
-
-report = typer.Typer(
-    name="report",
-    cls=_ReportGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Report an operation from a shell script.",
+report = make_group(
+    "report",
+    "Report an operation from a shell script.",
+    {
+        "start": ("begin", "new"),
+        "start --queued": ("queue",),
+        "progress": ("update",),
+        "progress --step": ("step",),
+        "complete": ("end", "finish", "done", "success", "ok"),
+        "fail": ("failed", "failure", "error"),
+        "cancelled": ("cancel",),
+    },
 )
 
 

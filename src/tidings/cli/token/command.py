@@ -22,7 +22,7 @@ from tidings.access.signing_keys import (
     sign,
 )
 from tidings.access.tokens import TokenPolicy, is_name, is_time, read_claims
-from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, exit_on_error, print_stderr
 from tidings.cli.hub_settings import ConfigOption, JsonOption, find_settings
 from tidings.cli.options import UrlOption, parse_duration_option
@@ -38,20 +38,14 @@ from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 _NS: Final = 1_000_000_000
 
 
-class _TokenGroup(PlainGroup):
-    guesses = {  # noqa: RUF012
-        **dict.fromkeys(("create", "new", "sign", "add"), "issue"),
-        **dict.fromkeys(("show", "decode", "verify", "check", "debug"), "inspect"),
-        **dict.fromkeys(("rm", "remove", "delete"), "revoke"),
-    }
-
-
-token = typer.Typer(
-    name="token",
-    cls=_TokenGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Issue and inspect tokens, and revoke tokens and keys of a running hub.",
+token = make_group(
+    "token",
+    "Issue and inspect tokens, and revoke tokens and keys of a running hub.",
+    {
+        "issue": ("create", "new", "sign", "add"),
+        "inspect": ("show", "decode", "verify", "check", "debug"),
+        "revoke": ("rm", "remove", "delete"),
+    },
 )
 
 SecretOption = Annotated[
