@@ -116,4 +116,4 @@ bench-browser: install $(BUNDLE)
 	$(BIN)/node benchmarks/browser/main.ts
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist node_modules tests/node/node_modules clients/typescript/dist
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist node_modules tests/node/node_modules tests/packaging/node_modules clients/typescript/dist

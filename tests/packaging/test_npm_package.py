@@ -15,6 +15,7 @@ from tidings.version import __version__
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SOURCE = ROOT / "clients" / "typescript"
+EXAMPLE = ROOT / "examples" / "browser" / "react"
 PRINTED = "nightly true"
 """What each program prints of the hub's one operation."""
 
@@ -113,6 +114,13 @@ def test_types_fit_strict_programs(node: Node, project: Path, resolution: str) -
         "noEmit": True,
     }
     done = node.compile(project, project / "types.tsx", options=options, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_types_fit_the_example_with_react(node: Node, project: Path) -> None:
+    shutil.copytree(EXAMPLE, project / "example", ignore=shutil.ignore_patterns("node_modules", "dist"))
+    tsc = HERE / "node_modules" / "typescript" / "lib" / "tsc.js"
+    done = node.run(tsc, "-p", project / "example", check=False)
     assert done.returncode == 0, done.stdout
 
 
