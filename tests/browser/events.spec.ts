@@ -174,3 +174,23 @@ test("a wall shows trouble first, and how old it is when the hub is silent", asy
   hub.signal("SIGCONT");
   await expect(page.locator(".wall header")).toContainText("live");
 });
+
+test("the system page shows alerts from their beginning to their end", async ({ page, hub }) => {
+  const alert = (state: string, message: string) => ({
+    type: "system:alert",
+    data: { alert_id: "disk", severity: "warning", state, code: "disk_low", message, recoverable: true },
+  });
+  await open(page, hub, "system");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Healthy");
+  await expect(page.locator("main")).toContainText(
+    /0 operations are live, \d+ connections? (is|are) open, no alert is raised/,
+  );
+  await hub.publish(alert("raised", "8 % left"));
+  const row = page.getByRole("table", { name: "Alerts" }).getByRole("row").filter({ hasText: "disk_low" });
+  await expect(row).toContainText("8 % left");
+  await expect(page.locator("main")).toContainText("1 alert is raised");
+  await hub.publish(alert("cleared", "40 % left"));
+  await expect(row).toContainText("8 % left; cleared: 40 % left");
+  await expect(page.locator("main")).toContainText("no alert is raised");
+  await expect(page.getByRole("img", { name: /^Connections over the last hour: now \d+ open/ })).toBeVisible();
+});
