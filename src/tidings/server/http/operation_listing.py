@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import heapq
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -24,6 +23,8 @@ _BUDGET_S: Final = 0.25
 """Seconds in which one request may skip operations that do not match, before it answers with where to continue."""
 _MAX_BYTES: Final = 4 << 20
 """Size of one answer; the operation that crosses it is still included."""
+_MAX_UNSORTED: Final = 500
+"""Operations beyond two pages that wait to be sorted: sorting a few thousand takes a millisecond."""
 _MAX_KEY_CHARS: Final = 64
 """Characters by which names are sorted: they are a part of cursors."""
 
@@ -150,6 +151,9 @@ class _Scan:
         self._recovered: set[str] = set()
         """Names of which a run was met that is complete."""
         self._best: list[tuple[_Key, OperationStatus]] = []
+        """The first operations in order so far, and some that may follow them."""
+        self._worst: _Key | None = None
+        """Key of the first operation beyond the page so far; only those before it matter."""
         self._counts = dict.fromkeys(msgspec.structs.asdict(TotalsView()), 0)
 
     async def page(self, turns: asyncio.Semaphore) -> _Part:
@@ -165,6 +169,7 @@ class _Scan:
             if not statuses:
                 break
             number = statuses[-1].number
+        self._select()
         summaries: list[bytes] = []
         size = shown = 0
         while shown < min(len(self._best), self._query.limit) and size < _MAX_BYTES:
@@ -208,9 +213,21 @@ class _Scan:
         return (key, status) if is_later else None
 
     def _keep(self, entries: list[tuple[_Key, OperationStatus]]) -> None:
+        """Keep entries that may be on the page; they are sorted once there are many."""
+        worst, descending = self._worst, self._query.descending
+        if worst is not None:
+            entries = [entry for entry in entries if (entry[0] > worst if descending else entry[0] < worst)]
+        self._best += entries
+        if len(self._best) > 2 * self._query.limit + _MAX_UNSORTED:
+            self._select()
+
+    def _select(self) -> None:
+        """Sort the entries, and drop those beyond the page."""
+        self._best.sort(key=lambda entry: entry[0], reverse=self._query.descending)
         # One more operation than the page shows: then there is another page.
-        select = heapq.nlargest if self._query.descending else heapq.nsmallest
-        self._best = select(self._query.limit + 1, [*self._best, *entries], key=lambda entry: entry[0])
+        del self._best[self._query.limit + 1 :]
+        if len(self._best) > self._query.limit:
+            self._worst = self._best[-1][0]
 
     def _key(self, status: OperationStatus) -> _Key:
         """Return the place of an operation: those without a value come last, and of equal ones the newest first."""
