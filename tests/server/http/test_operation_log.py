@@ -175,7 +175,7 @@ async def test_log_of_an_earlier_start_is_read_from_a_file(tmp_path: Path) -> No
         ("operation_id=op&format=xml", 400),
         ("operation_id=op&limit=0", 400),
         ("operation_id=op&after=x", 422),
-        ("operation_id=op&after=0badc0de:1", 400),
+        ("operation_id=op&after=0badc0de:1", 404),
         ("operation_id=op&q=" + "x" * 201, 400),
         ("operation_id=nowhere", 404),
         ("operation_id=", 404),

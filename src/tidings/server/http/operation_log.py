@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidings.access.grants import Grants
-from tidings.exceptions import InvalidParameter, OperationUnknown
+from tidings.exceptions import InvalidParameter, NotFound, OperationUnknown
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Record
@@ -141,6 +141,7 @@ class OperationLogRoute:
 
         Raises:
             InvalidParameter: The query is not valid.
+            NotFound: A position is from another log.
             OperationUnknown: The operation does not exist for the reader.
         """
         running = self._host.running()
@@ -185,7 +186,7 @@ class _LogReader:
         grants: What may be read; None for everything.
 
     Raises:
-        InvalidParameter: A position of the query is from another log.
+        NotFound: A position of the query is from another log.
     """
 
     def __init__(
@@ -219,7 +220,7 @@ class _LogReader:
     def _resolve(self, position: str) -> int:
         offset = self._hub.log.resolve(parse_position(position))
         if offset is None:
-            raise InvalidParameter(
+            raise NotFound(
                 f"the position {position[:40]!r} is from another log", hint="Leave it out to read from the end."
             )
         return offset
