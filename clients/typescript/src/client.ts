@@ -7,7 +7,6 @@ import {
   asTidingsError,
   ClientClosedError,
   ConfigError,
-  ConnectionLostError,
   HubUnreachableError,
   SignedOutError,
   type TidingsError,
@@ -185,17 +184,14 @@ export class HubClient implements Hub {
     this.#keepConnection();
   }
 
-  /** A stream is the exception: its code is loaded when it is needed. */
   #openStream(handlers: TransportHandlers, paths: readonly string[], since: string): Transport {
     let stream: Transport | undefined;
     let closed = false;
-    Promise.all([import("./stream.ts"), this.#requests()]).then(
-      ([{ openStream }, { http }]) => {
-        if (!closed) stream = openStream(http, paths, since, handlers);
+    this.#requests().then(
+      (requests) => {
+        if (!closed) stream = requests.openStream(paths, since, handlers);
       },
-      (error: unknown) => {
-        if (!closed) handlers.failed(new ConnectionLostError(`a part of the client did not load: ${error}`));
-      },
+      (error: TidingsError) => closed || handlers.failed(error),
     );
     return {
       send: () => {},

@@ -55,16 +55,11 @@ export class Credentials {
     } catch (error) {
       if (supplier === this.#source) this.#pending = undefined;
       if (error instanceof SignedOutError || error instanceof TokenUnavailableError) throw error;
-      const fault =
-        error instanceof ConfigError ? `returned an invalid one: ${error.message}` : `threw ${nameOf(error)}`;
       // The text of the error may hold the token.
-      throw new TokenUnavailableError(`the supplier of the token ${fault}`);
+      const fault = error instanceof ConfigError ? "returned an invalid token" : "threw an error";
+      throw new TokenUnavailableError(`the function passed as \`token\` ${fault}`);
     }
   }
-}
-
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : typeof error;
 }
 
 /** Return `token` if it can be sent; it is not part of the error, which others may read. */

@@ -68,6 +68,7 @@ export class Link {
   /** Read `paths` until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void {
     if (this.#heir !== undefined) return this.#heir.watch(paths, since, sink);
+    this.#watchPage();
     const subscription = this.session.add(paths, since, sink);
     this.#flushSoon();
     this.#run();
@@ -80,6 +81,7 @@ export class Link {
 
   /** Keep the connection without reading, until the returned function is called. */
   keep(): () => void {
+    this.#watchPage();
     this.session.use(1);
     this.#flushSoon();
     return () => {
@@ -165,7 +167,6 @@ export class Link {
   }
 
   #connect({ generation, paths, since }: Action & { readonly do: "connect" }): void {
-    this.#watchPage();
     const handlers: TransportHandlers = {
       opened: () => this.input((session) => session.opened(generation)),
       received: (text) => {
@@ -219,7 +220,8 @@ export class Link {
 
   #setTimer(): void {
     const { deadline } = this.session;
-    if (deadline === this.#timerAt) return;
+    // Each message postpones the deadline; a timer that is too early only looks, and is set again.
+    if (deadline !== undefined && this.#timerAt !== undefined && this.#timerAt <= deadline) return;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#timerAt = deadline;
@@ -240,7 +242,9 @@ export class Link {
   }
 
   #watchPage(): void {
-    this.#unwatchPage ??= this.#environment.watchPage((event) => this.#onPage(event));
+    if (this.#unwatchPage !== undefined) return;
+    this.#unwatchPage = this.#environment.watchPage((event) => this.#onPage(event));
+    this.session.show(this.#environment.visible());
   }
 
   #onPage(event: PageEvent): void {

@@ -4,10 +4,12 @@ import type { Environment } from "./environment.ts";
 import { NotAHubError, NotSupportedError, type TidingsError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
+import type { Transport, TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
 import type { CancelOptions, CancelOutcome } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
+import { openStream } from "./stream.ts";
 import type { Backfill, BackfillPage } from "./subscriptions.ts";
 
 /** Time, in milliseconds, in which a failed handshake is explained. */
@@ -49,6 +51,10 @@ export class Requests {
       body: { reason, timeout_s: timeoutS },
       ...(signal === undefined ? {} : { signal }),
     });
+  }
+
+  openStream(paths: readonly string[], since: string, handlers: TransportHandlers): Transport {
+    return openStream(this.http, paths, since, handlers);
   }
 
   /** Read the beginning of a watch, or a part of it. */

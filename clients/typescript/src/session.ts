@@ -131,6 +131,8 @@ export class Session {
   #quiet = false;
   #notice: Closed | undefined;
   #keys: "unknown" | "asked" | "known" = "unknown";
+  /** Whether nothing has happened but events of the log on a live connection: the state is what it was. */
+  #steady = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -156,7 +158,7 @@ export class Session {
     );
     this.subscriptions = new Subscriptions({
       send,
-      open: (paths, since) => this.#openStream(paths, since),
+      open: (paths, since) => this.#open(paths, since),
       backfill: (request) => this.#actions.push({ do: "backfill", request }),
       deliver: (subscription, items) => this.#actions.push({ do: "deliver", subscription, items }),
       end: (subscription, error) => this.#actions.push({ do: "end", subscription, error }),
@@ -167,7 +169,11 @@ export class Session {
   /** Return the next action; undefined if there is none. */
   take(): Action | undefined {
     const action = this.#actions.shift();
-    if (action === undefined) this.state = this.#describe();
+    if (action === undefined) {
+      const steady = this.#steady && this.#phase === "open" && !this.#liveness?.stale;
+      if (!steady) this.state = this.#describe();
+      this.#steady = false;
+    }
     return action;
   }
 
@@ -242,7 +248,7 @@ export class Session {
     if (code === "idle") this.#reason = { code: "connecting" };
     else if (!this.#quiet) this.#attempts = addAttempt(this.#attempts, this.#options.wall(), error?.message ?? code);
     this.#generation += 1;
-    if (!this.#streaming) this.#open("connecting", [], "");
+    if (!this.#streaming) this.#open([], "");
     else if (this.#visible) {
       this.#enterPhase("preparing");
       if (this.#keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.prepare();
@@ -250,12 +256,8 @@ export class Session {
     } else this.#suspend();
   }
 
-  #openStream(paths: readonly string[], since: string): void {
-    this.#open("connecting", paths, since);
-  }
-
-  #open(phase: Phase, paths: readonly string[], since: string): void {
-    this.#enterPhase(phase);
+  #open(paths: readonly string[], since: string): void {
+    this.#enterPhase("connecting");
     this.#actions.push({ do: "connect", generation: this.#generation, paths, since });
   }
 
@@ -503,6 +505,7 @@ export class Session {
   received(generation: number, text: string): void {
     if (generation !== this.#generation) return;
     const message = parseMessage(text);
+    this.#steady = this.state.state === "live" && message?.position !== undefined;
     this.#liveness?.heard(this.#options.now(), message?.reply_to === PING_ID);
     this.#heardAt = this.#options.wall();
     if (this.#streaming && this.#phase === "greeting" && message !== undefined) this.#enterStream(message);

@@ -26,15 +26,10 @@ export interface Addresses {
  * @throws {@link ConfigError} when the URL is invalid, or contains a credential.
  */
 export function resolveHubUrl(url: string | URL, base?: string): Addresses {
-  let parsed: URL;
-  try {
-    parsed = new URL(url, base);
-  } catch {
+  const parsed = parse(url, base);
+  const scheme = HTTP.get(parsed?.protocol ?? "");
+  if (parsed === undefined || scheme === undefined || parsed.host === "") {
     throw new ConfigError(`invalid hub URL '${url}'`, "Use the form ws://127.0.0.1:8765/ws, or the hub's http:// URL.");
-  }
-  const scheme = HTTP.get(parsed.protocol);
-  if (scheme === undefined || parsed.host === "") {
-    throw new ConfigError(`invalid hub URL '${url}': expected ws://, wss://, http:// or https://`);
   }
   if (parsed.username || parsed.password || [...parsed.searchParams.keys()].some((name) => SECRET.test(name))) {
     throw new ConfigError("invalid hub URL: a token in a URL ends in logs", "Pass it as the option `token`.");
@@ -50,4 +45,12 @@ export function resolveHubUrl(url: string | URL, base?: string): Addresses {
   http.pathname = http.pathname.replace(/[^/]*$/, "");
   http.search = "";
   return { websocket: websocket.href, http: http.href };
+}
+
+function parse(url: string | URL, base: string | undefined): URL | undefined {
+  try {
+    return new URL(url, base);
+  } catch {
+    return undefined;
+  }
 }

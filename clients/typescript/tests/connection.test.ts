@@ -220,6 +220,40 @@ describe("liveness", () => {
   });
 });
 
+test("a page that was hidden when the client was made is probed when it is shown", async () => {
+  const world = new FakeWorld();
+  world.shown = false;
+  const hub = world.connect();
+  world.shown = true; // before anything was watched
+  await live(world, hub);
+  await world.pass(5_000);
+  expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
+});
+
+test("ten thousand events set no timer each, and change no state", async () => {
+  const world = new FakeWorld();
+  const hub = world.connect();
+  const items = await live(world, hub);
+  let timers = 0;
+  const later = world.later.bind(world);
+  world.later = (ms, callback) => {
+    timers += 1;
+    return later(ms, callback);
+  };
+  const before = hub.connection.getSnapshot();
+  for (let number = 0; number < 10_000; number += 1) {
+    world.time += 1;
+    world.socket.event(`p:${number}`);
+  }
+  expect(items).toHaveLength(10_002);
+  await world.pass(4_999);
+  expect(timers).toBeLessThan(10);
+  expect(world.socket.sentOf("connection:ping")).toHaveLength(0);
+  await world.pass(1);
+  expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
+  expect(hub.connection.getSnapshot()).toBe(before);
+});
+
 describe("reconnecting", () => {
   test("a hundred reconnects add no listener, timer or socket", async () => {
     const world = new FakeWorld();

@@ -10,8 +10,8 @@ const ENTRY = "virtual:core";
 const CLIENT = fileURLToPath(new URL("../src/index.ts", import.meta.url));
 
 /**
- * Bundle what `connect` needs at once. Parts that the client loads when they are needed are not bundled: requests over
- * HTTP, event streams, and the store of operations.
+ * Bundle what `connect` needs at once. Parts that the client loads when they are needed are not bundled: requests and
+ * event streams over HTTP, and the store of operations.
  *
  * @returns the code, the size of its gzipped form in bytes, and the parts that are loaded later.
  */

@@ -4,7 +4,7 @@ import type { Environment, PageEvent } from "../src/environment.ts";
 import type { ConnectOptions, WebSocketConstructor } from "../src/options.ts";
 
 /** The parts of the client that it loads when it needs them; they are here before. */
-const modules = Promise.all([import("../src/requests.ts"), import("../src/stream.ts")]);
+const modules = import("../src/requests.ts");
 
 /** A socket whose other side is the test. */
 export class FakeSocket {

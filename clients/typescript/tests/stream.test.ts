@@ -279,6 +279,21 @@ describe("a stream", () => {
     expect(world.timers.size).toBe(0);
   });
 
+  test("is not opened while the page is hidden, and then when it is shown", async () => {
+    const world = new FakeWorld();
+    const streams = new Streams();
+    world.respond = streams.respond;
+    world.shown = false;
+    const hub = world.connect({ transport: "sse" });
+    hub.watch("data", () => {});
+    await settle(world);
+    expect(streams.open).toHaveLength(0);
+    world.page("shown");
+    await settle(world);
+    expect(streams.open).toHaveLength(1);
+    hub.close();
+  });
+
   test("that is silent for 35 s is replaced; a comment is a sign of life", async () => {
     const { hub, streams, world } = await start();
     await world.pass(30_000);
