@@ -131,3 +131,21 @@ test("without the link the page freezes, and cancelling names the reason", async
   await expect(cancel).toHaveAttribute("title", /link to the hub/);
   await hasProgress(main(page), 40);
 });
+
+test("a further attempt is a further curve and a further lane", async ({ page, hub }) => {
+  const progress = (percent: number) => ({
+    type: "operation:progress",
+    data: { operation_id: "op-1", progress: percent },
+  });
+  await hub.publish(start("op-1"), progress(10));
+  await open(page, hub, "operation?id=op-1");
+  await hasProgress(main(page), 10);
+  await hub.publish(progress(20), progress(30));
+  await hasProgress(main(page), 30);
+  const failure = { operation_id: "op-1", code: "Boom", message: "it broke", recoverable: true };
+  await hub.publish({ type: "operation:failed", data: failure }, start("op-1"), progress(40));
+  await hasProgress(main(page), 40);
+  await expect(main(page).getByText("earlier attempts")).toBeVisible();
+  await expect(page.getByRole("img", { name: /^1st attempt: failed; Boom/ })).toBeVisible();
+  await expect(page.getByRole("img", { name: /^Progress: 40% after/ })).toBeVisible();
+});

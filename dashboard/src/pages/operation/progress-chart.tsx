@@ -80,22 +80,22 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<UPlot>();
   const label = useComputed(() => describe(detail.value, data.value));
-  // The plot is made again only where its series or its colours change.
-  const shape = useComputed(() => {
+  const made = useRef("");
+  useSignalEffect(() => {
     const known = data.value;
-    const look = lookOf(detail.value);
-    return `${known?.earlier.length} ${(known?.fast.length ?? 0) > 0} ${look} ${colorsVersion.value}`;
-  });
-  useSignalEffect(() => {
-    void shape.value;
-    const known = data.peek();
+    const current = detail.value;
+    const element = box.current;
     const Library = plotLibrary.value;
-    if (box.current === null || known === undefined || Library === undefined) return;
+    if (element === null || known === undefined || Library === undefined) return;
+    // The plot is made again only where its series or its colours change; data must always fit its series.
+    const shape = `${known.earlier.length} ${known.fast.length > 0} ${lookOf(current)} ${colorsVersion.value}`;
+    if (plot.current !== undefined && made.current === shape) {
+      plot.current.setData(columnsOf(known));
+      return;
+    }
+    made.current = shape;
     plot.current?.destroy();
-    plot.current = new Library(optionsFor(known, detail.peek(), box.current), columnsOf(known), box.current);
-  });
-  useSignalEffect(() => {
-    if (data.value !== undefined) plot.current?.setData(columnsOf(data.value));
+    plot.current = new Library(optionsFor(known, current, element), columnsOf(known), element);
   });
   useEffect(() => {
     const element = box.current;
