@@ -1,13 +1,15 @@
 /** Performs the actions of one session: sockets, timers, tokens and requests. */
+
+import type { Action, SessionOptions } from "./actions.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Environment, PageEvent } from "./environment.ts";
 import { asTidingsError, HubError, type TidingsError } from "./errors.ts";
 import type { Sink } from "./items.ts";
 import { LATE_MS } from "./liveness.ts";
 import type { KeyFields } from "./paths.ts";
-import { type Action, Session, type SessionOptions } from "./session.ts";
+import { Session } from "./session.ts";
 import { callSafely } from "./store.ts";
-import type { Backfill, BackfillPage, Subscription } from "./subscriptions.ts";
+import type { Backfill, BackfillPage, Subscription } from "./subscription.ts";
 
 /** One connection, whichever its transport. */
 export interface Transport {

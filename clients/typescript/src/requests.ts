@@ -10,7 +10,7 @@ import type { CancelOptions, CancelOutcome } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
 import { openStream } from "./stream.ts";
-import type { Backfill, BackfillPage } from "./subscriptions.ts";
+import type { Backfill, BackfillPage } from "./subscription.ts";
 
 /** Time, in milliseconds, in which a failed handshake is explained. */
 const DIAGNOSIS_MS = 10_000;

@@ -5,9 +5,9 @@
  * `take`, and calls `tick` at `deadline`. Each socket has a generation; inputs of earlier ones are ignored, so that
  * there is never more than one connection, however its triggers race.
  */
+import type { Action, Phase, SessionOptions } from "./actions.ts";
 import { Authentication } from "./authentication.ts";
-import { Backoff, type BackoffPolicy } from "./backoff.ts";
-import type { HubClock } from "./clock.ts";
+import { Backoff } from "./backoff.ts";
 import {
   type ConnectionReason,
   type ConnectionState,
@@ -25,7 +25,7 @@ import {
   NotAHubError,
   type TidingsError,
 } from "./errors.ts";
-import type { RawItem, Sink } from "./items.ts";
+import type { Sink } from "./items.ts";
 import { Liveness } from "./liveness.ts";
 import {
   type AuthRequired,
@@ -39,7 +39,8 @@ import {
 } from "./messages.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { addAttempt, describe, settleAttempt } from "./status.ts";
-import { type Backfill, type Subscription, Subscriptions } from "./subscriptions.ts";
+import type { Subscription } from "./subscription.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
 /** Time in which a socket must open, and then the hub must greet, and in which a failure is explained. */
 const OPEN_MS = 10_000;
@@ -51,51 +52,6 @@ const LINGER_MS = 1_000;
 const MAX_RETRY_AFTER_MS = 300_000;
 const REJECTED = 4001;
 const PING_ID = "ping";
-
-/** What the owner of a session must do. */
-export type Action =
-  /** Open a connection; over a stream, with these paths in its address. */
-  | { readonly do: "connect"; readonly generation: number; readonly paths: readonly string[]; readonly since: string }
-  | { readonly do: "disconnect" }
-  | { readonly do: "send"; readonly text: string }
-  /** Ask the source for a token, and call `authentication.arrived`. */
-  | { readonly do: "token"; readonly request: number }
-  /** Find out why no socket opened, and call `diagnosed`. */
-  | { readonly do: "diagnose"; readonly generation: number }
-  /** Fetch the key fields of the hub's contract, and call `keysArrived`. */
-  | { readonly do: "keys"; readonly generation: number }
-  | { readonly do: "backfill"; readonly request: Backfill }
-  | { readonly do: "deliver"; readonly subscription: Subscription; readonly items: readonly RawItem[] }
-  | { readonly do: "end"; readonly subscription: Subscription; readonly error: TidingsError };
-
-/**
- * - `idle`: no one needs a connection. `waiting`: until the next try. `suspended`: until the page is shown.
- * - `preparing`: beginnings are read over HTTP before a stream is opened.
- * - `connecting`, `diagnosing`, `greeting`, `authenticating`, `open`: the life of one socket.
- * - `closed`: until the application acts.
- */
-type Phase =
-  | "idle"
-  | "waiting"
-  | "suspended"
-  | "preparing"
-  | "connecting"
-  | "diagnosing"
-  | "greeting"
-  | "authenticating"
-  | "open"
-  | "closed";
-
-export interface SessionOptions {
-  readonly policy: BackoffPolicy;
-  /** Milliseconds on a clock that never goes backwards. */
-  readonly now: () => number;
-  /** Milliseconds since 1970. */
-  readonly wall: () => number;
-  readonly random: () => number;
-  readonly visible: boolean;
-  readonly clock: HubClock;
-}
 
 export class Session {
   /** State as the application shows it; the same object until it changes. */

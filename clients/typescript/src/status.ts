@@ -21,27 +21,24 @@ export interface Facts {
 
 /** Return the state for `facts`: `before` itself if nothing has changed. */
 export function describe(before: ConnectionState, facts: Facts): ConnectionState {
-  const { access, attempts, reason, state } = facts;
+  const { access, attempts, hub, reason, retryAt, state, transport } = facts;
   const same = state === before.state;
   const sameReason = reason.code === before.reason.code && reason.error === before.reason.error;
   const { heardAt } = same ? before : facts;
-  const next = Object.freeze({
+  const members = Object.entries({
     state,
     since: same && before.reason.code !== "idle" ? before.since : facts.wall,
     reason: sameReason ? before.reason : Object.freeze(reason),
     attempts,
+    heardAt: state === "stale" || state === "closed" ? heardAt : undefined,
+    retryAt,
+    transport,
+    hub,
     ...access,
-    ...(heardAt === undefined || (state !== "stale" && state !== "closed") ? {} : { heardAt }),
-    ...defined("retryAt", facts.retryAt),
-    ...defined("transport", facts.transport),
-    ...defined("hub", facts.hub),
-  });
-  const names = new Set([...Object.keys(before), ...Object.keys(next)]) as Set<keyof ConnectionState>;
-  return [...names].every((name) => before[name] === next[name]) ? before : next;
-}
-
-function defined<Name extends string, T>(name: Name, value: T | undefined): { [name in Name]?: T } {
-  return value === undefined ? {} : ({ [name]: value } as { [name in Name]: T });
+  }).filter(([, value]) => value !== undefined);
+  const unchanged = members.every(([name, value]) => before[name as keyof ConnectionState] === value);
+  if (unchanged && members.length === Object.keys(before).length) return before;
+  return Object.freeze(Object.fromEntries(members)) as unknown as ConnectionState;
 }
 
 /** Return `attempts` with another one. */
