@@ -1,6 +1,7 @@
 /** The runs of an operation's name: their figures, the last twenty as a strip, and the runs before and after. */
 
 import type { JSX } from "preact";
+import "../names/names.css";
 import { LOOK_WORDS } from "../../format/operation.ts";
 import { counted, formatPreciseSpan, formatSpan } from "../../format/span.ts";
 import { hub } from "../../hub.ts";
