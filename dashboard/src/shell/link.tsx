@@ -77,7 +77,7 @@ const facts = computed(() => {
 });
 
 const label = computed(
-  () => `Link to the hub: ${[WORDS[connection.value.state].toLowerCase(), facts.value].filter(Boolean).join(", ")}`,
+  () => `Link to the hub: ${[WORDS[connection.value.state].toLowerCase(), facts.value].filter(Boolean).join(" ")}`,
 );
 
 /** The indicator; a press shows the last ten reconnects. */
@@ -96,8 +96,7 @@ export function Link(): JSX.Element {
         onClick={toggle}
       >
         <Icon name={ICONS[state]} />
-        <b>{WORDS[state]}</b>
-        <span class={state === "stale" ? "" : "not-phone"}>{facts}</span>
+        <b>{WORDS[state]}</b> <span class={state === "stale" ? "" : "not-phone"}>{facts}</span>
       </button>
       <Popup open={open} anchor={anchor} class="reconnects" label="The link to the hub" role="dialog">
         <Reconnects />
