@@ -75,4 +75,5 @@ await shown(page, hub);
 await save(page, session, "operations-forced-colors");
 
 await browser.close();
-await night.stop();
+night.closeInput();
+await night.ended;
