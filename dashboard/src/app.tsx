@@ -10,7 +10,7 @@ import { OperationsPage } from "./pages/operations/page.tsx";
 import { SignInPage } from "./pages/sign-in/page.tsx";
 import { lazyPage, loadWhenIdle } from "./parts/lazy.tsx";
 import { Panel } from "./parts/panel.tsx";
-import { hrefOf, navigate, PATHS, Route, Routes } from "./router.tsx";
+import { hrefOf, navigate, PATHS, Route, Routes, Switch } from "./router.tsx";
 import { needsSignIn } from "./session.ts";
 import { Banners } from "./shell/banners.tsx";
 import { Header } from "./shell/header.tsx";
@@ -60,7 +60,7 @@ function Framed(): JSX.Element {
         <Banners />
       </div>
       <main id="main" tabIndex={-1}>
-        <Routes>
+        <Switch>
           {page(PATHS.operations, "the list of operations", OperationsPage)}
           {page(PATHS.operation, "the operation", LAZY.operation.Page)}
           {page(PATHS.log, "the log", LAZY.log.Page)}
@@ -73,7 +73,7 @@ function Framed(): JSX.Element {
           <Route>
             <NoSuchPage />
           </Route>
-        </Routes>
+        </Switch>
       </main>
       <Help />
       <p class="sr" role="status" aria-live="polite">

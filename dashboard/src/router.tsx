@@ -87,4 +87,4 @@ export function Routes({ children }: { readonly children: ComponentChildren }): 
   );
 }
 
-export { Route };
+export { Route, Switch };
