@@ -54,14 +54,14 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
   useEffect(() => {
     const element = box.current;
     if (element === null || Library === undefined) return;
-    const made = new Library(optionsOf(element, lines, height, plot, told), dataOf(plot.peek()), element);
+    const made = new Library(optionsOf(element, lines, height, plot, told), dataOf(plot.peek(), lines), element);
     chart.current = made;
     const resized = new ResizeObserver(() => {
       if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height });
     });
     resized.observe(element);
     const shown = () => {
-      if (document.visibilityState === "visible") made.setData(dataOf(plot.peek()));
+      if (document.visibilityState === "visible") made.setData(dataOf(plot.peek(), lines));
     };
     document.addEventListener("visibilitychange", shown);
     const unwatch = watchColors();
@@ -75,7 +75,7 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
   }, [Library, lines, height, plot]);
 
   useSignalEffect(() => {
-    const data = dataOf(plot.value);
+    const data = dataOf(plot.value, lines);
     if (document.visibilityState === "visible") chart.current?.setData(data);
   });
   useSignalEffect(() => {
@@ -95,8 +95,10 @@ export function ChartMissing(): JSX.Element {
   return <p class="three">This chart needs the page to be loaded again: the hub was upgraded.</p>;
 }
 
-function dataOf(plot: Plot): UPlot.AlignedData {
-  return plot.columns as unknown as UPlot.AlignedData;
+/** The columns of a plot, with empty ones for lines that have no values yet: uPlot needs one for each. */
+function dataOf(plot: Plot, lines: readonly Line[]): UPlot.AlignedData {
+  const columns = [null, ...lines].map((_, index) => plot.columns[index] ?? []);
+  return columns as unknown as UPlot.AlignedData;
 }
 
 function optionsOf(
