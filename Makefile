@@ -49,18 +49,17 @@ $(MODULES): $(NODE) package-lock.json
 run: $(HUB)
 	$(BIN)/tidings serve
 
-# The two halves run side by side; then the tests that need the machine for themselves.
-test: install $(TOOLS) $(BUNDLE)
-	@$(MAKE) --no-print-directory -j 2 test-python test-web
+# One after the other: each half uses all cores. The tests marked `alone` need the machine for themselves.
+test: test-python test-web
 	$(BIN)/python -m pytest -m alone
 
 test-python: install $(TOOLS)
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
 
-# The client and the dashboard, then the bundle in real browsers. The lines come at the end, so that they do not stand
-# between those of pytest.
+# The client and the dashboard, then the bundle in real browsers.
 test-web: install $(BUNDLE)
-	@{ $(NPM) test && $(NPM) run browsers; } > $(VENV)/web.log 2>&1; status=$$?; cat $(VENV)/web.log; exit $$status
+	$(NPM) test
+	$(NPM) run browsers
 
 bundle: $(BUNDLE)
 
