@@ -91,7 +91,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.OperationCancelled, 409, "Stop the work, clean up, and let the exception propagate."),
         # HTTP requests
         _row(exceptions.RequestError, 400, "Compare the request with /openapi.json."),
-        _row(exceptions.NotFound, 404, "Open the page at / for a list of routes."),
+        _row(exceptions.NotFound, 404, "`GET /openapi.json` lists all routes."),
         _row(exceptions.MethodNotAllowed, 405, "Use a method from the `Allow` header."),
         _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
         _row(exceptions.UrlTooLong, 414, "Read many paths with `channel:subscribe`, over the WebSocket."),

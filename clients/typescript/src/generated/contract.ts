@@ -135,7 +135,7 @@ export const ErrorCode = {
   CANCELLED: "cancelled",
   /** Compare the request with /openapi.json. */
   BAD_REQUEST: "bad_request",
-  /** Open the page at / for a list of routes. */
+  /** `GET /openapi.json` lists all routes. */
   NOT_FOUND: "not_found",
   /** Use a method from the `Allow` header. */
   METHOD_NOT_ALLOWED: "method_not_allowed",

@@ -141,7 +141,7 @@ const (
 	ErrorCodeCancelled = "cancelled"
 	// ErrorCodeBadRequest: Compare the request with /openapi.json.
 	ErrorCodeBadRequest = "bad_request"
-	// ErrorCodeNotFound: Open the page at / for a list of routes.
+	// ErrorCodeNotFound: `GET /openapi.json` lists all routes.
 	ErrorCodeNotFound = "not_found"
 	// ErrorCodeMethodNotAllowed: Use a method from the `Allow` header.
 	ErrorCodeMethodNotAllowed = "method_not_allowed"
