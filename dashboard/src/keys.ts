@@ -50,15 +50,17 @@ export function handleKey(event: KeyboardEvent): void {
   const inField = isField(event.target);
   const sequence = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : "";
   first = "";
-  for (const command of tables.peek().flat()) {
-    if (inField && (command.inFields !== true || isLetter)) continue;
-    if (command.keys.includes(event.key) || command.keys.includes(sequence)) {
-      if (command.run(event) === false) continue;
+  const commands = tables.peek().flat();
+  // The second key of two means both, also where it means something by itself: `g e` on a page with an `e`.
+  for (const typed of [sequence, event.key]) {
+    for (const command of commands) {
+      if (inField && (command.inFields !== true || isLetter)) continue;
+      if (!command.keys.includes(typed) || command.run(event) === false) continue;
       event.preventDefault();
       return;
     }
   }
-  if (!inField && tables.peek().some((table) => table.some((command) => begins(command, event.key)))) {
+  if (!inField && commands.some((command) => begins(command, event.key))) {
     first = event.key;
     firstAt = event.timeStamp;
   }

@@ -128,3 +128,25 @@ test("each state has its word, and its row its percent", async ({ page, hub }) =
   }
   await expect(row(page, "Crawl feeds").getByRole("progressbar")).not.toHaveAttribute("aria-valuenow");
 });
+
+test("the keyboard opens a row, comes back to it, and goes to each page", async ({ page, hub }) => {
+  await hub.publish(...someOperations());
+  await open(page, hub);
+  const opened = row(page, "Deploy web").getByRole("link", { name: "Deploy web" });
+  await expect(opened).toBeVisible();
+  await page.keyboard.press("e");
+  await expect(opened).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { name: "Deploy web" })).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(opened).toBeFocused();
+  // `e` alone is a key of the list, too.
+  for (const [key, path] of Object.entries({ e: "events", n: "names", s: "system" })) {
+    await page.keyboard.press("g");
+    await page.keyboard.press(key);
+    await expect(page).toHaveURL(new URL(path, hub.url).href);
+    await page.keyboard.press("g");
+    await page.keyboard.press("o");
+    await expect(row(page, "Deploy web")).toBeVisible();
+  }
+});

@@ -1,6 +1,6 @@
 /** The page of one operation. */
 
-import { lastListHref } from "../operations/last-list.ts";
+import { backToList } from "../operations/last-list.ts";
 import "./operation.css";
 import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
@@ -171,7 +171,7 @@ function useRunKeys(detail: ReadonlySignal<OperationDetail>): void {
     return [
       { keys: ["["], does: "to the previous run of this name", run: () => go("previous") },
       { keys: ["]"], does: "to the next run of this name", run: () => go("next") },
-      { keys: ["Escape"], does: "back to the list", run: () => navigate(lastListHref.peek()) },
+      { keys: ["Escape"], does: "back to the list", run: backToList },
     ];
   }, [detail]);
   useCommands(commands);

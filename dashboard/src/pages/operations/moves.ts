@@ -9,6 +9,7 @@ import { type Command, useCommands } from "../../keys.ts";
 import { copyText } from "../../parts/copy.tsx";
 import type { VirtualListHandle } from "../../parts/virtual-list.tsx";
 import { changeFilter } from "./address.ts";
+import { takeComingBack } from "./last-list.ts";
 import { filter, lines, rowOf, showWaitingLines } from "./model.ts";
 import type { Line } from "./order.ts";
 import { commandFor, whyNotCancel } from "./row-menu.tsx";
@@ -57,6 +58,9 @@ export function useListKeys(list: Ref<HTMLElement>, handle: Ref<VirtualListHandl
   reached.stop = stop;
   const commands = useMemo(() => commandsFor(list, handle, reached), [list, handle, reached]);
   useCommands(commands);
+  useEffect(() => {
+    if (takeComingBack() && current.peek() !== undefined) focusWhenThere(list, current.peek() ?? "", MAX_FRAMES);
+  }, [list]);
   useEffect(() => {
     const follow = (event: FocusEvent) => {
       const row = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-operation]") : null;
