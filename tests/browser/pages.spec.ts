@@ -21,3 +21,19 @@ test("an id that is gone is explained", async ({ page, faults, hub }) => {
   await expect(page.locator("main")).toContainText("gone");
   await expect(page.locator("main")).toContainText(/retention|keeps|no longer/i);
 });
+
+test("the page of the system never says that nobody is attached while a job is", async ({ page, hub, start }) => {
+  await start.job(hub, "Import prices");
+  await page.addInitScript(() => {
+    const seen = new Set<string>();
+    Object.assign(globalThis, { seen });
+    new MutationObserver(() => {
+      const section = document.querySelector("section[aria-label=Producers]");
+      if (section?.textContent) seen.add(section.textContent);
+    }).observe(document, { childList: true, characterData: true, subtree: true });
+  });
+  await open(page, hub, "system");
+  await expect(page.getByRole("region", { name: "Producers" })).toContainText("1 attached, 0 away");
+  const seen = await page.evaluate(() => [...(globalThis as unknown as { readonly seen: Set<string> }).seen]);
+  expect(seen.filter((text) => text.includes("none is attached"))).toEqual([]);
+});

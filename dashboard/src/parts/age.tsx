@@ -1,7 +1,8 @@
 /** Points in time, written as the reader has set it. */
 
-import { type ReadonlySignal, useComputed } from "@preact/signals";
+import { computed, type ReadonlySignal, useComputed } from "@preact/signals";
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { now } from "../clock.ts";
 import { formatAgo } from "../format/span.ts";
 import { ageSeconds, formatFullTime, formatTime, toMillis } from "../format/time.ts";
@@ -18,8 +19,13 @@ export interface AgeProps {
 /** A point in time as its age or as a time of day, with the full time in the tooltip. All ages share one timer. */
 export function Age({ at, words = formatAgo }: AgeProps): JSX.Element {
   const millis = toMillis(at);
-  const text = useComputed(() => (millis === undefined ? "" : formatPoint(millis, words)));
-  const full = useComputed(() => (millis === undefined ? "" : formatFullTime(millis, zone.value)));
+  const [text, full] = useMemo(
+    () => [
+      computed(() => (millis === undefined ? "" : formatPoint(millis, words))),
+      computed(() => (millis === undefined ? "" : formatFullTime(millis, zone.value))),
+    ],
+    [millis, words],
+  );
   return (
     <time dateTime={millis === undefined ? "" : new Date(millis).toISOString()} title={full}>
       {text}

@@ -64,8 +64,12 @@ function System(): JSX.Element {
       ) : null}
       <AlertTable alerts={alerts} />
       <Charts figures={figures} version={version} hours={hours} limit={value?.log?.retention?.bytes} />
-      <Producers producers={value?.producers ?? []} />
-      <Readers readers={value?.readers ?? []} connections={value?.connections ?? {}} />
+      {value === undefined ? null : (
+        <>
+          <Producers producers={value.producers ?? []} />
+          <Readers readers={value.readers ?? []} connections={value.connections ?? {}} />
+        </>
+      )}
       <Sessions isAdmin={mayDo("admin")} identifies={whoami.value?.identifies === true} />
       <LogFacts facts={value} />
       <Versions facts={value} />

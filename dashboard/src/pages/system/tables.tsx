@@ -1,7 +1,8 @@
 /** The tables of the System page: producers, readers, sessions, the log and the versions. */
 
-import { useComputed } from "@preact/signals";
+import { computed } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { now } from "../../clock.ts";
 import { counted, formatSpan, grouped } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
@@ -20,7 +21,10 @@ import { type ProducerFacts, type ProducerRow, producerRows, type ReaderFacts, t
 /** Producers, and what each holds. */
 export function Producers({ producers }: { readonly producers: readonly ProducerFacts[] }): JSX.Element | null {
   // Once a second: progress of what they hold is not the concern of this table.
-  const rows = useComputed(() => (now.value > 0 ? producerRows(producers, liveRows.peek().values()) : [])).value;
+  const rows = useMemo(
+    () => computed(() => (now.value > 0 ? producerRows(producers, liveRows.peek().values()) : [])),
+    [producers],
+  ).value;
   const away = rows.filter((row) => row.presence === "away").length;
   return (
     <section aria-label="Producers">
