@@ -1,5 +1,6 @@
 """What the pages of the dashboard ask of lists: searches, orders, totals, and figures about names."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -208,6 +209,24 @@ CURSORS = ["x", "!", "WzEsMiwzXQ", "W10", "e30", "bnVsbA", "WzEs", "a" * 600]
 @pytest.mark.parametrize("sort", ["name", "progress"])
 def test_cursor_that_is_not_one_is_refused(client: httpx.Client, sort: str, cursor: str) -> None:
     answer = client.get("/v1/operations", params={"sort": sort, "after": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+FORGED = [
+    ("progress", "desc", [False, "a text, where operations without progress have a 0", 1]),
+    ("progress", "desc", [True, "a text", 1]),
+    ("name", "asc", [True, "a text, where operations without a name have a 0", 1]),
+    ("name", "desc", [True, 5, 1]),
+]
+
+
+@pytest.mark.parametrize(("sort", "order", "key"), FORGED)
+def test_forged_cursor_is_refused(
+    server: HubServer, client: httpx.Client, sort: str, order: str, key: list[Any]
+) -> None:
+    server.publish(start("bare"), start("full", name="Full"), progress("full", 5))
+    cursor = base64.urlsafe_b64encode(msgspec.json.encode((sort, order == "desc", key))).rstrip(b"=").decode()
+    answer = client.get("/v1/operations", params={"sort": sort, "order": order, "after": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 

@@ -254,7 +254,8 @@ class _Scan:
             raise InvalidParameter(f"invalid cursor after={cursor[:40]!r}", hint=CURSOR_HINT) from cause
         if (sort, descending) != (self._query.sort, self._query.descending):
             raise InvalidParameter(f"the cursor after={cursor[:40]!r} is from another order", hint=CURSOR_HINT)
-        if key[0] == descending and isinstance(key[1], str) != (sort == "name"):
+        # Only a known name is a text: it is compared with others, and a number with numbers.
+        if isinstance(key[1], str) != (sort == "name" and key[0] == descending):
             raise InvalidParameter(f"invalid cursor after={cursor[:40]!r}", hint=CURSOR_HINT)
         return _Key(*key)
 
