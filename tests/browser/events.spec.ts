@@ -136,6 +136,19 @@ test("a trace goes across operations, and follows what still runs", async ({ pag
   await expect(line.getByRole("img", { name: /^failed, / })).toBeVisible();
 });
 
+test("an address that names no trace shows no events of others", async ({ page, hub }) => {
+  await hub.publish({ type: "operation:start", data: { operation_id: "root", name: "Nightly load" } });
+  await open(page, hub, "trace");
+  await expect(page.getByRole("heading", { name: "The address names no trace" })).toBeVisible();
+  await expect(page.locator("main")).not.toContainText("Nightly load");
+});
+
+test("an address that says nonsense for a time shows the hub's own answer", async ({ page, faults, hub }) => {
+  faults.expect(/status of 422 .*since=toString/); // the hub refuses it as a position
+  await open(page, hub, "events?since=toString");
+  await expect(page.locator("main")).toContainText("'toString' is not a position");
+});
+
 test("a name shows its last runs, and a run under way beside them", async ({ page, hub, start }) => {
   const run = (n: number, verb: string, more: object) => [
     { type: "operation:start", data: { operation_id: `run-${n}`, name: "Import prices" } },

@@ -34,8 +34,8 @@ const NO_ROWS = new Set<never>();
 export function TracePage(): JSX.Element {
   const query = useQuery();
   const id = query.get("id") ?? "";
-  usePageTitle(`Trace ${id}`);
-  return <Trace key={id} id={id} wanted={query.get("event")} />;
+  usePageTitle(`Trace ${id}`.trim());
+  return id === "" ? <NoTraceNamed /> : <Trace key={id} id={id} wanted={query.get("event")} />;
 }
 
 function Trace({ id, wanted }: { readonly id: string; readonly wanted: string | null }): JSX.Element {
@@ -158,6 +158,23 @@ function NoTrace(): JSX.Element {
         for a week if the hub's operator has not chosen otherwise.
       </p>
     </div>
+  );
+}
+
+/** The page at an address without a trace: asked for none, the hub returns the events of all of them. */
+function NoTraceNamed(): JSX.Element {
+  return (
+    <>
+      <div class="head">
+        <p class="crumb">
+          <Go href={hrefOf("events")}>Events</Go> / trace
+        </p>
+        <h1>The address names no trace</h1>
+      </div>
+      <div class="empty">
+        <p>An event names the trace that it belongs to: choose one on the Events page, and then its trace.</p>
+      </div>
+    </>
   );
 }
 

@@ -6,23 +6,29 @@ import { DRAWN_PER_TICK } from "./tail.ts";
 /** Choices of where to begin; "" is now. */
 export const SINCE_CHOICES = ["", "1m", "15m", "1h", "24h", "first"] as const;
 
-const WORDS: Readonly<Record<string, string>> = {
-  "": "now",
-  "1m": "last minute",
-  "15m": "last 15 minutes",
-  "1h": "last hour",
-  "24h": "last 24 hours",
-  first: "all that is kept",
-};
+// Maps, because an address may say anything, also the names of members that every object has.
+const WORDS: ReadonlyMap<string, string> = new Map([
+  ["", "now"],
+  ["1m", "last minute"],
+  ["15m", "last 15 minutes"],
+  ["1h", "last hour"],
+  ["24h", "last 24 hours"],
+  ["first", "all that is kept"],
+]);
 
-const MINUTES: Readonly<Record<string, number>> = { "1m": 1, "15m": 15, "1h": 60, "24h": 1_440 };
+const MINUTES: ReadonlyMap<string, number> = new Map([
+  ["1m", 1],
+  ["15m", 15],
+  ["1h", 60],
+  ["24h", 1_440],
+]);
 
 /** Ticks in a second. */
 const TICKS_PER_S = 4;
 
 /** Return where to begin in words; a position or a time stays what it is. */
 export function describeSince(since: string): string {
-  return WORDS[since] ?? since;
+  return WORDS.get(since) ?? since;
 }
 
 /**
@@ -31,7 +37,7 @@ export function describeSince(since: string): string {
  * @param now - The hub's time in milliseconds.
  */
 export function sinceOf(since: string, now: number): string {
-  const minutes = MINUTES[since];
+  const minutes = MINUTES.get(since);
   return minutes === undefined ? since : new Date(now - minutes * 60_000).toISOString();
 }
 
