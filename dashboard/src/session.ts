@@ -24,6 +24,8 @@ export interface WhoAmI {
   readonly expires_at?: string;
   /** Why there is no subject. */
   readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
+  /** The operator's links of each operation to other systems, as templates. */
+  readonly links?: readonly { readonly label: string; readonly template: string }[];
 }
 
 const answer = signal<WhoAmI | undefined>(undefined);
@@ -116,7 +118,7 @@ export function signOut(): void {
   hub.signOut();
   const who = answer.peek();
   if (who === undefined) return;
-  const { subject: _subject, grants: _grants, source: _source, expires_at: _expires, ...rest } = who;
+  const { subject: _subject, grants: _grants, source: _source, expires_at: _expires, links: _links, ...rest } = who;
   answer.value = rest;
   const elsewhere = who.sign_out_url;
   if (elsewhere !== undefined && who.source !== "header") location.assign(withReturn(elsewhere));

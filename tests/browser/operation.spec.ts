@@ -85,12 +85,18 @@ test("parts that are complete are collapsed, and the others are live", async ({ 
   await hasProgress(parts, 70);
 });
 
-test("links are made from templates, and of nothing but addresses of the web", async ({ page, hub }) => {
+test("links are made from templates, and of nothing but addresses of the web", async ({ page, start: starts }) => {
+  const hub = await starts.hub({
+    options: ["--link", "Search=https://logs.example/?q={name}", "--link", "Host=https://hosts.example/{host}"],
+  });
   const metadata = { runbook: "https://wiki.example/import", script: "javascript:alert(1)" };
   await hub.publish({ ...start("op-1", { metadata }), trace_id: "4bf92f3577b34da6a3ce929d0e0e4736" });
   await open(page, hub, "operation?id=op-1");
   await expect(page.getByRole("link", { name: "runbook" })).toHaveAttribute("href", "https://wiki.example/import");
-  await page.getByRole("button", { name: "Change" }).click();
+  const ofHub = page.getByRole("link", { name: "Search" });
+  await expect(ofHub).toHaveAttribute("href", "https://logs.example/?q=Import%20prices");
+  await expect(page.getByRole("link", { name: "Host" })).toHaveCount(0); // its value is not known
+  await page.getByRole("button", { name: "Add links" }).click();
   const editor = page.getByRole("dialog", { name: "Links to other systems" });
   await editor.getByRole("textbox").fill("Bad = javascript:{trace_id}");
   await editor.getByRole("button", { name: "Save the links" }).click();
@@ -101,7 +107,10 @@ test("links are made from templates, and of nothing but addresses of the web", a
   await expect(link).toHaveAttribute("href", "https://traces.example/4bf92f3577b34da6a3ce929d0e0e4736");
   await expect(link).toHaveAttribute("rel", /noopener/);
   await page.reload();
-  await expect(link).toBeVisible();
+  const all = page.getByRole("definition").filter({ has: ofHub }).getByRole("link");
+  await expect(all).toHaveText(["Search", "Trace viewer", "runbook"]);
+  await page.getByRole("button", { name: "Change" }).click();
+  await expect(editor.getByRole("textbox")).toHaveValue("Trace viewer = https://traces.example/{trace_id}");
 });
 
 test("an address with the name leads from an id that is gone to the newest run", async ({ page, faults, hub }) => {

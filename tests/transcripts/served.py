@@ -16,6 +16,7 @@ from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
+from tidings.server.link_templates import LinkTemplate
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
 
@@ -39,7 +40,13 @@ class ServedHub:
         table = TokenTable()
         for token, (name, grants) in tokens.items():
             table.add(token, *grants, name=name)
-        self.app = HubApp(self._open_log, config=config, access=table.options if tokens else None, dashboard=os.devnull)
+        self.app = HubApp(
+            self._open_log,
+            config=config,
+            access=table.options if tokens else None,
+            dashboard=os.devnull,
+            links=[LinkTemplate(label="Trace", template="https://traces.example.com/{trace_id}")],
+        )
         self.ready: asyncio.Future[ListenAddress] = asyncio.get_running_loop().create_future()
         self.runner = DrainingServer(
             self.app,

@@ -32,6 +32,18 @@ describe("links", () => {
     expect(linksFor(operation, [{ label: "Logs", template: "https://logs.example/{host}" }], 0)).toEqual([]);
   });
 
+  test("the same link of the hub and of this browser appears once, where it comes first", () => {
+    const trace = { label: "Trace", template: "https://t/{trace_id}" };
+    const own = [{ label: "Mine", template: "https://m/" }, trace, { label: "Trace", template: "https://other/" }];
+    const runbook = { runbook: "https://wiki.example/import" };
+    expect(linksFor({ ...operation, metadata: runbook }, [trace, ...own], 0)).toEqual([
+      { label: "Trace", href: "https://t/4bf9" },
+      { label: "Mine", href: "https://m/" },
+      { label: "Trace", href: "https://other/" },
+      { label: "runbook", href: "https://wiki.example/import" },
+    ]);
+  });
+
   test("addresses of the web in the metadata are links, everything else is text", () => {
     const metadata = {
       runbook: "https://wiki.example/import",
@@ -76,5 +88,6 @@ describe("links", () => {
   test("stored templates that are not valid are left out", () => {
     expect(readTemplates([{ label: "a", template: "javascript:1" }, 4, null, { label: "b" }])).toEqual([]);
     expect(readTemplates("x")).toEqual([]);
+    expect(readTemplates(undefined)).toEqual([]);
   });
 });

@@ -36,6 +36,7 @@ from tidings.server.dashboard.bundle import packaged_bundle, read_bundle
 from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
+from tidings.server.link_templates import LinkTemplate, check_links
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
 from tidings.server.websocket.handler import WebSocketHandler
@@ -79,9 +80,10 @@ class HubApp:
             lets everyone do everything.
         license: The license of the hub; None if it needs none.
         dashboard: Folder with the built files of the dashboard; None for those of this package.
+        links: Links of each operation in the dashboard.
 
     Raises:
-        ConfigError: An origin, a host name, a proxy or the path is not valid.
+        ConfigError: An origin, a host name, a proxy, the path or the list of links is not valid.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class HubApp:
         access: AccessOptions | MakeAccess | None = None,
         license: "LicenseFile | None" = None,
         dashboard: str | os.PathLike[str] | None = None,
+        links: Iterable[LinkTemplate] = (),
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
@@ -116,7 +119,7 @@ class HubApp:
         self.dashboard = packaged_bundle() if dashboard is None else read_bundle(Path(dashboard))
         """The dashboard, or None where it was not built."""
         self._endpoints: dict[str, ASGIApp] = {
-            "http": HttpEndpoint(self, self._check, self._contract, ws_path, self.dashboard),
+            "http": HttpEndpoint(self, self._check, self._contract, ws_path, self.dashboard, check_links(links)),
             "websocket": WebSocketEndpoint(self),
             "lifespan": LifespanEndpoint(self.lifespan),
         }

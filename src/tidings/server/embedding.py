@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -21,6 +21,7 @@ try:
     from tidings.server.app import HubApp
     from tidings.server.application_access import ApplicationAuthenticator, Authenticate
     from tidings.server.application_access import GrantedSubject as GrantedSubject
+    from tidings.server.link_templates import LinkTemplate
 except ModuleNotFoundError as missing:
     raise MissingExtra(f"an embedded hub needs {missing.name}, which is not installed", extra="hub") from missing
 
@@ -37,6 +38,7 @@ def embedded_hub(
     authenticators: Sequence[Authenticator] = (),
     sign_in_url: str = "",
     sign_out_url: str = "",
+    links: Mapping[str, str] | None = None,
 ) -> HubApp:
     """Make a hub that an application mounts; the application checks host names itself.
 
@@ -63,8 +65,11 @@ def embedded_hub(
             for the address to return to.
         sign_out_url: The application's page at which people sign out.
 
+        links: Links from the page of each operation to other systems, by their labels, such as
+            `{"Trace": "https://traces.example.com/{trace_id}"}`.
+
     Raises:
-        ConfigError: One of `allow_origins`, `trusted_proxies` or the addresses is not valid.
+        ConfigError: One of `allow_origins`, `trusted_proxies`, the addresses or `links` is not valid.
     """
     contract = contract or Contract()
     config = config or HubConfig()
@@ -90,6 +95,7 @@ def embedded_hub(
         check_host=False,
         trusted_proxies=trusted_proxies,
         access=access,
+        links=[LinkTemplate(label=label, template=template) for label, template in (links or {}).items()],
     )
 
 

@@ -17,6 +17,7 @@ from tidings.cli.serve.options import (
     resolve,
 )
 from tidings.exceptions import ConfigError
+from tidings.server.link_templates import LinkTemplate
 
 COMMAND = load_command("serve")
 
@@ -31,6 +32,14 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "retention_age": ("36h", '"36h"', 129_600.0),
     "ballast": ("0", "0", 0),
     "ws_path": ("/events", '"/events"', "/events"),
+    "link": (
+        "Trace = https://t/{trace_id}?a=b,Runbook=http://w:8080/",
+        '["Trace=https://t/{trace_id}?a=b", "Runbook=http://w:8080/"]',
+        (
+            LinkTemplate(label="Trace", template="https://t/{trace_id}?a=b"),
+            LinkTemplate(label="Runbook", template="http://w:8080/"),
+        ),
+    ),
     "contract": ("shop.events:contract", '"shop.events:contract"', "shop.events:contract"),
     "lenient": ("on", "true", True),
     "tls_cert": ("/c.pem", '"/c.pem"', Path("/c.pem")),
@@ -85,6 +94,7 @@ WRONG: Mapping[str, str] = {
     "retention_age": "500ms",
     "ballast": "-1",
     "ws_path": "ws",
+    "link": "Trace=ftp://traces",
     "lenient": "kindly",
     "root_path": "tidings",
     "admin_listen": "9100",
@@ -245,6 +255,7 @@ def test_an_invalid_value_names_its_source_with_a_hint(field: str) -> None:
         ('retention-age = "7"', "invalid duration '7': expected a number with a unit"),
         ("allow-origin = 5", "invalid text 5: expected"),
         ("allow-origin = ['']", r"hub\.toml, allow-origin: invalid text '': expected"),
+        ("link = [5]", "invalid link 5: expected LABEL=TEMPLATE"),
         ("memory = 'x'", "invalid value 'x': expected true or false"),
         ("data = 5", "invalid path 5: expected text"),
         ("[hub]\nport = 1", "unknown option 'hub'"),

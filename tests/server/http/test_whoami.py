@@ -17,6 +17,8 @@ from tidings.access.subjects import AccessRequest, Authenticated, Credential, Su
 from tidings.exceptions import ConfigError, Unauthenticated
 from tidings.hub.clock import SystemClock
 from tidings.protocol.timestamps import to_nanoseconds
+from tidings.server.embedding import embedded_hub
+from tidings.server.link_templates import LinkTemplate
 from tidings.version import __version__
 
 
@@ -114,6 +116,31 @@ def test_secret_in_the_url_is_refused(secured: HubServer) -> None:
 def test_page_of_another_origin_learns_nothing(secured: HubServer) -> None:
     answer = httpx.get(f"{secured.http}/v1/whoami", headers={"Origin": "https://evil.example"})
     assert answer.status_code == 403
+
+
+def test_links_are_for_those_who_may_read_something(edge: Any) -> None:
+    links = [LinkTemplate(label=label, template=f"https://{label}.example/{{trace_id}}") for label in ("b", "a")]
+    expected = [
+        {"label": "b", "template": "https://b.example/{trace_id}"},
+        {"label": "a", "template": "https://a.example/{trace_id}"},
+    ]
+    with HubServer(edge, links=links) as server:
+        assert ask(server)["links"] == expected
+    tokens = TokenTable(SystemClock().wall_ns)
+    tokens.add("reader", "read operations/acme.*", name="reader")
+    tokens.add("root", "admin", name="root")
+    tokens.add("writer", "publish operations", "cancel operations", name="writer")
+    with HubServer(edge, links=links, access=tokens.options) as server:
+        assert [ask(server, token).get("links") for token in ("reader", "root")] == [expected, expected]
+        for token in ("", "wrong", "writer"):
+            assert "links" not in ask(server, token)
+
+
+async def test_embedded_hub_has_links() -> None:
+    hub = embedded_hub(links={"Trace": "https://traces.example/{trace_id}"})
+    async with hub.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(hub), base_url="http://app") as client:
+        found = (await client.get("/v1/whoami")).json()["links"]
+    assert found == [{"label": "Trace", "template": "https://traces.example/{trace_id}"}]
 
 
 @pytest.mark.parametrize(

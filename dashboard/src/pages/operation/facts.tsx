@@ -14,7 +14,7 @@ import { mayDo } from "../../session.ts";
 import type { Command } from "./commands.ts";
 import type { OperationDetail } from "./detail.ts";
 import { linksFor } from "./link-templates.ts";
-import { LinkEditor, linkTemplates } from "./links-editor.tsx";
+import { LinkEditor, linkTemplates, ownTemplates } from "./links-editor.tsx";
 
 interface DetailProps {
   readonly detail: OperationDetail;
@@ -105,7 +105,7 @@ function Links({ detail }: DetailProps): JSX.Element {
           title="Links to a trace viewer, a log search, a runbook"
           onClick={at.toggle}
         >
-          {links.length === 0 ? "Add links" : "Change"}
+          {ownTemplates.value.length === 0 ? "Add links" : "Change"}
         </button>
         <LinkEditor at={at} />
       </dd>

@@ -35,17 +35,22 @@ type Placeholder = (typeof PLACEHOLDERS)[number];
 const MAX_CHARS = 4_000;
 const MAX_TEMPLATES = 20;
 
-/** The links of an operation. A template with a placeholder whose value is unknown makes none. */
+/**
+ * The links of an operation: of templates, in their order, and then of addresses in its metadata. A template with a
+ * placeholder whose value is unknown makes none, and the same link appears once.
+ */
 export function linksFor(operation: Row, templates: readonly LinkTemplate[], now: number): readonly Link[] {
   const links: Link[] = [];
+  const add = (label: string, href: string | undefined) => {
+    if (href === undefined || links.some((each) => each.label === label && each.href === href)) return;
+    links.push({ label, href });
+  };
   for (const { label, template } of templates) {
     const address = fillIn(template, (name) => placeholderValue(operation, name, now));
-    const href = address === undefined ? undefined : webAddress(address);
-    if (href !== undefined) links.push({ label, href });
+    add(label, address === undefined ? undefined : webAddress(address));
   }
   for (const [label, value] of Object.entries(operation.metadata ?? {})) {
-    const href = typeof value === "string" ? webAddress(value) : undefined;
-    if (href !== undefined) links.push({ label, href });
+    add(label, typeof value === "string" ? webAddress(value) : undefined);
   }
   return links;
 }
@@ -102,7 +107,7 @@ export function faultOf(template: string): string | undefined {
     : undefined;
 }
 
-/** The templates that stored JSON holds. */
+/** The templates that JSON holds, of this browser's storage or of the hub. */
 export function readTemplates(json: unknown): readonly LinkTemplate[] {
   if (!Array.isArray(json)) return [];
   return json

@@ -1,14 +1,24 @@
 /** Where this browser keeps its links to other systems, and how they are changed. */
 
-import { useSignal } from "@preact/signals";
+import { computed, type ReadonlySignal, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useId } from "preact/hooks";
 import { type Floating, Popup } from "../../parts/popup.tsx";
+import { whoami } from "../../session.ts";
 import { setting } from "../../settings.ts";
-import { PLACEHOLDERS, parseTemplates, readTemplates, templatesText } from "./link-templates.ts";
+import { type LinkTemplate, PLACEHOLDERS, parseTemplates, readTemplates, templatesText } from "./link-templates.ts";
 
-/** The templates, for all operations of this hub. */
-export const linkTemplates = setting("links", readTemplates);
+/** The templates of this browser, for all operations of this hub. */
+export const ownTemplates = setting("links", readTemplates);
+
+/** The templates of the hub's operator. */
+const hubTemplates: ReadonlySignal<readonly LinkTemplate[]> = computed(() => readTemplates(whoami.value?.links));
+
+/** All templates: those of the hub, then those of this browser. */
+export const linkTemplates: ReadonlySignal<readonly LinkTemplate[]> = computed(() => [
+  ...hubTemplates.value,
+  ...ownTemplates.value,
+]);
 
 /** A field with one link on each line. */
 export function LinkEditor({ at }: { readonly at: Floating }): JSX.Element {
@@ -21,14 +31,14 @@ export function LinkEditor({ at }: { readonly at: Floating }): JSX.Element {
 
 function Form({ at }: { readonly at: Floating }): JSX.Element {
   const field = useId();
-  const text = useSignal(templatesText(linkTemplates.peek()));
+  const text = useSignal(templatesText(ownTemplates.peek()));
   const fault = useSignal("");
   const save = (event: Event) => {
     event.preventDefault();
     const parsed = parseTemplates(text.value);
     fault.value = parsed.fault;
     if (parsed.fault !== "") return;
-    linkTemplates.value = parsed.templates;
+    ownTemplates.value = parsed.templates;
     at.open.value = false;
   };
   return (
@@ -37,6 +47,7 @@ function Form({ at }: { readonly at: Floating }): JSX.Element {
       <p>
         One on each line, for all operations; this browser keeps them. In braces:{" "}
         {PLACEHOLDERS.map((name) => `{${name}}`).join(", ")}.
+        {hubTemplates.value.length === 0 ? "" : " The hub’s own links stand before them."}
       </p>
       <label for={field}>Label = address</label>
       <textarea

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tidings.cli.units import format_duration, format_size, parse_duration, parse_size
+from tidings.exceptions import ConfigError
+from tidings.server.link_templates import LinkTemplate, parse_link
 
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -133,6 +135,20 @@ def path(metavar: str) -> OptionType:
             raise _invalid("path", value, "expected the home of an existing user after ~") from cause
 
     return OptionType(metavar, read)
+
+
+def link_template() -> OptionType:
+    """Return the type of links to other systems."""
+
+    def read(value: object) -> LinkTemplate:
+        if not isinstance(value, str):
+            raise _invalid("link", value, "expected LABEL=TEMPLATE")
+        try:
+            return parse_link(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    return OptionType("LABEL=TEMPLATE", read)
 
 
 def _read_flag(value: object) -> bool:

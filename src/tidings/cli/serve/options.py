@@ -19,11 +19,23 @@ import typer
 
 from tidings.access.key_file import KEY_FILE
 from tidings.cli.serve.config_file import read_config_file
-from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, place, size, text
+from tidings.cli.serve.option_types import (
+    FLAG,
+    OptionType,
+    choice,
+    duration,
+    integer,
+    link_template,
+    path,
+    place,
+    size,
+    text,
+)
 from tidings.exceptions import ConfigError
 from tidings.hub.config import DEFAULT_LICENSE_GRACE_S, HubConfig
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES
+from tidings.server.link_templates import LinkTemplate
 
 VARIABLE_PREFIX = "TIDINGS_"
 _HUB = HubConfig()
@@ -76,6 +88,10 @@ class ServeSettings:
         int, About(size(0, _MAX_BYTES), "Disk space held in reserve, so that a full disk can still be trimmed.", _KEPT)
     ] = DEFAULT_BALLAST_BYTES
     ws_path: Annotated[str, About(text("PATH", prefix="/"), "Path of the WebSocket.")] = "/ws"
+    link: Annotated[
+        tuple[LinkTemplate, ...],
+        About(link_template(), "Link of each operation in the dashboard: 'Trace=https://…/{trace_id}'; repeatable."),
+    ] = ()
     contract: Annotated[
         str | None,
         About(text("SPEC"), "Contract with your own events: module:attribute, or a .json or .toml file.", _CONTRACT),

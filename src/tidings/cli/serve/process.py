@@ -143,6 +143,7 @@ class HubProcess:
             root_path=settings.root_path or "",
             access=None if self._access is None else self._access.options,
             license=self._license,
+            links=settings.link,
         )
         self.runner = DrainingServer(
             self._hub_app,

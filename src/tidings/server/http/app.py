@@ -52,6 +52,7 @@ from tidings.server.http.stream import StreamEndpoint
 from tidings.server.http.system import SYSTEM, SystemRoute
 from tidings.server.http.tickets import TICKETS, TicketRoute
 from tidings.server.http.whoami import WHOAMI, WhoamiRoute
+from tidings.server.link_templates import LinkTemplate
 from tidings.server.metrics import MetricsRoute
 from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
@@ -83,10 +84,17 @@ class HttpEndpoint:
         contract: The contract, which defines the events that may be published.
         ws_path: Path of the WebSocket.
         dashboard: The dashboard; None for a hub without one.
+        links: Links of each operation in the dashboard.
     """
 
     def __init__(
-        self, host: HubHost, check: RequestCheck, contract: Contract, ws_path: str, dashboard: Bundle | None = None
+        self,
+        host: HubHost,
+        check: RequestCheck,
+        contract: Contract,
+        ws_path: str,
+        dashboard: Bundle | None = None,
+        links: Sequence[LinkTemplate] = (),
     ) -> None:
         self._host = host
         self._check = check
@@ -118,7 +126,7 @@ class HttpEndpoint:
             Route(METRICS_PATH, MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
             *contract_routes,
-            Route(WHOAMI, WhoamiRoute(host, build).answer),
+            Route(WHOAMI, WhoamiRoute(host, build, links).answer),
             Route(SYSTEM, SystemRoute(host, build, turns).answer),
             Route(TICKETS, TicketRoute(host, bodies).issue, methods=["POST"]),
             Route(REVOCATIONS, admin.revocations, methods=["GET", "POST"]),

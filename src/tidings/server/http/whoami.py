@@ -3,6 +3,7 @@
 It answers everyone, so that a page learns whether it must ask a person for a key, without a request that fails.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.scope import access_request, query_of
 from tidings.server.http.access import Identity, identify, identity_of
 from tidings.server.http.responses import Answer, to_response
+from tidings.server.link_templates import LinkTemplate
 from tidings.server.running_hub import HubHost
 from tidings.version import __version__
 
@@ -56,6 +58,8 @@ class WhoamiView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the credential expires; absent if it does not."""
     error: ErrorData | None = None
     """Why the sender is not identified."""
+    links: list[LinkTemplate] | None = None
+    """The operator's links of each operation; absent without any, and for a sender that may read nothing."""
 
 
 class WhoamiRoute:
@@ -64,11 +68,13 @@ class WhoamiRoute:
     Args:
         host: The owner of the hub.
         build: Id of the dashboard's build, or None.
+        links: Links of each operation in the dashboard.
     """
 
-    def __init__(self, host: HubHost, build: str | None) -> None:
+    def __init__(self, host: HubHost, build: str | None, links: Sequence[LinkTemplate]) -> None:
         self._host = host
         self._build = build
+        self._links = list(links) or None
 
     async def answer(self, request: Request) -> Response:
         """Answer `GET /v1/whoami`.
@@ -80,7 +86,8 @@ class WhoamiRoute:
         read_values(query_of(request.scope), ())
         hub = self._host.running().hub
         found, error = await _identify(hub, request.scope)
-        grants = None if found is None else found.subject.grants.names()
+        grants = None if found is None else found.subject.grants
+        may_read = hub.access is None or (grants is not None and bool(grants.read))
         view = WhoamiView(
             version=__version__,
             build=self._build,
@@ -90,10 +97,11 @@ class WhoamiRoute:
             sign_in_url=(None if hub.access is None else hub.access.pages.sign_in_url) or None,
             sign_out_url=(None if hub.access is None else hub.access.pages.sign_out_url) or None,
             subject=None if found is None else found.subject.name,
-            grants=grants,
+            grants=None if grants is None else grants.names(),
             source=None if found is None else found.credential.source,
             expires_at=None if found is None else found.subject.stated_expiry,
             error=None if error is None else error_data(error),
+            links=self._links if may_read else None,
         )
         return to_response(Answer(200, msgspec.json.encode(view)))
 
