@@ -102,13 +102,15 @@ export function foldEvent(before: Folded | undefined, event: FoldedEvent, receiv
   if (transition === undefined) return before;
   const life = advance(before, transition, asNumber(data.attempt) || undefined);
   if (life === undefined) return before;
-  const at = storedTime(event.timestamp, receivedMs);
-  const changes: Changes = { heard_at: new Date(receivedMs).toISOString() };
+  const changes: Changes = { heard_at: isoTime(receivedMs) };
   let operation = before;
   if (operation === undefined || life.attempt !== operation.attempt) {
     operation = beginAttempt(operation, textOf(data.operation_id) ?? "", life.attempt, event.trace_id);
   }
-  if (operation !== before || life.state !== operation.state) {
+  const isNews = operation !== before || life.state !== operation.state;
+  const at =
+    isNews || (transition !== "progress" && transition !== "log") ? storedTime(event.timestamp, receivedMs) : "";
+  if (isNews) {
     changes.state = life.state;
     if (life.state === "queued") changes.queued_at = at;
     else changes.started_at = operation.started_at ?? at;
@@ -295,7 +297,20 @@ function foldEstimate(before: Operation | undefined, data: Fields): Operation | 
 /** Returns the time of an event: its timestamp, but not later than its receipt. */
 function storedTime(timestamp: string, receivedMs: number): string {
   const at = Date.parse(timestamp);
-  return at <= receivedMs + MAX_CLOCK_ERROR_MS ? timestamp : new Date(receivedMs).toISOString();
+  return at <= receivedMs + MAX_CLOCK_ERROR_MS ? timestamp : isoTime(receivedMs);
+}
+
+let latestMs = Number.NaN;
+let latestIso = "";
+
+/** Returns a time in RFC 3339, to the millisecond; the same string for events that arrive together. */
+function isoTime(ms: number): string {
+  const whole = Math.trunc(ms);
+  if (whole !== latestMs) {
+    latestIso = new Date(whole).toISOString();
+    latestMs = whole;
+  }
+  return latestIso;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

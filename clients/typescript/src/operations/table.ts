@@ -129,8 +129,9 @@ export class OperationTable {
   }
 
   #set(id: string, own: Operation, ofChildren?: number): void {
-    const beganMs = Date.parse(own.queued_at ?? own.started_at ?? own.ended_at ?? own.heard_at);
     const entry = this.#entries.get(id);
+    const began = beginOf(own);
+    const beganMs = entry !== undefined && beginOf(entry.own) === began ? entry.beganMs : Date.parse(began);
     if (entry === undefined) {
       this.#entries.set(id, { own, published: undefined, ofChildren, beganMs });
       this.#moved = true;
@@ -223,6 +224,10 @@ export class OperationTable {
     above.delete(id);
     return whole > 0 && known ? done / whole : undefined;
   }
+}
+
+function beginOf({ queued_at, started_at, ended_at, heard_at }: Operation): string {
+  return queued_at ?? started_at ?? ended_at ?? heard_at;
 }
 
 /** Returns the weight of a child in its parent's progress: `metadata.weight`, or 1. */
