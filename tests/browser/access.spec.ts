@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "./fixtures.ts";
-import { tidings } from "./processes.ts";
+import { Process, tidings } from "./processes.ts";
 import { isLive, open, row } from "./views.ts";
 
 const REFUSED = /status of 401|status of 403|WebSocket connection to/;
@@ -36,6 +36,26 @@ test("a key signs in, is kept, and is forgotten by signing out", async ({ page, 
   await page.reload();
   await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
   expect(await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]))).not.toContain(key);
+});
+
+test("the command that begins without installing anything works where a key is needed", async ({
+  page,
+  faults,
+  start,
+  folder,
+}) => {
+  faults.expect(REFUSED);
+  const file = join(folder, "keys.jsonl");
+  const key = await keyOf(file, "ada", "admin");
+  const hub = await start.hub({ options: ["--auth", "keys", "--keys", file] });
+  await page.goto(new URL("signin", hub.url).href);
+  await page.getByLabel("Key or token").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  const command = await page.getByText(/^curl /).textContent();
+  const env = { PATH: process.env["PATH"] ?? "", TIDINGS_TOKEN: key };
+  const shell = start.process(new Process("/bin/sh", ["-c", command ?? ""], { env }));
+  expect(await shell.ended).toBe(0);
+  await expect(row(page, "hello")).toBeVisible();
 });
 
 test("a missing right is a lock with the grant's name", async ({ page, faults, start, folder }) => {

@@ -70,7 +70,8 @@ function NothingMatches(): JSX.Element {
 function NothingYet(): JSX.Element {
   const url = hub.url.replace(/\/$/, "");
   const needsKey = whoami.value?.identifies === true;
-  const example = `curl --json '{"type":"operation:progress","data":{"operation_id":"hello","progress":40}}' ${url}/v1/events`;
+  const credential = needsKey ? ' -H "Authorization: Bearer $TIDINGS_TOKEN"' : "";
+  const example = `curl${credential} --json '{"type":"operation:progress","data":{"operation_id":"hello","progress":40}}' ${url}/v1/events`;
   return (
     <div class="first">
       <h1>Nothing has run here yet</h1>
