@@ -95,6 +95,12 @@ def test_unknown_route_is_refused_in_json(client: httpx.Client, path: str) -> No
     assert answer.json()["hint"]
 
 
+def test_unknown_route_leads_to_a_list_of_routes_also_in_a_browser(client: httpx.Client) -> None:
+    hint = client.get("/nope").json()["hint"]
+    named = next(word.strip("`") for word in hint.split() if word.startswith("/"))
+    assert "/v1/events" in client.get(named, headers={"Accept": "text/html"}).json()["paths"]
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_path_refuses_other_methods(client: httpx.Client, path: str) -> None:
     head = client.head(path)
