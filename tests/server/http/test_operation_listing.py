@@ -13,6 +13,7 @@ from tests.server.operation_events import cancelled, complete, failed, line, pro
 
 from tidings.hub.clock import SystemClock
 from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
+from tidings.testing.clock import ManualClock
 
 
 @pytest.fixture
@@ -202,6 +203,25 @@ def test_duration_orders_ended_and_running_operations(server: HubServer, client:
     assert ids(client, sort="duration", order="asc") == ["short", "long", "running"]
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_by_duration_have_each_running_operation_once_while_time_passes(order: str) -> None:
+    clock = ManualClock()
+    with HubServer(clock=clock) as server, httpx.Client(base_url=server.http) as client:
+        for key in "abcdef":
+            server.publish(start(key))
+            clock.advance(1)
+        found: list[str] = []
+        after: dict[str, str] = {}
+        while len(found) <= 6:
+            part = page(client, sort="duration", order=order, limit=2, **after)
+            found += [each.operation_id for each in part.operations]
+            if part.next is None:
+                break
+            after = {"after": part.next}
+            clock.advance(10)
+    assert found == sorted("abcdef", reverse=order == "asc")
+
+
 CURSORS = ["x", "!", "WzEsMiwzXQ", "W10", "e30", "bnVsbA", "WzEs", "a" * 600]
 
 
@@ -225,7 +245,7 @@ def test_forged_cursor_is_refused(
     server: HubServer, client: httpx.Client, sort: str, order: str, key: list[Any]
 ) -> None:
     server.publish(start("bare"), start("full", name="Full"), progress("full", 5))
-    cursor = base64.urlsafe_b64encode(msgspec.json.encode((sort, order == "desc", key))).rstrip(b"=").decode()
+    cursor = base64.urlsafe_b64encode(msgspec.json.encode((sort, order == "desc", key, 0))).rstrip(b"=").decode()
     answer = client.get("/v1/operations", params={"sort": sort, "order": order, "after": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -41,8 +41,9 @@ class _Key(NamedTuple):
     """Number of the operation; negative in an ascending order, so that the newest of equal ones comes first."""
 
 
-_decode_cursor = msgspec.json.Decoder(tuple[str, bool, tuple[bool, float | str, int]]).decode
-"""Decodes `sort`, whether the order is descending, and the key of the last operation of the page before."""
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_decode_cursor = msgspec.json.Decoder(tuple[str, bool, tuple[bool, float | str, int], _Moment]).decode
+"""Decodes `sort`, whether the order is descending, the key of the last operation of the page before, and `now_ns`."""
 
 
 async def list_operations(hub: Hub, query: OperationQuery, turns: asyncio.Semaphore, subject: Subject | None) -> bytes:
@@ -144,6 +145,7 @@ class _Scan:
         self._query = query
         self._views = views
         self._now_ns = hub.now_ns()
+        """Time of the first page: durations that grew from page to page would pass the cursor, again and again."""
         self._value = _VALUES[query.sort]
         self._after = None if query.after is None else self._read_cursor(query.after)
         self._names: set[str] = set()
@@ -240,7 +242,7 @@ class _Scan:
     def _write_cursor(self, key: _Key) -> str:
         if not self._query.is_sorted:
             return str(key.number)
-        cursor = _encode((self._query.sort, self._query.descending, key))
+        cursor = _encode((self._query.sort, self._query.descending, key, self._now_ns))
         return base64.urlsafe_b64encode(cursor).rstrip(b"=").decode()
 
     def _read_cursor(self, cursor: str) -> _Key:
@@ -249,7 +251,7 @@ class _Scan:
             return _Key(True, float(number), number)
         try:
             padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-            sort, descending, key = _decode_cursor(base64.urlsafe_b64decode(padded))
+            sort, descending, key, now_ns = _decode_cursor(base64.urlsafe_b64decode(padded))
         except ValueError as cause:  # those of msgspec and base64 are
             raise InvalidParameter(f"invalid cursor after={cursor[:40]!r}", hint=CURSOR_HINT) from cause
         if (sort, descending) != (self._query.sort, self._query.descending):
@@ -257,6 +259,7 @@ class _Scan:
         # Only a known name is a text: it is compared with others, and a number with numbers.
         if isinstance(key[1], str) != (sort == "name" and key[0] == descending):
             raise InvalidParameter(f"invalid cursor after={cursor[:40]!r}", hint=CURSOR_HINT)
+        self._now_ns = now_ns
         return _Key(*key)
 
 
