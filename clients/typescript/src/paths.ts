@@ -40,8 +40,11 @@ export function covers(path: string, other: string): boolean {
   return path.endsWith("*") && other.startsWith(path.slice(0, -1));
 }
 
-/** Return a function that tells whether an event is on one of `paths`; events of `global` are on all of them. */
-export function makeMatcher(paths: readonly string[]): (channel: string, key: string | undefined) => boolean {
+/**
+ * Return a function that tells whether an event is on one of `paths`; events of `global` are on all of them. Its `place`
+ * is the channel, a slash and the key; for an event without a key the channel alone.
+ */
+export function makeMatcher(paths: readonly string[]): (channel: string, place: string) => boolean {
   const channels = new Set(["global"]);
   const exact = new Set<string>();
   const prefixes: string[] = [];
@@ -51,12 +54,8 @@ export function makeMatcher(paths: readonly string[]): (channel: string, key: st
     else if (path.endsWith("*")) prefixes.push(path.slice(0, -1));
     else exact.add(path);
   }
-  return (channel, key) => {
-    if (channels.has(channel)) return true;
-    if (key === undefined) return false;
-    const place = `${channel}/${key}`;
-    return exact.has(place) || prefixes.some((prefix) => place.startsWith(prefix));
-  };
+  return (channel, place) =>
+    channels.has(channel) || exact.has(place) || prefixes.some((prefix) => place.startsWith(prefix));
 }
 
 /** Return `paths` in their shortest form, without those that another one covers. */

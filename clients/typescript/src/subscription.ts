@@ -6,7 +6,7 @@ import type { LoggedEvent, Outcome, RawItem, Sink } from "./items.ts";
 export interface Subscription {
   paths: readonly string[];
   readonly sink: Sink;
-  matches: (channel: string, key: string | undefined) => boolean;
+  matches: (channel: string, place: string) => boolean;
   /** Where it starts on the next connection, unless it is live: then at the connection's position. */
   since: string;
   /** `new`: the hub does not know it. `reading`: the connection brings its beginning. `joining`: HTTP does. */

@@ -250,11 +250,12 @@ export class Subscriptions {
 
   #onEvent(event: LoggedEvent, channel: string, position: string): void {
     const key = eventKey(event.type, event.data, this.keyFields);
+    const place = key === undefined ? channel : `${channel}/${key}`;
     let moves = true;
     let restarted = false;
     for (const subscription of this.#all) {
       const { state, waiting } = subscription;
-      const matches = subscription.matches(channel, key);
+      const matches = subscription.matches(channel, place);
       if (state === "live") {
         if (matches) this.#port.deliver(subscription, [event]);
       } else if (state === "reading") {
