@@ -20,6 +20,16 @@ test("an id that is gone is explained", async ({ page, faults, hub }) => {
   await open(page, hub, "operation?id=gone");
   await expect(page.locator("main")).toContainText("gone");
   await expect(page.locator("main")).toContainText(/retention|keeps|no longer/i);
+  await expect(page.locator("main").getByText("GET /v1/operations", { exact: true })).toBeVisible();
+  await expect(page.locator("main")).not.toContainText("`");
+});
+
+test("an address that has lost its id does not blame the hub", async ({ page, hub }) => {
+  for (const path of ["operation", "log?id="]) {
+    await open(page, hub, path);
+    await expect(page.locator("main")).toContainText("names no operation");
+    await expect(page.locator("main")).not.toContainText("The hub keeps");
+  }
 });
 
 test("the page of the system never says that nobody is attached while a job is", async ({ page, hub, start }) => {

@@ -10,6 +10,7 @@ import type { Row } from "../../format/row.ts";
 import { plain } from "../../format/text.ts";
 import { hub } from "../../hub.ts";
 import { Age } from "../../parts/age.tsx";
+import { Hint } from "../../parts/hint.tsx";
 import { StateIcon } from "../../parts/icon.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 
@@ -38,10 +39,20 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
         </h1>
       </div>
       <p class="sentence">
-        The hub keeps ended operations for a week, up to 50,000 of them, unless it is set otherwise, and the newest run
-        of each name for longer. An older one is gone, and so is one that this reader may not see.
+        {operationId === "" ? (
+          "The address of one ends in “?id=” and its id; a part of this one may have been lost on the way."
+        ) : (
+          <>
+            The hub keeps ended operations for a week, up to 50,000 of them, unless it is set otherwise, and the newest
+            run of each name for longer. An older one is gone, and so is one that this reader may not see.
+          </>
+        )}
       </p>
-      {hint === "" ? null : <p class="two any">{hint}</p>}
+      {hint === "" ? null : (
+        <p class="two any">
+          <Hint text={hint} />
+        </p>
+      )}
       {newest.length === 0 ? null : (
         <>
           <h2 class="gone-offer">{name === "" ? "Operations like it" : `The newest runs of “${plain(name)}”`}</h2>
