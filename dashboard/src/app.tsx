@@ -1,10 +1,11 @@
 /** The shell: what is around every page. */
 
-import { useSignalEffect } from "@preact/signals";
+import { untracked, useSignalEffect } from "@preact/signals";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { announcement, linkAnnouncement } from "./announcer.ts";
+import { connection } from "./hub.ts";
 import { type Command, handleKey, useCommands } from "./keys.ts";
 import { OperationsPage } from "./pages/operations/page.tsx";
 import { SignInPage } from "./pages/sign-in/page.tsx";
@@ -30,7 +31,9 @@ const LAZY = {
 
 /** The whole page. */
 export function App(): JSX.Element {
-  useEffect(() => loadWhenIdle(Object.values(LAZY)), []);
+  useSignalEffect(() => {
+    if (connection.value.state === "live") untracked(() => loadWhenIdle(Object.values(LAZY)));
+  });
   return (
     <Routes>
       <Route path={PATHS.wall}>

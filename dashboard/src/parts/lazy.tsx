@@ -2,6 +2,7 @@
 
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { connection } from "../hub.ts";
 import { Skeleton } from "./panel.tsx";
 
 /** A page of which the code may not be loaded yet. */
@@ -34,7 +35,7 @@ export function lazyPage(fetchPage: () => Promise<ComponentType>): LazyPage {
       if (Loaded === undefined) {
         load().then(
           () => gone || setLoaded(true),
-          (cause: unknown) => gone || setError(new PageNotLoaded(cause)),
+          (cause: unknown) => gone || reloadOnce() || setError(new PageNotLoaded(cause)),
         );
       }
       return () => {
@@ -47,6 +48,26 @@ export function lazyPage(fetchPage: () => Promise<ComponentType>): LazyPage {
   return { Page, load };
 }
 
+/** Key of the time of the last reload in the session's storage, and how soon another one would not help, in ms. */
+const RELOADED = "tidings.reloaded";
+const RELOAD_MS = 60_000;
+
+/**
+ * Loads the whole page again, where a file is missing although the hub answers: an upgrade has replaced it, or it was
+ * asked for while the network was away, which WebKit does not forget. Returns false if that was tried a moment ago.
+ */
+function reloadOnce(): boolean {
+  if (connection.value.state !== "live") return false;
+  try {
+    if (Date.now() - Number(sessionStorage.getItem(RELOADED) ?? 0) < RELOAD_MS) return false;
+    sessionStorage.setItem(RELOADED, String(Date.now()));
+  } catch {
+    return false; // without storage, it might reload for ever
+  }
+  location.reload();
+  return true;
+}
+
 /** Loads all `pages` when the browser is idle, so that they open at once, also while the hub is away or was upgraded. */
 export function loadWhenIdle(pages: readonly LazyPage[]): void {
   const [page, ...others] = pages;
@@ -54,5 +75,5 @@ export function loadWhenIdle(pages: readonly LazyPage[]): void {
   const next = () => loadWhenIdle(others);
   // Safari has no `requestIdleCallback`.
   const idle = globalThis.requestIdleCallback ?? ((callback: () => void) => setTimeout(callback, 1000));
-  idle(() => void page.load().then(next, next));
+  idle(() => void page.load().then(next, () => undefined));
 }
