@@ -1,15 +1,21 @@
 /** The shell: what is around every page. */
 
-import { untracked, useSignalEffect } from "@preact/signals";
+import { useSignalEffect } from "@preact/signals";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { announcement, linkAnnouncement } from "./announcer.ts";
-import { connection } from "./hub.ts";
 import { type Command, handleKey, useCommands } from "./keys.ts";
+import { EventsPage } from "./pages/events/page.tsx";
+import { TracePage } from "./pages/events/trace-page.tsx";
+import { LogPage } from "./pages/log/page.tsx";
+import { NamePage } from "./pages/names/name-page.tsx";
+import { NamesPage } from "./pages/names/page.tsx";
+import { OperationPage } from "./pages/operation/page.tsx";
 import { OperationsPage } from "./pages/operations/page.tsx";
 import { SignInPage } from "./pages/sign-in/page.tsx";
-import { lazyPage, loadWhenIdle } from "./parts/lazy.tsx";
+import { SystemPage } from "./pages/system/page.tsx";
+import { WallPage } from "./pages/wall/page.tsx";
 import { Panel } from "./parts/panel.tsx";
 import { hrefOf, navigate, PATHS, Route, Routes, Switch } from "./router.tsx";
 import { needsSignIn } from "./session.ts";
@@ -17,28 +23,13 @@ import { Banners } from "./shell/banners.tsx";
 import { Header } from "./shell/header.tsx";
 import { Help, isHelpOpen } from "./shell/help.tsx";
 
-/** The pages that are not needed for the list of operations, in the order in which they are probably opened. */
-const LAZY = {
-  operation: lazyPage(async () => (await import("./pages/operation/page.tsx")).OperationPage),
-  log: lazyPage(async () => (await import("./pages/log/page.tsx")).LogPage),
-  names: lazyPage(async () => (await import("./pages/names/page.tsx")).NamesPage),
-  name: lazyPage(async () => (await import("./pages/names/name-page.tsx")).NamePage),
-  events: lazyPage(async () => (await import("./pages/events/page.tsx")).EventsPage),
-  trace: lazyPage(async () => (await import("./pages/events/trace-page.tsx")).TracePage),
-  system: lazyPage(async () => (await import("./pages/system/page.tsx")).SystemPage),
-  wall: lazyPage(async () => (await import("./pages/wall/page.tsx")).WallPage),
-};
-
 /** The whole page. */
 export function App(): JSX.Element {
-  useSignalEffect(() => {
-    if (connection.value.state === "live") untracked(() => loadWhenIdle(Object.values(LAZY)));
-  });
   return (
     <Routes>
       <Route path={PATHS.wall}>
         <Panel what="the wall">
-          <LAZY.wall.Page />
+          <WallPage />
         </Panel>
       </Route>
       <Route>
@@ -65,13 +56,13 @@ function Framed(): JSX.Element {
       <main id="main" tabIndex={-1}>
         <Switch>
           {page(PATHS.operations, "the list of operations", OperationsPage)}
-          {page(PATHS.operation, "the operation", LAZY.operation.Page)}
-          {page(PATHS.log, "the log", LAZY.log.Page)}
-          {page(PATHS.names, "the names", LAZY.names.Page)}
-          {page(PATHS.name, "the name", LAZY.name.Page)}
-          {page(PATHS.events, "the events", LAZY.events.Page)}
-          {page(PATHS.trace, "the trace", LAZY.trace.Page)}
-          {page(PATHS.system, "the system", LAZY.system.Page)}
+          {page(PATHS.operation, "the operation", OperationPage)}
+          {page(PATHS.log, "the log", LogPage)}
+          {page(PATHS.names, "the names", NamesPage)}
+          {page(PATHS.name, "the name", NamePage)}
+          {page(PATHS.events, "the events", EventsPage)}
+          {page(PATHS.trace, "the trace", TracePage)}
+          {page(PATHS.system, "the system", SystemPage)}
           {page(PATHS.signIn, "signing in", SignInPage)}
           <Route>
             <NoSuchPage />
