@@ -13,7 +13,14 @@ CLASSES = {
     if inspect.isclass(value) and issubclass(value, TidingsError)
 }
 BRANCH = re.compile(r"^    (?P<stem>(?:[│ ]   )*)(?:[├└]── )?(?P<name>[A-Za-z0-9]+)(?: {2,}.*)?$")
-FACTS: dict[Any, Any] = {str: "a fact", int: 4003, bool: False, str | None: "perhaps", tuple[str, ...]: ("read data",)}
+FACTS: dict[Any, Any] = {
+    str: "a fact",
+    int: 4003,
+    float: 1.5,
+    bool: False,
+    str | None: "perhaps",
+    tuple[str, ...]: ("read data",),
+}
 
 
 def drawn_tree() -> list[tuple[str, str]]:

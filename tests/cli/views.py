@@ -24,7 +24,7 @@ def summary(state: str = "running", **more: Any) -> OperationSummary:
 
 def detail(state: str = "running", **more: Any) -> OperationDetail:
     """Return the same with all that is known of it."""
-    lists: dict[str, list[Any]] = {"steps": [], "timeline": [], "log": [], "children": []}
+    lists: dict[str, list[Any]] = {"steps": [], "timeline": [], "attempts": [], "log": [], "children": []}
     return OperationDetail(**{**facts(state, more), **{name: more.get(name, empty) for name, empty in lists.items()}})
 
 

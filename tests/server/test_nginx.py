@@ -231,4 +231,4 @@ def test_dashboard_finds_its_files_below_every_prefix(tmp_path: Path, prefix: st
                 answer = client.get(shown.url.join(link))
                 assert (answer.status_code, answer.headers["cache-control"] != "no-store") == (200, True)
         assert client.get(top[:-1], follow_redirects=True).url.path == prefix
-        assert client.get(top + "v1/operations").json() == {"operations": []}
+        assert client.get(top + "v1/operations").json()["operations"] == []
