@@ -10,9 +10,6 @@ export default defineConfig({
   forbidOnly: true,
   fullyParallel: true,
   workers: 2,
-  // Two tests of the link depend on Chromium's emulated network, which a crowded machine delays; see the reporter's
-  // "flaky" lines, which are to be worked off.
-  retries: process.env["CI"] ? 2 : 0,
   // Tests await states and never the clock, so these bounds only end what hangs: the machine may be ten times as busy.
   timeout: 120_000,
   expect: { timeout: 40_000 },
