@@ -117,18 +117,17 @@ def test_pipe_that_no_one_reads_is_refused(tmp_path: Path) -> None:
 
 
 _FULL = """
-import resource, signal, sys
+import sys
+from tests.file_limits import files_limited_to
 from tidings.access.audit import AuditFile, AuditTrail
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 file = AuditFile(sys.argv[1], lambda: "2025-07-30T12:00:00Z")
 audit = AuditTrail(lambda: 0, lambda: 0.0)
 audit.sinks.append(file.write)
 for number in range(2):
     audit.record("connect", "accepted", subject=f"before-{number}")
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
-for number in range(5):
-    audit.record("connect", "accepted", subject=f"lost-{number}")
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with files_limited_to(300):
+    for number in range(5):
+        audit.record("connect", "accepted", subject=f"lost-{number}")
 audit.record("connect", "accepted", subject="after")
 """
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.file_limits import WITHOUT_BYTECODE
 
 from tidings.access.key_file import KeyFile, LoadedKeys
 from tidings.access.keys import ApiKeyAuthenticator
@@ -258,7 +259,8 @@ def test_full_disk_leaves_the_file_and_names_what_helps(file: KeyFile) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
-    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit)
+    env = os.environ | WITHOUT_BYTECODE
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit, env=env)
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot write the key file" in done.stderr
     assert "hint: Free disk space." in done.stderr

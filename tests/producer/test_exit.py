@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.hub_server import HubServer
+from tests.file_limits import WITHOUT_BYTECODE
 from tests.producer.held import Cut
 from tests.producer.programs import run, running
 from tests.producer.reported import Reported
@@ -176,5 +177,5 @@ def test_job_reports_where_no_file_can_be_written(reported: Reported, tmp_path: 
     with tidings.operation("Full", id="full") as op:
         op.complete(result=1)
     """
-    assert run(code, reported.hub.url, tmp_path, TIDINGS_QUIET="1") == (0, "")
+    assert run(code, reported.hub.url, tmp_path, TIDINGS_QUIET="1", **WITHOUT_BYTECODE) == (0, "")
     assert reported.kinds("full") == ["start", "complete"]

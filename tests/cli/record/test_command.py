@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.hub_log import until
 from tests.cli.processes import Hub, Process, Terminal, tidings
+from tests.file_limits import WITHOUT_BYTECODE
 from tests.relay.foreign_service import GREETING, ForeignService, envelope, joined
 
 from tidings.contract.contract import Contract
@@ -122,7 +123,8 @@ def test_a_full_disk_is_an_error_that_keeps_written_lines(shared_hub: Hub, tmp_p
     path = tmp_path / name
     # Names of its own: the snapshot of another test's would fill the file before the limit is set.
     prefix = "full-packed" if name.endswith("gz") else "full-plain"
-    with Process("record", f"data/{prefix}*", "--url", shared_hub.url, "-o", str(path)) as record:
+    command = ("record", f"data/{prefix}*", "--url", shared_hub.url, "-o", str(path))
+    with Process(*command, env=WITHOUT_BYTECODE) as record:
         until(lambda: path.exists() and path.stat().st_size > 200)
         resource.prlimit(record.process.pid, resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))
         for start in range(0, 600, 200):

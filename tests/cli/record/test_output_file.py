@@ -1,12 +1,10 @@
 import gzip
 import os
-import resource
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.file_limits import files_limited_to
 
 from tidings.cli.record.output_file import GzipSink, PlainSink, Sink, SinkFailed, open_sink
 from tidings.exceptions import ConfigError
@@ -27,17 +25,6 @@ def fill(sink: Sink, clock: Clock) -> None:
     for number in range(0, len(LINES), 7):
         clock.now += 1
         sink.write(LINES[number : number + 7])
-
-
-@contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """Let writes beyond so many bytes of a file fail, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["r.ndjson", "r.ndjson.gz"])

@@ -1,10 +1,10 @@
 """A process that reaches the kernel's limit on file sizes in the middle of a commit; prints the outcome as JSON."""
 
 import json
-import resource
 import sys
 from pathlib import Path
 
+from tests.file_limits import files_limited_to
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogError
@@ -22,14 +22,13 @@ def main() -> None:
         log = harness.open_at(folder)
         harness.append(log, *(make("data:update", data=b"1" * 1_000) for _ in range(20)))
         outcome["before"] = before = wal.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before + 60_000, resource.RLIM_INFINITY))
-        try:
-            harness.append(log, *(make("data:update", data=b"1" * 1_000) for _ in range(300)))
-        except LogError as error:
-            outcome["refused"] = type(error).__name__
-        outcome["written"] = wal.stat().st_size
-        outcome["head"] = log.head
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with files_limited_to(before + 60_000):
+            try:
+                harness.append(log, *(make("data:update", data=b"1" * 1_000) for _ in range(300)))
+            except LogError as error:
+                outcome["refused"] = type(error).__name__
+            outcome["written"] = wal.stat().st_size
+            outcome["head"] = log.head
         outcome["after"] = harness.append(log, *(make("data:update") for _ in range(10)))
         again = harness.reopen(log, Retention())
         outcome["history"] = [record.offset for record in harness.history(again)]

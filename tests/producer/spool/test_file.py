@@ -1,11 +1,11 @@
 import os
-import resource
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.file_limits import files_limited_to
 from tests.producer.drafts import draft, event_id
 
 from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader, file_name, parse_spool
@@ -162,15 +162,11 @@ def test_file_replaced_before_the_lock_is_not_opened(tmp_path: Path, monkeypatch
 def test_full_disk_raises_and_keeps_earlier_events(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     file.keep(kept(1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.size + 20, hard))
-    try:
+    with files_limited_to(file.size + 20):
         with pytest.raises(OSError, match=r"only 20 of|too large"):
             file.keep(kept(2))
         with pytest.raises(OSError, match="too large"):
             file.keep(kept(3))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     file.keep(kept(4))
     assert pending(file.path) == [event_id(1), event_id(4)]
     file.close()

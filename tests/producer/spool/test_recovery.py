@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ import pytest
 from msgspec import Raw
 from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
+from tests.file_limits import files_limited_to
 from tests.producer.held import told, until
 
 from tidings.client.drafts import Draft
@@ -245,18 +245,6 @@ def leave(spool: SpoolOptions, url: str, name: str, *events: tuple[str, bytes]) 
     return file.path
 
 
-def with_file_size_limit(size: int, run: Callable[[], list[RecoveryResult]]) -> list[RecoveryResult]:
-    """Run code while no file may grow beyond `size` bytes: as on a full disk, writes fail."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        return run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
 DEEP = b'{"operation_id":"op-deep","result":%b}' % (b"[" * 80 + b"]" * 80)
 
 
@@ -321,7 +309,8 @@ class TestRejected:
                 ("operation:start", b'{"operation_id":"op-1"}'),
                 ("operation:complete", b'{"operation_id":"op-1"}'),
             )
-            (result,) = with_file_size_limit(path.stat().st_size, lambda: adopt(hub, spool))
+            with files_limited_to(path.stat().st_size):
+                (result,) = adopt(hub, spool)
             assert (result.sent, result.left, result.error) == (2, 0, None)
             assert life(hub, "op-1") == (1, "complete")
 
