@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.exceptions import LogFull
+from tidings.exceptions import LogFull, LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.memory import MemoryLog
@@ -63,6 +63,23 @@ def test_intervals_of_zero_disable_status_and_metrics() -> None:
     hub, log, _ = start(HubConfig(status_s=0, metrics_s=0))
     hub.loop.advance(200)
     assert log.head == 0
+
+
+def test_log_that_cannot_follow_raises_an_alert_without_a_publisher() -> None:
+    hub, log, client = start()
+    hub.loop.advance(1)
+    log.fail(LogUnavailable("the log is behind the others"))
+    hub.loop.advance(10)
+    messages = client.read()
+    [raised] = of_type(messages, "system:alert")
+    assert (raised["alert_id"], raised["state"], raised["code"]) == ("tidings:log", "raised", "log_unavailable")
+    assert of_type(messages, "system:status")[-1]["status"] == "degraded"
+    log.clear_faults()
+    hub.loop.advance(10)
+    messages = client.read()
+    [cleared] = of_type(messages, "system:alert")
+    assert (cleared["state"], cleared["code"]) == ("cleared", "log_unavailable")
+    assert of_type(messages, "system:status")[-1]["status"] == "healthy"
 
 
 def test_failing_log_raises_an_alert_until_it_recovers() -> None:

@@ -193,6 +193,11 @@ class Hub:
         channel = self.contract.events[type].channel
         return [] if channel is None else [key for key, _ in self.log.newest.keys(channel, type) if key is not None]
 
+    @property
+    def log_failure(self) -> LogError | None:
+        """Why the log does not accept events now; None if it accepts them, as far as is known."""
+        return self.log.failed or self.log_error
+
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""
         return self._staging.operations.life(operation_id)

@@ -80,7 +80,7 @@ class SystemStatusPublisher:
 
     def _update_alert(self) -> None:
         """Raise an alert while the log refuses events, and clear it when the log accepts them again."""
-        error = self._hub.log_error
+        error = self._hub.log_failure
         self._log_error = error
         if error is not None and self._raised_code != error.code:
             self._raised_code = error.code

@@ -261,6 +261,13 @@ class Log(Protocol):
     def head(self) -> int:
         """Offset of the newest committed event; 0 in an empty log."""
 
+    @property
+    def failed(self) -> LogError | None:
+        """Why the log accepts no batch, or brings none, as far as it knows without being asked to; None if it works.
+
+        The hub is then not ready, even if no one publishes. It becomes None again when the cause is gone.
+        """
+
     def follow(self, tail: Tail) -> None:
         """Call `tail` with every batch committed from now on. To be called once, before the first append."""
 

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
-from tidings.exceptions import LogUnavailable
+from tidings.exceptions import LogError, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
@@ -225,6 +225,11 @@ class MemoryLog:
     def head(self) -> int:
         """See `Log.head`."""
         return self._head
+
+    @property
+    def failed(self) -> LogError | None:
+        """See `Log.failed`: never, while there is memory."""
+        return None
 
     def follow(self, tail: Tail) -> None:
         """See `Log.follow`."""

@@ -196,7 +196,7 @@ def _jobs(running: RunningHub) -> Iterator[Metric]:
 
 def _log(running: RunningHub) -> Iterator[Metric]:
     statistics = running.hub.log.statistics()
-    failing = running.hub.log_error is not None
+    failing = running.hub.log_failure is not None
     yield _gauge("tidings_log_failing", "1 while the log refuses events.", failing)
     yield _gauge("tidings_log_head", "Offset of the newest event.", statistics.head)
     yield _gauge("tidings_log_durable_events", "Durable events in the log.", statistics.durable_events)

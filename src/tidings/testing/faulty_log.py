@@ -35,6 +35,7 @@ class FaultyLog:
         self._read_errors: list[LogError] = []
         self._held_appends: list[Callable[[], None]] | None = None
         self._held_reads: list[Callable[[], None]] | None = None
+        self._failed: LogError | None = None
         self.appends = 0
         """Number of batches so far."""
         self.reads = 0
@@ -48,8 +49,13 @@ class FaultyLog:
         """Make the next read fail with `error`."""
         self._read_errors.append(error)
 
+    def fail(self, error: LogError) -> None:
+        """Report `error` as the cause of a failed log, until `clear_faults`; batches are stored all the same."""
+        self._failed = error
+
     def clear_faults(self) -> None:
-        """Cancel failures that have not happened yet."""
+        """Cancel failures that have not happened yet, and the one that `fail` reports."""
+        self._failed = None
         self._append_errors.clear()
         self._read_errors.clear()
 
@@ -97,6 +103,11 @@ class FaultyLog:
     def head(self) -> int:
         """See `Log.head`."""
         return self._log.head
+
+    @property
+    def failed(self) -> LogError | None:
+        """See `Log.failed`."""
+        return self._failed or self._log.failed
 
     def follow(self, tail: Tail) -> None:
         """See `Log.follow`."""

@@ -93,10 +93,12 @@ def test_appends_continue_when_other_files_free_space(sqlite: SqliteHarness, dis
     head = log.head
     assert not (folder / "ballast").exists()
     log.maintain(make.now_ns)
+    assert isinstance(log.failed, LogFull)
     with pytest.raises(LogFull):
         append(sqlite, log)
     other.unlink()
     log.maintain(make.now_ns)
+    assert log.failed is None
     assert append(sqlite, log) == head + 1
     wait_until((folder / "ballast").exists)
     assert [record.offset for record in sqlite.history(log)] == list(range(1, head + BATCH + 1))

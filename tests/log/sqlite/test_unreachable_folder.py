@@ -3,6 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.log.sqlite_harness import SqliteHarness
@@ -51,13 +52,15 @@ def test_append_to_a_folder_that_was_moved_away_is_refused(log: SqliteLog, folde
     folder.rename(aside)
     with pytest.raises(LogUnavailable, match="deleted or moved away"):
         log.maintain(make.now_ns)
+    assert isinstance(log.failed, LogUnavailable)  # although no one has published
     refused = append(log)
     assert isinstance(refused, LogUnavailable)
     assert refused.hint.startswith("Put the data folder back")
     assert log.statistics().disk_bytes == 0
     aside.rename(folder)
-    assert append(log) == 2
     log.maintain(make.now_ns)
+    assert log.failed is None
+    assert append(log) == 2
 
 
 def test_append_to_a_file_that_was_replaced_is_refused(log: SqliteLog, folder: Path) -> None:
@@ -69,9 +72,22 @@ def test_append_to_a_file_that_was_replaced_is_refused(log: SqliteLog, folder: P
     refused = append(log)
     assert isinstance(refused, LogUnavailable)
     assert refused.hint.startswith("Restart the hub")
+    assert log.failed is refused
     shutil.rmtree(folder)
     aside.rename(folder)
     assert append(log) == 2
+    assert log.failed is None
+
+
+def test_log_whose_file_cannot_be_looked_for_has_failed(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", _raise_not_reachable)
+        with pytest.raises(LogUnavailable):
+            log.maintain(make.now_ns)
+        assert isinstance(log.failed, LogUnavailable)
+        assert isinstance(append(log), LogUnavailable)
+    assert append(log) == 2
+    assert log.failed is None
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large"), RuntimeError("a defect")], ids=repr)
@@ -102,3 +118,7 @@ def test_failing_table_keeps_no_event_out_of_the_log(
 
 def _raise_not_found(*arguments: object) -> None:
     raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+def _raise_not_reachable(path: Path) -> NoReturn:
+    raise OSError(errno.ESTALE, "Stale file handle", str(path))

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.server.hub_server import NO_DASHBOARD, HubServer, update
 
-from tidings.exceptions import LogFull, LogInUse
+from tidings.exceptions import LogFull, LogInUse, LogUnavailable
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.server.app import HubApp
@@ -147,6 +147,19 @@ def test_hub_with_a_failing_log_is_not_ready() -> None:
         assert (answer.status_code, answer.json()["code"]) == (507, "log_full")
         client.post("/v1/events", json=update("d"))
         assert client.get("/readyz").status_code == 200
+
+
+def test_hub_whose_log_cannot_follow_is_not_ready_without_a_publisher() -> None:
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+        server.call(lambda: server.log.fail(LogUnavailable("the log is behind the others", hint="Wait.")))
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"], answer.json()["hint"]) == (503, "log_unavailable", "Wait.")
+        assert "retry-after" in answer.headers
+        assert client.get("/healthz").status_code == 200
+        assert "tidings_log_failing 1.0" in client.get("/metrics").text
+        server.call(server.log.clear_faults)
+        assert client.get("/readyz").status_code == 200
+        assert "tidings_log_failing 0.0" in client.get("/metrics").text
 
 
 def test_draining_hub_is_alive_and_not_ready() -> None:

@@ -98,8 +98,8 @@ class SqliteLog:
         self._pending: _PendingAppend | None = None
         self._revoking: list[_PendingRevocation] = []
         self._delivering = False
-        self._is_displaced = False
-        """Whether the file was missing when it was last looked for."""
+        self._displaced: LogError | None = None
+        """Why the file could not be found when it was last looked for; None if it was."""
         self._tail: Tail = _ignore
         self._closed = False
         try:
@@ -145,6 +145,13 @@ class SqliteLog:
     def head(self) -> int:
         """See `Log.head`."""
         return self._state.head
+
+    @property
+    def failed(self) -> LogError | None:
+        """See `Log.failed`."""
+        if self._displaced is None and self._disk_space.is_full:
+            return self._full()
+        return self._displaced
 
     def follow(self, tail: Tail) -> None:
         """See `Log.follow`."""
@@ -220,13 +227,13 @@ class SqliteLog:
             OSError: The file system failed.
             sqlite3.OperationalError: Busy: a checkpoint comes first.
         """
-        if self._is_displaced:
+        if self._displaced is not None:
             self._check_file()
         if self._disk_space.is_full:
-            raise LogFull(f"{self._path}: the disk is full")
+            raise self._full()
         if self._must_wait_for_checkpoint() and not self._closed:
             if self._checkpointer.failing:
-                raise LogFull(f"{self._path}: the disk is full")
+                raise self._full()
             error = sqlite3.OperationalError("a checkpoint is being made")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
@@ -238,19 +245,26 @@ class SqliteLog:
             LogUnavailable: It is missing, or another file took its place.
             OSError: The file system failed.
         """
-        self._is_displaced = True
         try:
             identity = _identify(self._path)
         except FileNotFoundError:
-            raise LogUnavailable(
+            self._displaced = LogUnavailable(
                 f"{self._path} was deleted or moved away", hint="Put the data folder back, or restart the hub."
-            ) from None
+            )
+            raise self._displaced from None
+        except OSError as error:
+            self._displaced = to_log_error(error, self._path)
+            raise
         if identity != self._identity:
-            raise LogUnavailable(
+            self._displaced = LogUnavailable(
                 f"{self._path} was replaced by another file while the hub used it",
                 hint="Restart the hub. Stop it before you put back a copy.",
             )
-        self._is_displaced = False
+            raise self._displaced
+        self._displaced = None
+
+    def _full(self) -> LogFull:
+        return LogFull(f"{self._path}: the disk is full")
 
     def _must_wait_for_checkpoint(self) -> bool:
         needed = self._disk_space.needs_checkpoint()
@@ -264,7 +278,7 @@ class SqliteLog:
         refused = to_log_error(error, self._path)
         if isinstance(refused, LogFull | LogUnavailable) and self._disk_space.ran_out(refused):
             self._checkpointer.wake()  # it gives back the space that the batch took in the write-ahead log
-            return LogFull(f"{self._path}: the disk is full")
+            return self._full()
         return refused
 
     # Revoking.

@@ -107,7 +107,7 @@ class StatusRoutes:
         """Answer `GET /readyz`: 200 if the hub accepts events now; the reason why not, to those who may read it.
 
         Raises:
-            LogError: The log cannot be opened, or refused its last batch.
+            LogError: The log cannot be opened, has failed, or refused its last batch.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
             JobOverdue: A recurring job no longer runs.
@@ -136,15 +136,16 @@ def check_ready(hub: Hub) -> None:
     """Check that a hub accepts events.
 
     Raises:
-        LogError: The log refused its last batch.
+        LogError: The log has failed, or refused its last batch.
         Draining: The hub accepts no new events.
         LicenseExpired: The license of the hub has expired.
         JobOverdue: A recurring job no longer runs.
     """
     if hub.draining:
         raise Draining("the hub is shutting down")
-    if hub.log_error is not None:
-        raise hub.log_error
+    failure = hub.log_failure
+    if failure is not None:
+        raise failure
     if hub.license is not None:
         hub.license.check_publish()
     for error in hub.jobs.overdue():

@@ -16,6 +16,7 @@ class AppendTests:
     def test_empty_log_has_no_events_and_head_zero(self, harness: LogHarness) -> None:
         log = harness.open(Retention())
         assert log.head == 0
+        assert log.failed is None
         assert len(log.newest) == 0
         assert harness.history(log) == []
         assert log.statistics().head == 0
