@@ -28,7 +28,7 @@ STEP_NS = 50_001
 
 
 class NoReceipt:
-    """A receipt that nobody needs: these events lack nothing."""
+    """An unused receipt: these events lack nothing."""
 
     def timestamp(self) -> str:
         raise AssertionError("an event came without a timestamp")

@@ -225,7 +225,7 @@ class Bench:
             time.sleep(1.5)
 
     def saves(self) -> None:
-        """Measure saving the fold, a piece at a time, as retention does every so many events."""
+        """Measure saving the fold, a piece at a time, as retention does at intervals."""
         self._settle()
         index, head, taken = self.log._state.saved_index, self.log.head, []
         index._saved_to = 0
@@ -294,7 +294,7 @@ def scratch(folder: FilePath | None) -> Iterator[FilePath]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.log", description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="events the log holds before anything is measured")
-    parser.add_argument("--folder", type=FilePath, help="where to keep it meanwhile: the disk to be measured")
+    parser.add_argument("--folder", type=FilePath, help="folder for the log, on the disk to be measured")
     arguments = parser.parse_args()
     print("\n".join(machine()))
     with scratch(arguments.folder) as folder:

@@ -24,7 +24,7 @@ BODY_S = 10e-6
 CLOSE_S = 0.2
 """For what a hub that is gone will never take."""
 NOWHERE = "ws://127.0.0.1:9/ws"
-"""The port of the discard service, which no machine runs any more: the connection is refused at once."""
+"""The port of the discard service, which machines no longer run: the connection is refused immediately."""
 
 
 def spin(rounds: int) -> None:

@@ -13,7 +13,7 @@ every later process fails on that file with `EOFError: marshal data too short`."
 
 @contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """Let writes beyond `size` bytes of a file fail in this process, which writes no bytecode meanwhile."""
+    """Let writes beyond `size` bytes of a file fail in this process, and disable its writing of bytecode."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     caching, sys.dont_write_bytecode = sys.dont_write_bytecode, True

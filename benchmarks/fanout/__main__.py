@@ -33,7 +33,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--idle-connections", type=int, default=IDLE_CONNECTIONS, metavar="N")
     add("--seconds", type=float, metavar="S", help="length of each measured window (default 4)")
     add("--warm-up", type=float, metavar="S", help="load before each window (default 1)")
-    add("--rounds", type=int, metavar="N", help="the figures are medians of so many (default 3)")
+    add("--rounds", type=int, metavar="N", help="number of rounds; the figures are medians over them (default 3)")
     add("--prefill", type=int, metavar="ROWS", help="rows of the log that is published to (default 1000000)")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--baseline-only", action="store_true", help="measure the C server alone")
@@ -62,7 +62,7 @@ def _cores() -> tuple[int, int] | None:
 
 
 def _raise_file_limit(connections: int) -> None:
-    """Allow a process (and its children) so many connections, as far as the system does."""
+    """Raise the limit of open files of a process and its children, as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + SPARE_FILES
     try:

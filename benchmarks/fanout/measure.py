@@ -151,7 +151,7 @@ class Bench:
         return self._prefilled
 
     def _prefill(self) -> Path:
-        """Publish so many events into a new data folder, in HTTP batches, and return the folder."""
+        """Publish this many events into a new data folder, in HTTP batches, and return the folder."""
         plan = self._plan
         data = plan.folder / "data-prefilled"
         tell(f"preparing a log of {plan.prefill_rows:,} rows")

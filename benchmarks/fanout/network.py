@@ -1,4 +1,4 @@
-"""A network namespace of our own, so that nobody else's traffic or settings are measured."""
+"""A network namespace of our own, so that other programs' traffic and settings are not measured."""
 
 import ctypes
 import fcntl

@@ -31,7 +31,7 @@ export const connection: ReadonlySignal<ConnectionState> = fromStore(hub.connect
 
 const wasLive = signal(false);
 
-/** Whether what the page shows may be old: the link was there, and is not any more. */
+/** Whether what the page shows may be old: the link was there, and is lost. */
 export const isStale: ReadonlySignal<boolean> = computed(() => {
   const { state } = connection.value;
   return state === "stale" || ((state === "closed" || state === "connecting") && wasLive.value);

@@ -43,7 +43,7 @@ export function liveRow(operationId: string): Row | undefined {
 }
 
 /**
- * Operations by id. Made anew with each change of a value: for pages that show few of them, and not for long lists.
+ * Operations by id. Rebuilt with each change of a value: for pages that show few of them, not for long lists.
  */
 export const liveRows: ReadonlySignal<ReadonlyMap<string, Row>> = computed(
   () => new Map(operations.value.operations.map((row) => [row.operation_id, row])),

@@ -61,7 +61,7 @@ export interface GoProps extends Omit<JSX.HTMLAttributes<HTMLAnchorElement>, "hr
   readonly children?: ComponentChildren;
 }
 
-/** A real link to a page of the dashboard, opened without loading it anew. */
+/** A real link to a page of the dashboard, opened without reloading it. */
 export function Go({ href, children, ...rest }: GoProps): JSX.Element {
   return (
     <a {...rest} href={href} onClick={follow}>
@@ -70,7 +70,7 @@ export function Go({ href, children, ...rest }: GoProps): JSX.Element {
   );
 }
 
-/** Opens the link of a click without loading the page anew, unless the reader wants a new tab or a download. */
+/** Opens the link of a click without reloading the page, unless the reader wants a new tab or a download. */
 export function follow(event: JSX.TargetedMouseEvent<HTMLAnchorElement>): void {
   if (event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;

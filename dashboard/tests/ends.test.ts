@@ -19,7 +19,7 @@ describe("what screen readers are told", () => {
     expect(sentencesFor(looksOf(before), after)).toEqual(["a failed: x: broke", "e makes no progress"]);
   });
 
-  test("a producer that comes back is no news", () => {
+  test("a producer that comes back is not announced", () => {
     expect(sentencesFor(looksOf([row("a", { presence: "away" })]), [row("a")])).toEqual([]);
   });
 

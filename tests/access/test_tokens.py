@@ -116,7 +116,7 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], str, str]] = {
     "with an object as subject": ({"sub": {"name": "ada"}}, "invalid_token", ""),
     "with an id that is not text": ({"jti": 7}, "invalid_token", ""),
     "with a long id": ({"jti": "j" * 256}, "invalid_token", ""),
-    "with grants that are no list": ({"tidings": 7}, "invalid_grant", "inspect"),
+    "with grants that are not a list": ({"tidings": 7}, "invalid_grant", "inspect"),
     "with an invalid grant": ({"tidings": ["read operations", "seize secret-7"]}, "invalid_grant", "inspect"),
 }
 
@@ -188,14 +188,14 @@ BROKEN = {
     "in quotes": f'"{token()}"',
     "not ASCII": f"{token()}é",
     "with other claims": ".".join((token().split(".")[0], token(sub="eve").split(".")[1], token().split(".")[2])),
-    "header that is no object": "WzFd.e30.AAAA",
+    "header that is not an object": "WzFd.e30.AAAA",
     "header that is deep": "W1tbW1tb" * 1_000 + ".e30.AAAA",
-    "claims that are no object": "",
-    "kid that is no text": forged({"alg": "HS256", "kid": 7}, claims()),
+    "claims that are not an object": "",
+    "kid that is not text": forged({"alg": "HS256", "kid": 7}, claims()),
     "critical extension": forged({"alg": "HS256", "crit": ["b64"], "b64": False}, claims()),
     "unencoded claims": forged({"alg": "HS256", "b64": False}, claims()),
 }
-del BROKEN["claims that are no object"]
+del BROKEN["claims that are not an object"]
 
 
 @pytest.mark.parametrize("case", BROKEN)

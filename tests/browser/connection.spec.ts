@@ -48,7 +48,7 @@ test("a restart of the hub is survived, also where the log was in memory", async
   await second.publish({ type: "operation:start", data: { operation_id: "b", name: "Deploy web" } });
   await isLive(page);
   await expect(row(page, "Deploy web")).toBeVisible();
-  await expect(row(page, "Import prices")).toHaveCount(0); // the hub does not have it any more
+  await expect(row(page, "Import prices")).toHaveCount(0); // the hub no longer has it
 });
 
 test("a stopped hub is noticed without any error of the network", async ({ page, hub, start }) => {

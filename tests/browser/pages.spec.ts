@@ -32,7 +32,7 @@ test("an address that has lost its id does not blame the hub", async ({ page, hu
   }
 });
 
-test("the page of the system never says that nobody is attached while a job is", async ({ page, hub, start }) => {
+test("the system page never shows 'no producer attached' while a job is attached", async ({ page, hub, start }) => {
   await start.job(hub, "Import prices");
   await page.addInitScript(() => {
     const seen = new Set<string>();

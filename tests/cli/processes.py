@@ -188,7 +188,7 @@ class Terminal:
         return _ESCAPES.sub("", self.raw)
 
     def wait_for(self, text: str, *, after: int = 0) -> str:
-        """Read until `text` was shown behind so many characters, and return everything that was."""
+        """Read until `text` appears after this many characters, and return all output."""
         deadline = time.monotonic() + TIMEOUT_S
         while text not in self.shown[after:]:
             assert time.monotonic() < deadline, f"{text!r} was not shown: {self.shown!r}"

@@ -1,4 +1,4 @@
-"""Every command with standard streams that are closed, full, narrow, or read by nobody."""
+"""Every command with standard streams that are closed, full, narrow, or not read."""
 
 import asyncio
 import os

@@ -13,7 +13,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def at(second: float) -> str:
-    """Return the time so many seconds after noon."""
+    """Return the time this many seconds after noon."""
     return from_nanoseconds(int((NOON + second) * 1e9))
 
 

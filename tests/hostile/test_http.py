@@ -1,4 +1,4 @@
-"""Requests that never end and answers that nobody reads: what they hold in the hub's memory."""
+"""The memory that unfinished requests and unread answers hold in the hub."""
 
 from pathlib import Path
 

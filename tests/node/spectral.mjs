@@ -7,7 +7,7 @@ const linter = new spectral.Spectral();
 linter.setRuleset({
   extends: [[rulesets.oas, "recommended"]],
   rules: {
-    "info-contact": "off", // whoever runs the hub is the contact
+    "info-contact": "off", // the operator of the hub is the contact
     "operation-description": "off", // a summary that is enough
   },
 });

@@ -152,7 +152,7 @@ class Reader:
         return any(Reference.covers(path, "/".join(place)) for path in self.paths)
 
     def follow(self, reference: Reference) -> None:
-        """Lose the paths that the grants do not cover any more, each as a whole."""
+        """Lose the paths that the grants no longer cover, each as a whole."""
         self.paths = {path for path in self.paths if reference.may_subscribe(path)}
 
     def receive(self) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ struct event_shape {
     size_t delivered_bytes; // of JSON without the id: what a plain subscriber receives
     bool with_id;           // label it, so that a hub answers (`tidings.v1`)
     bool framed;            // as a masked WebSocket frame
-    uint64_t operations;    // 0: durable data:update; else operation:progress over so many
+    uint64_t operations;    // 0: durable data:update; else operation:progress over this many
 };
 
 // Lays the template out. Returns false if the shape does not fit.

@@ -1,4 +1,4 @@
-// One publisher and its subscribers, in a closed loop (so many in flight) or an open one (at a rate).
+// One publisher and its subscribers, in a closed loop (a fixed number in flight) or an open one (at a rate).
 #include "clock.h"
 #include "deliveries.h"
 #include "run.h"

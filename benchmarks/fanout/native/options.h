@@ -23,9 +23,9 @@ struct options {
     uint64_t events;         // ends the measured window, 0: only time does
     double seconds;          // of the measured window
     double warm_up;          // seconds before it
-    int quiet_ms;            // so long without any delivery means nothing more will come
+    int quiet_ms;            // after this time without a delivery, nothing more will come
     int event_bytes;
-    int operations;          // conflate: progress goes round so many
+    int operations;          // conflate: progress cycles over this many
     int connections;         // http: at once
     int batch;               // http: events per post; 1 posts a bare object
     int server_pid;

@@ -47,7 +47,7 @@ def forged_tokens() -> dict[str, str]:
         "critical extension": forge({"alg": "HS256", "crit": ["exp"], "exp": 1}, secret=b"guess"),
         "deep header": forge(nested, secret=b"guess"),
         "deep claims": forge({"alg": "HS256"}, nested, secret=b"guess"),
-        "claims that are no object": forge({"alg": "HS256"}, [1], secret=b"guess"),
+        "claims that are not an object": forge({"alg": "HS256"}, [1], secret=b"guess"),
         "long header": forge({"alg": "HS256", "x": "y" * 11_000}, secret=b"guess"),
         "compressed": forge({"alg": "dir", "enc": "A256GCM", "zip": "DEF"}, secret=b"guess"),
         "empty parts": "..",

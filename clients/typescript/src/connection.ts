@@ -13,14 +13,14 @@ export type ConnectionStateName = "connecting" | "catching-up" | "live" | "stale
 /**
  * Why the connection is in its state.
  *
- * - `idle`: no one watches or publishes yet, so there is no connection.
+ * - `idle`: nothing watches or publishes yet, so the client has not connected.
  * - `connecting`, `catching-up`, `connected`: as the state.
  * - `silent`: the hub does not answer a ping.
  * - `lost`: the connection broke, or could not be made; `error` says more.
  * - `offline`: the device has no network, by its own account.
  * - `hidden`: the event stream was released because the page is hidden.
  * - `refused`: the hub refuses the client for good; `error` says more.
- * - `signed-out`: there is no token any more.
+ * - `signed-out`: the client no longer has a token.
  * - `closed`: the application called `close`.
  */
 export type ReasonCode =

@@ -30,7 +30,7 @@ export class Credentials {
    * Return the token for a request; undefined if the client has none.
    *
    * @param unlike - Not this one: the hub has refused it.
-   * @throws {@link SignedOutError} when there is none any more, {@link TokenUnavailableError} when the supplier throws.
+   * @throws {@link SignedOutError} when the supplier has none left, {@link TokenUnavailableError} when the supplier throws.
    */
   async get(unlike?: string): Promise<string | undefined> {
     return this.#token !== undefined && this.#token !== unlike && !this.#signedOut ? this.#token : this.renew();
@@ -46,8 +46,8 @@ export class Credentials {
 
   async #ask(supplier: TokenSupplier): Promise<string | undefined> {
     try {
-      const token = await Promise.resolve().then(supplier); // one that throws at once is no exception
-      if (supplier !== this.#source) return await this.renew(); // replaced meanwhile
+      const token = await Promise.resolve().then(supplier); // also catches a supplier that throws before it returns a promise
+      if (supplier !== this.#source) return await this.renew(); // replaced while it was called
       this.#pending = undefined;
       if (token === null || token === undefined) throw new SignedOutError();
       this.#token = checkToken(token);

@@ -100,7 +100,7 @@ export class NotAHubError extends TidingsError {
   }
 }
 
-/** The hub does not speak the contract of this client any more. */
+/** The hub no longer supports this client's contract. */
 export class NotSupportedError extends TidingsError {
   override readonly name: string = "NotSupportedError";
 
@@ -142,7 +142,7 @@ export class TokenUnavailableError extends TidingsError {
   }
 }
 
-/** The client has no token any more: its supplier returned null, or `signOut` was called. */
+/** The client no longer has a token: its supplier returned null, or `signOut` was called. */
 export class SignedOutError extends TidingsError {
   override readonly name: string = "SignedOutError";
 

@@ -36,7 +36,7 @@ export interface GapNotice {
   readonly data: { readonly after: string; readonly until: string; readonly reason: string };
 }
 
-/** Paths that the subject may not read any more; no event of them follows. */
+/** Paths that the subject may no longer read; no event of them follows. */
 export interface RemovedNotice {
   readonly type: "client:removed";
   readonly data: { readonly removed: readonly string[]; readonly remaining: readonly string[] };

@@ -14,7 +14,7 @@ import type { Backfill, BackfillPage, Subscription } from "./subscription.ts";
 /** One connection, whichever its transport. */
 export interface Transport {
   send(text: string): void;
-  /** Close it; none of its handlers is called any more. */
+  /** Close it; its handlers are no longer called. */
   close(): void;
 }
 

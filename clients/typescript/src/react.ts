@@ -31,7 +31,7 @@ export interface HubProviderProps {
  */
 export function HubProvider({ hub, url, options, children }: HubProviderProps): ReactNode {
   const address = url?.toString();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: options are often written in place, anew in each rendering.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: options are often written in place, as a new object in each render.
   const value = useMemo(() => hub ?? (isServer() ? null : connect(address, options)), [hub, address]);
   return createElement(HubContext.Provider, { value }, children);
 }

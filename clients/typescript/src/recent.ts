@@ -11,7 +11,7 @@ export interface RecentEvents {
   readonly events: readonly HubEvent[];
   /** Whether the snapshot, or what was missed, has been read. */
   readonly live: boolean;
-  /** Number of gaps: places where events may be missing, because the hub does not keep them any more. */
+  /** Number of gaps: places where events may be missing, because the hub no longer keeps them. */
   readonly gaps: number;
 }
 

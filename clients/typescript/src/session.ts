@@ -83,7 +83,7 @@ export class Session {
   #hub: HubFacts | undefined;
   /** Whether the application holds data that was current once. */
   #holds = false;
-  /** Whether the connection changes in a way that is no news to the application. */
+  /** Whether the connection changes in a way that the application need not know about. */
   #quiet = false;
   #notice: Closed | undefined;
   #keys: "unknown" | "asked" | "known" = "unknown";
@@ -371,7 +371,7 @@ export class Session {
     }
   }
 
-  /** Disconnect, because there is no token any more. */
+  /** Disconnect, because the client no longer has a token. */
   signedOut(error: TidingsError): void {
     if (this.#phase === "closed" && this.#reason.code === "closed") return;
     this.authentication.forget();

@@ -193,7 +193,7 @@ export class Subscriptions {
     }
   }
 
-  /** Stop reading paths that no watch needs any more; return whether commands must wait for the answer. */
+  /** Stop reading paths that no watch needs; return whether commands must wait for the answer. */
   #leave(): boolean {
     const kinds = [...this.#commands.values()].map(({ kind }) => kind);
     if (kinds.includes("leave")) return true;
@@ -460,7 +460,7 @@ export class Subscriptions {
     return true;
   }
 
-  /** Note that some paths may not be read any more. */
+  /** Note that some paths may no longer be read. */
   withdraw(removed: readonly string[]): void {
     this.#wire = this.#wire.filter((path) => !removed.includes(path));
     for (const subscription of [...this.#all]) {

@@ -130,7 +130,7 @@ describe("liveness", () => {
     expect(world.live).toBe(1);
   });
 
-  test("waking up with a healthy socket is no false alarm", async () => {
+  test("waking up with a healthy socket raises no alarm", async () => {
     const world = new FakeWorld();
     const hub = world.connect();
     await live(world, hub);
@@ -281,7 +281,7 @@ describe("reconnecting", () => {
     const hub = world.connect({ transport: "websocket" });
     hub.watch("data", () => {});
     hub.operations.subscribe(() => {});
-    // The module with the store is loaded meanwhile.
+    // The module with the store loads in the meantime.
     await vi.waitFor(async () => {
       await world.settle();
       expect(world.live).toBe(2);

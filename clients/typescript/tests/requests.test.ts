@@ -52,7 +52,7 @@ test("an event that never arrives is an error, and later ones are tried", async 
   expect(posts).toHaveLength(3);
 });
 
-test("the refusal of one event is no refusal of the others", async () => {
+test("the refusal of one event does not refuse the others", async () => {
   const world = new FakeWorld();
   const error = { code: "invalid_payload", message: "$.data: no", recoverable: false, hint: "Correct it." };
   world.respond = () => json({ results: [{ position: "p:1" }, { error }, { position: "p:2" }] });

@@ -199,7 +199,7 @@ test("at 10,000 events a second every event is drawn or named, and the rate is t
   expect(feed.perSecond.value).toBe(10_000);
 });
 
-test("a feed that was stopped takes nothing any more", async () => {
+test("a stopped feed takes nothing", async () => {
   const { fake, feed } = begin();
   const [watch] = fake.watches;
   feed.stop();

@@ -19,7 +19,7 @@ test("each part knows what it is", () => {
   expect(lines[1]?.tokens.map((token) => token.kind)).toEqual(["name", "mark", "value"]);
 });
 
-test("a long value is cut after so many lines, and says so", () => {
+test("a long value is cut at the limit of lines, and says so", () => {
   const value = { rows: Array.from({ length: 10_000 }, (_, index) => ({ index })) };
   const laidOut = layOutJson(value, 100);
   expect(laidOut.lines.length).toBeLessThanOrEqual(103);
@@ -42,7 +42,7 @@ test("characters that hide or reorder others are written as escapes of the same 
   }
 });
 
-test("depth is no problem", () => {
+test("deep nesting is shown", () => {
   let value: unknown = 1;
   for (let depth = 0; depth < 64; depth++) value = [value];
   expect(text(layOutJson(value))).toBe(JSON.stringify(value, null, 2));

@@ -23,7 +23,7 @@ test("reading begins at a time by the hub's clock, or at a position as it is", (
   expect(describeSince("83f7f1ea:901223")).toBe("83f7f1ea:901223");
 });
 
-test.each(["constructor", "toString", "__proto__"])("an address that says %s is no error of the page", (since) => {
+test.each(["constructor", "toString", "__proto__"])("an address that says %s does not break the page", (since) => {
   expect(sinceOf(since, NOW)).toBe(since);
   expect(describeSince(since)).toBe(since);
 });

@@ -23,7 +23,7 @@ test("one run that hung does not flatten the others, and is marked as cut", () =
   expect(columns.map((column) => column.cut)).toEqual([false, false, false, true, false]);
 });
 
-test("long runs that happen often are no exceptions, and are not cut", () => {
+test("long runs that happen often are not outliers, and are not cut", () => {
   const { columns } = layOutStrip(runs(10, 40, 11, 42, 10, 41, 10, 39), 10.5);
   expect(columns.map((column) => column.cut)).not.toContain(true);
   const heights = columns.map((column) => column.height);

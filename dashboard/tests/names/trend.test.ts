@@ -33,6 +33,6 @@ test("a cancelled run ends a row of failures", () => {
   expect(describeTrend([ended("failed"), ended("failed"), ended("cancelled")]).text).toBe("");
 });
 
-test("runs of no duration are no trend", () => {
+test("runs of no duration have no trend", () => {
   expect(describeTrend(complete(0, 0, 0, 0, 0, 0, 0)).text).toBe("");
 });

@@ -26,7 +26,7 @@ describe("the sentence is that of the command line", () => {
   });
 });
 
-test("an end that was no success is followed by what is usual", () => {
+test("an unsuccessful end is followed by what is usual", () => {
   const failed = cases.find((each) => each.operation.state === "failed");
   if (failed === undefined) throw new Error("no case");
   expect(afterwordOf(failed.operation, Date.parse(failed.now))).toBe("Usually takes 5 min; last success 24 h ago.");

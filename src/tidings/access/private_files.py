@@ -23,7 +23,7 @@ _LOCK_TIMEOUT_S: Final = 10.0
 """How long a change waits for the changes of other processes, each of which takes milliseconds."""
 _LOCK_POLL_S: Final = 0.02
 _LEFTOVER_S: Final = 600.0
-"""Age in seconds of an unfinished file that no process writes any more: writing takes milliseconds."""
+"""Age in seconds of an unfinished file that no process still writes: writing takes milliseconds."""
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 FileStamp = tuple[int, int, int]

@@ -258,7 +258,7 @@ def _read_in_thread(
                 loop.call_soon_threadsafe(queue.put_nowait, line)
             loop.call_soon_threadsafe(queue.put_nowait, None)
         except RuntimeError:
-            return  # the loop is closed, and nothing reads the queue any more
+            return  # the loop is closed, and nothing reads the queue now
 
     threading.Thread(target=read, name="tidings-stdin", daemon=True).start()
 

@@ -377,7 +377,7 @@ def connect(
     Args:
         url: URL of the hub; by default TIDINGS_URL, else `ws://127.0.0.1:8765/ws`.
         token: Token for the hub; or a function, asynchronous or not, that returns the present one, or None if there is
-            none any more. It is called for each connection, and ahead of the token's expiry. By default TIDINGS_TOKEN,
+            none left. It is called for each connection, and ahead of the token's expiry. By default TIDINGS_TOKEN,
             else the file that TIDINGS_TOKEN_FILE names, else what `tidings login` stored; "" means no token.
         allow_plaintext_token: Send the token over `ws://` to another machine, too.
         wait_for_hub: Wait for a hub that does not answer yet, instead of raising HubUnreachable.

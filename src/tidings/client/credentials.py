@@ -36,14 +36,14 @@ class Credentials:
 
         Raises:
             TokenUnavailable: It cannot be obtained now.
-            SignedOut: Its source has none any more.
+            SignedOut: Its source no longer has one.
             TidingsError: The hub has refused this token before, for this reason.
         """
         if self._source is None:
             return None
         token = await self._source.fetch()
         if token is None:
-            raise SignedOut(f"{self._source.name} has no token any more")
+            raise SignedOut(f"{self._source.name} no longer has a token")
         if self._refusal is not None and token == self._refused:
             raise self._refusal
         return self._note(token)

@@ -140,7 +140,7 @@ class HTTPClient:
 
         Raises:
             TokenUnavailable: It cannot be obtained now.
-            SignedOut: Its source has none any more.
+            SignedOut: Its source no longer has one.
         """
         self._authorization()
         return describe_owner(self._token)
@@ -157,7 +157,7 @@ class HTTPClient:
     def _read_token(self, tokens: TokenSource) -> str:
         token = tokens.read()
         if token is None:
-            raise SignedOut(f"{tokens.name} has no token any more")
+            raise SignedOut(f"{tokens.name} no longer has a token")
         return token
 
     def _renew_token(self) -> bool:

@@ -171,7 +171,7 @@ class PublishQueue:
         self.put_back([QueuedEvent(number, draft, rank, None, key, ends) for number, (draft, key) in numbered])
 
     def withdraw(self, entry: QueuedEvent) -> None:
-        """Forget an event whose answer is not needed any more. Does nothing if it has its answer."""
+        """Forget an event whose answer is no longer needed. Does nothing if it has its answer."""
         if self._land(entry) is None:
             if entry.number in self._waiting:
                 self._remove(entry.number)

@@ -53,7 +53,7 @@ class ReliablePublisher:
         retry_s: Seconds before events are sent again that the hub could not store; None treats every refusal as final.
         on_change: Called when the state of the connection changes.
         on_lost: Called when a connection has ended.
-        on_end: Called when no connection will be made any more, with the reason; None if `aclose` ended it.
+        on_end: Called when no more connections will be made, with the reason; None if `aclose` ended it.
         on_outcome: Called with the answers to commands that `session` sent and this engine did not.
         holder: The producer that the connection belongs to; None if it holds no operations.
     """
@@ -121,7 +121,7 @@ class ReliablePublisher:
         await self.link.wait_until(lambda: self.link.state is State.LIVE)
 
     async def run(self) -> None:
-        """Wait until no connection will be made any more, and raise the reason.
+        """Wait until no more connections will be made, and raise the reason.
 
         Raises:
             ClientError: As `wait_live`; or the publisher was closed.

@@ -25,7 +25,7 @@ from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, TokenUnavailable
 
 Token = str | Callable[[], "str | Awaitable[str | None] | None"]
-"""A token, or a function that returns the present one: None if there is none any more. It may be asynchronous. It is
+"""A token, or a function that returns the present one: None if there is no longer one. It may be asynchronous. It is
 called for each connection and ahead of the token's expiry; one that is not asynchronous runs on a thread of its own."""
 
 TOKEN_VARIABLE = "TIDINGS_TOKEN"
@@ -47,7 +47,7 @@ class TokenSource(Protocol):
     """Whether it may yield another token later."""
 
     async def fetch(self) -> str | None:
-        """Return the present token; None if there is none any more.
+        """Return the present token; None if there is no longer one.
 
         Raises:
             TokenUnavailable: It cannot be obtained now.

@@ -92,7 +92,7 @@
     │   ├── CommandRefused            the hub replied `connection:error`
     │   ├── NotAHub
     │   ├── TokenUnavailable          the token function, or the file with the token, fails
-    │   ├── SignedOut                 the source of the token has none any more
+    │   ├── SignedOut                 the source of the token no longer has one
     │   └── PublishTimeout
     ├── OperationCancelled            raised in a job whose operation is cancelled
     ├── ConfigError

@@ -50,7 +50,7 @@ class TokenUnavailable(ClientError, code="token_unavailable"):
 
 
 class SignedOut(ClientError, code="signed_out"):
-    """The source of the token has none any more."""
+    """The source of the token no longer has one."""
 
 
 class PublishTimeout(ClientError, code="publish_timeout"):

@@ -82,7 +82,7 @@ class OutboundBudget:
             self._scheduler.call_soon(self._disconnect)
 
     def remove_unsent(self, subscriber: Subscriber) -> None:
-        """Record that nothing waits in the outlet of `subscriber` any more."""
+        """Record that the outlet of `subscriber` is empty."""
         unsent = self._unsent.pop(subscriber, None)
         if unsent is not None:
             self.waiting_bytes -= unsent.size

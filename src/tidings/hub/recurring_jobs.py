@@ -79,7 +79,7 @@ class RecurringJobs:
         ]
 
     def close(self) -> None:
-        """Run no job any more."""
+        """Stop running jobs."""
         self._closed = True
 
     def _run(self, job: RecurringJob) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 MIN_JUMP_NS = 60_000_000_000
 """Smallest difference between two clocks that is recorded as a jump. A smaller one changes no age that matters."""
 MAX_JUMPS = 64
-"""Number of jumps that are remembered. Beyond it the oldest counts for no event any more."""
+"""Number of jumps that are remembered. Beyond it, the oldest is forgotten."""
 
 
 class ClockJumps:

@@ -113,7 +113,7 @@ class MomentView(View, frozen=True, kw_only=True):
     state: OperationState
     attempt: int
     position: str | None = None
-    """Position of the event in the log, which may not be kept any more."""
+    """Position of the event in the log, which may no longer be kept."""
     code: str | None = None
     """Code of the error with which the attempt failed."""
     message: str | None = None

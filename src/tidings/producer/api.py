@@ -35,7 +35,7 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
                 and `redact`. A part is cancelled with its parent.
             url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
             token: Token for the hub; or a function, asynchronous or not, that returns the present one, or None if there
-                is none any more. It runs on another thread. Default: TIDINGS_TOKEN, else the file that
+                is none left. It runs on another thread. Default: TIDINGS_TOKEN, else the file that
                 TIDINGS_TOKEN_FILE names, else what `tidings login` stored.
             allow_plaintext_token: Send the token over `ws://` to another machine, too.
             lease_s: Time that the hub waits for a lost producer before it fails the operation, 1–86,400 seconds.

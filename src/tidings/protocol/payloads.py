@@ -315,7 +315,7 @@ class AuthSuccess(Payload, frozen=True, kw_only=True):
     expires_at: Timestamp | None = None
     """When the credential expires; absent if it does not."""
     removed: list[str] | None = None
-    """Paths that the connection read, and may not read any more."""
+    """Paths that the connection read, and may no longer read."""
 
 
 class AuthFailed(ErrorData, frozen=True, kw_only=True):

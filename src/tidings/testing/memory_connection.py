@@ -370,7 +370,7 @@ class MemoryConnection:
     def _wake(self, waiter: "asyncio.Future[None] | None") -> None:
         if waiter is not None:
             self._world.activity += 1
-            with contextlib.suppress(RuntimeError):  # its loop is closed, and no task waits any more
+            with contextlib.suppress(RuntimeError):  # its loop is closed, and no task waits
                 self._loop.call_soon_threadsafe(_resolve, waiter)
 
 
@@ -474,7 +474,7 @@ class MemoryRuntime:
     def call_in_loop(self, callback: Callable[[], object]) -> None:
         """Call `callback` in the link's event loop."""
         self._world.activity += 1
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and no task waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no task waits
             self.loop.call_soon_threadsafe(callback)
 
     def _allow_reconnect(self) -> None:

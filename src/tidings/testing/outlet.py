@@ -15,7 +15,7 @@ class MemoryOutlet:
 
     Bytes go into the kernel's buffer as long as they fit, and then wait in the transport's. As with a transport whose
     write buffer limits are 0, `on_pause` is called as soon as bytes wait, from within the write, and `on_resume` when
-    none wait any more, from within `take`.
+    the last one leaves, from within `take`.
 
     Args:
         past_transport: Whether `direct` passes bytes directly to the kernel, like a socket's `send`; else it passes

@@ -72,7 +72,7 @@ def stripping_proxy(hub_port: int) -> Answer:
 
 @contextmanager
 def speaking(talk: Callable[[ServerConnection], None], *subprotocols: str) -> Iterator[int]:
-    """Serve a WebSocket that is no hub; yields the port."""
+    """Serve a WebSocket that is not a hub; yields the port."""
     with serve(talk, "127.0.0.1", 0, subprotocols=list(subprotocols) or None) as server:  # type: ignore[arg-type]
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -49,7 +49,7 @@ def cancel(hub: Hub, name: str, reason: str | None = None) -> tuple[str, dict[st
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether a process has ended, whether or not somebody has fetched its end."""
+    """Return whether a process has ended, whether or not it has been reaped."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False)
     return shown.stdout.strip()[:1] in ("", "Z", "X")
 

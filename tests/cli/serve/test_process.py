@@ -53,7 +53,7 @@ def test_hub_outlives_its_terminal() -> None:
     with Terminal("serve", "--memory", "--port", "0", columns=200) as terminal:
         url = terminal.wait_for("hub ready").split()[4].rstrip(".")
         terminal.hang_up()
-        for _ in range(3):  # log lines that cannot be written any more
+        for _ in range(3):  # log lines that can no longer be written
             assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", url).returncode == 0
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.process.wait(timeout=60) == 0

@@ -47,7 +47,7 @@ def test_cancel_of_a_queued_operation_without_a_callback_is_refused(hub: HubServ
         outcome, reason = cancel(hub)
         assert outcome == "refused"
         assert reason is not None
-        assert "does not run it any more" in reason
+        assert "no longer runs it" in reason
 
 
 def test_cancel_of_a_started_operation_goes_to_its_new_holder(hub: HubServer) -> None:

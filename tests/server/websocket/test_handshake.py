@@ -70,7 +70,7 @@ VALID = handshake_request()
         pytest.param(VALID.replace(b"Version: 13", b"Version: 8"), 426, id="another version"),
         pytest.param(re.sub(rb"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", VALID), 426, id="another upgrade"),
         pytest.param(handshake_request(headers=("Transfer-Encoding: chunked",)), 400, id="a body"),
-        pytest.param(handshake_request("/\xff"), 400, id="a path that is no ASCII"),
+        pytest.param(handshake_request("/\xff"), 400, id="a path that is not ASCII"),
         pytest.param(handshake_request("/" + "x" * 9000), 414, id="a long path"),
         pytest.param(handshake_request(headers=("X-Long: " + "x" * 9000,)), 431, id="a long header"),
         pytest.param(handshake_request(headers=tuple(f"X-{n}: 1" for n in range(200))), 431, id="too many headers"),

@@ -46,7 +46,7 @@ export abstract class HubElement extends Base {
   /** Follows the hub; returns what ends that. It calls `note` with what to say where there is nothing else to show. */
   protected abstract follow(hub: Hub): readonly (() => void)[];
 
-  /** Follows the hub anew, if the element is in a page. */
+  /** Stops following the hub, and follows it again if the element is in a page. */
   protected restart(): void {
     this.#stop();
     if (!this.#inPage) return;

@@ -31,7 +31,7 @@ export class OperationElement extends HubElement {
       this.#row.node.remove();
       if (status === "failed") this.note(describeFault(error));
       else if (operation === undefined) this.note("Loading…");
-      else this.note(`The hub does not know ${id}: it never began, or is not kept any more.`);
+      else this.note(`The hub does not know ${id}: it never began, or is no longer kept.`);
     };
     const stops = [store.subscribe(show), all.subscribe(() => this.#row.node.isConnected || show())];
     show();

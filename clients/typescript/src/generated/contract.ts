@@ -678,7 +678,7 @@ export interface AuthSuccess {
   grants: string[];
   /** When the credential expires; absent if it does not. RFC 3339. */
   expires_at?: string | null;
-  /** Paths that the connection read, and may not read any more. */
+  /** Paths that the connection read, and may no longer read. */
   removed?: string[] | null;
 }
 

@@ -36,7 +36,7 @@ export function makeSchedule(callback: () => void): Schedule {
     const { document, requestAnimationFrame, cancelAnimationFrame } = globalThis as Partial<typeof globalThis>;
     if (document === undefined || requestAnimationFrame === undefined) return later(TIMER_MS);
     let stopWaiting = wait();
-    // A hidden page has no frames: whoever waits for one waits for a timer from then on, and the other way round.
+    // A hidden page gets no frames. When visibility changes, wait again: for a timer if hidden, else for a frame.
     const changed = (): void => {
       stopWaiting();
       stopWaiting = wait();

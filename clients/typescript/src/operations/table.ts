@@ -23,7 +23,7 @@ interface Entry {
 
 /** What has changed since the last publication. */
 export interface Changes {
-  /** Ids of the operations with another snapshot, or none any more. */
+  /** Ids of the operations with another snapshot, or no longer any. */
   readonly ids: ReadonlySet<string>;
   /** Whether operations came, went or moved in the list. */
   readonly order: boolean;

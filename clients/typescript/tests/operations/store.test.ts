@@ -372,7 +372,7 @@ test("the estimate tells about stalls, absence and requests to cancel, until the
   expect([ended?.presence, ended?.estimate, ended?.stalled]).toEqual([undefined, undefined, undefined]);
 });
 
-test("a store without listeners rests, and reads anew for the next one", async () => {
+test("a store without listeners stops, and reads again for the next one", async () => {
   const stop = store.subscribe(() => {});
   await load(row("a"));
   stop();

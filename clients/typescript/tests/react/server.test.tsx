@@ -1,4 +1,4 @@
-/** Rendering on a server: there is no document, no connection is made, and a relative URL is no error. */
+/** Rendering on a server: there is no document, no connection is made, and a relative URL is valid. */
 import { renderToString } from "react-dom/server";
 import { expect, test } from "vitest";
 import { HubProvider, useConnection, useEvents, useHub, useOperation, useOperations } from "../../src/react.ts";

@@ -16,7 +16,7 @@ const TICK_MS = 250;
 export interface TraceState {
   /** The events in log order. */
   readonly events: readonly LoggedEvent[];
-  /** `reading` at first, `live` while new events come in, `ended` when nothing of it runs any more. */
+  /** `reading` at first, `live` while new events come in, `ended` when none of it is still running. */
   readonly phase: "reading" | "live" | "ended";
   /** True: the trace has more events than are shown. */
   readonly isCut: boolean;

@@ -31,7 +31,7 @@ const LEVEL_CLASS: Readonly<Record<Level, string>> = {
 /** A line, or a remark between lines. It is drawn again only if something of it changes. */
 export class LogRowView extends Component<LogRowProps> {
   override shouldComponentUpdate(next: LogRowProps): boolean {
-    // Functions are made anew with each drawing of the list, and do the same.
+    // Functions are new in each render of the list, but behave the same.
     return (Object.keys(next) as (keyof LogRowProps)[]).some(
       (name) => name !== "onLink" && next[name] !== this.props[name],
     );

@@ -14,7 +14,7 @@ import type { OperationDetail } from "./detail.ts";
 import { type Branch, describeChildren, isFinished, sizeOf, treeBelow } from "./family.ts";
 import { liveRow } from "./live-row.ts";
 
-/** Children shown; the hub names so many with their parent. */
+/** Children shown: as many as the hub lists with their parent. */
 const MAX_CHILDREN = 100;
 /** Children whose own children are read. */
 const MAX_PARENTS = 20;

@@ -43,7 +43,7 @@ export function summarize(operation: Summarized, now: number): string {
   return operation.state === "running" ? running(operation, now) : ended(operation, now);
 }
 
-/** What else helps to judge an end that was no success: `Usually takes 5 min; last success 24 h ago.` */
+/** More that helps to judge an unsuccessful end: `Usually takes 5 min; last success 24 h ago.` */
 export function afterwordOf(operation: Summarized, now: number): string {
   if (operation.state !== "failed" && operation.state !== "cancelled") return "";
   const usual = usualOf(operation);

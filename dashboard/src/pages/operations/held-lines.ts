@@ -1,6 +1,6 @@
 /**
- * Rows stay under the hand: while a list is held, its lines neither move, come nor go, and what has come meanwhile is
- * counted. Values of rows are not the concern of this module: they go on.
+ * Rows stay where the pointer is: while a list is held, lines are not moved, added or removed, and changes that wait are
+ * counted. Values of rows still change; this module does not handle them.
  */
 
 import type { Line } from "./order.ts";

@@ -98,7 +98,7 @@ export function showWaitingLines(): void {
 
 let historyRows = new Map<string, Row>();
 
-/** The last values of rows that are in the list although neither the store nor a page holds them any more. */
+/** The last values of rows that are still in the list although neither the store nor a page holds them. */
 const lastRows = new Map<string, Row>();
 
 /** An operation of the list, with its newest values. Reads signals. */
@@ -293,7 +293,7 @@ export function followOperations(): () => void {
       scheduleCount();
     }),
     effect(() => {
-      // What has ended meanwhile is not in the events that follow.
+      // The events that follow do not include operations that ended in the meantime.
       if (isStale.value) wasLost = true;
       else if (wasLost && connection.value.state === "live") {
         wasLost = false;

@@ -27,7 +27,7 @@ export interface WallView {
   readonly failed: number;
 }
 
-/** A failure older than this is no news for a wall, in milliseconds: a day and a half, so that a weekend's is not. */
+/** Age in milliseconds at which the wall stops showing a failure: a day and a half. */
 const MAX_FAILURE_AGE_MS = 36 * 3_600_000;
 /** Names that completed stay this long if there is room, in milliseconds. */
 const MAX_COMPLETE_AGE_MS = 12 * 3_600_000;

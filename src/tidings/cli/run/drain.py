@@ -1,4 +1,4 @@
-"""Copies what outlives a command: run as a program, it copies its stdin to its stdout until no process writes any more.
+"""Copies the output that outlives a command: as a program, it copies stdin to stdout until no process holds it open.
 
 `tidings run` ends with its command, but a process that the command started may keep the pipe or the terminal open and
 write to it later. `hand_over` starts this file for it, in a session of its own, as a program of the standard library

@@ -3,7 +3,7 @@
 The kernel hangs a terminal up for every process when the leader of its session ends: they get SIGHUP, and their writes
 fail. If the command were the leader, its end would end the jobs that it leaves in the background, unlike in a shell. So
 a process in between leads the session, starts the command as a shell starts a job, reports its end, and waits until
-nothing reads the terminal any more.
+nothing reads the terminal.
 """
 
 import contextlib

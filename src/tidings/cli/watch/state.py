@@ -91,7 +91,7 @@ class Running:
     estimated_s: float = 0.0
     """Time of the estimate."""
     stalled_s: float | None = None
-    """Last advance of an operation that does not advance any more."""
+    """Last advance of an operation that no longer advances."""
     away: bool = False
     """Whether its producer is absent: by the hub's estimate or its alert, whichever arrives first."""
     away_s: float | None = None

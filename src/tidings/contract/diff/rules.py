@@ -118,7 +118,7 @@ _CONTRACT: Mapping[str, tuple[str, _Sides]] = {
         (_breaks("they may miss events that they need"), _SAME),
     ),
     "class-to-durable": (
-        "the event is never skipped any more",
+        "the event is never skipped",
         (_fits("they receive all events instead of the newest ones"), _SAME),
     ),
     "class-changed": (
@@ -198,7 +198,7 @@ _VALUES: Mapping[str, tuple[str, _Sides]] = {
     "type-added": ("one more type is allowed", _WIDER),
     "type-removed": ("one type is no longer allowed", _NARROWER),
     "type-opened": ("any value is allowed", _WIDER),
-    "type-narrowed": ("not every value is allowed any more", _NARROWER),
+    "type-narrowed": ("fewer values are allowed", _NARROWER),
     "integer-to-number": ("a fraction is allowed", _WIDER),
     "number-to-integer": ("a fraction is no longer allowed", _NARROWER),
     "null-allowed": ("null is allowed", _WIDER),

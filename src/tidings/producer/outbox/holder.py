@@ -88,7 +88,7 @@ class OutboxHolder:
         if held is not None and held.released:
             return None
         if on_cancel is None:
-            runs = "cannot be asked to end it" if held is not None else "does not run it any more"
+            runs = "cannot be asked to end it" if held is not None else "no longer runs it"
             return _refuse(f"the program that reports this operation {runs}")
         try:
             return on_cancel(push)

@@ -439,7 +439,7 @@ class PendingEvents(PublishQueue):
             self._no_hub = False
 
     def stop(self) -> None:
-        """Note that nothing will be sent any more."""
+        """Note that nothing more will be sent."""
         with self._lock, self._lock.mutex:
             self._stopped = True
             self._changed.notify()

@@ -52,7 +52,7 @@ from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.wire_formats import EVENT_STREAM
 
 _FORBIDDEN: Final = 4003
-"""Close code of a stream of which no path may be read any more."""
+"""Close code of a stream whose paths may all no longer be read."""
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 2_000
 """The delay before a client reconnects is random, because a hub that restarts loses all clients together."""

@@ -42,7 +42,7 @@ class _Phase(enum.Enum):
     OPEN = enum.auto()
     # We have sent a Close and wait for the peer's.
     CLOSING = enum.auto()
-    # Nothing is read or written any more; the TCP connection may still be going away.
+    # Reading and writing have stopped; the TCP connection may still be going away.
     ENDED = enum.auto()
 
 

@@ -80,7 +80,7 @@ def read_to_the_end(socket: ClientConnection) -> None:
 
 
 class StoppedClock(SystemClock):
-    """A clock whose wall time stands still, so that no failure is forgiven meanwhile."""
+    """A clock whose wall time stands still, so that no failure expires."""
 
     def wall_ns(self) -> int:
         return 1_753_876_800_000_000_000
