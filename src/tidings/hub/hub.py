@@ -195,7 +195,7 @@ class Hub:
 
     @property
     def log_failure(self) -> LogError | None:
-        """Why the log does not accept events now; None if it accepts them, as far as is known."""
+        """The error for which the log does not accept events now; None if it accepts them."""
         return self.log.failed or self.log_error
 
     def life(self, operation_id: str) -> OperationLife | None:

@@ -263,9 +263,10 @@ class Log(Protocol):
 
     @property
     def failed(self) -> LogError | None:
-        """Why the log accepts no batch, or brings none, as far as it knows without being asked to; None if it works.
+        """The error of a log that accepts no batch, or brings none; None while it works.
 
-        The hub is then not ready, even if no one publishes. It becomes None again when the cause is gone.
+        It is found by the log's own upkeep, not only when a batch is refused. The hub is then not ready, even if no
+        one publishes. It becomes None again when the cause is gone.
         """
 
     def follow(self, tail: Tail) -> None:
