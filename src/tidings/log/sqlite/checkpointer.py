@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import connect
 
 CHECK_INTERVAL_S = 0.5
@@ -29,6 +29,16 @@ _RETRY_DELAY_S = 5.0
 logger = logging.getLogger(__name__)
 
 
+class DiskWithBallast(Protocol):
+    """The disk of a database, as its checkpoint thread uses it; `tidings.log.sqlite.data_dir.DataDir` is one."""
+
+    def create_ballast(self) -> None:
+        """Create the ballast if it is missing and there is space."""
+
+    def free_bytes(self) -> int:
+        """Return the free space on the disk."""
+
+
 class Checkpointer(threading.Thread):
     """The checkpoint thread, with a connection of its own.
 
@@ -39,14 +49,14 @@ class Checkpointer(threading.Thread):
 
     Args:
         path: The database.
-        data_dir: Its folder. The thread, which may wait for the disk, also recreates the ballast.
+        disk: Its disk. The thread, which may wait for it, also recreates the ballast.
         now: The monotonic clock, in seconds.
     """
 
-    def __init__(self, path: Path, data_dir: DataDir, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, disk: DiskWithBallast, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="tidings-checkpoint", daemon=True)
         self._path = path
-        self._data_dir = data_dir
+        self._disk = disk
         self._now = now
         self._wal = path.with_name(path.name + "-wal")
         self._woken = threading.Event()
@@ -90,10 +100,10 @@ class Checkpointer(threading.Thread):
             sqlite3.Error: The checkpoint failed; nothing is lost.
             OSError: The file system failed.
         """
-        self._data_dir.create_ballast()
+        self._disk.create_ballast()
         now = self._now()
         size = self._wal.stat().st_size if self._wal.exists() else 0
-        limit = max(MIN_WAL_BYTES, min(MAX_WAL_BYTES, self._data_dir.free_bytes() // 8))
+        limit = max(MIN_WAL_BYTES, min(MAX_WAL_BYTES, self._disk.free_bytes() // 8))
         idle = now - self._last >= IDLE_S and size != self._left_bytes
         if (size >= limit or idle) and now >= self._not_before:
             self._checkpoint(connection, now)
