@@ -29,6 +29,7 @@ from tidings.log.base import (
     Tail,
 )
 from tidings.log.newest import Newest
+from tidings.log.opening import OpeningProgress
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.sqlite.checkpointer import Checkpointer
 from tidings.log.sqlite.data_dir import DataDir
@@ -71,6 +72,7 @@ class SqliteLog:
         retention: How much it keeps.
         ballast_bytes: See `DataDir`.
         save_every: See `SavedIndex`.
+        progress: Counts the rows that opening reads, and may stop it.
 
     Raises:
         LogInUse: Another process uses the folder.
@@ -90,6 +92,7 @@ class SqliteLog:
         retention: Retention | None = None,
         ballast_bytes: int = DEFAULT_BALLAST_BYTES,
         save_every: int = SAVE_INTERVAL_EVENTS,
+        progress: OpeningProgress | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._data_dir = DataDir(folder, ballast_bytes=ballast_bytes)
@@ -103,7 +106,7 @@ class SqliteLog:
         self._tail: Tail = _ignore
         self._closed = False
         try:
-            self._state = self._open(new_epoch, retention or Retention(), save_every)
+            self._state = self._open(new_epoch, retention or Retention(), save_every, progress)
         except LogError:
             self._data_dir.close()
             raise
@@ -112,14 +115,16 @@ class SqliteLog:
         self._checkpointer = Checkpointer(self._path, self._data_dir)
         self._checkpointer.start()
 
-    def _open(self, new_epoch: Callable[[], str], retention: Retention, save_every: int) -> SqliteState:
+    def _open(
+        self, new_epoch: Callable[[], str], retention: Retention, save_every: int, progress: OpeningProgress | None
+    ) -> SqliteState:
         try:
-            return open_log(self._path, new_epoch, retention, save_every=save_every)
+            return open_log(self._path, new_epoch, retention, save_every=save_every, progress=progress)
         except (LogFull, LogUnavailable):
             # A hub that stopped on a full disk must be able to start on it, to trim.
             if not self._disk_space.drop_ballast_if_full():
                 raise
-            return open_log(self._path, new_epoch, retention, save_every=save_every)
+            return open_log(self._path, new_epoch, retention, save_every=save_every, progress=progress)
 
     @property
     def newest(self) -> Newest:

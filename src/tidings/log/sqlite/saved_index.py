@@ -10,13 +10,14 @@ import logging
 import sqlite3
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from tidings.log.base import Retention
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.newest import Newest
+from tidings.log.opening import OpeningProgress
 from tidings.log.retention import RangeCounts, RetentionSweeper
 from tidings.log.sqlite.database import EFFECTS, SqlRow
 from tidings.log.sqlite.set_aside import SetAside
@@ -75,8 +76,11 @@ class SavedIndex:
 
     # Opening.
 
-    def restore(self) -> int:
+    def restore(self, progress: OpeningProgress) -> int:
         """Rebuild the tables; return the offset of the newest event that was ever appended.
+
+        Args:
+            progress: Counts the rows.
 
         Raises:
             KeyError, TypeError, ValueError: The file does not have the contents of a log.
@@ -97,12 +101,16 @@ class SavedIndex:
         saved = self._read_saved(meta["generation"]) if saved_to else None
         if saved is not None:
             sweeper.restore(RangeCounts(**{name: meta[name] for name in _COUNTS}))
-            self._restore_saved(saved_to, *saved)
+            self._restore_saved(saved_to, *saved, progress)
         else:
             counted_to = saved_to = 0
-        for row in self._connection.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (saved_to,)
-        ):
+        (newest_offset,) = self._connection.execute("SELECT max(offset) FROM events").fetchone()
+        last = max(head, newest_offset or 0)
+        counted = meta["durable_events"] + meta["latest_events"] + last - head
+        # Most offsets of an old log have no row left, and the rows kept for the snapshot are not counted.
+        expected = last - saved_to if saved_to else min(last, counted)
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (saved_to,))
+        for row in progress.count(rows, expected):
             head = max(head, row[0])
             if self._is_readable(row, counted=row[0] <= counted_to):
                 self._apply(row)
@@ -129,20 +137,27 @@ class SavedIndex:
         return offsets, counts
 
     def _restore_saved(
-        self, saved_to: int, offsets: "array[int]", counts: list[tuple[str, str, dict[str, int]]]
+        self,
+        saved_to: int,
+        offsets: "array[int]",
+        counts: list[tuple[str, str, dict[str, int]]],
+        progress: OpeningProgress,
     ) -> None:
         """Apply the rows that were the newest of their keys when the index was saved, in log order."""
         for of_type in counts:
             self._sweeper.restore_keys(*of_type)
         wanted = sorted(offset for offset in offsets if offset <= saved_to)
-        for start in range(0, len(wanted), _FETCH_SIZE):
-            some = wanted[start : start + _FETCH_SIZE]
+        for row in progress.count(self._read_rows(wanted), len(wanted)):
+            if self._is_readable(row, counted=True):
+                self._apply(row)
+
+    def _read_rows(self, offsets: Sequence[int]) -> Iterator[SqlRow]:
+        for start in range(0, len(offsets), _FETCH_SIZE):
+            some = offsets[start : start + _FETCH_SIZE]
             placeholders = ",".join("?" * len(some))
-            for row in self._connection.execute(
+            yield from self._connection.execute(
                 f"SELECT {_COLUMNS} FROM events WHERE offset IN ({placeholders}) ORDER BY offset", some
-            ):
-                if self._is_readable(row, counted=True):
-                    self._apply(row)
+            ).fetchall()
 
     def _is_readable(self, row: SqlRow, *, counted: bool) -> bool:
         if tuple(map(type, row)) in _ROW_TYPES and row[2] in EFFECTS:

@@ -11,6 +11,7 @@ from itertools import islice
 import msgspec
 
 from tidings.log.newest import Newest, owner_of
+from tidings.log.opening import OpeningProgress
 from tidings.log.sqlite.database import COLUMNS, DamagedRow, decode_row
 from tidings.log.sqlite.set_aside import SetAside
 from tidings.operations.lifecycle import TRANSITIONS
@@ -48,10 +49,11 @@ class SavedOperations:
 
     # Opening.
 
-    def restore(self, newest: Newest) -> None:
+    def restore(self, newest: Newest, progress: OpeningProgress) -> None:
         """Rebuild the table.
 
         Args:
+            progress: Counts the rows of operations.
             newest: The newest events of the log: the rows do not contain every progress of live operations.
 
         Raises:
@@ -64,7 +66,8 @@ class SavedOperations:
                 operations.restore_name(_decode_history(history))
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
                 self._set_aside.note("names", name, error)
-        for number, status in execute("SELECT number, status FROM operations ORDER BY offset"):
+        (saved,) = execute("SELECT count(*) FROM operations").fetchone()
+        for number, status in progress.count(execute("SELECT number, status FROM operations ORDER BY offset"), saved):
             try:
                 operations.restore(_decode_status(status))
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
@@ -72,12 +75,12 @@ class SavedOperations:
                 saved_to = 0  # the operation is folded again from the events that are left
         types = ", ".join(f"'{type}'" for type in TRANSITIONS)
         self._apply_events(f"offset > ? AND type IN ({types})", (saved_to,))
-        progress = MessageType.OPERATION_PROGRESS
         offsets = [
             offset
             for status in operations.live
             for channel in (ChannelType.OPERATIONS, ChannelType.GLOBAL)
-            if (offset := newest.offset(channel, progress, status.operation_id)) is not None and offset > status.offset
+            if (offset := newest.offset(channel, MessageType.OPERATION_PROGRESS, status.operation_id)) is not None
+            and offset > status.offset
         ]
         for start in range(0, len(offsets), _FETCH_SIZE):
             some = offsets[start : start + _FETCH_SIZE]

@@ -11,6 +11,7 @@ from typing import TypeVar
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.newest import owner_of
+from tidings.log.opening import OpeningProgress
 from tidings.log.retention import RetentionSweeper
 from tidings.log.revocations import RevocationTable
 from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
@@ -30,6 +31,8 @@ _T = TypeVar("_T")
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 logger = logging.getLogger(__name__)
 
+_STOP_CHECK_INSTRUCTIONS = 100_000
+"""Instructions of SQLite's virtual machine between two checks whether the opening should end: about a millisecond."""
 _MAX_CLOSING_DELETIONS = 100
 """Maximum number of deletions of released rows, a step's worth each, when the log is closed: a tenth of a second."""
 
@@ -43,14 +46,21 @@ class SqliteState:
         connection: To the log's file; `close` closes it.
         retention: How much the log keeps.
         save_every: See `SavedIndex`.
+        progress: Counts the rows that are read.
 
     Raises:
         KeyError, TypeError, ValueError: The file does not have the contents of a log.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_INTERVAL_EVENTS
+        self,
+        connection: sqlite3.Connection,
+        retention: Retention,
+        *,
+        save_every: int = SAVE_INTERVAL_EVENTS,
+        progress: OpeningProgress | None = None,
     ) -> None:
+        progress = progress or OpeningProgress()
         self._connection = connection
         self.newest = retention.new_newest()
         self.operations = retention.new_operations()
@@ -71,11 +81,11 @@ class SqliteState:
             save_every=save_every,
             set_aside=self.set_aside,
         )
-        self.head = self.saved_index.restore()
+        self.head = self.saved_index.restore(progress)
         """Offset of the newest event; 0 in an empty log."""
         self._restore_trim_marks()
         self._saved_operations = SavedOperations(connection, self.operations, self.set_aside)
-        self._saved_operations.restore(self.newest)
+        self._saved_operations.restore(self.newest, progress)
         self._saved_revocations = SavedRevocations(connection, self.revocations, self.set_aside)
         self._saved_revocations.restore()
         self.epochs = Epochs(read_epochs(connection))
@@ -352,16 +362,26 @@ class SqliteState:
             self._connection.close()
 
 
-def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> SqliteState:
+def open_log(
+    path: Path,
+    new_epoch: Callable[[], str],
+    retention: Retention,
+    *,
+    save_every: int,
+    progress: OpeningProgress | None = None,
+) -> SqliteState:
     """Return the state of the log in the file at `path`, which is created if it does not exist.
 
     Raises:
         LogError: See `SqliteLog`.
     """
+    progress = progress or OpeningProgress()
     connection = open_database(path)
+    connection.set_progress_handler(progress.is_stopped, _STOP_CHECK_INSTRUCTIONS)
     try:
-        state = _open_state(connection, retention, save_every)
+        state = _open_state(connection, retention, save_every, progress)
         state.begin(new_epoch)
+        connection.set_progress_handler(None, 0)
     except Exception as cause:
         connection.close()
         raise content_error(cause, path) from cause
@@ -370,14 +390,16 @@ def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, 
     return state
 
 
-def _open_state(connection: sqlite3.Connection, retention: Retention, save_every: int) -> SqliteState:
+def _open_state(
+    connection: sqlite3.Connection, retention: Retention, save_every: int, progress: OpeningProgress
+) -> SqliteState:
     try:
-        return SqliteState(connection, retention, save_every=save_every)
+        return SqliteState(connection, retention, save_every=save_every, progress=progress)
     except sqlite3.OperationalError as error:
         if not is_text_error(error):
             raise
     with reading_any_text(connection):
-        return SqliteState(connection, retention, save_every=save_every)
+        return SqliteState(connection, retention, save_every=save_every, progress=progress)
 
 
 def read_epochs(connection: sqlite3.Connection) -> list[Epoch]:
