@@ -173,6 +173,10 @@ def test_trimmed_range_is_a_gap() -> None:
         ("limit=1001", 400, "invalid_parameter"),
         ("limit=ten", 400, "invalid_parameter"),
         ("limit=%D9%A3", 400, "invalid_parameter"),
+        ("last=0", 400, "invalid_parameter"),
+        ("last=1001", 400, "invalid_parameter"),
+        ("last=5&until=first", 422, "invalid_position"),
+        ("last=5&until=0badc0de:1", 404, "not_found"),
         ("since=snapshot", 400, "invalid_parameter"),
         ("since=yesterday", 422, "invalid_position"),
         ("channel=nope", 422, "unknown_channel"),
@@ -261,6 +265,90 @@ async def test_few_reads_happen_between_two_turns_of_the_loop(server: HubServer)
     counting = server.call(lambda: asyncio.create_task(most_at_a_time()))
     await asyncio.to_thread(server.wait, counting.done)
     assert 1 <= counting.result() <= READS_AT_A_TIME
+
+
+# The newest events.
+
+
+def read_backwards(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
+    """Return the answers from the head down to the beginning, in the order in which they came."""
+    pages = [history(client, **query)]
+    while "earlier" in pages[-1]:
+        pages.append(history(client, **{**query, "until": pages[-1]["earlier"]}))
+    return pages
+
+
+@pytest.mark.parametrize("last", [1, 7, 300, 1000])
+@pytest.mark.parametrize("noise", [0, 40])
+def test_last_events_are_paged_once_down_to_the_beginning(server: HubServer, last: int, noise: int) -> None:
+    for start in range(0, 20, 5):
+        server.publish(*(update("d", n) for n in range(start, start + 5)))
+        server.publish(*(progress("o", n % 100) for n in range(noise)))
+    with httpx.Client(base_url=server.http) as client:
+        pages = read_backwards(client, channel="data", last=last)
+        assert [n for page in reversed(pages) for n in versions(page)] == list(range(20))
+        assert all(len(page["events"]) <= last for page in pages)
+        head = pages[0]["position"]
+        assert pages[0]["next"] == head, "what follows is read from here"
+        server.publish(update("d", 20))
+        assert versions(history(client, since=head)) == [20]
+
+
+def test_last_events_of_a_range_end_at_both_its_ends(server: HubServer, client: httpx.Client) -> None:
+    positions = server.publish(*(update("d", n) for n in range(10)))
+    page = history(client, last=3, until=positions[6])
+    assert (versions(page), page["next"], page["earlier"]) == ([4, 5, 6], positions[6], positions[3])
+    page = history(client, last=100, since=positions[3], until=positions[6])
+    assert (versions(page), page["next"], "earlier" in page) == ([4, 5, 6], positions[6], False)
+    assert versions(history(client, since=positions[3], until=positions[6])) == [4, 5, 6], "forward, too"
+    assert versions(history(client, last=5, limit=2)) == [8, 9]
+    for nothing in ({"since": "now"}, {"channels": "none"}, {"since": positions[6], "until": positions[3]}):
+        page = history(client, last=5, **nothing)
+        assert (page["events"], "earlier" in page) == ([], False), nothing
+
+
+def test_last_events_of_a_long_log_look_at_few_of_them(server: HubServer, client: httpx.Client) -> None:
+    for _ in range(20):
+        server.publish(*(update("d", n) for n in range(500)))
+    read, ranges = server.log.read, list[tuple[int, int]]()
+
+    def note(query: Query, done: Callable[[Any], None]) -> None:
+        ranges.append((query.after, query.until))
+        read(query, done)
+
+    server.log.read = note  # type: ignore[method-assign]
+    assert versions(history(client, last=10)) == list(range(490, 500))
+    assert sum(until - after for after, until in ranges) <= 256
+
+
+def test_last_events_say_where_a_trimmed_log_begins() -> None:
+    with HubServer(retention=Retention(events=3)) as server, httpx.Client(base_url=server.http) as reader:
+        server.publish(*(update("d", n) for n in range(10)))
+        server.wait(lambda: server.log.statistics().trimmed_events == 7)
+        page = history(reader, last=2)
+        assert (versions(page), "gap" in page) == ([8, 9], False)
+        page = history(reader, last=2, until=page["earlier"])
+        assert (versions(page), page["gap"]["reason"]) == ([7], "trimmed")
+
+
+def test_request_for_last_events_does_bounded_work(
+    server: HubServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.server.http.events._BUDGET_S", 0.0)
+    server.publish(update("d", 1), *(progress("o", n % 100) for n in range(700)))
+    page = history(client, channel="data", last=10)
+    assert page["events"] == []
+    pages = read_backwards(client, channel="data", last=10)
+    assert [versions(page) for page in pages if page["events"]] == [[1]]
+    assert len(pages) > 1
+
+
+def test_large_last_events_end_an_answer(server: HubServer, client: httpx.Client) -> None:
+    for start in range(0, 100, 50):
+        server.publish(*(update("d", n, padding=50_000) for n in range(start, start + 50)))
+    pages = read_backwards(client, last=1000)
+    assert 75 <= len(pages[0]["events"]) < 95
+    assert [n for page in reversed(pages) for n in versions(page)] == list(range(100))
 
 
 # Snapshot.

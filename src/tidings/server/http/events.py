@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tidings.access.grants import Grants
-from tidings.exceptions import InvalidParameter, LogError
+from tidings.exceptions import InvalidParameter, LogError, NotFound
 from tidings.hub.connection_query import PATH_PARAMETERS, read_values
 from tidings.hub.hub import Hub
 from tidings.hub.reading_rights import form_for
@@ -22,6 +23,7 @@ from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, watched
+from tidings.server.http.backwards import Backwards
 from tidings.server.http.limits import client_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
@@ -38,6 +40,8 @@ READS_AT_A_TIME: Final = 4
 """Slices of work that requests do between two turns of the event loop, however many requests there are."""
 _PAGE_BYTES: Final = 256 << 10
 """Size of one read, encoded in about a millisecond; then other requests have their turn."""
+_MIN_WINDOW: Final = 256
+"""Offsets that are read first for the newest events: few enough that large events do not keep others waiting."""
 _BUDGET_S: Final = 0.25
 """Seconds in which one request may skip events that do not match, before it answers with where to continue."""
 
@@ -91,14 +95,16 @@ class ReadingRoutes:
 
     async def _read_history(self, hub: Hub, query: HistoryQuery, scope: Scope) -> Response:
         after, gap = _start(hub.log, query)
+        until = _end(hub.log, query)
         max_bytes = min(_MAX_BYTES, max(_PAGE_BYTES, (_MAX_UNSENT_BYTES - self._unsent) // 4))
         self._unsent += max_bytes
         try:
-            records, scanned = await _read_history(hub, query, after, max_bytes, self._turns)
+            read = _read_newest if query.is_last else _read_oldest
+            part = await read(hub, query, after, until, max_bytes, self._turns)
             grants = grants_of(await identify_again(hub, scope))  # the read may have waited for others
             if grants is not None:
                 grants.check_read(query.paths)
-            body = _history(_encoded(hub.log, records, grants), hub.log, scanned, gap)
+            body = _history(_encoded(hub.log, part.records, grants), hub.log, part, gap)
         except BaseException:
             self._unsent -= max_bytes
             raise
@@ -181,12 +187,28 @@ class _PartedResponse(Response):
             self._sent(len(body))
 
 
-def _history(events: bytes, log: Log, scanned: int, gap: Gap | None) -> bytes:
+class _Part(Struct, frozen=True):
+    """What one answer has of a range."""
+
+    records: Sequence[Record]
+    """In log order."""
+    scanned: int
+    """The offset to read on after."""
+    earlier: int = 0
+    """The offset up to which events were not searched, if the newest are asked for; 0 if all were."""
+
+
+def _history(events: bytes, log: Log, part: _Part, gap: Gap | None) -> bytes:
+    members = b""
+    if part.earlier:
+        members = b',"earlier":"%b"' % str(log.position(part.earlier)).encode()
+    elif gap is not None:
+        members = b',"gap":%b' % encode_payload(gap)
     return b'{"events":[%b],"next":"%b","position":"%b"%b}' % (
         events,
-        str(log.position(scanned)).encode(),
+        str(log.position(part.scanned)).encode(),
         str(log.position(log.head)).encode(),
-        b"" if gap is None else b',"gap":%b' % encode_payload(gap),
+        members,
     )
 
 
@@ -234,35 +256,78 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
     return offset, Gap(after=str(log.position(offset)), until=str(log.position(until)), reason="trimmed")
 
 
-async def _read_history(
-    hub: Hub, query: HistoryQuery, after: int, max_bytes: int, turns: asyncio.Semaphore
-) -> tuple[Sequence[Record], int]:
-    """Read up to the limit, the head or the time budget; return the events and the offset that was reached."""
-    until = hub.log.head
+def _end(log: Log, query: HistoryQuery) -> int:
+    """Return the offset of the last event of the range.
+
+    Raises:
+        NotFound: `until` is from another log.
+    """
+    if query.until is None:
+        return log.head
+    offset = log.resolve(query.until)
+    if offset is None:
+        raise NotFound(
+            f"the position {query.until} is from another log", hint="Leave `until` out to read from the end."
+        )
+    return min(offset, log.head)
+
+
+async def _read_oldest(
+    hub: Hub, query: HistoryQuery, after: int, until: int, max_bytes: int, turns: asyncio.Semaphore
+) -> _Part:
+    """Read up to the limit, the end of the range or the time budget."""
     clock = hub.clock
     deadline = clock.monotonic() + _BUDGET_S
     records: list[Record] = []
     size = 0
     if not query.paths:  # as with channels=none: nothing to read, up to the head
-        return records, until
+        return _Part(records, until)
     while after < until:
-        part = Query(
-            after=after,
-            until=until,
-            paths=query.paths,
-            conflate=False,
-            types=query.types,
-            trace_id=query.trace_id,
-            limit=query.limit - len(records),
-            max_bytes=_PAGE_BYTES,
-        )
-        page = await _read_in_turn(hub.log, part, turns)
+        page = await _read_in_turn(hub.log, _part_of(query, after, until, query.limit - len(records)), turns)
         after = page.scanned
         records.extend(page.records)
         size += sum(len(record.event.data) for record in page.records)
         if len(records) >= query.limit or size >= max_bytes or clock.monotonic() >= deadline:
             break
-    return records, after
+    return _Part(records, after)
+
+
+async def _read_newest(
+    hub: Hub, query: HistoryQuery, after: int, until: int, max_bytes: int, turns: asyncio.Semaphore
+) -> _Part:
+    """Read backwards, down to the limit, the beginning of the range or the time budget."""
+    clock = hub.clock
+    deadline = clock.monotonic() + _BUDGET_S
+
+    async def read(first: int, last: int) -> tuple[Sequence[Record], int]:
+        page = await _read_in_turn(hub.log, _part_of(query, first, last, last - first), turns)
+        return page.records, page.scanned
+
+    if not query.paths:
+        return _Part([], until)
+    newest = await Backwards(
+        read=read,
+        first=after,
+        last=until,
+        limit=query.limit,
+        max_bytes=max_bytes,
+        window=max(query.limit, _MIN_WINDOW),
+        is_late=lambda: clock.monotonic() >= deadline,
+    ).newest(lambda record: record)
+    return _Part(newest.found, max(after, until), newest.reached if newest.reached > after else 0)
+
+
+def _part_of(query: HistoryQuery, after: int, until: int, limit: int) -> Query:
+    return Query(
+        after=after,
+        until=until,
+        paths=query.paths,
+        conflate=False,
+        types=query.types,
+        trace_id=query.trace_id,
+        limit=limit,
+        max_bytes=_PAGE_BYTES,
+    )
 
 
 def _encoded(log: Log, records: Sequence[Record], grants: Grants | None) -> bytes:

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from bisect import bisect_right
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from tidings.protocol.payloads import OperationLogData
 from tidings.protocol.positions import parse_position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, subject_of, watched
+from tidings.server.http.backwards import Backwards
 from tidings.server.http.events import HeldResponse, read_page
 from tidings.server.http.limits import client_of
 from tidings.server.http.operation_views import OperationViewBuilder
@@ -48,8 +48,6 @@ _BUDGET_S: Final = 0.25
 """Seconds in which one request may pass lines that do not match, before it answers with where to continue."""
 _FIRST_WINDOW: Final = 2_000
 """Offsets that a reader who goes backwards reads first: a millisecond or two, in any log."""
-_MAX_WINDOW: Final = 32_000
-"""Each further window is twice as long where there are few lines, up to this number of offsets."""
 
 _decode = msgspec.json.Decoder(OperationLogData).decode
 _encode = msgspec.json.Encoder().encode
@@ -233,9 +231,9 @@ class _LogReader:
         while after < self._last:
             records, scanned = await self._read(after, self._last)
             for record in records:
-                line = self._line(record)
+                line = self._matching_line(record)
                 after = record.offset
-                if line is not None and self._query.matches(line):
+                if line is not None:
                     lines.append(line)
                     size += len(record.event.data)
                     if len(lines) >= self._query.limit or size >= _MAX_BYTES:
@@ -247,23 +245,17 @@ class _LogReader:
 
     async def backwards(self) -> OperationLogPage:
         """Return the page of the lines up to the last offset, newest first."""
-        lines: list[OperationLogView] = []
         deadline = self._hub.clock.monotonic() + _BUDGET_S
-        until, window, size = self._last, _FIRST_WINDOW, 0
-        while until > self._first:
-            after = max(self._first, until - window)
-            found = await self._newest_between(after, until, self._query.limit - len(lines), _MAX_BYTES - size)
-            lines += [line for _, line, _ in reversed(found.lines)]
-            size += sum(length for _, _, length in found.lines)
-            if found.is_cut or len(lines) >= self._query.limit or size >= _MAX_BYTES:
-                oldest = found.lines[0][0] if found.lines else until
-                return self._page(lines, oldest if oldest - 1 > self._first else None)
-            if len(found.lines) * 4 < self._query.limit:
-                window = min(2 * window, _MAX_WINDOW)
-            until = after
-            if self._hub.clock.monotonic() >= deadline:
-                break
-        return self._page(lines, until + 1 if until > self._first else None)
+        newest = await Backwards(
+            read=self._read,
+            first=self._first,
+            last=self._last,
+            limit=self._query.limit,
+            max_bytes=_MAX_BYTES,
+            window=_FIRST_WINDOW,
+            is_late=lambda: self._hub.clock.monotonic() >= deadline,
+        ).newest(self._matching_line)
+        return self._page(newest.found[::-1], newest.reached + 1 if newest.reached > self._first else None)
 
     async def text(self, identity: Identity | None) -> AsyncIterator[bytes]:
         """Yield all lines as text, oldest first.
@@ -299,22 +291,9 @@ class _LogReader:
             await asyncio.sleep(0)  # the embedded logs read within the call: others have their turn behind it
         return page.records, page.scanned
 
-    async def _newest_between(self, after: int, until: int, limit: int, max_bytes: int) -> "_Newest":
-        """Return the newest lines with an offset after `after` and up to `until`, in log order."""
-        lines: deque[tuple[int, OperationLogView, int]] = deque()
-        size, is_cut = 0, False
-        while after < until:
-            records, after = await self._read(after, until)
-            for record in records:
-                line = self._line(record)
-                if line is None or not self._query.matches(line):
-                    continue
-                lines.append((record.offset, line, len(record.event.data)))
-                size += len(record.event.data)
-                while len(lines) > limit or (size > max_bytes and len(lines) > 1):
-                    size -= lines.popleft()[2]
-                    is_cut = True
-        return _Newest(list(lines), is_cut)
+    def _matching_line(self, record: Record) -> OperationLogView | None:
+        line = self._line(record)
+        return line if line is not None and self._query.matches(line) else None
 
     def _line(self, record: Record) -> OperationLogView | None:
         try:
@@ -330,15 +309,6 @@ class _LogReader:
             message=data.message,
             attempt=attempt,
         )
-
-
-class _Newest(Struct, frozen=True):
-    """The newest lines of a window."""
-
-    lines: list[tuple[int, OperationLogView, int]]
-    """Offset, line and size of each, in log order."""
-    is_cut: bool
-    """Whether the window has more of them."""
 
 
 def _first_offsets(status: OperationStatus) -> list[tuple[int, int]]:

@@ -12,11 +12,11 @@ from tidings.hub.connection_query import PATH_PARAMETERS, query_pairs, read_valu
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import Path, PathSet, check_key, parse_query
-from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Since, parse_since
+from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Position, Since, parse_position, parse_since
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
-HISTORY_PARAMETERS: Final = (*PATH_PARAMETERS, "key", "type", "trace_id", "since", "limit")
+HISTORY_PARAMETERS: Final = (*PATH_PARAMETERS, "key", "type", "trace_id", "since", "limit", "last", "until")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 MAX_VALUES: Final = 100
 """Paths, keys or types in one URL, which must fit through servers and proxies; `channel:subscribe` allows 1,000."""
@@ -32,6 +32,11 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     since: Since
     """Where to start: `first`, `now`, a time or a position."""
     limit: int
+    """Maximum number of events."""
+    is_last: bool
+    """Whether to return the newest events of the range, instead of the oldest."""
+    until: Position | None
+    """Position of the last event of the range; None for the head of the log."""
 
 
 def read_paths(query: str, contract: Contract, grants: Grants | None = None) -> PathSet:
@@ -78,9 +83,9 @@ def read_history_query(query: str, contract: Contract, grants: Grants | None = N
     Raises:
         Forbidden: A path may not be read; with `key`, only its keys need grants.
         ContractError: A parameter is not valid; see `read_paths` and below.
-        InvalidParameter: `key` or `limit` is not valid, or `since` is `snapshot`.
+        InvalidParameter: `key`, `limit` or `last` is not valid, or `since` is `snapshot`.
         UnknownType: `type` is not in the contract.
-        InvalidPosition: `since` is not a valid position.
+        InvalidPosition: `since` or `until` is not a valid position.
         InvalidTraceID: `trace_id` is not a valid trace id.
     """
     paths = _parse_paths(query, contract, grants)
@@ -96,12 +101,19 @@ def read_history_query(query: str, contract: Contract, grants: Grants | None = N
             "since=snapshot is not allowed for history",
             hint=f"Use {FIRST}, {NOW}, an RFC 3339 time or a position, or GET /v1/snapshot.",
         )
+    is_last = "last" in values
+    limit = read_limit(values)
+    if is_last:
+        last = read_limit(values, "last")
+        limit = min(last, limit) if "limit" in values else last
     return HistoryQuery(
         paths=paths,
         types=frozenset(_known_type(name, contract) for name in values.get("type", ())),
         trace_id=check_trace_id(values["trace_id"][-1]) if "trace_id" in values else None,
         since=since,
-        limit=read_limit(values),
+        limit=limit,
+        is_last=is_last,
+        until=parse_position(values["until"][-1]) if "until" in values else None,
     )
 
 
@@ -139,16 +151,16 @@ def _known_type(name: str, contract: Contract) -> str:
     return known
 
 
-def read_limit(values: dict[str, list[str]]) -> int:
-    """Return the value of `limit`, or its default.
+def read_limit(values: dict[str, list[str]], name: str = "limit") -> int:
+    """Return the value of `limit`, or of the parameter `name`, or the default of both.
 
     Raises:
         InvalidParameter: It is not 1–`MAX_LIMIT`.
     """
-    text = values["limit"][-1] if "limit" in values else str(DEFAULT_LIMIT)
+    text = values[name][-1] if name in values else str(DEFAULT_LIMIT)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) else 0
     if not 1 <= number <= MAX_LIMIT:
-        raise InvalidParameter(f"invalid limit={text[:40]!r}: expected 1–{MAX_LIMIT}", hint=f"Use 1 to {MAX_LIMIT}.")
+        raise InvalidParameter(f"invalid {name}={text[:40]!r}: expected 1–{MAX_LIMIT}", hint=f"Use 1 to {MAX_LIMIT}.")
     return number
 
 

@@ -274,6 +274,7 @@ def _answers() -> Schema:
                 "events": events,
                 "next": {**POSITION, "description": "The `since` of the next request."},
                 "position": {**POSITION, "description": "The head of the log."},
+                "earlier": {**POSITION, "description": "The `until` of the next request, for the events before."},
                 "gap": ref("Gap"),
             },
             *("events", "next", "position"),

@@ -18,6 +18,7 @@ from tidings.server.openapi.admin import admin_paths
 from tidings.server.openapi.components import build_components
 from tidings.server.openapi.operations import contract_paths, operation_paths
 from tidings.server.openapi.schemas import (
+    COUNT,
     EVENT_ID,
     GUARDED_STATUSES,
     POSITION,
@@ -230,8 +231,10 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
                 "Where to begin: `first` (the default), `now`, at a time, or after a position.",
             ),
             limit_parameter(),
+            parameter("last", COUNT, "Only the newest events of the range, this many, in log order."),
+            parameter("until", POSITION, "The last event of the range; the head of the log by default."),
         ],
-        "responses": responses("Events in log order.", ref("History"), 400, 422, 503),
+        "responses": responses("Events in log order.", ref("History"), 400, 404, 422, 503),
     }
 
 

@@ -100,13 +100,13 @@ def parameter(name: str, schema: Schema, description: str) -> Schema:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
+COUNT: Final[Schema] = {"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT}
+"""A number of results."""
+
+
 def limit_parameter() -> Schema:
     """Return the parameter `limit`."""
-    return parameter(
-        "limit",
-        {"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-        "Maximum number of results.",
-    )
+    return parameter("limit", {**COUNT, "default": DEFAULT_LIMIT}, "Maximum number of results.")
 
 
 def response_header(description: str) -> Schema:
