@@ -21,7 +21,7 @@ async function openEvents(page: Page, hub: Hub, query = ""): Promise<void> {
   await open(page, hub, `events${query}`);
   await expect(
     page
-      .getByText(/^No event (came|matches)/)
+      .getByText(/^(This hub has no events|No event matches)/)
       .or(table(page).locator(".e-m"))
       .first(),
   ).toBeVisible();
@@ -32,6 +32,29 @@ test("events appear as they come, the newest first", async ({ page, hub }) => {
   await publish(hub, 1, 1);
   await publish(hub, 2, 1);
   await expect.poll(() => said(page)).toEqual(["2 records", "1 record"]);
+});
+
+test("a page opens with the newest events, reads back to the first, and shows the one of its address", async ({
+  page,
+  hub,
+}) => {
+  await publish(hub, 1, 500);
+  await open(page, hub, "events?type=data:update");
+  const rows = () => table(page).getAttribute("aria-rowcount").then(Number);
+  await expect.poll(() => said(page).then((texts) => texts[0])).toBe("500 records");
+  expect(await rows()).toBe(202);
+  await page.mouse.wheel(0, 100_000);
+  await page.getByRole("row").filter({ hasText: "The log has earlier events." }).getByRole("button").click();
+  await expect.poll(rows).toBe(501);
+  await page.mouse.wheel(0, 100_000);
+  await expect.poll(() => said(page).then((texts) => texts.at(-1))).toBe("1 record");
+  await table(page).locator("a.name").last().click();
+  await expect(page).toHaveURL(/event=/);
+  await page.reload();
+  const detail = page.getByRole("complementary", { name: "The selected event" });
+  await expect(detail).toContainText('"records": 1');
+  await publish(hub, 501, 1);
+  await expect.poll(() => said(page).then((texts) => texts[0])).toBe("501 records");
 });
 
 test("a pause keeps the page still, and going on shows all that came, once", async ({ page, hub }) => {

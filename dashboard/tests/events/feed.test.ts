@@ -1,8 +1,8 @@
 import type { HubEvent, WatchItem } from "tidings";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Feed, type FeedHub } from "../../src/pages/events/feed.ts";
+import { type Beginning, Feed, type FeedHub } from "../../src/pages/events/feed.ts";
 import { EVERYTHING, type LoggedEvent } from "../../src/pages/events/filter.ts";
-import type { OmittedRow, TailRow } from "../../src/pages/events/tail.ts";
+import type { EarlierRow, OmittedRow, TailRow } from "../../src/pages/events/tail.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -46,6 +46,14 @@ class FakeHub {
       if (this.failure !== null) throw this.failure;
       const query = new URLSearchParams(path.split("?")[1]);
       const after = Number(query.get("since")?.split(":")[1] ?? 0);
+      const last = query.get("last");
+      if (last !== null) {
+        const end = Number(query.get("until")?.split(":")[1]);
+        const begin = Math.max(after, end - Number(last));
+        const events = Array.from({ length: end - begin }, (_, index) => event(begin + 1 + index));
+        const earlier = begin > after ? { earlier: `e:${begin}` } : {};
+        return { events, next: `e:${end}`, position: `e:${this.head}`, ...earlier };
+      }
       const until = Math.min(this.head, after + Number(query.get("limit")));
       const events = Array.from({ length: until - after }, (_, index) => event(after + 1 + index));
       return { events, next: `e:${until}`, position: `e:${this.head}` };
@@ -60,11 +68,11 @@ class FakeHub {
   }
 }
 
-function begin(since = "") {
+function begin(beginning: Beginning = { at: "now" }, head = 10) {
   const fake = new FakeHub();
-  fake.head = 10;
+  fake.head = head;
   const feed = new Feed(fake.hub, EVERYTHING, undefined, () => Date.now());
-  feed.start(since);
+  feed.start(beginning);
   return { fake, feed };
 }
 
@@ -90,6 +98,37 @@ test("new events appear within a quarter of a second", async () => {
   expect(texts(feed.rows.value)).toEqual(["e:12", "e:11"]);
   feed.stop();
   expect(fake.watches).toHaveLength(0);
+});
+
+test("a page opens with the newest events, follows, and reads back to the beginning", async () => {
+  const { fake, feed } = begin({ at: "newest", after: "first" }, 1_500);
+  expect(feed.isOpen.value).toBe(false);
+  fake.publish(3);
+  await tick();
+  expect([feed.isOpen.value, feed.mode.value]).toEqual([true, "following"]);
+  expect(fake.requests).toEqual(["v1/events?since=first&last=200&until=e%3A1500"]);
+  const last = feed.rows.value.at(-1) as EarlierRow;
+  expect([last.kind, last.until, last.fits]).toEqual(["earlier", "e:1300", true]);
+  expect(covered(feed.rows.value.slice(0, -1))).toEqual(Array.from({ length: 203 }, (_, index) => 1_503 - index));
+  await feed.open(last);
+  await feed.open(feed.rows.value.at(-1) as EarlierRow);
+  expect(feed.mode.value).toBe("following");
+  expect(covered(feed.rows.value)).toEqual(Array.from({ length: 1_503 }, (_, index) => 1_503 - index));
+});
+
+test("a window of time ends there, and a log that cannot be read leaves a row to try it again", async () => {
+  const fake = new FakeHub();
+  fake.head = 10;
+  fake.failure = new Error("the link is lost");
+  const feed = new Feed(fake.hub, EVERYTHING, undefined, () => Date.now());
+  feed.start({ at: "newest", after: "e:4" });
+  await tick();
+  expect([feed.isOpen.value, feed.problem.value?.error]).toEqual([true, fake.failure]);
+  expect(texts(feed.rows.value)).toEqual(["earlier e:4-e:10"]);
+  fake.failure = null;
+  await feed.open(feed.rows.value[0] as EarlierRow);
+  expect(feed.problem.value).toBeNull();
+  expect(texts(feed.rows.value)).toEqual(["e:10", "e:9", "e:8", "e:7", "e:6", "e:5"]);
 });
 
 test("going on after a short pause reads what was missed, each event once", async () => {
@@ -152,7 +191,7 @@ test("reading on shows a thousand events at a time and stays paused until the en
 });
 
 test("a feed that begins in the past reads from there, and goes on live at the end", async () => {
-  const { feed } = begin("e:4");
+  const { feed } = begin({ at: "position", after: "e:4" });
   await vi.advanceTimersByTimeAsync(0);
   expect(texts(feed.rows.value)).toEqual(["e:10", "e:9", "e:8", "e:7", "e:6", "e:5"]);
   expect(feed.mode.value).toBe("following");

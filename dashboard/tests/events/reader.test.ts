@@ -1,8 +1,20 @@
 import { expect, test } from "vitest";
 import { EVERYTHING, type LoggedEvent } from "../../src/pages/events/filter.ts";
-import { type HistoryAnswer, historyPath, readEvents } from "../../src/pages/events/reader.ts";
+import {
+  type EarlierReading,
+  type HistoryAnswer,
+  historyPath,
+  readEarlier,
+  readEvent,
+  readEvents,
+} from "../../src/pages/events/reader.ts";
 
 const SIGNAL = new AbortController().signal;
+
+function numbered(n: number): LoggedEvent {
+  const data = { text: n % 100 === 0 ? "rare" : "common" };
+  return { type: "a:b", timestamp: "2026-11-29T02:00:00Z", trace_id: "t", channel: "data", position: `e:${n}`, data };
+}
 
 /** A hub with events `e:1` up to `e:head`, that looks at 500 events for each request. */
 function hubWith(head: number, trimmed = 0) {
@@ -11,20 +23,21 @@ function hubWith(head: number, trimmed = 0) {
     paths.push(path);
     const query = new URLSearchParams(path.split("?")[1]);
     const since = query.get("since") ?? "";
+    const last = query.get("last");
+    if (last !== null) {
+      const end = Number(query.get("until")?.split(":")[1]);
+      const begin = Math.max(trimmed, end - Math.min(500, Number(last)));
+      const events = Array.from({ length: end - begin }, (_, index) => numbered(begin + 1 + index));
+      const gap = { reason: "trimmed", after: "e:0", until: `e:${trimmed}` };
+      const rest = begin > trimmed ? { earlier: `e:${begin}` } : trimmed > 0 ? { gap } : {};
+      return { events, next: `e:${end}`, position: `e:${head}`, ...rest };
+    }
     const asked = since === "first" ? 0 : Number(since.split(":")[1]);
     const from = Math.max(asked, trimmed);
     const until = Math.min(head, from + Math.min(500, Number(query.get("limit"))));
     const events: LoggedEvent[] = [];
     for (let n = from + 1; n <= until; n++) {
-      const data = { text: n % 100 === 0 ? "rare" : "common" };
-      events.push({
-        type: "a:b",
-        timestamp: "2026-11-29T02:00:00Z",
-        trace_id: "t",
-        channel: "data",
-        position: `e:${n}`,
-        data,
-      });
+      events.push(numbered(n));
     }
     const gap = { reason: "trimmed", after: `e:${asked}`, until: `e:${trimmed}` };
     return { events, next: `e:${until}`, position: `e:${head}`, ...(asked < trimmed ? { gap } : {}) };
@@ -96,8 +109,34 @@ test("what the hub no longer has is reported", async () => {
 
 test("the hub chooses what it can", () => {
   const filter = { channel: "operations", type: "operation:log", key: "a/b c", trace: "9c", text: "x" };
-  expect(historyPath(filter, "e:1", 10)).toBe(
+  expect(historyPath(filter, { since: "e:1", limit: 10 })).toBe(
     "v1/events?channel=operations&type=operation%3Alog&key=a%2Fb+c&trace_id=9c&since=e%3A1&limit=10",
   );
-  expect(historyPath({ ...filter, type: "operation:*", key: "a*" }, "first", 1)).not.toMatch(/type|key=/);
+  expect(historyPath({ ...filter, type: "operation:*", key: "a*" }, { since: "first", limit: 1 })).not.toMatch(
+    /type|key=/,
+  );
+});
+
+test("reading backwards finds each match once, down to the beginning", async () => {
+  const hub = hubWith(3_000, 250);
+  const filter = { ...EVERYTHING, text: "rare" };
+  const found: string[] = [];
+  let until: string | null = "e:3000";
+  let gap: HistoryAnswer["gap"];
+  while (until !== null) {
+    const reading: EarlierReading = await readEarlier(hub.request, filter, { after: "first", until }, 7, SIGNAL);
+    expect(reading.events.length).toBeLessThanOrEqual(7);
+    found.unshift(...reading.events.map((event) => event.position));
+    until = reading.earlier;
+    gap = reading.gap;
+  }
+  expect(found).toEqual(Array.from({ length: 28 }, (_, index) => `e:${(index + 3) * 100}`));
+  expect(gap?.until).toBe("e:250");
+});
+
+test("one event is read by its position, and one that is gone is none", async () => {
+  const hub = hubWith(1_200, 700);
+  const request = (path: string) => hub.request(path);
+  expect((await readEvent(request, "e:900"))?.position).toBe("e:900");
+  expect(await readEvent(request, "e:700")).toBeNull();
 });

@@ -16,6 +16,7 @@ function event(n: number, data: unknown = { n }): LoggedEvent {
 const texts = (rows: readonly TailRow[]) =>
   rows.map((row) => {
     if (row.kind === "event") return row.event.position;
+    if (row.kind === "earlier") return `earlier ${row.until}`;
     return row.kind === "gap"
       ? `gap ${row.after}-${row.until}`
       : `${row.count} ${row.reason} ${row.after}-${row.until}`;
@@ -66,6 +67,18 @@ test("memory is bounded in rows", () => {
   }
   expect(tail.rows).toHaveLength(10);
   expect(texts(tail.rows)[0]).toBe("e:100");
+});
+
+test("what leaves the page stays named below it, and reading back makes room", () => {
+  const tail = new Tail({ rows: 3 });
+  tail.nameEarlier("first", "e:10");
+  take(tail, 11, 15);
+  tail.tick();
+  expect(texts(tail.rows)).toEqual(["e:15", "e:14", "e:13", "earlier e:12"]);
+  tail.takeEarlier([event(9), event(10), event(11), event(12)], "e:8");
+  expect(texts(tail.rows)).toEqual(["e:15", "e:14", "e:13", "e:12", "e:11", "e:10", "e:9", "earlier e:8"]);
+  tail.takeEarlier([event(8)], null, { reason: "trimmed", after: "e:0", until: "e:7" });
+  expect(texts(tail.rows).slice(-2)).toEqual(["e:8", "gap e:0-e:7"]);
 });
 
 test("memory is bounded in characters: large payloads leave sooner, the newest stays", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { readContract } from "../../src/pages/events/contract-model.ts";
-import { describeRate, describeSince, sinceOf } from "../../src/pages/events/words.ts";
+import { beginningOf, describeRate, describeSince } from "../../src/pages/events/words.ts";
 
 const NOW = Date.parse("2026-11-29T02:15:00Z");
 
@@ -15,16 +15,17 @@ test.each([
   expect(describeRate(perSecond)).toBe(text);
 });
 
-test("reading begins at a time by the hub's clock, or at a position as it is", () => {
-  expect(sinceOf("1h", NOW)).toBe("2026-11-29T01:15:00.000Z");
-  expect(sinceOf("first", NOW)).toBe("first");
-  expect(sinceOf("83f7f1ea:901223", NOW)).toBe("83f7f1ea:901223");
-  expect(sinceOf("", NOW)).toBe("");
+test("a page begins with the newest events of a time by the hub's clock, or at a position", () => {
+  expect(beginningOf("1h", NOW)).toEqual({ at: "newest", after: "2026-11-29T01:15:00.000Z" });
+  expect(beginningOf("", NOW)).toEqual({ at: "newest", after: "first" });
+  expect(beginningOf("now", NOW)).toEqual({ at: "now" });
+  expect(beginningOf("first", NOW)).toEqual({ at: "position", after: "first" });
+  expect(beginningOf("83f7f1ea:901223", NOW)).toEqual({ at: "position", after: "83f7f1ea:901223" });
   expect(describeSince("83f7f1ea:901223")).toBe("83f7f1ea:901223");
 });
 
 test.each(["constructor", "toString", "__proto__"])("an address that says %s does not break the page", (since) => {
-  expect(sinceOf(since, NOW)).toBe(since);
+  expect(beginningOf(since, NOW)).toEqual({ at: "position", after: since });
   expect(describeSince(since)).toBe(since);
 });
 

@@ -169,7 +169,7 @@ function SameTrace({ event }: { readonly event: LoggedEvent }): JSX.Element {
     const abort = new AbortController();
     const timer = setTimeout(async () => {
       try {
-        const path = historyPath({ ...EVERYTHING, trace }, "first", TRACE_LIMIT);
+        const path = historyPath({ ...EVERYTHING, trace }, { since: "first", limit: TRACE_LIMIT });
         found.value = await hub.request<HistoryAnswer>(path, { signal: abort.signal });
         problem.value = "";
       } catch (error) {

@@ -4,16 +4,27 @@ import { type ReadonlySignal, signal } from "@preact/signals";
 import type { Hub, WatchItem } from "tidings";
 import { type EventFilter, type KeyFields, type LoggedEvent, matcherOf, pathsOf } from "./filter.ts";
 import { Rate } from "./rate.ts";
-import { type HistoryAnswer, type Reading, readEvents } from "./reader.ts";
-import { type OmittedRow, Tail, type TailMode, type TailRow } from "./tail.ts";
+import { type HistoryAnswer, type Reading, type Request, readEarlier, readEvents } from "./reader.ts";
+import { type EarlierRow, type OmittedRow, Tail, type TailMode, type TailRow } from "./tail.ts";
 
 /** Milliseconds between two changes of the page. */
 const TICK_MS = 250;
 /** Events that one press reads from the log: what a page can hold beside those that are there. */
 export const READ_AT_A_TIME = 1_000;
+/** Events with which a page opens: a few screens. */
+export const READ_AT_FIRST = 200;
 
 /** What a feed needs of a client. */
 export type FeedHub = Pick<Hub, "watch" | "request">;
+
+/** Where a feed begins. */
+export type Beginning =
+  /** With the newest events after a time, or after `first`; earlier ones can be read from the last row. */
+  | { readonly at: "newest"; readonly after: string }
+  /** With new events. */
+  | { readonly at: "now" }
+  /** Behind a position or time, from which the log is read forward, paused. */
+  | { readonly at: "position"; readonly after: string };
 
 /** What happened to the feed that the reader must know. */
 export interface FeedProblem {
@@ -40,8 +51,12 @@ export class Feed {
   readonly #perSecond = signal<number | null>(null);
   readonly #problem = signal<FeedProblem | null>(null);
   readonly #isOpen = signal(false);
+  /** Where the newest events begin that are read when the hub has said where it stands; null when they are. */
+  #newestAfter: string | null = null;
+  /** Whether the page is open when those are read, and not before. */
+  #opensWhenRead = false;
   readonly #isHeld = signal(false);
-  readonly #busy = signal<ReadonlySet<OmittedRow>>(new Set());
+  readonly #busy = signal<ReadonlySet<TailRow>>(new Set());
 
   /**
    * @param hub - The client.
@@ -85,26 +100,24 @@ export class Feed {
     return this.#problem;
   }
 
-  /** Whether the hub has accepted the subscription: without events, the page can say that there are none. */
+  /** Whether the hub has accepted the subscription and the newest events are read: the page can say that there are none. */
   get isOpen(): ReadonlySignal<boolean> {
     return this.#isOpen;
   }
 
-  /** Omitted rows that are being read. */
-  get busy(): ReadonlySignal<ReadonlySet<OmittedRow>> {
+  /** Rows in whose place the log is being read. */
+  get busy(): ReadonlySignal<ReadonlySet<TailRow>> {
     return this.#busy;
   }
 
-  /**
-   * Begin.
-   *
-   * @param since - Where to begin: "" for new events, or a position or time from which to read, paused.
-   */
-  start(since: string): void {
+  /** Begin. */
+  start(beginning: Beginning): void {
     this.#timer = setInterval(this.#tick, TICK_MS);
+    if (beginning.at === "newest") this.#newestAfter = beginning.after;
+    this.#opensWhenRead = beginning.at === "newest";
     this.#watch("now");
-    if (since === "") return;
-    this.#tail.beginAt(since);
+    if (beginning.at !== "position") return;
+    this.#tail.beginAt(beginning.after);
     this.#publish();
     void this.readOn();
   }
@@ -179,14 +192,35 @@ export class Feed {
     this.#publish();
   }
 
-  /** Read the events of an omitted row, as many as can be read at a time. */
-  async open(row: OmittedRow): Promise<void> {
+  /** Read the events of a row that names them, as many as can be read at a time. */
+  async open(row: OmittedRow | EarlierRow): Promise<void> {
     if (this.#busy.value.has(row)) return;
     this.#busy.value = new Set([...this.#busy.value, row]);
+    if (row.kind === "earlier") await this.#readBack(row, READ_AT_A_TIME);
+    else await this.#fill(row);
+    this.#busy.value = new Set([...this.#busy.value].filter((each) => each !== row));
+    this.#publish();
+  }
+
+  async #fill(row: OmittedRow): Promise<void> {
     if (this.#tail.mode === "following") this.pause();
     const reading = await this.#read({ after: row.after, until: row.until, beyond: this.#positionsAbove(row) });
     if (reading !== null) this.#tail.fill(row, reading.events, reading.done ? null : reading.next);
-    this.#busy.value = new Set([...this.#busy.value].filter((each) => each !== row));
+  }
+
+  async #readBack(range: { readonly after: string; readonly until: string }, limit: number): Promise<void> {
+    const reading = await this.#attempt((request) =>
+      readEarlier(request, this.#filter, range, limit, this.#abort.signal),
+    );
+    if (this.#abort.signal.aborted) return;
+    this.#tail.nameEarlier(range.after, range.until);
+    if (reading !== null) this.#tail.takeEarlier(reading.events, reading.earlier, reading.gap);
+  }
+
+  /** Read the newest events up to where the subscription begins. */
+  async #readNewest(after: string, until: string): Promise<void> {
+    await this.#readBack({ after, until }, READ_AT_FIRST);
+    this.#isOpen.value = true;
     this.#publish();
   }
 
@@ -196,12 +230,16 @@ export class Feed {
     return new Set(above.flatMap((each) => (each.kind === "event" ? [each.event.position] : [])));
   }
 
-  async #read(range: Parameters<typeof readEvents>[2]): Promise<Reading | null> {
+  #read(range: Parameters<typeof readEvents>[2]): Promise<Reading | null> {
+    return this.#attempt((request) => readEvents(request, this.#filter, range, READ_AT_A_TIME, this.#abort.signal));
+  }
+
+  /** Read the log; null, with the reason in `problem`, if that failed. */
+  async #attempt<T>(read: (request: Request) => Promise<T>): Promise<T | null> {
     try {
-      const request = (path: string, signal: AbortSignal) => this.#hub.request<HistoryAnswer>(path, { signal });
-      const reading = await readEvents(request, this.#filter, range, READ_AT_A_TIME, this.#abort.signal);
+      const reading = await read((path, signal) => this.#hub.request<HistoryAnswer>(path, { signal }));
       this.#problem.value = null;
-      return reading;
+      return this.#abort.signal.aborted ? null : reading;
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#problem.value = { what: "read the log", error };
       return null;
@@ -229,8 +267,7 @@ export class Feed {
     switch (item.type) {
       case "channel:subscribed":
       case "channel:live":
-        this.#isOpen.value = true;
-        this.#tail.reached((item.data as { position: string }).position);
+        this.#stands((item.data as { position: string }).position);
         return;
       case "channel:gap":
         this.#tail.takeGap(item.data as { reason: string; after: string; until: string });
@@ -241,6 +278,17 @@ export class Feed {
       default:
         if ("position" in item) this.#takeEvent(item);
     }
+  }
+
+  #stands(position: string): void {
+    this.#tail.reached(position);
+    const after = this.#newestAfter;
+    if (after === null) {
+      if (!this.#opensWhenRead) this.#isOpen.value = true;
+      return;
+    }
+    this.#newestAfter = null;
+    void this.#readNewest(after, position);
   }
 
   #takeEvent(event: LoggedEvent): void {

@@ -11,7 +11,7 @@ import { hrefOf } from "../../router.tsx";
 import { zone } from "../../settings.ts";
 import { describeEvent, type Tone, toneOf } from "./describe.ts";
 import { type KeyFields, keyOf, type LoggedEvent } from "./filter.ts";
-import type { OmittedRow, TailRow } from "./tail.ts";
+import type { EarlierRow, OmittedRow, TailRow } from "./tail.ts";
 
 /** Heights of a row as events.css has them, in pixels. */
 const ROW_PX = 32;
@@ -27,9 +27,9 @@ export interface EventListProps {
   readonly selected: LoggedEvent | null;
   readonly onSelect: (event: LoggedEvent) => void;
   /** Reads the events of a row that only names them. */
-  readonly onOpen: (row: OmittedRow) => void;
+  readonly onOpen: (row: OmittedRow | EarlierRow) => void;
   /** Rows that are being read. */
-  readonly busy: ReadonlySet<OmittedRow>;
+  readonly busy: ReadonlySet<TailRow>;
   /** Why the log cannot be read now; empty while it can. */
   readonly whyNot: string;
   readonly label: string;
@@ -192,7 +192,7 @@ interface NoticeRowProps extends EventListProps {
   readonly index: number;
 }
 
-/** A row in the place of events that are not drawn, or not kept. */
+/** A row in the place of events that are not drawn, not read, or not kept. */
 function NoticeRow({ row, index, onOpen, busy, whyNot }: NoticeRowProps): JSX.Element {
   return (
     <div class="lrow notice" role="row" aria-rowindex={index}>
@@ -203,21 +203,28 @@ function NoticeRow({ row, index, onOpen, busy, whyNot }: NoticeRowProps): JSX.El
           </>
         ) : (
           <>
-            <span>{describeOmitted(row)}</span>
-            <button
-              type="button"
-              class="btn"
-              disabled={busy.has(row) || whyNot !== ""}
-              title={whyNot}
-              onClick={() => onOpen(row)}
-            >
-              {busy.has(row) ? "Reading the log" : "Show them"}
-            </button>
+            <span>{row.kind === "earlier" ? describeEarlier(row) : describeOmitted(row)}</span>
+            {row.kind === "earlier" && !row.fits ? null : (
+              <button
+                type="button"
+                class="btn"
+                disabled={busy.has(row) || whyNot !== ""}
+                title={whyNot}
+                onClick={() => onOpen(row)}
+              >
+                {busy.has(row) ? "Reading the log" : "Show them"}
+              </button>
+            )}
           </>
         )}
       </div>
     </div>
   );
+}
+
+function describeEarlier({ fits }: EarlierRow): string {
+  if (fits) return "The log has earlier events.";
+  return "The log has earlier events, but this page is full. Filter to see them.";
 }
 
 function describeGap(reason: string): string {
@@ -234,7 +241,8 @@ function describeOmitted({ reason, count }: OmittedRow): string {
 }
 
 function rowKey(row: TailRow): string {
-  return row.kind === "event" ? row.event.position : `${row.kind} ${row.after} ${row.until}`;
+  if (row.kind === "event") return row.event.position;
+  return row.kind === "earlier" ? row.kind : `${row.kind} ${row.after} ${row.until}`;
 }
 
 function heightOf(): number {

@@ -6,41 +6,29 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { counted, grouped } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
-import { formatTime } from "../../format/time.ts";
 import { hub, whyNoActions } from "../../hub.ts";
 import { type Command, useCommands } from "../../keys.ts";
 import { usePageTitle } from "../../page-title.ts";
-import { Chip } from "../../parts/chip.tsx";
 import { useHold } from "../../parts/hold.ts";
 import { Icon } from "../../parts/icon.tsx";
 import { Lock } from "../../parts/lock.tsx";
-import { Menu } from "../../parts/menu.tsx";
 import { errorFacts, Skeleton } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
 import { whoami } from "../../session.ts";
-import { zone } from "../../settings.ts";
 import { loadContract } from "./contract.ts";
 import type { EventContract } from "./contract-model.ts";
 import { EventDetail } from "./detail.tsx";
 import { Feed, READ_AT_A_TIME } from "./feed.ts";
-import {
-  choosesEverything,
-  EVERYTHING,
-  type EventFilter,
-  type LoggedEvent,
-  parseTyped,
-  readFilter,
-  writeFilter,
-} from "./filter.ts";
+import { choosesEverything, EVERYTHING, type EventFilter, type LoggedEvent, readFilter } from "./filter.ts";
 import { EventList } from "./list.tsx";
-import { describeRate, describeSince, SINCE_CHOICES, sinceOf } from "./words.ts";
+import { type HistoryAnswer, readEvent } from "./reader.ts";
+import { type FilterProps, show, Toolbar } from "./toolbar.tsx";
+import { beginningOf } from "./words.ts";
 import "./events.css";
 
 /** Milliseconds for which a pointer that rests holds the list: a click must hit what it was aimed at. */
 const REST_MS = 1_500;
-/** Milliseconds after the last key before text filters: each filter is another subscription. */
-const TYPING_MS = 400;
 
 const PHONE = matchMedia("(max-width: 860px)");
 
@@ -75,7 +63,7 @@ function Events(): JSX.Element {
   const key = JSON.stringify([filter, since]);
   const feed = useMemo(() => new Feed(hub, filter, () => keys.current), [key]);
   useEffect(() => {
-    feed.start(sinceOf(since, hub.clock.now()));
+    feed.start(beginningOf(since, hub.clock.now()));
     return () => feed.stop();
   }, [feed, since]);
   return <Tail feed={feed} contract={contract} filter={filter} since={since} query={query} />;
@@ -94,6 +82,7 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
   const field = useRef<HTMLInputElement>(null);
   const selected = useSignal<LoggedEvent | null>(null);
   const pausedAt = useSignal<number | null>(null);
+  const missing = useSignal("");
   useMemo(() => {
     selected.value = null;
     pausedAt.value = null;
@@ -122,6 +111,7 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
   };
   const select = (event: LoggedEvent | null) => {
     selected.value = event;
+    missing.value = "";
     const address = new URLSearchParams(query);
     if (event === null) address.delete("event");
     else address.set("event", event.position);
@@ -133,26 +123,42 @@ function Tail({ feed, contract, filter, since, query }: TailProps): JSX.Element 
   const actions = useRef({ toggle, select, selected, field });
   actions.current = { toggle, select, selected, field };
   useCommands(useMemo(() => commandsOf(() => actions.current), []));
-  // An address that names an event and where to begin to read shows it when it was read.
-  useSignalEffect(() => {
+  // An address that names an event shows it, wherever in the log it is.
+  useEffect(() => {
     if (wanted === null || selected.peek() !== null) return;
-    const row = feed.rows.value.find((each) => each.kind === "event" && each.event.position === wanted);
-    if (row?.kind === "event") selected.value = row.event;
-  });
+    const abort = new AbortController();
+    const request = (path: string) => hub.request<HistoryAnswer>(path, { signal: abort.signal });
+    readEvent(request, wanted)
+      .then((event) => {
+        if (abort.signal.aborted || selected.peek() !== null) return;
+        if (event === null) missing.value = "The hub no longer keeps the event of this address.";
+        else selected.value = event;
+      })
+      .catch((error: unknown) => {
+        if (!abort.signal.aborted)
+          missing.value = `Could not read the event of this address: ${errorFacts(error).message}`;
+      });
+    return () => abort.abort();
+  }, [feed]);
   return (
     <>
       <h1 class="sr">Events</h1>
-      <Channels filter={filter} query={query} channels={contract.channels} />
-      <search class="filters">
-        <PauseButton feed={feed} onToggle={toggle} />
-        <Field filter={filter} query={query} field={field} />
-        <Chips filter={filter} query={query} />
-        <TypeMenu filter={filter} query={query} types={contract.types} />
-        <SinceMenu since={since} query={query} />
-        <span class="grow" />
-        <Status feed={feed} pausedAt={pausedAt.value} />
-      </search>
+      <Toolbar
+        feed={feed}
+        contract={contract}
+        filter={filter}
+        since={since}
+        query={query}
+        field={field}
+        pausedAt={pausedAt.value}
+        onToggle={toggle}
+      />
       <Problem feed={feed} />
+      {missing.value === "" ? null : (
+        <p class="note-bad" role="status">
+          <Icon name="warning" class="s-stalled" /> <span>{plain(missing.value)}</span>
+        </p>
+      )}
       <div class={shown === null ? "split alone" : "split"}>
         <div class="holds" ref={list}>
           <Waiting feed={feed} />
@@ -178,147 +184,6 @@ function useScrolled(list: RefObject<HTMLElement>): ReadonlySignal<boolean> {
     return () => removeEventListener("scroll", follow);
   }, [list, isScrolled]);
   return isScrolled;
-}
-
-interface FilterProps {
-  readonly filter: EventFilter;
-  readonly query: URLSearchParams;
-}
-
-function show(filter: EventFilter, query: URLSearchParams, since = query.get("since") ?? ""): void {
-  const address = writeFilter(filter, query);
-  address.delete("event");
-  if (since === "") address.delete("since");
-  else address.set("since", since);
-  const search = address.toString();
-  navigate(hrefOf("events") + (search === "" ? "" : `?${search}`), { replace: true });
-}
-
-function Channels({ filter, query, channels }: FilterProps & { readonly channels: readonly string[] }): JSX.Element {
-  const shown = channels.includes(filter.channel) || filter.channel === "" ? channels : [...channels, filter.channel];
-  return (
-    <div class="views" role="group" aria-label="Channels">
-      {["", ...shown].map((channel) => (
-        <button
-          key={channel}
-          type="button"
-          aria-pressed={channel === filter.channel}
-          onClick={() => show({ ...filter, channel, type: "" }, query)}
-        >
-          {channel === "" ? "All channels" : plain(channel)}
-        </button>
-      ))}
-    </div>
-  );
-}
-
-function PauseButton({ feed, onToggle }: { readonly feed: Feed; readonly onToggle: () => void }): JSX.Element {
-  const isPaused = feed.mode.value !== "following" && !feed.isHeld.value;
-  return (
-    <button type="button" class="btn" aria-pressed={isPaused} onClick={onToggle}>
-      <Icon name={isPaused ? "play" : "pause"} />
-      {isPaused ? "Paused" : "Pause"}
-      <kbd class="not-phone">Space</kbd>
-    </button>
-  );
-}
-
-interface FieldProps extends FilterProps {
-  readonly field: RefObject<HTMLInputElement>;
-}
-
-function Field({ filter, query, field }: FieldProps): JSX.Element {
-  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  useEffect(() => () => clearTimeout(timer.current), []);
-  // Only another text of the address takes the place of what is being typed.
-  useLayoutEffect(() => {
-    if (field.current !== null && field.current.value.trim() !== filter.text) field.current.value = filter.text;
-  }, [field, filter.text]);
-  const typed = (text: string, isDone: boolean) => {
-    clearTimeout(timer.current);
-    const next = parseTyped(text, filter);
-    // `key:imp` may still become `key:import-1`: what is named counts when the field is left or Enter pressed.
-    if (!isDone && next.text !== text.trim()) return;
-    if (JSON.stringify(next) === JSON.stringify(filter)) return;
-    if (isDone && field.current !== null) field.current.value = next.text;
-    if (isDone) show(next, query);
-    else timer.current = setTimeout(() => show(next, query), TYPING_MS);
-  };
-  return (
-    <label class="field">
-      <Icon name="search" />
-      <span class="sr">Filter events by text, or by type:, key: or trace:</span>
-      <input
-        ref={field}
-        type="search"
-        placeholder="Text, type:…, key:… or trace:…"
-        defaultValue={filter.text}
-        onInput={(event) => typed(event.currentTarget.value, false)}
-        onKeyDown={(event) => {
-          if (event.key === "Enter") typed(event.currentTarget.value, true);
-        }}
-        onBlur={(event) => typed(event.currentTarget.value, true)}
-      />
-      <kbd class="not-phone">/</kbd>
-    </label>
-  );
-}
-
-function Chips({ filter, query }: FilterProps): JSX.Element {
-  return (
-    <>
-      {(["key", "trace"] as const).map((name) =>
-        filter[name] === "" ? null : (
-          <Chip
-            key={name}
-            label={name}
-            value={plain(filter[name])}
-            onRemove={() => show({ ...filter, [name]: "" }, query)}
-          />
-        ),
-      )}
-    </>
-  );
-}
-
-function TypeMenu({ filter, query, types }: FilterProps & { readonly types: readonly string[] }): JSX.Element {
-  const known = filter.type === "" || types.includes(filter.type) ? types : [...types, filter.type];
-  return (
-    <Menu
-      label={`Type: ${filter.type === "" ? "any" : plain(filter.type)}`}
-      class="btn plain not-phone"
-      items={["", ...known].map((type) => ({
-        label: type === "" ? "any" : plain(type),
-        isChosen: type === filter.type,
-        run: () => show({ ...filter, type }, query),
-      }))}
-    >
-      Type: {filter.type === "" ? "any" : plain(filter.type)} <Icon name="down" />
-    </Menu>
-  );
-}
-
-function SinceMenu({ since, query }: { readonly since: string; readonly query: URLSearchParams }): JSX.Element {
-  return (
-    <Menu
-      label={`Since: ${describeSince(since)}`}
-      class="btn plain not-phone"
-      items={SINCE_CHOICES.map((choice) => ({
-        label: describeSince(choice),
-        isChosen: choice === since,
-        run: () => show(readFilter(query), query, choice),
-      }))}
-    >
-      Since: {describeSince(since)} <Icon name="down" />
-    </Menu>
-  );
-}
-
-function Status({ feed, pausedAt }: { readonly feed: Feed; readonly pausedAt: number | null }): JSX.Element {
-  const isPaused = feed.mode.value !== "following" && !feed.isHeld.value && pausedAt !== null;
-  const text = describeRate(feed.perSecond.value);
-  const at = isPaused && pausedAt !== null ? `; paused at ${formatTime(pausedAt, zone.value, pausedAt)}` : "";
-  return <span class="two not-phone">{text === "" ? "" : text + at}</span>;
 }
 
 function Waiting({ feed }: { readonly feed: Feed }): JSX.Element | null {
@@ -396,22 +261,26 @@ interface NothingProps extends FilterProps {
 /** What stands in the place of rows: the page is loading, nothing came yet, or nothing matches. */
 function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | null {
   const isEmpty = useComputed(() => feed.rows.value.length === 0);
-  const earlier = describeSince("1h").toLowerCase();
   if (!isEmpty.value) return null;
   if (!feed.isOpen.value || feed.mode.value === "reading") return <Skeleton label="Loading events" />;
-  if (choosesEverything(filter) && since === "") {
+  const isNarrow = since !== "" && since !== "now";
+  if (choosesEverything(filter) && !isNarrow) {
     return (
       <div class="empty">
         <p>
-          <b>No event came since this page was opened.</b> New ones appear here by themselves.
+          <b>{since === "now" ? "No new event so far." : "This hub has no events yet."}</b> New ones appear here by
+          themselves.
         </p>
         <p class="acts">
-          <button type="button" class="btn" onClick={() => show(filter, query, "1h")}>
-            Read those of the {earlier}
-          </button>
-          <Go class="btn plain" href={hrefOf("operations")}>
-            How to begin
-          </Go>
+          {since === "now" ? (
+            <button type="button" class="btn" onClick={() => show(filter, query, "")}>
+              Show earlier events
+            </button>
+          ) : (
+            <Go class="btn" href={hrefOf("operations")}>
+              How to begin
+            </Go>
+          )}
         </p>
       </div>
     );
@@ -419,18 +288,19 @@ function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | nu
   return (
     <div class="empty">
       <p>
-        <b>No event matches{since === "" ? " so far" : ""}.</b>{" "}
-        {since === "" ? "Those that come appear here by themselves." : "The hub may have kept only newer ones."}
+        <b>No event matches.</b> New ones that match appear here by themselves.
       </p>
       <p class="acts">
-        <button type="button" class="btn" onClick={() => show(EVERYTHING, query)}>
-          Show all events
-        </button>
-        {since === "" ? (
-          <button type="button" class="btn" onClick={() => show(filter, query, "1h")}>
-            Search the {earlier}
+        {since === "" ? null : (
+          <button type="button" class="btn" onClick={() => show(filter, query, "")}>
+            Search all that the hub keeps
           </button>
-        ) : null}
+        )}
+        {choosesEverything(filter) ? null : (
+          <button type="button" class="btn" onClick={() => show(EVERYTHING, query)}>
+            Show all events
+          </button>
+        )}
       </p>
     </div>
   );

@@ -1,6 +1,6 @@
 /** Reads matching events from the log, page by page, as `GET /v1/events` returns them. */
 
-import { type EventFilter, type LoggedEvent, matcherOf } from "./filter.ts";
+import { EVERYTHING, type EventFilter, type LoggedEvent, matcherOf } from "./filter.ts";
 
 /** What the hub answers. */
 export interface HistoryAnswer {
@@ -9,6 +9,8 @@ export interface HistoryAnswer {
   readonly next: string;
   /** The head of the log; `next` equals it at the end. */
   readonly position: string;
+  /** With `last`: the `until` of the request for the events before; absent if there are none. */
+  readonly earlier?: string;
   readonly gap?: { readonly reason: string; readonly after: string; readonly until: string };
 }
 
@@ -23,6 +25,15 @@ export interface Reading {
   readonly next: string;
   /** True: everything up to the head of the log, or to the end of the range, was read. */
   readonly done: boolean;
+  readonly gap: HistoryAnswer["gap"];
+}
+
+/** What was read backwards. */
+export interface EarlierReading {
+  /** Matching events, oldest first. */
+  readonly events: readonly LoggedEvent[];
+  /** The position up to which the log was not searched; null: all of it was. */
+  readonly earlier: string | null;
   readonly gap: HistoryAnswer["gap"];
 }
 
@@ -63,7 +74,7 @@ export async function readEvents(
   for (let count = 0; count < MAX_REQUESTS; count++) {
     // Where the hub chooses everything, one more than is wanted would be read again.
     const wanted = filter.text === "" ? Math.min(PAGE, limit - events.length) : PAGE;
-    const answer = await request(historyPath(filter, after, wanted), signal);
+    const answer = await request(historyPath(filter, { since: after, limit: wanted }), signal);
     gap ??= answer.gap;
     for (const event of answer.events) {
       if (range.beyond?.has(event.position)) return { events, next: after, done: true, gap };
@@ -79,15 +90,60 @@ export async function readEvents(
   return { events, next: after, done: false, gap };
 }
 
-/** Return the address of a page of the log, relative to the hub. */
-export function historyPath(filter: EventFilter, since: string, limit: number): string {
+/**
+ * Read the newest matching events of a range, up to `limit`.
+ *
+ * @param range - After a position, a time or `first`, up to a position.
+ * @throws What `request` throws.
+ */
+export async function readEarlier(
+  request: Request,
+  filter: EventFilter,
+  range: { readonly after: string; readonly until: string },
+  limit: number,
+  signal: AbortSignal,
+): Promise<EarlierReading> {
+  const matches = matcherOf(filter);
+  const found: LoggedEvent[] = [];
+  let until = range.until;
+  for (let count = 0; count < MAX_REQUESTS; count++) {
+    const last = filter.text === "" ? Math.min(PAGE, limit - found.length) : PAGE;
+    const answer = await request(historyPath(filter, { since: range.after, last, until }), signal);
+    for (const event of answer.events.toReversed()) {
+      // The range ends with its last event: this one is for the reading after.
+      if (found.length >= limit) return { events: found.reverse(), earlier: event.position, gap: undefined };
+      if (matches(event)) found.push(event);
+    }
+    if (answer.earlier === undefined) return { events: found.reverse(), earlier: null, gap: answer.gap };
+    until = answer.earlier;
+    if (found.length >= limit) break;
+  }
+  return { events: found.reverse(), earlier: until, gap: undefined };
+}
+
+/** Read the event at a position; null if the hub no longer keeps it. */
+export async function readEvent(
+  request: (path: string) => Promise<HistoryAnswer>,
+  position: string,
+): Promise<LoggedEvent | null> {
+  const { events } = await request(historyPath(EVERYTHING, { since: "first", last: 1, until: position }));
+  const event = events[0];
+  return event?.position === position ? event : null;
+}
+
+/** A part of the log: the oldest events of it (`limit`), or the newest (`last`). */
+type Part =
+  | { readonly since: string; readonly limit: number }
+  | { readonly since: string; readonly last: number; readonly until: string };
+
+/** Return the address of a part of the log, relative to the hub. */
+export function historyPath(filter: EventFilter, part: Part): string {
   const query = new URLSearchParams();
   if (filter.channel !== "") query.set("channel", filter.channel);
   // Patterns are searched here: the hub takes whole types and keys.
   if (filter.type !== "" && !filter.type.endsWith("*")) query.set("type", filter.type);
   if (filter.key !== "" && !filter.key.endsWith("*")) query.set("key", filter.key);
   if (filter.trace !== "") query.set("trace_id", filter.trace);
-  query.set("since", since);
-  query.set("limit", String(limit));
+  for (const [name, value] of Object.entries(part)) query.set(name, String(value));
   return `v1/events?${query}`;
 }

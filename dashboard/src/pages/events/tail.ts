@@ -5,15 +5,17 @@
  * - A page can show some tens of new events at a time. What comes faster is counted, and a row in its place says how many
  *   were not drawn and where they are in the log, so that they can be read.
  * - A pause keeps the position, not the events: going on reads the log from there. Memory does not grow, nothing is lost.
- * - What the hub no longer has is a row, too.
+ * - What the hub no longer has is a row, too, and so is what is in the log before the oldest row.
  */
 
 import type { LoggedEvent } from "./filter.ts";
 
 /** Events that are drawn of those that came between two ticks; the rest is counted. */
 export const DRAWN_PER_TICK = 50;
-/** Rows that are kept; older ones leave the page (not the log). */
+/** Rows that are kept while new ones come; older ones leave the page (not the log). */
 export const MAX_ROWS = 2_000;
+/** Rows that are kept of a reader who goes back in the log. */
+export const MAX_ROWS_BACK = 20_000;
 /** Size of the data of all kept events, in characters: with payloads of 64 KB it counts before the number does. */
 export const MAX_CHARACTERS = 16_000_000;
 
@@ -44,8 +46,19 @@ export interface GapRow {
   readonly until: string;
 }
 
+/** The last row, in place of the events of the log before all others. */
+export interface EarlierRow {
+  readonly kind: "earlier";
+  /** Where the range begins: a time, or `first`. */
+  readonly after: string;
+  /** The position of the last of them. */
+  readonly until: string;
+  /** Whether the page has room for more. */
+  readonly fits: boolean;
+}
+
 /** One row of the page. Rows are compared by identity. */
-export type TailRow = EventRow | OmittedRow | GapRow;
+export type TailRow = EventRow | OmittedRow | GapRow | EarlierRow;
 
 /** `following`: new events come in. `paused`: they are counted. `reading`: the log is read to go on from the pause. */
 export type TailMode = "following" | "paused" | "reading";
@@ -53,6 +66,9 @@ export type TailMode = "following" | "paused" | "reading";
 /** The tail of one filter. */
 export class Tail {
   #rows: readonly TailRow[] = [];
+  /** Beginning of the range that can be read backwards; "" for none. */
+  #begin = "";
+  #maxRows: number;
   #characters = 0;
   #staged: EventRow[] = [];
   #omitted = 0;
@@ -70,6 +86,7 @@ export class Tail {
 
   constructor(limits: Partial<{ rows: number; characters: number; drawnPerTick: number }> = {}) {
     this.#limits = { rows: MAX_ROWS, characters: MAX_CHARACTERS, drawnPerTick: DRAWN_PER_TICK, ...limits };
+    this.#maxRows = this.#limits.rows;
   }
 
   /** The rows, the newest first. The list is another one after each change. */
@@ -171,6 +188,49 @@ export class Tail {
     this.#seen = this.#shownUntil = position;
   }
 
+  /**
+   * Say that the log has events before all rows: a row names them, and those that leave the page later.
+   *
+   * @param begin - Where the range begins: a time, or `first`.
+   * @param until - The position of the last of them.
+   */
+  nameEarlier(begin: string, until: string): void {
+    this.#begin = begin;
+    this.#append([], until);
+  }
+
+  /**
+   * Take events that were read backwards from the last row.
+   *
+   * @param events - Oldest first.
+   * @param earlier - The position up to which the log was not read; null: there is nothing more.
+   */
+  takeEarlier(
+    events: readonly LoggedEvent[],
+    earlier: string | null,
+    gap?: { reason: string; after: string; until: string },
+  ): void {
+    const added: TailRow[] = events.map((event): TailRow => ({ kind: "event", event })).reverse();
+    if (gap !== undefined) added.push({ kind: "gap", reason: gap.reason, after: gap.after, until: gap.until });
+    for (const event of events) this.#characters += sizeOf(event.data);
+    this.#maxRows = Math.min(
+      MAX_ROWS_BACK,
+      Math.max(this.#maxRows, this.#rows.length + added.length + this.#limits.rows),
+    );
+    this.#append(added, earlier);
+  }
+
+  #append(added: readonly TailRow[], earlier: string | null): void {
+    const rows = [...this.#rows.filter((row) => row.kind !== "earlier"), ...added];
+    this.#rows = earlier === null ? rows : [...rows, this.#earlierRow(earlier)];
+    this.#evict();
+  }
+
+  #earlierRow(until: string): EarlierRow {
+    const fits = this.#rows.length < MAX_ROWS_BACK && this.#characters < this.#limits.characters;
+    return { kind: "earlier", after: this.#begin, until, fits };
+  }
+
   /** The log is being read from `resumeFrom`; see `takeRead`. */
   beginReading(): void {
     if (this.#mode === "paused") this.#mode = "reading";
@@ -241,16 +301,26 @@ export class Tail {
   }
 
   #evict(): void {
-    let keep = Math.min(this.#rows.length, this.#limits.rows);
-    for (let index = this.#rows.length - 1; index >= keep; index--) this.#forget(index);
+    const last = this.#rows.at(-1)?.kind === "earlier" ? this.#rows.length - 1 : this.#rows.length;
+    let keep = Math.min(last, this.#maxRows);
+    for (let index = last - 1; index >= keep; index--) this.#forget(index);
     while (keep > 1 && this.#characters > this.#limits.characters) this.#forget(--keep);
-    if (keep < this.#rows.length) this.#rows = this.#rows.slice(0, keep);
+    if (keep === last) return;
+    const newest = endOf(this.#rows[keep]);
+    const kept = this.#rows.slice(0, keep);
+    this.#rows = this.#begin === "" || newest === null ? kept : [...kept, this.#earlierRow(newest)];
   }
 
   #forget(index: number): void {
     const row = this.#rows[index];
     if (row?.kind === "event") this.#characters -= sizeOf(row.event.data);
   }
+}
+
+/** Return the position of the last event that a row has or names; null where it is not known. */
+function endOf(row: TailRow | undefined): string | null {
+  if (row === undefined) return null;
+  return row.kind === "event" ? row.event.position : row.until;
 }
 
 /** Roughly how many characters a JSON value has, without writing it. */

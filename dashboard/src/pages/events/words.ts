@@ -1,19 +1,21 @@
 /** Words of the Events page, and where it begins to read. Pure. */
 
 import { grouped } from "../../format/span.ts";
+import type { Beginning } from "./feed.ts";
 import { DRAWN_PER_TICK } from "./tail.ts";
 
-/** Choices of where to begin; "" is now. */
-export const SINCE_CHOICES = ["", "1m", "15m", "1h", "24h", "first"] as const;
+/** Choices of where to begin; "" is wherever the log begins. */
+export const SINCE_CHOICES = ["", "24h", "1h", "15m", "1m", "now"] as const;
 
 // Maps, because an address may say anything, also the names of members that every object has.
 const WORDS: ReadonlyMap<string, string> = new Map([
-  ["", "now"],
+  ["", "any time"],
   ["1m", "last minute"],
   ["15m", "last 15 minutes"],
   ["1h", "last hour"],
   ["24h", "last 24 hours"],
-  ["first", "all that is kept"],
+  ["now", "now"],
+  ["first", "the beginning"],
 ]);
 
 const MINUTES: ReadonlyMap<string, number> = new Map([
@@ -32,13 +34,16 @@ export function describeSince(since: string): string {
 }
 
 /**
- * Return where to begin as the hub takes it.
+ * Return where a feed begins.
  *
+ * @param since - A choice, or a position or time from an address, from which the log is read forward.
  * @param now - The hub's time in milliseconds.
  */
-export function sinceOf(since: string, now: number): string {
+export function beginningOf(since: string, now: number): Beginning {
   const minutes = MINUTES.get(since);
-  return minutes === undefined ? since : new Date(now - minutes * 60_000).toISOString();
+  if (minutes !== undefined) return { at: "newest", after: new Date(now - minutes * 60_000).toISOString() };
+  if (since === "") return { at: "newest", after: "first" };
+  return since === "now" ? { at: "now" } : { at: "position", after: since };
 }
 
 /** Describe how fast events come, and whether all of them are drawn. */
