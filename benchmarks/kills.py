@@ -1,0 +1,206 @@
+"""A hub that is killed again and again under publishing load: `python -m benchmarks.kills --kills 500`.
+
+Publishers send numbered events with event ids of their own, many in flight, and send again what a kill left unanswered.
+The hub gets SIGKILL after a random number of acknowledgements and starts again on the same port and data. At the end,
+each acknowledged event must be in the log at its position, each event once, and those of a publisher in order.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tidings
+from benchmarks.fanout.machine import describe_machine
+from tidings.log.sqlite.database import FILE, connect_read_only
+from tidings.log.sqlite.inspect import verify
+
+PUBLISHERS = 3
+IN_FLIGHT = 40
+"""Events that a publisher has unanswered at a time."""
+MAX_LIFE_EVENTS = 400
+"""Most acknowledgements between two kills: counted, so that a slow machine tests the same."""
+MAX_DELAY_S = 0.02
+"""Longest time from the last of these acknowledgements to the kill, so that it comes at any moment of a batch."""
+READY_S = 120.0
+
+
+@dataclass(slots=True)
+class Published:
+    """What one publisher knows about its events."""
+
+    offsets: dict[int, int] = field(default_factory=dict)
+    """The offset of each acknowledged event, by its number."""
+    repeated: int = 0
+    """Acknowledgements of events that were in the log before: a kill came between the commit and the answer."""
+
+
+class Publisher:
+    """Publishes to one dataset until it is stopped.
+
+    Args:
+        name: Its dataset.
+        url: URL of the hub.
+        acknowledged: Released for each acknowledgement.
+    """
+
+    def __init__(self, name: str, url: str, acknowledged: asyncio.Semaphore) -> None:
+        self._name = name
+        self._url = url
+        self._acknowledged = acknowledged
+        self._numbers = itertools.count()
+        self._stopping = False
+        self.published = Published()
+
+    async def run(self) -> None:
+        """Publish on one connection after the other, until `stop`."""
+        async with tidings.connect(self._url, wait_for_hub=True) as client:
+            await asyncio.gather(*(self._publish(client) for _ in range(IN_FLIGHT)))
+
+    def stop(self) -> None:
+        """Begin no further event; those under way are sent until they are acknowledged."""
+        self._stopping = True
+
+    async def _publish(self, client: tidings.Client) -> None:
+        while not self._stopping:
+            number = next(self._numbers)
+            accepted = await client.publish(
+                "data:update",
+                {"dataset": self._name, "version": number},
+                event_id=f"{self._name}-{number:012}",
+                timeout_s=None,
+            )
+            self.published.offsets[number] = int(accepted.position.rpartition(":")[2])
+            self.published.repeated += accepted.duplicate
+            self._acknowledged.release()
+
+
+class HubProcess:
+    """A hub on a fixed port and folder, which is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.data = folder / "data"
+        self._log = folder / "stderr"
+        self._process = self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [str(Path(sys.executable).with_name("tidings")), "serve", "--port", str(self.port)]
+        with self._log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [*command, "--data", str(self.data), "--reconnect-rate", "100000"],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError(f"the hub did not start: {self._log.read_text()[-2000:]}")
+        return process
+
+    def restart(self) -> None:
+        """Kill it, and start the next one."""
+        self._process.kill()
+        self._wait()
+        self._process = self._start()
+
+    def stop(self) -> int:
+        """End it with SIGTERM, and return its exit code."""
+        self._process.terminate()
+        return self._wait()
+
+    def _wait(self) -> int:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return self._process.wait(READY_S)
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._wait()
+
+
+def find_faults(data: Path, published: dict[str, Published]) -> list[str]:
+    """Compare the log in `data` with what the publishers know; return the differences."""
+    faults = [str(fault) for fault in verify(data).faults]
+    with closing(connect_read_only(data / FILE)) as connection:
+        rows = connection.execute(
+            "SELECT offset, data FROM events WHERE type = 'data:update' ORDER BY offset"
+        ).fetchall()
+    stored: dict[str, list[tuple[int, int]]] = {name: [] for name in published}
+    for offset, text in rows:
+        payload = json.loads(text)
+        stored[payload["dataset"]].append((payload["version"], offset))
+    for name, known in published.items():
+        numbers = [number for number, _ in stored[name]]
+        offsets = dict(stored[name])
+        if len(offsets) != len(numbers):
+            faults.append(f"{name}: {len(numbers) - len(offsets)} events are stored twice")
+        if numbers != sorted(numbers):
+            faults.append(f"{name}: events are not in order")
+        for number, offset in known.offsets.items():
+            if offsets.get(number) != offset:
+                faults.append(f"{name}: event {number} was acknowledged at {offset}, and is at {offsets.get(number)}")
+    return faults
+
+
+async def measure(kills: int, folder: Path) -> bool:
+    """Kill a hub `kills` times, print what was seen, and return whether nothing was lost or stored twice."""
+    hub = HubProcess(folder)
+    acknowledged = asyncio.Semaphore(0)
+    url = f"ws://127.0.0.1:{hub.port}/ws"
+    publishers = {f"set-{index}": Publisher(f"set-{index}", url, acknowledged) for index in range(PUBLISHERS)}
+    running = asyncio.gather(*(publisher.run() for publisher in publishers.values()))
+    try:
+        for number in range(1, kills + 1):
+            for _ in range(random.randint(1, MAX_LIFE_EVENTS)):
+                await acknowledged.acquire()
+            await asyncio.sleep(random.uniform(0.0, MAX_DELAY_S))
+            await asyncio.to_thread(hub.restart)
+            if number % 50 == 0:
+                print(f"  {number} kills", flush=True)
+        for publisher in publishers.values():
+            publisher.stop()
+        await running
+        code = await asyncio.to_thread(hub.stop)
+    finally:
+        running.cancel()
+        hub.kill()
+    published = {name: publisher.published for name, publisher in publishers.items()}
+    faults = find_faults(hub.data, published)
+    print(f"kills                          {kills:,}")
+    print(f"acknowledged                   {sum(len(each.offsets) for each in published.values()):,}")
+    print(f"stored before a lost answer    {sum(each.repeated for each in published.values()):,}")
+    print(f"exit code of the last hub      {code}")
+    print(f"faults                         {len(faults)}")
+    for fault in faults[:20]:
+        print(f"  {fault}")
+    return not faults and code == 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return 1 if an event was lost, stored twice or moved."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
+    parser.add_argument("--kills", type=int, default=500, metavar="N", help="number of kills (default 500)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the hub's data and stderr there")
+    chosen = parser.parse_args(arguments)
+    print(describe_machine(network="loopback", pinning="none", program="benchmarks.kills"), flush=True)
+    with tempfile.TemporaryDirectory(prefix="tidings-kills-") as temporary:
+        folder = chosen.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        return 0 if asyncio.run(measure(chosen.kills, folder)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
