@@ -16,7 +16,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.operations.run_history import MAX_NAMES
 from tidings.operations.table import MAX_LIVE_OF_OWNER
 from tidings.testing.clock import ManualClock
-from tidings.testing.in_memory_hub import EPOCH, InMemoryClient
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 from tidings.testing.loop import ManualLoop
 
 OpenHub = Callable[[Retention], IdentifyingHub]
@@ -112,6 +112,40 @@ def test_live_operations_of_one_subject_are_bounded() -> None:
     assert served.ask(ann, "operation:start", {"operation_id": "more"})["type"] == "event:accepted"
     assert served.ask(eve, "operation:complete", {"operation_id": "1"})["type"] == "event:accepted"
     assert served.ask(eve, "operation:start", {"operation_id": "again"})["type"] == "event:accepted"
+
+
+def test_live_operations_of_all_subjects_are_bounded() -> None:
+    served = IdentifyingHub(config=HubConfig(live_operations=10))
+    for name in ("ann", "eve"):
+        served.tokens.add(name, "publish *")
+    eve, ann = served.connect("eve"), served.connect("ann")
+    for number in range(10):
+        assert served.ask(eve, "operation:start", {"operation_id": f"{number}"})["type"] == "event:accepted"
+    assert code(served.ask(eve, "operation:start", {"operation_id": "more"})) == "limit_exceeded"
+    assert code(served.ask(eve, "operation:progress", {"operation_id": "more", "progress": 1})) == "limit_exceeded"
+    for number in range(5):
+        begun = served.ask(ann, "operation:start", {"operation_id": f"ann-{number}"})
+        assert begun["type"] == "event:accepted", "a subject with less than its share may begin operations"
+    assert code(served.ask(ann, "operation:start", {"operation_id": "ann-5"})) == "limit_exceeded"
+    for number in range(6):
+        assert served.ask(eve, "operation:complete", {"operation_id": f"{number}"})["type"] == "event:accepted"
+    assert served.ask(eve, "operation:start", {"operation_id": "again"})["type"] == "event:accepted"
+
+
+def test_live_operations_without_authentication_are_bounded() -> None:
+    hub = InMemoryHub(config=HubConfig(live_operations=3))
+    client = hub.connect()
+    for number in range(3):
+        client.send("operation:start", {"operation_id": f"{number}"})
+    hub.settle()
+    client.read()
+    client.send("operation:start", {"operation_id": "more"}, id="refused")
+    client.send("operation:complete", {"operation_id": "other"})
+    client.send("operation:complete", {"operation_id": "1"})
+    hub.settle()
+    answers = client.read()
+    assert [answer["data"]["code"] for answer in answers if answer["type"] == "connection:error"] == ["limit_exceeded"]
+    assert len(hub.hub.operations) == 2
 
 
 def test_undeclared_types_of_one_subject_are_bounded() -> None:

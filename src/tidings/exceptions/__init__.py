@@ -24,7 +24,7 @@
     │   ├── InvalidCommand
     │   ├── InvalidParameter          a query parameter or header outside its range
     │   ├── NotSupported              a command or option of the contract that this hub does not serve
-    │   ├── LimitExceeded             one connection asks for more than the hub keeps for it
+    │   ├── LimitExceeded             a client asks for more than the hub keeps
     │   └── EventIDReused
     ├── OperationError                an event that the operation's state does not allow
     │   ├── OperationUnknown

@@ -111,7 +111,7 @@ class NotSupported(ContractError, code="not_supported"):
 
 
 class LimitExceeded(ContractError, code="limit_exceeded"):
-    """One connection asks for more than the hub keeps for it."""
+    """A client asks for more than the hub keeps for one client, or for all."""
 
 
 class EventIDReused(ContractError, code="event_id_reused", path="$.event_id"):

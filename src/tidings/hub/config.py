@@ -52,6 +52,9 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     waits_of_client: int = 1_000
     """Requests of one subject that wait for operations, or of one address where the hub identifies no one; 0 for no
     limit. A fifth of all that may wait."""
+    live_operations: int = 100_000
+    """Operations of all subjects that have not ended; 0 for no limit. Each takes about 3 KB of memory until it ends, or
+    until `unattended_s`: 300 MB. One subject may have `MAX_LIVE_OF_OWNER` of them."""
     unacknowledged_events: int = 1_000
     """Unacknowledged events of one connection beyond which the hub stops reading from it (PROTOCOL.md,
     "Publishing")."""

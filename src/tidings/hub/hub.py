@@ -125,6 +125,7 @@ class Hub:
             event_log,
             max_events=min(self.config.staged_events, 2 * self.config.batch_events),
             max_bytes=self.config.staged_bytes,
+            max_live=self.config.live_operations,
         )
         self.room = StageRoom(self._staging)
         """Which publishers may publish now."""
@@ -241,6 +242,7 @@ class Hub:
             Forbidden: `subject` has no grant for it.
             ReservedName: It has a source or an alert id of the hub.
             OperationError: The operation's life does not allow it.
+            LimitExceeded: It begins an operation, and the hub or the subject has too many live ones.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
             RateLimited: The subject publishes more events each second than it may.

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 import structlog
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, TidingsError
+from tidings.exceptions import EventIDReused, LimitExceeded, TidingsError
 from tidings.log.base import EventToAppend, Log
+from tidings.log.newest import owner_of
 from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event, transition_of
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
@@ -31,13 +32,15 @@ class StagedOperations:
     Args:
         operations: The log's operations.
         layers: The changes of each batch under way, oldest first.
+        max_live: Live operations in the log beyond which no other begins; 0 for no limit.
     """
 
-    __slots__ = ("_layers", "_operations")
+    __slots__ = ("_layers", "_max_live", "_operations")
 
-    def __init__(self, operations: OperationTable, layers: Iterable[OperationChanges]) -> None:
+    def __init__(self, operations: OperationTable, layers: Iterable[OperationChanges], max_live: int = 0) -> None:
         self._operations = operations
         self._layers = tuple(layers)
+        self._max_live = max_live
 
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, or None if there is no such operation."""
@@ -84,6 +87,7 @@ class StagedOperations:
 
         Raises:
             OperationError: The operation's life does not allow the event; nothing has changed.
+            LimitExceeded: The event begins an operation, and too many are live; nothing has changed.
         """
         event = entry.event
         key = event.key
@@ -93,12 +97,22 @@ class StagedOperations:
         life = apply_event(key, before, event, producer_id=entry.producer_id, lease_s=entry.lease_s, by_hub=by_hub)
         if life is None or life is before:
             return entry, life
+        if life.live and not (before is not None and before.live):
+            self._check_live(owner_of(entry.scope))
         self._layers[-1][key] = life
         if event.type == MessageType.OPERATION_START and life.attempt > 1 and transition_of(event)[1] is None:
             data = with_last_member(event.data, "attempt", b"%d" % life.attempt)
             if len(data) <= MAX_DATA_BYTES:
                 entry = structs.replace(entry, event=structs.replace(event, data=data))
         return entry, life
+
+    def _check_live(self, owner: str) -> None:
+        # Operations that begin in the batches under way do not count: the limit is about memory, and these are few.
+        if self._max_live and not self._operations.admits(owner, self._max_live):
+            raise LimitExceeded(
+                f"this hub has {len(self._operations):,} operations that have not ended",
+                hint="End operations before you start others; `tidings ls --running` lists them.",
+            )
 
     def restore(self, operation_id: str, life: OperationLife) -> None:
         """Put the life that `apply` returned for an event into the newest layer: the event is staged again."""
@@ -195,10 +209,14 @@ class Staging:
         event_log: The log, with the event ids of all earlier events.
         max_events: Number of events at which the stage is full. It takes more: callers ask `full` first.
         max_bytes: Size of their `data`, in bytes, at which it is full.
+        max_live: See `StagedOperations`.
     """
 
-    def __init__(self, event_log: Log, *, max_events: int = 1 << 30, max_bytes: int = 1 << 40) -> None:
+    def __init__(
+        self, event_log: Log, *, max_events: int = 1 << 30, max_bytes: int = 1 << 40, max_live: int = 0
+    ) -> None:
         self._log = event_log
+        self._max_live = max_live
         self.max_events = max_events
         self.max_bytes = max_bytes
         self._events = 0
@@ -219,6 +237,7 @@ class Staging:
 
         Raises:
             OperationError: The life of its operation does not allow it.
+            LimitExceeded: It begins an operation, and too many are live.
         """
         event_id = entry.event.event_id
         if event_id is not None and self._settle_duplicate(entry, event_id, settled):
@@ -298,7 +317,8 @@ class Staging:
 
     def _overlay(self) -> StagedOperations:
         appending = self.appending.operations if self.appending is not None else {}
-        return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))
+        layers = (self._committed, appending, self.gathering.operations)
+        return StagedOperations(self._log.operations, layers, self._max_live)
 
     def _settle_duplicate(self, entry: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
         """Return whether the event id is known; if so, settle the event or wait for the staged one."""

@@ -41,6 +41,11 @@ class OwnedNames:
             if not names:
                 del self._names_of[owner]
 
+    @property
+    def owners(self) -> int:
+        """Number of owners that have a name."""
+        return len(self._names_of)
+
     def count(self, owner: str) -> int:
         """Return the number of names of an owner."""
         return len(self._names_of.get(owner, ()))

@@ -89,6 +89,14 @@ class OperationTable:
         """Number of operations, live and ended."""
         return len(self._live) + len(self._ended)
 
+    def admits(self, owner: str, limit: int) -> bool:
+        """Return whether `owner` may begin an operation: fewer than `limit` are live, or it has less than its share.
+
+        The share is `limit` divided by the owners of live operations, so that no owner keeps out the others.
+        """
+        live = self._owned_live
+        return len(live) < limit or live.count(owner) * live.owners < limit
+
     def get(self, operation_id: str) -> OperationStatus | None:
         """Return an operation, or None."""
         return self._live.get(operation_id) or self._ended.get(operation_id)

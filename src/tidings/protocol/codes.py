@@ -81,7 +81,11 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; docs/protocol/http.md lists them."),
         _row(exceptions.NotSupported, 501, "Compare your contract with the hub's: `connection:established` names it."),
         _row(exceptions.EventIDReused, 422, "Use a new event id for a new event."),
-        _row(exceptions.LimitExceeded, 422, "Unsubscribe from what is not needed, or open another connection."),
+        _row(
+            exceptions.LimitExceeded,
+            422,
+            "Unsubscribe from what is not needed, open another connection, or end operations.",
+        ),
         # Operations
         _row(exceptions.OperationError, 409, "See the states of an operation in docs/protocol/operations.md."),
         _row(exceptions.OperationUnknown, 404, "List the operations with `tidings ls`."),

@@ -119,7 +119,7 @@ export const ErrorCode = {
   NOT_SUPPORTED: "not_supported",
   /** Use a new event id for a new event. */
   EVENT_ID_REUSED: "event_id_reused",
-  /** Unsubscribe from what is not needed, or open another connection. */
+  /** Unsubscribe from what is not needed, open another connection, or end operations. */
   LIMIT_EXCEEDED: "limit_exceeded",
   /** See the states of an operation in docs/protocol/operations.md. */
   OPERATION_ERROR: "operation_error",

@@ -125,7 +125,7 @@ const (
 	ErrorCodeNotSupported = "not_supported"
 	// ErrorCodeEventIDReused: Use a new event id for a new event.
 	ErrorCodeEventIDReused = "event_id_reused"
-	// ErrorCodeLimitExceeded: Unsubscribe from what is not needed, or open another connection.
+	// ErrorCodeLimitExceeded: Unsubscribe from what is not needed, open another connection, or end operations.
 	ErrorCodeLimitExceeded = "limit_exceeded"
 	// ErrorCodeOperationError: See the states of an operation in docs/protocol/operations.md.
 	ErrorCodeOperationError = "operation_error"
