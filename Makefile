@@ -13,7 +13,7 @@ BUNDLE := node_modules/.bundle
 # Node comes from PyPI; what npm downloads stays in the clone.
 NPM    := PATH="$(abspath $(BIN)):$$PATH" npm_config_cache="$(abspath $(VENV))/cache/npm" npm
 
-.PHONY: install run test test-python test-web test-lowest lint types bundle sizes screenshots bench bench-browser clean
+.PHONY: install run test test-python test-web test-lowest lint types bundle packages sizes screenshots bench bench-browser clean
 
 install: $(STAMP)
 
@@ -67,6 +67,13 @@ bundle: $(BUNDLE)
 $(BUNDLE): $(MODULES) $(shell find clients/typescript dashboard \( -name node_modules -o -name dist \) -prune -o -type f -print 2>/dev/null)
 	@$(NPM) run --silent build
 	@touch $@
+
+# What is published, in dist: the wheel, the sdist, and the archive of the npm package.
+packages: install $(BUNDLE)
+	rm -rf dist clients/typescript/dist
+	$(BIN)/uv build --quiet
+	$(NPM) run --silent build --workspace clients/typescript
+	$(NPM) pack --silent --workspace clients/typescript --pack-destination dist
 
 # The sizes of the bundle and of the client's core, against their limits.
 sizes: $(BUNDLE)
