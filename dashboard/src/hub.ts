@@ -4,6 +4,7 @@ import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { type ConnectionState, connect, type Hub, type Store } from "tidings";
 import { setHubClock } from "./clock.ts";
 import { addressOf } from "./mount.ts";
+import { afterState, NEVER_LIVE } from "./staleness.ts";
 
 /** The hub that serves this page. */
 export const hub: Hub = connect(addressOf("./"));
@@ -29,12 +30,12 @@ export function fromStore<T>(store: Store<T>): ReadonlySignal<T> {
 /** State of the link to the hub. */
 export const connection: ReadonlySignal<ConnectionState> = fromStore(hub.connection);
 
-const wasLive = signal(false);
+let staleness = NEVER_LIVE;
 
 /** Whether what the page shows may be old: the link was there, and is lost. */
 export const isStale: ReadonlySignal<boolean> = computed(() => {
-  const { state } = connection.value;
-  return state === "stale" || ((state === "closed" || state === "connecting") && wasLive.value);
+  staleness = afterState(staleness, connection.value.state);
+  return staleness.isStale;
 });
 
 /** Why actions are not possible now; empty while they are. */
@@ -42,10 +43,6 @@ export const whyNoActions: ReadonlySignal<string> = computed(() => {
   const { state } = connection.value;
   if (state === "live" || state === "catching-up") return "";
   return state === "closed" ? "Not connected to the hub" : "The link to the hub is lost";
-});
-
-effect(() => {
-  if (connection.value.state === "live") wasLive.value = true;
 });
 
 // One attribute freezes and greys everything that came from the hub (styles/lists.css); no row is rendered for it.
