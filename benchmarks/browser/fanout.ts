@@ -1,7 +1,7 @@
 /** What 40 hidden or frozen dashboards cost a hub that serves ten visible ones. */
-import puppeteer, { type Browser } from "puppeteer-core";
-import { CHROMIUM } from "../../tests/browser/executables.ts";
+import { setTimeout as pause } from "node:timers/promises";
 import { Hub } from "../../tests/browser/processes.ts";
+import { Chromium } from "./chromium.ts";
 import { cpuSeconds, residentMiB } from "./hub_costs.ts";
 import { Publisher } from "./publisher.ts";
 
@@ -12,35 +12,35 @@ const RATE = 2_000;
 const SETTLE_MS = 15_000;
 
 interface Cost {
+  /** CPU time of the hub for an event, in microseconds. */
   readonly perEvent: number;
   readonly mebibytes: number;
 }
 
-async function openTabs(browser: Browser, url: string, hidden: number): Promise<void> {
+/** Open windows, each with a visible tab and its share of hidden ones, of which every other is frozen. */
+async function openTabs(browser: Chromium, url: string, hidden: number): Promise<void> {
   for (let number = 0; number < VISIBLE; number += 1) {
-    const page = await browser.newPage({ type: "window" });
-    await page.goto(url);
-    const share = Math.floor(hidden / VISIBLE);
-    for (let behind = 0; behind < share; behind += 1) {
-      const tab = await browser.newPage();
-      await tab.goto(url);
-      await page.bringToFront();
-      if (behind % 2 === 0) continue;
-      const session = await tab.createCDPSession();
-      await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    const first = await browser.open(url, true);
+    await browser.until(first, "document.querySelector('main [role=progressbar]') !== null");
+    for (let behind = 0; behind < hidden / VISIBLE; behind += 1) {
+      const tab = await browser.open(url);
+      await browser.until(tab, "document.querySelector('main [role=progressbar]') !== null");
+      await browser.activate(first);
+      await browser.until(tab, "document.visibilityState === 'hidden'");
+      if (behind % 2 === 1) await browser.freeze(tab);
     }
   }
 }
 
 async function cost(hidden: number, seconds: number): Promise<Cost> {
   const hub = await Hub.start();
-  const browser = await puppeteer.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"], timeout: 120_000 });
+  const browser = await Chromium.launch();
   const publisher = new Publisher(hub, { running: 200, rate: RATE, updates: 100_000 });
   try {
     await openTabs(browser, hub.url, hidden);
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    await pause(SETTLE_MS);
     const [cpu, published] = [cpuSeconds(hub.pid), await hub.metric("tidings_events_accepted_total")];
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    await pause(seconds * 1000);
     const events = (await hub.metric("tidings_events_accepted_total")) - published;
     return { perEvent: ((cpuSeconds(hub.pid) - cpu) / events) * 1e6, mebibytes: residentMiB(hub.pid) };
   } finally {

@@ -1,11 +1,12 @@
 /**
  * Benchmarks of the dashboard, in Debian's Chromium with a real hub. Run by hand, on a machine that does nothing else:
  *
- *     make bench-browser                     # load, paint and fan-out
- *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, memory, pages
- *     node benchmarks/browser/main.ts memory --minutes 30
+ *     make bench-browser                     # all but memory
+ *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory
+ *     node benchmarks/browser/main.ts memory --hours 8 --minutes 30
  */
 import { parseArgs } from "node:util";
+import { ended } from "./ended.ts";
 import { fanout } from "./fanout.ts";
 import { load } from "./load.ts";
 import { machine } from "./machine.ts";
@@ -15,25 +16,31 @@ import { paint } from "./paint.ts";
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
+    hours: { type: "string", default: "8" },
     minutes: { type: "string", default: "30" },
     seconds: { type: "string", default: "20" },
+    rate: { type: "string", default: "10000" },
+    profile: { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     switches: { type: "string", default: "1000" },
   },
 });
-const [minutes, seconds, rounds, switches] = [values.minutes, values.seconds, values.rounds, values.switches].map(
-  Number,
-) as [number, number, number, number];
+const hours = Number(values.hours);
+const minutes = Number(values.minutes);
+const seconds = Number(values.seconds);
+const rounds = Number(values.rounds);
+const switches = Number(values.switches);
 const benchmarks: Readonly<Record<string, () => Promise<boolean>>> = {
-  load: async () => await load(seconds),
+  load: async () => await load({ seconds, rate: Number(values.rate), isProfiled: values.profile }),
   paint: async () => await paint(rounds),
   fanout: async () => await fanout(seconds, rounds),
-  memory: async () => await memory(minutes),
+  ended: async () => await ended(seconds),
+  memory: async () => await memory(minutes, hours),
   pages: async () => await pages(switches),
 };
 
 console.log(`${machine()}\n`);
-for (const name of positionals.length === 0 ? ["load", "paint", "fanout", "pages"] : positionals) {
+for (const name of positionals.length === 0 ? ["load", "paint", "fanout", "ended", "pages"] : positionals) {
   const run = benchmarks[name];
   if (run === undefined) throw new Error(`no such benchmark: ${name}`);
   console.log(`== ${name}`);
