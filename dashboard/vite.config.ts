@@ -19,5 +19,11 @@ export default defineConfig({
     target: "es2022",
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    rolldownOptions: {
+      output: {
+        // What the client loads when it is needed is needed by every page, and the network may be lost just then.
+        codeSplitting: { groups: [{ name: "index", test: /^(?!.*uplot)/i }] },
+      },
+    },
   },
 });

@@ -33,18 +33,14 @@ const answer = signal<WhoAmI | undefined>(undefined);
 /** What the hub says about the reader; undefined until it was asked. */
 export const whoami: ReadonlySignal<WhoAmI | undefined> = answer;
 
-/** Build of the pages that the hub serves, as it was when this page was opened. */
-const firstBuild = signal<string | undefined>(undefined);
+/** Id of the bundle that this page is of, as the hub wrote it into the page; undefined from a development server. */
+export const ownBuild = document.querySelector<HTMLMetaElement>("meta[name=tidings-build]")?.content;
 
-/** Whether the hub serves other pages than this one since it was opened. */
+/** Whether the hub serves other pages than this one. */
 export const hasUpgraded: ReadonlySignal<boolean> = computed(() => {
-  const build = buildOf(answer.value);
-  return build !== undefined && firstBuild.value !== undefined && build !== firstBuild.value;
+  const build = answer.value?.build;
+  return build !== undefined && ownBuild !== undefined && build !== ownBuild;
 });
-
-function buildOf(who: WhoAmI | undefined): string | undefined {
-  return who === undefined ? undefined : `${who.version} ${who.build ?? ""}`;
-}
 
 /** Whether the reader must sign in before anything can be shown. */
 export const needsSignIn: ReadonlySignal<boolean> = computed(() => {
@@ -76,7 +72,6 @@ function keptKey(): string | undefined {
 /** Asks the hub who the reader is. */
 export async function askWhoAmI(): Promise<WhoAmI> {
   const who = await hub.request<WhoAmI>("v1/whoami");
-  firstBuild.value ??= buildOf(who);
   answer.value = who;
   return who;
 }

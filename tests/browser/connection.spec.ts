@@ -1,5 +1,6 @@
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Page, Route } from "@playwright/test";
 import { ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { freePort } from "./processes.ts";
@@ -10,8 +11,16 @@ import { Wire } from "./wire.ts";
 const AWAY =
   /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK/;
 
-/** Of two tests that now and then failed beside other work, for a reason not found yet: the report calls them flaky. */
-const RETRIES = process.env["CI"] ? 2 : 0;
+/** Let requests of a page wait; the returned function fails those that wait, as a lost network does. */
+async function delay(page: Page, pattern: string): Promise<() => Promise<void>> {
+  const waiting: Route[] = [];
+  let delays = true;
+  await page.route(pattern, (route) => (delays ? void waiting.push(route) : route.continue()));
+  return async () => {
+    delays = false;
+    for (const route of waiting) await route.abort("internetdisconnected");
+  };
+}
 
 test("a killed hub makes the page stale, and a new one on its data makes it live again", async ({
   page,
@@ -63,16 +72,22 @@ test("a stopped hub is noticed without any error of the network", async ({ page,
   await hasProgress(row(page, "Import prices"), 40);
 });
 
-test.describe(() => {
-  test.describe.configure({ retries: RETRIES });
-
-  test("offline is stale, and online is live without a reload", async ({ context, page, faults, hub, start }) => {
+for (const late of ["nothing", "v1/operations?*"]) {
+  test(`offline is stale, and online is live without a reload, while ${late} is late`, async ({
+    context,
+    page,
+    faults,
+    hub,
+    start,
+  }) => {
     faults.expect(AWAY);
     const wire = await Wire.to(hub.port);
     const job = await start.job(hub, "Import prices");
+    const fail = await delay(page, `**/${late}`);
     await open(page, wire);
     wire.silence();
     await context.setOffline(true);
+    await fail();
     await isStale(page);
     job.progress(40);
     wire.restore();
@@ -81,7 +96,7 @@ test.describe(() => {
     await hasProgress(row(page, "Import prices"), 40);
     wire.close();
   });
-});
+}
 
 test("a cut connection is resumed, and what happened in between is there", async ({ page, faults, hub, start }) => {
   faults.expect(AWAY);
@@ -123,16 +138,21 @@ test("a hidden tab goes on, and shows the present when it is looked at again", a
   }
 });
 
-test.describe(() => {
-  test.describe.configure({ retries: RETRIES });
-
-  test("an upgraded hub offers a reload, which brings its pages", async ({ page, faults, start, folder }) => {
+for (const late of ["nothing", "v1/whoami", "v1/operations?*"]) {
+  test(`an upgraded hub offers a reload, which brings its pages, while ${late} is late`, async ({
+    page,
+    faults,
+    start,
+    folder,
+  }) => {
     faults.expect(AWAY);
     const port = await freePort();
     const first = await start.hub({ port });
+    const fail = await delay(page, `**/${late}`);
     await open(page, first);
     first.signal("SIGTERM");
     await first.ended;
+    await fail();
     const sources = join(folder, "upgraded");
     cpSync(join(ROOT, "src"), sources, { recursive: true });
     writeFileSync(join(sources, "tidings/server/dashboard/static/upgraded.txt"), "of the next version");
@@ -143,4 +163,4 @@ test.describe(() => {
     await isLive(page);
     await expect(banner).toHaveCount(0);
   });
-});
+}

@@ -47,5 +47,7 @@ export interface SessionOptions {
   readonly wall: () => number;
   readonly random: () => number;
   readonly visible: boolean;
+  /** Whether the application holds data that was current once, from this connection or another of the client. */
+  readonly holds: () => boolean;
   readonly clock: HubClock;
 }

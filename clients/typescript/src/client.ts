@@ -34,6 +34,8 @@ import { type Addresses, resolveHubUrl } from "./url.ts";
 import { openWebSocket } from "./websocket.ts";
 
 const DEFAULT_BUFFER = 10_000;
+/** States in the order in which they matter; a first try comes before them. */
+const STATES = ["", "live", "catching-up", "connecting", "stale", "closed"];
 /** Pace of the link for operations: at most one delivery per this many milliseconds, conflated in between. */
 const PACE_MS = 250;
 
@@ -41,6 +43,12 @@ const PACE_MS = 250;
 export interface PacedSource {
   /** Read `paths` until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void;
+}
+
+/** How much a state matters beside that of another link: the first try of one is no news while the other is live. */
+function rank({ state, reason }: ConnectionState): number {
+  if (reason.code === "idle") return -1;
+  return reason.code === "connecting" ? 0 : STATES.indexOf(state);
 }
 
 export class HubClient implements Hub {
@@ -63,6 +71,8 @@ export class HubClient implements Hub {
   /** Watches at a pace. */
   #paced = 0;
   #streaming = false;
+  /** Whether the application holds data that was current once. */
+  #holds = false;
   /** Whether all links are changed together. */
   #changing = false;
   #release: (() => void) | undefined;
@@ -122,6 +132,7 @@ export class HubClient implements Hub {
         wall: environment.wall,
         random: environment.random,
         visible: environment.visible(),
+        holds: () => this.#holds,
         clock: this.clock,
       },
       port,
@@ -138,9 +149,10 @@ export class HubClient implements Hub {
     if (this.#changing) return;
     if (link?.session.state.reason.code === "signed-out") this.#signOutAll();
     const [plain, paced] = [this.#plainLink.session.state, this.#pacedLink.session.state];
-    const rank = ({ state, reason }: ConnectionState): number =>
-      reason.code === "idle" ? -1 : ["live", "catching-up", "connecting", "stale", "closed"].indexOf(state);
-    this.#state.set(rank(paced) > rank(plain) ? paced : plain);
+    const shown = rank(paced) > rank(plain) ? paced : plain;
+    this.#holds = shown.state === "live" || (this.#holds && rank(shown) >= 0);
+    this.#state.set(shown);
+    this.#keepConnection();
   }
 
   #signOutAll(): void {
@@ -170,7 +182,9 @@ export class HubClient implements Hub {
 
   /** Keep a connection while someone shows its state, unless the one with a pace exists anyway. */
   #keepConnection(): void {
-    const keeps = this.#shown && (this.#paced === 0 || this.#streaming);
+    // The one that exists is left when the other has come to something, so that the state is never unknown between.
+    const unknown = this.#release !== undefined && rank(this.#pacedLink.session.state) <= 0;
+    const keeps = this.#shown && (this.#paced === 0 || this.#streaming || unknown);
     if (keeps === (this.#release !== undefined)) return;
     this.#release?.();
     this.#release = keeps ? this.#plainLink.keep() : undefined;

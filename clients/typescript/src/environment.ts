@@ -49,22 +49,14 @@ export function makeEnvironment(options: ConnectOptions): Environment {
 function watchPage(listener: (event: PageEvent) => void): () => void {
   const { document } = globalThis as Partial<typeof globalThis>;
   const events = new AbortController();
-  const on = (target: EventTarget, name: string, event: () => PageEvent | undefined): void => {
-    const call = (): void => {
-      const happened = event();
-      if (happened !== undefined) listener(happened);
-    };
-    target.addEventListener(name, call, { signal: events.signal });
-  };
-  if (document !== undefined) {
-    on(document, "visibilitychange", () => (document.visibilityState === "hidden" ? "hidden" : "shown"));
-    on(document, "resume", () => "woken");
-  }
-  if (typeof addEventListener === "function") {
-    on(globalThis as unknown as EventTarget, "pagehide", () => "frozen");
-    on(globalThis as unknown as EventTarget, "pageshow", () => "woken");
-    on(globalThis as unknown as EventTarget, "online", () => "online");
-    on(globalThis as unknown as EventTarget, "offline", () => "offline");
-  }
+  const on = (target: Partial<EventTarget> | undefined, name: string, event: () => PageEvent): void =>
+    target?.addEventListener?.(name, () => listener(event()), { signal: events.signal });
+  const global = globalThis as unknown as Partial<EventTarget>;
+  on(document, "visibilitychange", () => (document?.visibilityState === "hidden" ? "hidden" : "shown"));
+  on(document, "resume", () => "woken");
+  on(global, "pagehide", () => "frozen");
+  on(global, "pageshow", () => "woken");
+  on(global, "online", () => "online");
+  on(global, "offline", () => "offline");
   return () => events.abort();
 }

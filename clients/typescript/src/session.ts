@@ -81,8 +81,6 @@ export class Session {
   #reason: ConnectionReason = { code: "idle" };
   #attempts: readonly Reconnect[] = [];
   #hub: HubFacts | undefined;
-  /** Whether the application holds data that was current once. */
-  #holds = false;
   /** Whether the connection changes in a way that the application need not know about. */
   #quiet = false;
   #notice: Closed | undefined;
@@ -336,7 +334,6 @@ export class Session {
     this.#end();
     this.#phase = "idle";
     this.#lingerUntil = undefined;
-    this.#holds = false;
     this.#reason = { code: "idle" };
   }
 
@@ -564,17 +561,16 @@ export class Session {
 
   #describe(): ConnectionState {
     const [state, reason] = this.#judge();
-    if (state === "live") this.#holds = true;
     return describe(this.state, {
       state,
+      since: this.#options.wall(),
       reason,
-      wall: this.#options.wall(),
       heardAt: this.#heardAt,
       retryAt: this.#retryAt,
       attempts: this.#attempts,
       transport: this.#phase === "open" ? (this.#streaming ? "sse" : "websocket") : this.state.transport,
-      access: this.authentication.access,
       hub: this.#hub,
+      ...this.authentication.access,
     });
   }
 
@@ -586,7 +582,7 @@ export class Session {
     if (this.#quiet) return [this.state.state, this.state.reason];
     if (phase !== "open") {
       const offline = reason.code === "lost" && !this.#online;
-      return [this.#holds ? "stale" : "connecting", offline ? { ...reason, code: "offline" } : reason];
+      return [this.#options.holds() ? "stale" : "connecting", offline ? { ...reason, code: "offline" } : reason];
     }
     return this.subscriptions.caughtUp ? ["live", { code: "connected" }] : ["catching-up", { code: "catching-up" }];
   }

@@ -5,37 +5,29 @@ import type { ConnectionReason, ConnectionState, ConnectionStateName, HubFacts, 
 /** Reconnects that are kept. */
 const MAX_ATTEMPTS = 10;
 
-/** The facts from which a state is derived. */
-export interface Facts {
+/** The facts from which a state is derived: all of its members, as they are now. */
+export interface Facts extends Access {
   readonly state: ConnectionStateName;
-  readonly reason: ConnectionReason;
-  /** Milliseconds since 1970, as all times. */
-  readonly wall: number;
-  readonly heardAt: number | undefined;
+  /** Now; milliseconds since 1970, as all times. */
+  since: number;
+  reason: ConnectionReason;
+  heardAt: number | undefined;
   readonly retryAt: number | undefined;
   readonly attempts: readonly Reconnect[];
   readonly transport: "websocket" | "sse" | undefined;
-  readonly access: Access;
   readonly hub: HubFacts | undefined;
 }
 
-/** Return the state for `facts`: `before` itself if nothing has changed. */
+/** Return the state for `facts`, which it keeps: `before` itself if nothing has changed. */
 export function describe(before: ConnectionState, facts: Facts): ConnectionState {
-  const { access, attempts, hub, reason, retryAt, state, transport } = facts;
-  const same = state === before.state;
+  const { reason, state } = facts;
+  if (state === before.state) {
+    facts.heardAt = before.heardAt;
+    if (before.reason.code !== "idle") facts.since = before.since;
+  } else if (state !== "stale" && state !== "closed") facts.heardAt = undefined;
   const sameReason = reason.code === before.reason.code && reason.error === before.reason.error;
-  const { heardAt } = same ? before : facts;
-  const members = Object.entries({
-    state,
-    since: same && before.reason.code !== "idle" ? before.since : facts.wall,
-    reason: sameReason ? before.reason : Object.freeze(reason),
-    attempts,
-    heardAt: state === "stale" || state === "closed" ? heardAt : undefined,
-    retryAt,
-    transport,
-    hub,
-    ...access,
-  }).filter(([, value]) => value !== undefined);
+  facts.reason = sameReason ? before.reason : Object.freeze(reason);
+  const members = Object.entries(facts).filter(([, value]) => value !== undefined);
   const unchanged = members.every(([name, value]) => before[name as keyof ConnectionState] === value);
   if (unchanged && members.length === Object.keys(before).length) return before;
   return Object.freeze(Object.fromEntries(members)) as unknown as ConnectionState;

@@ -375,6 +375,47 @@ describe("reconnecting", () => {
 });
 
 describe("state", () => {
+  /** A client that is live on one connection, and opens the other one. */
+  async function both(): Promise<{ world: FakeWorld; hub: HubClient; states: string[] }> {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    const states: string[] = [];
+    hub.connection.subscribe(() => states.push(state(hub)));
+    await world.settle();
+    world.socket.open();
+    world.socket.greet();
+    hub.paced.watch(["operations"], "snapshot", { persistent: true, take: () => {}, end: () => {} });
+    await world.settle();
+    states.length = 0;
+    return { world, hub, states };
+  }
+
+  test("the first try of another connection is no news, and the first one is left when it is live", async () => {
+    const { states, world } = await both();
+    await world.pass(3_000);
+    expect([world.live, states]).toEqual([2, []]);
+    world.socket.open();
+    world.socket.greet();
+    await world.settle();
+    world.socket.goLive();
+    await world.pass(2_000);
+    expect([world.live, [...new Set(states)]]).toEqual([1, ["catching-up: catching-up", "live: connected"]]);
+  });
+
+  test("a client that was live is stale while its other connection cannot be made", async () => {
+    const { hub, world } = await both();
+    world.socket.end();
+    await world.settle();
+    expect(state(hub)).toBe("stale: lost");
+    world.sockets[0]?.end();
+    for (let round = 0; round < 20; round += 1) {
+      await world.pass(1_000);
+      world.socket.end();
+      expect(hub.connection.getSnapshot().state).toBe("stale");
+    }
+    hub.close();
+  });
+
   test("snapshots stay the same object until something changes", async () => {
     const world = new FakeWorld();
     const hub = world.connect();

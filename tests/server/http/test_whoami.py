@@ -63,13 +63,15 @@ def ask(server: HubServer, token: str = "", **headers: str) -> dict[str, Any]:
 
 
 def test_hub_that_identifies_no_one_lets_everyone_in(edge: Any, tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<html>")
+    (tmp_path / "index.html").write_text("<html><head>")
     with HubServer(edge, dashboard=tmp_path) as server, HubServer(edge, dashboard=NO_DASHBOARD) as bare:
         found = ask(server, "anything")
         assert to_nanoseconds(found.pop("started_at")) <= server.call(lambda: server.app.hub.now_ns())
         build = found.pop("build")
         assert found == {"version": __version__, "identifies": False, "methods": []}
         assert "build" not in ask(bare)
+        page = httpx.get(server.http, headers={"Accept": "text/html"}).text
+        assert page == f'<html><head>\n    <meta name="tidings-build" content="{build}">'
     (tmp_path / "index.html").write_text("<html><!-- another build -->")
     with HubServer(edge, dashboard=tmp_path) as server:
         assert ask(server)["build"] != build

@@ -4,6 +4,9 @@ import { callSafely } from "../store.ts";
 import { NO_OPERATIONS, type Operations, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import type { OperationSource, OperationStore } from "./store.ts";
 
+/** Delay, in milliseconds, before the code is loaded again: the network may have failed just then. */
+const RETRY_MS = 1_000;
+
 /** What a client offers to the store. */
 export interface LazySource extends Omit<OperationSource, "paths"> {
   /** What the subject may do, as grants are written; undefined while it is not known. */
@@ -55,19 +58,21 @@ export class LazyOperations implements Operations {
     if (this.#store !== undefined) return begin(this.#store);
     let stop: (() => void) | undefined;
     let ended = false;
-    this.#load().then(
-      (store) => {
-        if (ended) return;
-        stop = begin(store);
-        callSafely(listener); // a listener that joined first may have changed the store
-      },
-      (error: unknown) => {
-        this.#loading = undefined;
-        callSafely(() => {
-          throw error;
-        });
-      },
-    );
+    const load = (): void => {
+      if (ended || this.#closed) return;
+      this.#load().then(
+        (store) => {
+          if (ended) return;
+          stop = begin(store);
+          callSafely(listener); // a listener that joined first may have changed the store
+        },
+        () => {
+          this.#loading = undefined;
+          setTimeout(load, RETRY_MS);
+        },
+      );
+    };
+    load();
     return () => {
       ended = true;
       stop?.();

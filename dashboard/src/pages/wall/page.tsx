@@ -16,7 +16,7 @@ import { Bar } from "../../parts/bar.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Go, hrefOf } from "../../router.tsx";
-import { needsSignIn, whoami } from "../../session.ts";
+import { needsSignIn, ownBuild, whoami } from "../../session.ts";
 import { zone } from "../../settings.ts";
 import { lostSeconds } from "../../shell/link.tsx";
 import type { NameView } from "../names/rows.ts";
@@ -240,12 +240,10 @@ function useCapacity(list: { readonly current: HTMLElement | null }): ReadonlySi
 /** Load the page again after an upgrade, and once a night. */
 function useReload(): void {
   const isPlanned = useRef(false);
-  const loadedBuild = useRef<string | undefined>(undefined);
   useSignalEffect(() => {
     const servedBuild = whoami.value?.build;
-    loadedBuild.current ??= servedBuild;
     const condition = {
-      loadedBuild: loadedBuild.current,
+      loadedBuild: ownBuild,
       servedBuild,
       reloadedFor: sessionStorage.getItem(RELOADED_FOR) ?? undefined,
       isLive: connection.value.state === "live",

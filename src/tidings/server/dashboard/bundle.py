@@ -29,6 +29,8 @@ _TYPES: Final = {
     "woff2": "font/woff2",
 }
 """Media types by file extension; a file of another kind is not served."""
+_HEAD: Final = b'<head>\n    <meta name="tidings-build" content="%b">'
+"""The page names its own build, because the hub may be replaced before the page can ask for it."""
 _COMPRESSED: Final = frozenset({"ico", "png", "woff2"})
 _MAX_DEPTH: Final = 4
 
@@ -69,7 +71,9 @@ def read_bundle(folder: Traversable) -> Bundle | None:
     digest = hashlib.sha256(index.tag.encode())
     for path, file in found.items():
         digest.update(f"\n{path} {file.tag}".encode())
-    return Bundle(found, index, digest.hexdigest()[:16])
+    build = digest.hexdigest()[:16]
+    page = index.body.replace(b"<head>", _HEAD % build.encode(), 1)
+    return Bundle(found, _file(page, "html", immutable=False), build)
 
 
 @cache

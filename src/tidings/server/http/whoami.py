@@ -37,7 +37,7 @@ class WhoamiView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str
     """Version of tidings."""
     build: str | None = None
-    """Id of the dashboard's build; another one than before means that the hub was upgraded. Absent without one."""
+    """Id of the dashboard's build; a page that names another one is of an earlier hub. Absent without one."""
     started_at: Timestamp
     """When the hub started."""
     identifies: bool
