@@ -108,6 +108,55 @@ def test_index_follows_the_ring() -> None:
             assert keyed(ring, ring.floor, "operations/op-5") == expected
 
 
+def test_reader_of_a_prefix_visits_only_its_entries() -> None:
+    ring = Ring(1 << 30, 0)
+    for offset in range(1, 10_001):
+        key = f"team{offset % 100}.op-{offset % 1_000}"
+        ring.add(make_record(offset, make_event(key=key, channel="operations")), f"e:{offset}")
+    team = [offset for offset in range(1, 10_001) if offset % 100 == 7]
+    assert keyed(ring, 0, "operations/team7.*") == team
+    assert keyed(ring, 5_000, "operations/team7.*", "operations/team8.op-8") == sorted(
+        [offset for offset in team if offset > 5_000] + [*range(5_008, 10_001, 1_000)]
+    )
+    assert keyed(ring, 0, "operations/nosuch.*") == []
+    assert ring.visits == 100 + 50 + 5
+    ring.add(make_record(10_001, make_event(key="team7.new", channel="operations")), "e:10001")
+    assert keyed(ring, 9_900, "operations/team7.*") == [9_907, 10_001]
+    assert keyed(ring, 9_900, "operations/team7.n*") == [10_001]
+
+
+def test_reader_of_a_prefix_of_many_keys_reads_its_channel() -> None:
+    ring = Ring(1 << 30, 0)
+    for offset in range(1, 5_001):
+        event = make_event(channel="data")
+        if offset % 3 == 0:
+            event = make_event(key=f"team{offset % 2}.op-{offset}", channel="operations")
+        ring.add(make_record(offset, event), f"e:{offset}")
+    assert keyed(ring, 0, "operations/team1.*", limit=10) == list(range(3, 33, 3)), "those of both teams"
+
+
+def test_index_by_prefix_follows_the_ring() -> None:
+    ring = Ring(100_000, 0)
+    for offset in range(1, 2_001):
+        key = f"{offset % 13}.{offset // 50}"
+        ring.add(make_record(offset, make_event(key=key, channel="operations")), f"e:{offset}")
+        ring.shrink()
+        if offset % 3 == 0:
+            expected = [place for place in range(ring.floor + 1, offset + 1) if place % 13 == 5]
+            assert keyed(ring, ring.floor, "operations/5.*") == expected
+            assert keyed(ring, ring.floor, "operations/nosuch*", "data") == []
+
+
+def test_reader_of_many_long_keys_gets_them_in_order() -> None:
+    ring = Ring(1 << 30, 0)
+    for offset in range(1, 6_001):
+        ring.add(make_record(offset, make_event(key=f"op-{offset % 40}", channel="operations")), f"e:{offset}")
+    paths = [f"operations/op-{number}" for number in range(10)]
+    expected = [offset for offset in range(1, 6_001) if offset % 40 < 10]
+    assert keyed(ring, 0, *paths, limit=20) == expected[:20]
+    assert keyed(ring, 3_000, *paths, limit=20) == [offset for offset in expected if offset > 3_000][:20]
+
+
 def keyed(ring: Ring, after: int, *paths: str, limit: int = 100) -> list[int]:
     return [entry.offset for entry in ring.after(after, parse_paths(paths, CHANNELS), limit)]
 

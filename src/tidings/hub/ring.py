@@ -1,9 +1,10 @@
 """The ring of recent events and their encoded frames."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
+from heapq import merge
+from itertools import chain, islice
 
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
@@ -15,6 +16,9 @@ ENTRY_OVERHEAD_BYTES = 900
 place in the index."""
 _DROPPED_SHARE = 64
 """Share of the limit that is dropped at a time: cutting lists costs their whole length."""
+_MAX_PREFIX_KEYS = 256
+"""Keys with a prefix whose lists are read instead of all entries of the channel. With more of them, at least 1 % of the
+entries match, and looking into each list costs more than passing over the others."""
 
 
 class RingEntry:
@@ -58,6 +62,8 @@ class Ring:
         self._channels: dict[str, list[RingEntry]] = {}
         """Entries by channel. Like `_keys`, it is brought up to date when it is read: most events are never read."""
         self._keys: dict[tuple[str, str | None], list[RingEntry]] = {}
+        self._sorted_keys: dict[str, list[str]] = {}
+        """Keys of `_keys` in order, of the channels that were read by prefix."""
         self._indexed = 0
         """Number of entries in the index."""
         self._bytes = 0
@@ -96,7 +102,7 @@ class Ring:
 
     def clear(self, floor: int) -> None:
         """Drop all entries; the log serves events up to `floor`."""
-        self._entries, self._channels, self._keys = [], {}, {}
+        self._entries, self._channels, self._keys, self._sorted_keys = [], {}, {}, {}
         self._indexed = self._bytes = 0
         self.floor = floor
 
@@ -129,7 +135,12 @@ class Ring:
             for source in sources
             if (start := bisect_right(source, offset, key=_offset)) < len(source)
         ]
-        entries = found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=_offset)[:limit]
+        if len(found) == 1:
+            entries = found[0]
+        elif sum(map(len, found)) <= 4 * limit:
+            entries = sorted(chain.from_iterable(found), key=_offset)[:limit]
+        else:
+            entries = list(islice(merge(*found, key=_offset), limit))
         self.visits += len(entries)
         return entries
 
@@ -137,23 +148,49 @@ class Ring:
         """Return lists that together hold all entries on `paths`, each entry once."""
         if len(paths.paths) > len(self._entries):
             return [self._entries]
-        whole = {path.channel for path in paths.paths if path.key is None or path.prefix}
+        whole = {path.channel for path in paths.paths if path.key is None}
+        keys: list[tuple[str, str | None]] = []
+        room = _MAX_PREFIX_KEYS
+        for channel, key, prefix in ((path.channel, path.key, path.prefix) for path in paths.paths):
+            if key is None or channel in whole:
+                continue
+            if not prefix:
+                keys.append((channel, key))
+            elif (found := self._with_prefix(channel, key, room)) is None:
+                whole.add(channel)
+            else:
+                room -= len(found)
+                keys.extend((channel, each) for each in found)
         sources = [self._channels[channel] for channel in whole if channel in self._channels]
-        if sum(map(len, sources)) * 2 > len(self._entries):
-            return [self._entries]
-        sources.extend(
-            entries
-            for path in paths.paths
-            if path.channel not in whole and (entries := self._keys.get((path.channel, path.key))) is not None
-        )
-        return sources
+        sources += [self._keys[key] for key in keys if key in self._keys and key[0] not in whole]
+        return [self._entries] if sum(map(len, sources)) * 2 > len(self._entries) else sources
+
+    def _with_prefix(self, channel: str, prefix: str, limit: int) -> list[str] | None:
+        """Return the indexed keys of a channel that begin with `prefix`; None if there are more than `limit`."""
+        keys = self._sorted_keys.get(channel)
+        if keys is None:
+            keys = self._sorted_keys[channel] = sorted(
+                key for each, key in self._keys if each == channel and key is not None
+            )
+        start = bisect_left(keys, prefix)
+        stop = start + limit
+        if stop < len(keys) and keys[stop].startswith(prefix):
+            return None
+        end = bisect_left(keys, True, start, min(stop, len(keys)), key=lambda key: not key.startswith(prefix))
+        return keys[start:end]
 
     def _index(self) -> None:
         channels, keys = self._channels, self._keys
         for entry in self._entries[self._indexed :]:
             event = entry.record.event
-            channels.setdefault(event.channel, []).append(entry)
-            keys.setdefault((event.channel, event.key), []).append(entry)
+            channel, key = event.channel, event.key
+            channels.setdefault(channel, []).append(entry)
+            if (channel, key) in keys:
+                keys[channel, key].append(entry)
+                continue
+            keys[channel, key] = [entry]
+            if key is not None and channel in self._sorted_keys:
+                insort(self._sorted_keys[channel], key)
         self._indexed = len(self._entries)
 
     def _unindex(self, dropped: Sequence[RingEntry]) -> None:
@@ -164,6 +201,9 @@ class Ring:
             entries = self._keys[key]
             if count == len(entries):
                 del self._keys[key]
+                if key[1] is not None and key[0] in self._sorted_keys:
+                    names = self._sorted_keys[key[0]]
+                    del names[bisect_left(names, key[1])]
             else:
                 del entries[:count]
         self._indexed -= len(dropped)
