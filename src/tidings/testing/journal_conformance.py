@@ -173,6 +173,22 @@ class JournalConformance:
         assert again.entries == []
         assert harness.wait_until(lambda: b"two" in again.bodies)
 
+    def test_paused_follower_receives_nothing_until_it_resumes(self, harness: JournalHarness) -> None:
+        paused, other = RecordingFollower(harness.open()), RecordingFollower(harness.open())
+        append(harness, other, b"before")
+        harness.wait_until(lambda: False)
+        received = list(paused.entries)
+        paused.journal.pause()
+        append(harness, other, b"meanwhile")
+        paused.journal.append(b"own")
+        harness.wait_until(lambda: False)
+        assert paused.entries == received
+        paused.journal.resume()
+        assert paused.entries == received, "not within the call"
+        append(harness, paused, b"after")
+        harness.wait_until(lambda: False)
+        assert paused.entries == other.entries
+
     @pytest.mark.parametrize(
         "body", [b"", bytes(range(256)), b"\0" * 70_000], ids=["empty", "every byte", "many zeros"]
     )

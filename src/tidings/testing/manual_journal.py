@@ -119,6 +119,7 @@ class ManualJournal:
         self._receive: Receive | None = None
         self._lost: Lost = _ignore_loss
         self._woken = False
+        self._paused = False
         self._closed = False
 
     # Faults.
@@ -157,8 +158,18 @@ class ManualJournal:
     def follow(self, after: int, receive: Receive, lost: Lost) -> None:
         """See `Journal.follow`."""
         self._place = after
+        self._paused = False
         self._receive = receive
         self._lost = lost
+        self.wake()
+
+    def pause(self) -> None:
+        """See `Journal.pause`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """See `Journal.resume`."""
+        self._paused = False
         self.wake()
 
     def wake(self) -> None:
@@ -170,7 +181,7 @@ class ManualJournal:
     def _read(self) -> None:
         self._woken = False
         receive = self._receive
-        if receive is None or self._away:
+        if receive is None or self._away or self._paused:
             return
         state = self._engine.state()
         if state.last < self._place:

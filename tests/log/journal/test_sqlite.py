@@ -189,8 +189,10 @@ def test_queue_is_bounded(harness: SqliteJournalHarness) -> None:
             journal.append(b"x" * journal.max_bytes)
         assert isinstance(journal.failure, LogBusy)
         other.execute("COMMIT")
-    assert harness.wait_until(lambda: follower.entries)
-    assert len(follower.entries) == sqlite.MAX_QUEUED_BYTES // journal.max_bytes
+    fitting = sqlite.MAX_QUEUED_BYTES // journal.max_bytes
+    assert harness.wait_until(lambda: len(follower.entries) == fitting)
+    harness.wait_until(lambda: False)
+    assert len(follower.entries) == fitting
 
 
 def test_closing_stores_what_waits(harness: SqliteJournalHarness) -> None:

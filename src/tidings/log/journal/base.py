@@ -104,6 +104,12 @@ class Journal(Protocol):
         To be called once, or again after `lost` was called.
         """
 
+    def pause(self) -> None:
+        """Call `receive` no more until `resume`, because the entries cannot be stored as fast."""
+
+    def resume(self) -> None:
+        """Continue after `pause`."""
+
     async def look(self) -> JournalState:
         """Return the range of entries.
 

@@ -91,6 +91,7 @@ class SqliteJournal:
         self._receive: Receive | None = None
         self._lost: Lost = _ignore_loss
         self._reading = False
+        self._paused = False
         self._closed = False
         self._connection = open_journal(self._path, max_file_bytes=max_file_bytes)
         try:
@@ -192,9 +193,19 @@ class SqliteJournal:
     def follow(self, after: int, receive: Receive, lost: Lost) -> None:
         """See `Journal.follow`."""
         self._place = after
+        self._paused = False
         self._receive = receive
         self._lost = lost
         self._loop.call_soon(self._check_place)
+
+    def pause(self) -> None:
+        """See `Journal.pause`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """See `Journal.resume`."""
+        self._paused = False
+        self._read_soon()
 
     def _read_soon(self) -> None:
         if not self._reading and self._receive is not None:
@@ -204,7 +215,7 @@ class SqliteJournal:
     def _read(self) -> None:
         self._reading = False
         receive = self._receive
-        if receive is None or self._closed:
+        if receive is None or self._paused or self._closed:
             return
         try:
             entries, more = read_entries(

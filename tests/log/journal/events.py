@@ -1,0 +1,47 @@
+"""Random events and batches, for the tests of entries."""
+
+from hypothesis import strategies as st
+
+from tidings.log.base import EventToAppend
+from tidings.log.journal.controls import Begin, Control, Heartbeat, NodeGone
+from tidings.log.journal.entries import RULES, NodeBatch
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
+
+RECEIVED_NS = 1_800_000_000_000_000_000
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+numbers = st.integers(0, 2**63 - 1)
+
+events = st.builds(
+    EventToAppend,
+    event=st.builds(
+        Event,
+        type=texts,
+        timestamp=texts,
+        trace_id=texts,
+        data=st.binary(max_size=300),
+        channel=texts,
+        key=st.none() | texts,
+        event_class=st.sampled_from([EventClass.LATEST, EventClass.DURABLE]),
+        event_id=st.none() | texts,
+        effect=st.sampled_from(SlotEffect),
+    ),
+    received_ns=st.just(RECEIVED_NS),
+    scope=texts,
+    producer_id=texts,
+    lease_s=st.floats(0, 1e9),
+)
+controls: st.SearchStrategy[Control] = st.one_of(
+    st.builds(Begin, node=names, after=numbers, rules=numbers, version=names),
+    st.builds(Heartbeat, seq=numbers, crc=numbers),
+    st.builds(NodeGone, session=names, number=numbers),
+)
+batches = st.builds(
+    NodeBatch,
+    rules=st.integers(0, RULES),
+    session=names,
+    number=st.integers(1, 2**63 - 1),
+    events=st.lists(events, max_size=5),
+    controls=st.lists(controls, max_size=5),
+)
