@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 import socket
 import ssl
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
+from tests.server.test_call_counts import Calls
 from websockets.asyncio.server import ServerConnection, serve
 
 from tidings.client.websocket import ConnectionEnded, open_websocket, parse_retry_after
@@ -52,6 +54,26 @@ async def test_websocket_carries_messages_both_ways(hub: HubServer) -> None:
         await connection.receive()
     with pytest.raises(ConnectionEnded):
         await connection.send(b"late")
+
+
+@pytest.mark.parametrize(("host", "compresses"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+async def test_long_events_are_compressed_unless_the_hub_is_on_this_machine(
+    hub: HubServer, host: str, *, compresses: bool
+) -> None:
+    # 0.0.0.0 leads to this machine, too, but is not known for that.
+    inflaters = Calls()
+    connection = await open_websocket(hub.url.replace("127.0.0.1", host) + "?channels=data")
+    inflaters.start()
+    for note in ("short", "long " * 500):
+        event = {"type": "data:update", "id": "1", "data": {"dataset": "d", "note": note}}
+        await connection.send(json.dumps(event).encode())
+        while b'"channel":"data"' not in (received := await connection.receive()):
+            pass
+        assert json.loads(received)["data"]["note"] == note
+    inflaters.stop()
+    await connection.aclose()
+    assert inflaters.methods["decompressobj"] == compresses
+    assert inflaters.methods["compressobj"] == 0
 
 
 async def test_port_without_a_listener_is_unreachable() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
+from tidings.server.websocket.deflate import Deflate
 from tidings.server.websocket.frames import binary_frame, text_frame
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal
@@ -21,14 +22,16 @@ Message = MutableMapping[str, Any]
 class EchoHandler:
     """Sends back what it receives, and reads no faster than the client does."""
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, deflate: Deflate | None) -> None:
         self.socket = socket
+        self.deflate = deflate
 
     def opened(self) -> None:
         pass
 
     def text_received(self, body: bytes) -> None:
-        self.socket.write(text_frame(body))
+        frame = text_frame(body)
+        self.socket.write(frame if self.deflate is None else self.deflate.compress(frame))
 
     def binary_received(self, body: bytes) -> None:
         self.socket.write(binary_frame(body))
@@ -47,7 +50,7 @@ class EchoApplication:
     """Accepts all handshakes."""
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
-        return EchoHandler(socket)
+        return EchoHandler(socket, handshake.deflate)
 
 
 async def app(
@@ -96,13 +99,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--grace", type=float, default=5.0)
     parser.add_argument("--loop", choices=["auto", "asyncio"], default="auto")
+    parser.add_argument("--compression-bytes", type=int)
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     options = parser.parse_args()
     runner = DrainingServer(
         app,
         port=options.port,
-        websocket=websocket_protocol(EchoApplication(), subprotocols=["echo"]),
+        websocket=websocket_protocol(
+            EchoApplication(), subprotocols=["echo"], compression_bytes=options.compression_bytes
+        ),
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
         grace_s=options.grace,

@@ -24,6 +24,7 @@ from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, listen
 from tidings.server.websocket.application import websocket_protocol
+from tidings.server.websocket.deflate import DEFAULT_COMPRESSION_BYTES
 from tidings.testing.faulty_log import FaultyLog
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class HubServer:
         config: Configuration; by default the hub publishes no events of its own.
         retention: Retention of the log.
         wrap: Wraps the hub's application before it is served.
+        compression_bytes: Option of the native edge.
         options: Options of `HubApp`.
     """
 
@@ -53,6 +55,7 @@ class HubServer:
         config: dict[str, Any] | None = None,
         retention: Retention | None = None,
         wrap: Callable[[HubApp], Any] | None = None,
+        compression_bytes: int | None = DEFAULT_COMPRESSION_BYTES,
         **options: Any,
     ) -> None:
         self.log = FaultyLog(MemoryLog(secrets.token_hex(4), retention))
@@ -62,7 +65,7 @@ class HubServer:
         self.port: int = self._sockets[0].getsockname()[1]
         self.server: uvicorn.Server
         if edge == "native":
-            native = websocket_protocol(self.app, subprotocols=[SUBPROTOCOL])
+            native = websocket_protocol(self.app, subprotocols=[SUBPROTOCOL], compression_bytes=compression_bytes)
             self.server = DrainingServer(served, websocket=native, grace_s=2.0)
         else:
             self.server = uvicorn.Server(

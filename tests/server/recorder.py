@@ -151,8 +151,10 @@ class RecordingServer:
 
 
 @contextmanager
-def connected(server: RecordingServer, **options: int) -> Iterator[tuple[RawClient, RecordingHandler]]:
-    """Open a connection and return both of its ends."""
+def connected(
+    server: RecordingServer, *, headers: tuple[str, ...] = (), **options: int
+) -> Iterator[tuple[RawClient, RecordingHandler]]:
+    """Open a connection, with some headers, and return both of its ends."""
     with RawClient(server.port, **options) as client:  # type: ignore[arg-type]
-        assert client.open().startswith("HTTP/1.1 101 ")
+        assert client.open(headers=headers).startswith("HTTP/1.1 101 ")
         yield client, server.handler()

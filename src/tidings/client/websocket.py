@@ -36,10 +36,13 @@ from websockets.exceptions import (
     ProxyError,
     SecurityError,
 )
-from websockets.typing import Subprotocol
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, PerMessageDeflate
+from websockets.frames import Frame
+from websockets.typing import ExtensionParameter, Subprotocol
 
 from tidings.client.network import explain_tls_error, network_options, proxy_hint
-from tidings.client.url import authority, origin
+from tidings.client.url import authority, is_loopback, origin
 from tidings.exceptions import ClientError, ConfigError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import ErrorData
@@ -232,7 +235,9 @@ async def open_websocket(url: str, token: str | None = None) -> ClientConnection
     """
     try:
         headers = [] if token is None else [("Authorization", f"Bearer {token}")]
-        options = {**_OPTIONS, **network_options(url, headers)}
+        # Within one machine, compression costs both sides time and saves nothing.
+        extensions = None if is_loopback(url) else [_DeflateOffer()]
+        options = {**_OPTIONS, **network_options(url, headers), "extensions": extensions}
     except ConfigError as error:
         raise HubUnreachable(f"no TLS connection to {authority(url)}: {error}", hint=error.hint) from error
     try:
@@ -243,6 +248,30 @@ async def open_websocket(url: str, token: str | None = None) -> ClientConnection
         socket.transport.abort()
         raise NotAHub(f"{authority(url)} speaks WebSocket, but not {SUBPROTOCOL}: it is not a tidings hub")
     return WebSocketConnection(socket)
+
+
+class _ReadDeflate(PerMessageDeflate):
+    """Compression of what is received. Messages that are sent stay as they are: most are short."""
+
+    def encode(self, frame: Frame) -> Frame:
+        """See `Extension.encode`."""
+        return frame
+
+
+class _DeflateOffer(ClientPerMessageDeflateFactory):
+    """Offers compression in a way that keeps no compressor here."""
+
+    def __init__(self) -> None:
+        super().__init__(client_no_context_takeover=True, client_max_window_bits=None)
+
+    def process_response_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> PerMessageDeflate:
+        """See `ClientExtensionFactory.process_response_params`."""
+        agreed = super().process_response_params(params, accepted_extensions)
+        return _ReadDeflate(
+            agreed.remote_no_context_takeover, True, agreed.remote_max_window_bits, agreed.local_max_window_bits
+        )
 
 
 _OPTIONS: dict[str, Any] = {

@@ -4,10 +4,12 @@ An envelope is one line of JSON: `Contract.read` turns line breaks between the t
 encoders write none.
 """
 
+from functools import cache
 from typing import Final
 
 from tidings.hub.wire import WireForm
 from tidings.protocol.envelope import Event, encode_event, encode_event_v1
+from tidings.server.websocket.deflate import Deflate
 from tidings.server.websocket.frames import text_frame
 
 
@@ -29,3 +31,17 @@ VERSIONED_LINES: Final = WireForm("v1 lines", lambda event, position: _line(enco
 """`VERSIONED` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
 EVENT_STREAM: Final = WireForm("sse", _stream_event, lambda body: b"data: %b\n\n" % body)
 """Server-Sent Events (WHATWG HTML §9.2): `tidings.v1` envelopes as `data:`, positions as `id:`."""
+
+
+@cache
+def deflate_form(form: WireForm, deflate: Deflate) -> WireForm:
+    """Return `form` with compressed events: the same object each time, so that its readers share lanes.
+
+    Other messages are for one client each, and stay as they are.
+    """
+    window = "small window" if deflate.small_window else "deflate"
+    return WireForm(
+        f"{form.name}, {window} from {deflate.min_bytes} bytes",
+        lambda event, position: deflate.compress(form.event(event, position)),
+        form.message,
+    )

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "retention_age": ("36h", '"36h"', 129_600.0),
     "ballast": ("0", "0", 0),
     "ws_path": ("/events", '"/events"', "/events"),
+    "compression": ("2KiB", '"2KiB"', 2048),
     "link": (
         "Trace = https://t/{trace_id}?a=b,Runbook=http://w:8080/",
         '["Trace=https://t/{trace_id}?a=b", "Runbook=http://w:8080/"]',
@@ -94,6 +95,7 @@ WRONG: Mapping[str, str] = {
     "retention_age": "500ms",
     "ballast": "-1",
     "ws_path": "ws",
+    "compression": "64B",
     "link": "Trace=ftp://traces",
     "lenient": "kindly",
     "root_path": "tidings",
@@ -205,6 +207,15 @@ def test_an_empty_variable_is_ignored() -> None:
 def test_a_variable_of_several_values_is_split_at_commas(text: str, origins: tuple[str, ...], tmp_path: Path) -> None:
     resolved = settle(environ={"TIDINGS_ALLOW_ORIGIN": text}, toml=write(tmp_path, 'allow-origin = ["c"]'))
     assert (resolved.settings.allow_origin, resolved.sources["allow_origin"]) == (origins, "TIDINGS_ALLOW_ORIGIN")
+
+
+@pytest.mark.parametrize(
+    ("toml", "size"), [('"off"', 0), ("false", 0), ("0", 0), ('"on"', 512), ("true", 512), ('"1MiB"', 1 << 20)]
+)
+def test_compression_is_a_size_or_off(toml: str, size: int, tmp_path: Path) -> None:
+    resolved = settle(toml=write(tmp_path, f"compression = {toml}"))
+    assert resolved.settings.compression == size
+    assert settle(toml=write(tmp_path, resolved.format())).settings == resolved.settings
 
 
 def test_a_repeated_flag_keeps_commas_and_blanks() -> None:

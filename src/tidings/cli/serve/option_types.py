@@ -94,6 +94,25 @@ def size(minimum: int, maximum: int) -> OptionType:
     return OptionType("SIZE", read, lambda value: format_toml(format_size(value)))
 
 
+def size_or_off(minimum: int, maximum: int, default: int) -> OptionType:
+    """Return the type of sizes from which something is done, in bytes: `on` is `default`, and `off`, which is 0, never.
+
+    Args:
+        minimum: Smallest size.
+        maximum: Largest size.
+        default: The size that `on` stands for.
+    """
+    sizes = size(minimum, maximum)
+
+    def read(value: object) -> int:
+        word = value if isinstance(value, bool) else _WORDS.get(str(value).strip().lower())
+        if word is not None:
+            return default if word else 0
+        return int(sizes.read(value))
+
+    return OptionType("SIZE|off", read, lambda value: sizes.write(value) if value else format_toml("off"))
+
+
 def duration(minimum_s: float, maximum_s: float) -> OptionType:
     """Return the type of durations, in seconds, within bounds."""
 

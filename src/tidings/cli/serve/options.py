@@ -29,6 +29,7 @@ from tidings.cli.serve.option_types import (
     path,
     place,
     size,
+    size_or_off,
     text,
 )
 from tidings.exceptions import ConfigError
@@ -36,6 +37,7 @@ from tidings.hub.config import DEFAULT_LICENSE_GRACE_S, HubConfig
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES
 from tidings.server.link_templates import LinkTemplate
+from tidings.server.websocket.deflate import DEFAULT_COMPRESSION_BYTES
 
 VARIABLE_PREFIX = "TIDINGS_"
 _HUB = HubConfig()
@@ -46,6 +48,8 @@ _MAX_EVENTS = 10**12
 """Maximum number of durable events: more than any disk has space for."""
 _MAX_RATE = 1_000_000
 """Maximum number of messages per second that a limit allows: more than a hub processes."""
+_MIN_COMPRESSION_BYTES = 128
+"""Minimum size from which messages are compressed: shorter ones hardly shrink."""
 _MAX_BYTES = 1 << 60
 """Maximum size: 1 EiB, which no disk has."""
 
@@ -88,6 +92,13 @@ class ServeSettings:
         int, About(size(0, _MAX_BYTES), "Disk space held in reserve, so that a full disk can still be trimmed.", _KEPT)
     ] = DEFAULT_BALLAST_BYTES
     ws_path: Annotated[str, About(text("PATH", prefix="/"), "Path of the WebSocket.")] = "/ws"
+    compression: Annotated[
+        int,
+        About(
+            size_or_off(_MIN_COMPRESSION_BYTES, 1 << 20, DEFAULT_COMPRESSION_BYTES),
+            "Size from which WebSocket events are compressed, for clients that ask for it.",
+        ),
+    ] = DEFAULT_COMPRESSION_BYTES
     link: Annotated[
         tuple[LinkTemplate, ...],
         About(link_template(), "Link of each operation in the dashboard: 'Trace=https://…/{trace_id}'; repeatable."),

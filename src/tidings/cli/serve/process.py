@@ -150,7 +150,10 @@ class HubProcess:
             host=settings.host,
             port=settings.port,
             websocket=websocket_protocol(
-                self._hub_app, subprotocols=[SUBPROTOCOL], max_accepts_per_s=settings.reconnect_rate
+                self._hub_app,
+                subprotocols=[SUBPROTOCOL],
+                max_accepts_per_s=settings.reconnect_rate,
+                compression_bytes=settings.compression or None,
             ),
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from tidings.exceptions import TooManyConnections
 from tidings.server.websocket.accept_queue import MAX_WAIT_S, AcceptQueue
+from tidings.server.websocket.deflate import DEFAULT_COMPRESSION_BYTES
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal, refusal
 from tidings.server.websocket.inbound_budget import InboundBudget
@@ -40,6 +41,7 @@ class ServedWebSocket(WebSocket):
     application: ClassVar[WebSocketApplication]
     accept_queue: ClassVar[AcceptQueue]
     subprotocols: ClassVar[tuple[str, ...]]
+    compression_bytes: ClassVar[int | None]
 
     __slots__ = ("_early",)
 
@@ -79,14 +81,21 @@ class ServedWebSocket(WebSocket):
         scheme: Literal["ws", "wss"] = "ws" if self.get_extra_info("sslcontext") is None else "wss"
         name = self.get_extra_info("peername")
         peer = (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
-        opening = Opening(request, subprotocols=self.subprotocols, peer=peer, scheme=scheme)
+        opening = Opening(
+            request,
+            subprotocols=self.subprotocols,
+            peer=peer,
+            scheme=scheme,
+            compression_bytes=self.compression_bytes,
+        )
         decision: WebSocketHandler | Refusal | None = None
         if opening.handshake is not None:
             decision = _busy() if busy else self._decide(opening.handshake)
         if decision is None or isinstance(decision, Refusal):
             self.refuse(opening.refused(decision))
             return False
-        self.accept(decision, opening.accepted())
+        compressible = opening.handshake is not None and opening.handshake.deflate is not None
+        self.accept(decision, opening.accepted(), compressible=compressible)
         return True
 
     def _decide(self, handshake: Handshake) -> WebSocketHandler | Refusal:
@@ -103,7 +112,11 @@ def _busy() -> Refusal:
 
 
 def websocket_protocol(
-    application: WebSocketApplication, *, subprotocols: Sequence[str] = (), max_accepts_per_s: float | None = None
+    application: WebSocketApplication,
+    *,
+    subprotocols: Sequence[str] = (),
+    max_accepts_per_s: float | None = None,
+    compression_bytes: int | None = DEFAULT_COMPRESSION_BYTES,
 ) -> type[asyncio.Protocol]:
     """Make the class that `uvicorn.Config(ws=...)` takes.
 
@@ -112,6 +125,7 @@ def websocket_protocol(
         subprotocols: Subprotocols of this server, the preferred one first.
         max_accepts_per_s: Connections that may open within a second. More wait for a few seconds; beyond that,
             handshakes are refused with 503.
+        compression_bytes: Size from which messages to clients that ask for it are compressed; None to compress none.
     """
     members = {
         "__slots__": (),
@@ -120,5 +134,6 @@ def websocket_protocol(
         "read_queue": ReadQueue(),
         "inbound_budget": InboundBudget(),
         "subprotocols": tuple(subprotocols),
+        "compression_bytes": compression_bytes,
     }
     return type("ServedWebSocket", (ServedWebSocket,), members)

@@ -22,10 +22,13 @@ PING = int(Opcode.PING)
 PONG = int(Opcode.PONG)
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
+COMPRESSED = 0x4
+"""Added to the kind of a compressed message (RFC 7692): TEXT and BINARY become opcodes that RFC 6455 reserves."""
 
 unmask: Callable[[bytes, bytes], bytes] = _apply_mask
 
 _FIN = 0x80
+_RSV1 = 0x40
 _MASKED = 0x80
 _SIZE_16_BITS = 126
 _SIZE_64_BITS = 127
@@ -37,6 +40,7 @@ _header_64_bits = Struct("!BBQ").pack
 _short_text_headers = tuple(bytes((_FIN | TEXT, size)) for size in range(_SIZE_16_BITS))
 # First byte of a plain frame -> its opcode.
 _plain_kinds = {_FIN | kind: kind for kind in (TEXT, BINARY, PING, PONG)}
+_compressible_kinds = _plain_kinds | {_FIN | _RSV1 | kind: kind | COMPRESSED for kind in (TEXT, BINARY)}
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -47,6 +51,18 @@ def text_frame(payload: bytes) -> bytes:
     if size < 0x10000:
         return _header_16_bits(_FIN | TEXT, _SIZE_16_BITS, size) + payload
     return _header_64_bits(_FIN | TEXT, _SIZE_64_BITS, size) + payload
+
+
+def payload_start(frame: bytes) -> int:
+    """Return where the payload of an unmasked frame begins."""
+    size = frame[1]
+    return 2 if size < _SIZE_16_BITS else 4 if size == _SIZE_16_BITS else 10
+
+
+def compressed_text_frame(payload: bytes) -> bytes:
+    """Build a whole, unmasked text frame with a compressed payload (RFC 7692 §6)."""
+    frame = text_frame(payload)
+    return bytes((frame[0] | _RSV1,)) + frame[1:]
 
 
 def binary_frame(payload: bytes) -> bytes:
@@ -91,11 +107,16 @@ class PlainFrames(NamedTuple):
     """Whether the frame that begins at `end` may still be plain; true where no byte of it has arrived yet."""
 
 
-def read_plain_frames(data: bytes, position: int = 0, max_frames: int = 1 << 30) -> PlainFrames:
-    """Read whole plain frames of `data` from `position`, the first byte of a frame; at most `max_frames`."""
+def read_plain_frames(
+    data: bytes, position: int = 0, max_frames: int = 1 << 30, *, compressible: bool = False
+) -> PlainFrames:
+    """Read whole plain frames of `data` from `position`, the first byte of a frame; at most `max_frames`.
+
+    Where they are `compressible`, those with a compressed payload are plain, too: their kind contains `COMPRESSED`.
+    """
     frames: list[tuple[int, bytes]] = []
     append = frames.append
-    kind_of = _plain_kinds.get
+    kind_of = (_compressible_kinds if compressible else _plain_kinds).get
     size = len(data)
     while position < size and len(frames) < max_frames:
         kind = kind_of(data[position])

@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from websockets.datastructures import Headers
+from websockets.extensions import Extension
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -15,6 +16,7 @@ from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError, Upg
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
 from tidings.server.http.responses import SECURITY_FIELDS
+from tidings.server.websocket.deflate import EXTENSIONS, Deflate, negotiated_deflate
 
 VERSION = "13"
 """The version of RFC 6455, the only one that is served."""
@@ -39,6 +41,8 @@ class Handshake:
     """The selected subprotocol, if the client offered one that the server has."""
     scheme: Literal["ws", "wss"]
     """Scheme of this server's own port; a proxy in front of it may speak TLS."""
+    deflate: Deflate | None = None
+    """How messages to the client are compressed; None where the client or the server does not offer it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class Opening:
         subprotocols: Sequence[str],
         peer: tuple[str, int] | None,
         scheme: Literal["ws", "wss"],
+        compression_bytes: int | None = None,
     ) -> None:
         """Read a request.
 
@@ -80,8 +85,12 @@ class Opening:
                 served without one.
             peer: Host and port of the TCP peer.
             scheme: Scheme of this server's port.
+            compression_bytes: Size from which messages are compressed; None to decline compression.
         """
-        self._protocol = _LenientProtocol(subprotocols=[Subprotocol(name) for name in subprotocols])
+        self._protocol = _LenientProtocol(
+            subprotocols=[Subprotocol(name) for name in subprotocols],
+            extensions=None if compression_bytes is None else EXTENSIONS,
+        )
         self._protocol.receive_data(request_bytes)
         request = next((event for event in self._protocol.events_received() if isinstance(event, Request)), None)
         self.handshake: Handshake | None = None
@@ -101,6 +110,7 @@ class Opening:
             peer=peer,
             subprotocol=self._protocol.subprotocol,
             scheme=scheme,
+            deflate=negotiated_deflate(self._protocol.extensions, compression_bytes or 0),
         )
 
     def accepted(self) -> bytes:
@@ -161,10 +171,15 @@ class Opening:
 
 
 class _LenientProtocol(ServerProtocol):
-    """websockets' protocol, except that a client may offer only unknown subprotocols.
+    """websockets' protocol, except that a client may offer only unknown subprotocols, or an empty list of extensions.
 
     A subclass, because the `select_subprotocol` argument would bind a method to its own instance: another cycle.
     """
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
         return next((name for name in self.available_subprotocols or () if name in subprotocols), None)
+
+    def process_extensions(self, headers: Headers) -> tuple[str | None, list[Extension]]:
+        # Python's websockets sends such a header if its option `extensions` is an empty list.
+        offered = any(map(str.strip, headers.get_all("Sec-WebSocket-Extensions")))
+        return super().process_extensions(headers) if offered else (None, [])

@@ -28,7 +28,7 @@ from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
 from tidings.server.websocket.protocol import WebSocket
-from tidings.server.wire_formats import PLAIN, VERSIONED
+from tidings.server.wire_formats import PLAIN, VERSIONED, deflate_form
 
 _REASONS_ABOUT_URLS: Final = frozenset({1008, 4003})
 """Close codes with reasons that repeat values of the URL, which do not belong into a log."""
@@ -72,6 +72,8 @@ class HubWebSocketApp:
         if not versioned:
             self.report_unknown_subprotocols(_header(headers, "Sec-WebSocket-Protocol"))
         form = VERSIONED if versioned else PLAIN
+        if handshake.deflate is not None:
+            form = deflate_form(form, handshake.deflate)
         request = None
         if self.identifies:
             fields = {name.lower(): value for name, value in headers.raw_items()}

@@ -6,7 +6,8 @@ from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
 
-from tidings.server.websocket.frames import CLOSE, PING, PONG, read_plain_frames
+from tidings.server.websocket.deflate import CompressionMarks
+from tidings.server.websocket.frames import CLOSE, COMPRESSED, PING, PONG, read_plain_frames
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 """Bytes in a message, whole or in fragments. Four times the limit of `data`, so that the refusal can name the event."""
@@ -34,9 +35,23 @@ class MessageReader:
     or publishes never pays.
     """
 
-    __slots__ = ("_data", "_failure", "_fragments", "_place", "_protocol", "answer", "more", "overhead")
+    __slots__ = (
+        "_data",
+        "_failure",
+        "_fragments",
+        "_marks",
+        "_place",
+        "_protocol",
+        "answer",
+        "compressible",
+        "more",
+        "overhead",
+    )
 
     def __init__(self) -> None:
+        self.compressible = False
+        """Whether messages may be compressed, as their kind then states; set before the first `push`."""
+        self._marks: CompressionMarks | None = None
         # Bytes that were not read yet, from `_place` on; at the end, perhaps the start of a frame.
         self._data = b""
         self._place = 0
@@ -76,13 +91,15 @@ class MessageReader:
     def read(self) -> list[tuple[int, bytes]]:
         """Return the next messages, in order, as (opcode, payload); `more` then states whether to call it again.
 
-        Text is not yet validated. The caller answers Pings. A Close stands for the orderly end as well as for a
-        violation: it is the last item, its payload is the frame to send (b"" for none), and `outcome` and `failed`
-        then have the details.
+        Text is not yet validated, and nothing is decompressed. The caller answers Pings. A Close stands for the orderly
+        end as well as for a violation: it is the last item, its payload is the frame to send (b"" for none), and
+        `outcome` and `failed` then have the details.
         """
         if self._protocol is not None:
             return self._read_slice(self._protocol)
-        messages, self._place, plain = read_plain_frames(self._data, self._place, MAX_SLICE_FRAMES)
+        messages, self._place, plain = read_plain_frames(
+            self._data, self._place, MAX_SLICE_FRAMES, compressible=self.compressible
+        )
         if not plain:
             return messages + self._read_slice(self._take_over())
         self.more = len(messages) == MAX_SLICE_FRAMES
@@ -143,7 +160,8 @@ class MessageReader:
         if not self._protocol.eof_sent:
             self._protocol.fail(code, reason)
             self._protocol.data_to_send()
-        return Frame(Opcode.CLOSE, self._failure.serialize()).serialize(mask=False)
+        self.answer = Frame(Opcode.CLOSE, self._failure.serialize()).serialize(mask=False)
+        return self.answer
 
     def release(self) -> None:
         """Release the memory at the end of the connection; the suspended parser and its protocol form a cycle."""
@@ -156,6 +174,9 @@ class MessageReader:
     def _take_over(self) -> Protocol:
         # Not the handshake's own protocol: its parser would keep the request as long as the connection lives.
         self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
+        if self.compressible:
+            self._marks = CompressionMarks()
+            self._protocol.extensions = [self._marks]
         return self._protocol
 
     def _read_slice(self, protocol: Protocol) -> list[tuple[int, bytes]]:
@@ -175,6 +196,8 @@ class MessageReader:
             elif kind != CLOSE:
                 if not frame.fin and len(body) < _SMALL_BYTES:
                     self.overhead += 1
+                if self._marks is not None and kind != Opcode.CONT and self._marks.marks.popleft():
+                    kind |= COMPRESSED
                 self._join(messages, kind, body, final=frame.fin)
         written = protocol.data_to_send()
         if protocol.eof_sent:

@@ -18,10 +18,11 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
-from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
+from tidings.server.websocket.deflate import InflateError, inflate
+from tidings.server.websocket.frames import CLOSE, COMPRESSED, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.inbound_budget import InboundBudget
-from tidings.server.websocket.message_reader import MessageReader
+from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
 from tidings.server.websocket.read_queue import ReadQueue
 from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout, share_socket
 
@@ -257,8 +258,9 @@ class WebSocket(asyncio.Protocol, abc.ABC):
         """See `asyncio.BaseTransport.get_extra_info`."""
         return self._transport.get_extra_info(name)
 
-    def accept(self, handler: WebSocketHandler, response: bytes) -> None:
-        """Write the 101 response, and open the connection."""
+    def accept(self, handler: WebSocketHandler, response: bytes, *, compressible: bool = False) -> None:
+        """Write the 101 response, and open the connection; `compressible` if the response negotiates compression."""
+        self._reader.compressible = compressible
         apply_socket_options(self._transport)
         self._handler = handler
         self._phase = _Phase.OPEN
@@ -389,6 +391,14 @@ class WebSocket(asyncio.Protocol, abc.ABC):
 
     def _deliver_one(self, kind: int, body: bytes) -> None:
         assert self._handler is not None
+        if kind & COMPRESSED:
+            # One message at a time, when its turn has come: what waits, and is counted, is as small as it was sent.
+            try:
+                body = inflate(body, MAX_MESSAGE_BYTES)
+            except InflateError as error:
+                self._end_reading(self._reader.fail(error.code, error.reason))
+                return
+            kind ^= COMPRESSED
         if kind == TEXT and not body.isascii():
             try:
                 body.decode()
