@@ -45,7 +45,7 @@ class Calls:
             self.methods[called.__name__] += 1
 
 
-def count(call: Callable[[Callable[[], None]], None], requests: Callable[[], None]) -> Calls:
+def count(call: Callable[[Callable[[], None]], None], requests: Callable[[], object]) -> Calls:
     """Count what the server's thread, which `call` runs functions in, does for some requests."""
     calls = Calls()
     call(calls.start)
