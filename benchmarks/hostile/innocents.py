@@ -85,6 +85,10 @@ class Innocents:
         self._stopping.set()
         for thread in self._threads:
             thread.join(PATIENCE_S)
+        return self.waits(began, ended)
+
+    def waits(self, began: float, ended: float) -> Waits:
+        """Return the waits of what was due between two moments of `monotonic`; after `finish`."""
         waits = Waits()
         for number, due in enumerate(list(self._due)):
             if began <= due <= ended:

@@ -16,6 +16,7 @@ import jwt
 from benchmarks.fanout.servers import Server, hub_command, running_server
 from benchmarks.hostile.innocents import Innocents, Waits, percentile
 from benchmarks.hostile.registry import Attack
+from benchmarks.hostile.timed_hub import LongestTurn
 
 ATTACK_LIMIT_S = 60.0
 """Time beyond its own after which an attacker is killed: a hub that stands still lets it wait."""
@@ -25,8 +26,8 @@ ATTACK_LIMIT_S = 60.0
 class Pauses:
     """The times of a measurement in which nothing new happens, in seconds."""
 
-    quiet_s: float = 1.0
-    """With innocent clients only, before the attack."""
+    quiet_s: float = 3.0
+    """With innocent clients only, before the attack: what they wait then is the baseline."""
     hold_s: float = math.inf
     """With all that the attacker opened, once it has nothing left to send; at most up to the end of the attack."""
     recovery_s: float = 3.0
@@ -43,6 +44,10 @@ class Outcome:
 
     attack: Attack
     waits: Waits
+    baseline: Waits
+    """What the same clients waited just before the attack."""
+    longest_turn_s: float
+    """Longest turn of the hub's event loop during the attack, in seconds of CPU time."""
     peak_over_idle_bytes: int
     """Greatest resident memory of the hub during the attack, over what it had before."""
     left_bytes: int
@@ -53,7 +58,16 @@ class Outcome:
     @property
     def p99_s(self) -> float:
         """The worst of the p99 of acknowledgements and of deliveries, in seconds."""
-        return max(percentile(self.waits.accepted, 0.99), percentile(self.waits.delivered, 0.99))
+        return _p99_s(self.waits)
+
+    @property
+    def baseline_p99_s(self) -> float:
+        """The same without an attack."""
+        return _p99_s(self.baseline)
+
+
+def _p99_s(waits: Waits) -> float:
+    return max(percentile(waits.accepted, 0.99), percentile(waits.delivered, 0.99))
 
 
 def memory_bytes(pid: int, field: str) -> int:
@@ -90,11 +104,13 @@ def measure(
         secret.write_text(secrets.token_hex(32))
         options += ["--auth", "jwt", "--jwt-secret-file", str(secret)]
         token = _issue(secret.read_text())
-    command = hub_command(folder / "data", options)
+    longest = LongestTurn(folder / "longest_turn")
+    timed = [sys.executable, "-m", "benchmarks.hostile.timed_hub", str(folder / "longest_turn")]
+    command = [*timed, *hub_command(folder / "data", options)[1:]]
     if attack.open_files is not None:
         command = ["prlimit", f"--nofile={attack.open_files}", *command]
     with running_server(command, core=hub_core, log=folder / "stderr") as server:
-        return _measure(attack, server, token=token, seconds=seconds, scale=scale, pauses=pauses)
+        return _measure(attack, server, longest, token=token, seconds=seconds, scale=scale, pauses=pauses)
 
 
 def _issue(secret: str) -> str:
@@ -104,7 +120,16 @@ def _issue(secret: str) -> str:
     return jwt.encode(claims, secret, "HS256")
 
 
-def _measure(attack: Attack, server: Server, *, token: str, seconds: float, scale: float, pauses: Pauses) -> Outcome:
+def _measure(
+    attack: Attack,
+    server: Server,
+    longest: LongestTurn,
+    *,
+    token: str,
+    seconds: float,
+    scale: float,
+    pauses: Pauses,
+) -> Outcome:
     attacker = subprocess.Popen(
         [
             *(sys.executable, "-m", "benchmarks.hostile.attacker"),
@@ -119,24 +144,30 @@ def _measure(attack: Attack, server: Server, *, token: str, seconds: float, scal
     with attacker.stdin, attacker.stdout, Innocents(server.host, server.port, token=token) as innocents:
         try:
             attacker.stdout.readline()
+            quiet = time.monotonic()
             time.sleep(pauses.quiet_s)
             reset_peak(server.pid)
             idle = memory_bytes(server.pid, "VmRSS")
+            longest.reset()
             began = time.monotonic()
             attacker.stdin.write("go\n")
             attacker.stdin.flush()
             select.select([attacker.stdout], [], [], seconds + ATTACK_LIMIT_S)
             ended = time.monotonic()
+            longest_turn_s = longest.seconds
         finally:
             attacker.kill()
             attacker.wait()
         time.sleep(pauses.recovery_s)
         left = memory_bytes(server.pid, "VmRSS") - idle
         waits = innocents.finish(began, ended)
+        baseline = innocents.waits(quiet, began)
         peak = memory_bytes(server.pid, "VmHWM") - idle
         return Outcome(
             attack=attack,
             waits=waits,
+            baseline=baseline,
+            longest_turn_s=longest_turn_s,
             peak_over_idle_bytes=max(0, peak),
             left_bytes=max(0, left),
             hub_ended=memory_bytes(server.pid, "VmRSS") == 0,

@@ -1,5 +1,6 @@
 """The harness itself: attacks are found, run against a real hub, and what innocent clients wait is measured."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from benchmarks.hostile.innocents import INTERVAL_S, percentile
 from benchmarks.hostile.measure import SHORT_PAUSES, measure
 from benchmarks.hostile.registry import Attack, Target, all_attacks
+from benchmarks.hostile.timed_hub import LongestTurn
 
 pytestmark = pytest.mark.alone
 
@@ -27,8 +29,25 @@ def test_a_small_attack_is_measured_beside_innocent_clients(tmp_path: Path) -> N
     assert outcome.waits.lost == 0
     assert len(outcome.waits.accepted) == len(outcome.waits.delivered) >= 0.5 / INTERVAL_S
     assert 0 < outcome.p99_s < 60
+    assert 0 < outcome.baseline_p99_s < 60
+    assert 0 < outcome.longest_turn_s < 60
     assert outcome.waits.posted
     assert not outcome.hub_ended
+
+
+async def test_longest_turn_is_the_cpu_time_of_one_turn(tmp_path: Path) -> None:
+    measured, seen = LongestTurn(tmp_path / "turn"), LongestTurn(tmp_path / "turn")
+    measured.watch(asyncio.get_running_loop())
+    await asyncio.sleep(0.01)
+    seen.reset()
+    began = time.thread_time()
+    while time.thread_time() - began < 0.05:
+        pass
+    await asyncio.sleep(0.01)
+    assert 0.05 <= seen.seconds < 5
+    seen.reset()
+    await asyncio.sleep(0.01)
+    assert seen.seconds < 0.05
 
 
 def test_a_share_of_the_readings_is_below_the_percentile() -> None:
