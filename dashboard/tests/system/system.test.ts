@@ -3,7 +3,9 @@ import type { Row } from "../../src/format/row.ts";
 import type { LoggedEvent } from "../../src/pages/events/filter.ts";
 import { type Alerts, foldAlert, listAlerts } from "../../src/pages/system/alerts.ts";
 import {
+  type ClientFacts,
   describeLogAge,
+  describePaths,
   describeWork,
   figuresOf,
   healthOf,
@@ -137,4 +139,13 @@ test("the hub's work is a sentence", () => {
   );
   expect(describeLogAge("2026-11-23T02:15:00Z", NOW)).toBe("The log reaches back 6 days");
   expect(describeLogAge(undefined, NOW)).toBe("");
+});
+
+test("the paths of a client are named without what everyone receives, and counted beyond five", () => {
+  const reads = (paths: string[], path_count?: number) =>
+    describePaths({ connection_id: "c", kind: "websocket", state: "live", paths, path_count } as ClientFacts);
+  expect(reads([])).toBe("nothing");
+  expect(reads(["data/a", "global"])).toBe("data/a");
+  expect(reads(["global"])).toBe("global");
+  expect(reads(["a/1", "a/2", "a/3", "a/4", "a/5"], 40)).toBe("a/1, a/2, a/3, a/4, a/5, and 35 more");
 });

@@ -236,6 +236,15 @@ class Lane:
                 runs.insert(0, first.rest(end))
         return FrameRun.joined(runs) if runs else None
 
+    def missed_bytes(self, subscriber: Subscriber) -> int:
+        """Return the size of what the lane holds for `subscriber`."""
+        number, end = self.blocked.get(subscriber, (self.number, _END))
+        index = number - self.number + len(self._held) - 1
+        sizes = [len(run.frames) for run in islice(self._held, max(0, index), None)]
+        if index >= 0 and sizes:
+            sizes[0] = max(0, sizes[0] - end)
+        return sum(sizes)
+
     def wrote_within(self, seconds: float, now: float) -> bool:
         """Return whether the members were written to in the last `seconds` before `now`."""
         return now - self.wrote_at < seconds

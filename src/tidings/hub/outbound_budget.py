@@ -87,6 +87,12 @@ class OutboundBudget:
         if unsent is not None:
             self.waiting_bytes -= unsent.size
 
+    def waiting_of(self, subscriber: Subscriber) -> int:
+        """Return the bytes that wait for one subscriber, in its outlet and in the runs of its lane."""
+        unsent = self._unsent.get(subscriber)
+        held = 0 if subscriber.lane is None else subscriber.lane.missed_bytes(subscriber)
+        return held if unsent is None else held + unsent.size
+
     def _disconnect(self) -> None:
         self._scheduled = False
         now = self._clock.monotonic()

@@ -77,15 +77,51 @@ def test_connections_are_counted_by_kind(edge: Any) -> None:
         assert (found["live"], found["lanes"]) == (2, 2)
 
 
+def test_connections_are_listed_to_everyone_where_no_one_is_identified(edge: Any) -> None:
+    with HubServer(edge) as server, connect(f"{server.ws}?channel=data/a&channel=operations&pace_ms=250") as socket:
+        socket.recv()
+        with Stream(server.port, "?channel=system") as stream, connect(f"{server.ws}?channels=none") as idle:
+            idle.recv()
+            stream.until("channel:live")
+            server.wait(lambda: len(server.app.connections) == 3)
+            server.wait(lambda: not len(server.app.hub.delivery.catchup))
+            newest, middle, oldest = ask(server)["clients"]
+        by_state = {each["state"]: each for each in (newest, middle, oldest)}
+        assert by_state["idle"].get("paths", []) == []
+        kinds = sorted((each["kind"], each.get("pace_ms", 0)) for each in (newest, middle, oldest))
+        assert kinds == [("stream", 0), ("websocket", 0), ("websocket", 250)]
+        assert oldest["paths"] == ["data/a", "global", "operations"]
+        assert len({each["connection_id"] for each in (newest, middle, oldest)}) == 3
+
+
 def test_reader_that_does_not_read_is_listed() -> None:
     with HubServer("native") as server, RawClient(server.port, receive_buffer=4096) as client:
         client.open("/ws?channel=data")
         for _ in range(30):
             server.publish(*(update("large", padding=50_000) for _ in range(20)))
         server.wait(lambda: server.app.hub.delivery.counters.fell_behind > 0)
-        [reader] = ask(server)["readers"]
-        assert (reader["state"], reader["address"]) == ("slow", "127.0.0.1")
+        found = ask(server)
+        [reader] = found["clients"]
+        assert (reader["state"], reader["address"], reader["kind"]) == ("slow", "127.0.0.1", "websocket")
+        assert (reader["paths"], reader["path_count"]) == (["data", "global"], 2)
         assert 0 <= reader["behind_events"] <= 600
+        assert 0 < reader["waiting_bytes"] <= found["connections"]["waiting_bytes"]
+
+
+def test_blocked_member_of_a_lane_waits_for_what_the_lane_holds() -> None:
+    with HubServer("native") as server, RawClient(server.port, receive_buffer=4096) as client:
+        client.open("/ws?channel=data")
+        server.wait(lambda: server.app.hub.delivery.subscribers == 1)
+        delivery = server.app.hub.delivery
+        while not any(lane.held_bytes for lane in delivery.lanes):
+            server.publish(update("large", padding=50_000))
+        [reader] = ask(server)["clients"]
+        assert reader["state"] == "slow"
+        assert reader["waiting_bytes"] > 0
+        before = reader["waiting_bytes"]
+        server.publish(update("large", padding=50_000))
+        [reader] = ask(server)["clients"]
+        assert reader["waiting_bytes"] >= before + 50_000
 
 
 def test_producers_are_listed_with_their_presence(edge: Any) -> None:
@@ -105,6 +141,18 @@ def test_hub_that_refuses_events_says_why(edge: Any) -> None:
         httpx.post(f"{server.http}/v1/events", json=update("a"))
         found = ask(server)
         assert (found["ready"], found["error"]["code"]) == (False, "log_full")
+        assert found["events"] == {"accepted": 0, "refused": 1, "staged": 0}
+
+
+def test_log_says_when_its_oldest_event_came(edge: Any) -> None:
+    with HubServer(edge, retention=Retention(events=3)) as server:
+        assert "first_at" not in ask(server)["log"]
+        server.publish(*(update("d", n) for n in range(10)))
+        server.wait(lambda: server.log.statistics().trimmed_events == 7)
+        oldest = httpx.get(f"{server.http}/v1/events?since=first&limit=1").json()["events"][0]
+        found = ask(server)
+        assert to_nanoseconds(found["started_at"]) <= to_nanoseconds(found["log"]["first_at"])
+        assert to_nanoseconds(oldest["timestamp"]) <= to_nanoseconds(found["log"]["first_at"]) + 1_000_000
 
 
 def test_samples_are_taken_and_limited(edge: Any) -> None:
@@ -117,6 +165,7 @@ def test_samples_are_taken_and_limited(edge: Any) -> None:
         assert set(columns) == {
             *("events_per_s", "writes_per_s", "bytes_per_s", "connections"),
             *("catching_up", "live_operations", "log_bytes"),
+            *("refused_per_s", "waiting_bytes", "loop_delay_ms"),
         }
         assert found["interval_s"] == 0.01
         assert max(ask(server, "?samples=1440")["samples"]["events_per_s"]) > 0
@@ -145,7 +194,7 @@ def test_page_needs_a_grant_and_details_are_for_administrators(edge: Any) -> Non
         mine, all_of_them = ask(server, token="ada"), ask(server, token="root")
         assert [each["producer_id"] for each in mine["producers"]] == ["worker"]
         assert [each["producer_id"] for each in all_of_them["producers"]] == ["ada/worker", "bob/worker"]
-        assert ("readers" in mine, "readers" in all_of_them) == (False, True)
+        assert ("clients" in mine, "clients" in all_of_them) == (False, True)
         server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
         httpx.post(f"{server.http}/v1/events", json=start("x"), headers={"Authorization": "Bearer ada"})
         mine, all_of_them = ask(server, token="ada"), ask(server, token="root")

@@ -29,7 +29,9 @@ const FIGURES: readonly Figure[] = [
   { name: "connections", label: "Connections", unit: "open", write: rounded },
   { name: "log_bytes", label: "Log size", unit: "", write: formatBytes },
   { name: "catching_up", label: "Slow readers", unit: "", write: rounded },
-  { name: "loop_delay_ms", label: "Delay of the event loop", unit: "ms", write: rounded },
+  { name: "waiting_bytes", label: "Waiting for slow readers", unit: "", write: formatBytes },
+  { name: "refused_per_s", label: "Events refused", unit: "per s", write: rounded },
+  { name: "loop_delay_ms", label: "Longest delay of the hub", unit: "ms", write: rounded },
 ];
 
 /** Choices of how much is shown, in hours. */

@@ -18,6 +18,8 @@ export const SERIES = [
   "log_bytes",
   "live_operations",
   "catching_up",
+  "waiting_bytes",
+  "refused_per_s",
   "loop_delay_ms",
 ] as const;
 
@@ -33,15 +35,32 @@ export interface ProducerFacts {
   readonly operations: number;
 }
 
-/** A reader that is behind. */
-export interface ReaderFacts {
+/** A WebSocket or an event stream. */
+export interface ClientFacts {
   readonly connection_id: string;
+  readonly kind: "websocket" | "stream";
   readonly address?: string;
   readonly subject?: string;
-  readonly state: "catching_up" | "slow";
+  readonly producer_id?: string;
+  readonly paths?: readonly string[];
+  readonly path_count?: number;
+  readonly pace_ms?: number;
+  readonly state: "live" | "catching_up" | "slow" | "idle";
   readonly behind_events?: number;
   readonly waiting_bytes?: number;
 }
+
+/** What is counted of the connections. */
+export type ConnectionCount =
+  | "open"
+  | "websockets"
+  | "streams"
+  | "opened"
+  | "live"
+  | "catching_up"
+  | "waiting"
+  | "lanes"
+  | "waiting_bytes";
 
 /** Answer of `GET /v1/system`; members that the hub does not know or may not show are absent. */
 export interface SystemFacts {
@@ -63,10 +82,9 @@ export interface SystemFacts {
     readonly disk_free_bytes?: number;
     readonly retention?: { readonly events?: number; readonly bytes?: number; readonly age_s?: number };
   };
-  readonly connections?: Readonly<
-    Partial<Record<"open" | "websockets" | "streams" | "opened" | "live" | "catching_up" | "waiting" | "lanes", number>>
-  >;
-  readonly readers?: readonly ReaderFacts[];
+  readonly connections?: Readonly<Partial<Record<ConnectionCount, number>>>;
+  readonly events?: Readonly<Partial<Record<"accepted" | "refused" | "staged", number>>>;
+  readonly clients?: readonly ClientFacts[];
   readonly producers?: readonly ProducerFacts[];
   readonly operations?: Readonly<Partial<Record<"live" | "queued" | "running" | "ended", number>>>;
   readonly samples?: Samples;
@@ -171,6 +189,15 @@ function newestOf(rows: readonly Row[]): string | undefined {
     .map((row) => row.heard_at)
     .sort()
     .at(-1);
+}
+
+/** The paths that a client reads, in a few words. */
+export function describePaths({ paths = [], path_count: count = paths.length }: ClientFacts): string {
+  // What is meant for everyone comes with every subscription.
+  const own = paths.filter((path) => path !== "global");
+  if (count === 0) return "nothing";
+  const more = count - paths.length;
+  return [...(own.length === 0 ? paths : own), more > 0 ? `and ${more} more` : ""].filter(Boolean).join(", ");
 }
 
 /** What the hub does, in a sentence without its alerts. */

@@ -24,7 +24,7 @@ import { type Alerts, CLEARED_MS, foldAlert, listAlerts } from "./alerts.ts";
 import { Charts, readHours } from "./charts.tsx";
 import { describeLogAge, describeWork, figuresOf, healthOf, type SystemFacts } from "./facts.ts";
 import { Figures } from "./figures.ts";
-import { LogFacts, Producers, Readers, Sessions, Versions } from "./tables.tsx";
+import { Clients, LogFacts, Producers, Sessions, Versions } from "./tables.tsx";
 import "./system.css";
 
 /** The page. */
@@ -67,7 +67,7 @@ function System(): JSX.Element {
       {value === undefined ? null : (
         <>
           <Producers producers={value.producers ?? []} />
-          <Readers readers={value.readers ?? []} connections={value.connections ?? {}} />
+          <Clients clients={value.clients} counts={value.connections ?? {}} />
         </>
       )}
       <Sessions isAdmin={mayDo("admin")} identifies={whoami.value?.identifies === true} />

@@ -16,7 +16,15 @@ import { useResource } from "../../parts/resource.ts";
 import { Go, hrefOf } from "../../router.tsx";
 import { whoami } from "../../session.ts";
 import { formatBytes } from "../events/describe.ts";
-import { type ProducerFacts, type ProducerRow, producerRows, type ReaderFacts, type SystemFacts } from "./facts.ts";
+import {
+  type ClientFacts,
+  type ConnectionCount,
+  describePaths,
+  type ProducerFacts,
+  type ProducerRow,
+  producerRows,
+  type SystemFacts,
+} from "./facts.ts";
 
 /** Producers, and what each holds. */
 export function Producers({ producers }: { readonly producers: readonly ProducerFacts[] }): JSX.Element | null {
@@ -84,9 +92,19 @@ interface TableProps<Row> {
 }
 
 /** Columns whose head stands at the right. */
-const RIGHT = new Set(["Lease", "Heard", "Behind", "Waiting", "Expires"]);
+const RIGHT = new Set(["Lease", "Heard", "Pace", "Behind", "Waiting", "Expires"]);
 /** Columns that a phone does not show. */
-const NOT_PHONE = new Set(["Presence", "Producer", "Lease", "Address", "Source"]);
+const NOT_PHONE = new Set([
+  "Presence",
+  "Producer",
+  "Lease",
+  "Address",
+  "Source",
+  "Reads",
+  "Publishes as",
+  "Pace",
+  "Waiting",
+]);
 
 function Table<Row>({ class: name, label, heads, rows, children }: TableProps<Row>): JSX.Element {
   return (
@@ -109,12 +127,13 @@ function Table<Row>({ class: name, label, heads, rows, children }: TableProps<Ro
   );
 }
 
-interface ReadersProps {
-  readonly readers: readonly ReaderFacts[];
-  readonly connections: NonNullable<SystemFacts["connections"]>;
+interface ClientsProps {
+  /** Undefined where the hub does not show them. */
+  readonly clients: readonly ClientFacts[] | undefined;
+  readonly counts: NonNullable<SystemFacts["connections"]>;
 }
 
-const CONNECTIONS: readonly (readonly [keyof ReadersProps["connections"], string])[] = [
+const COUNTS: readonly (readonly [ConnectionCount, string])[] = [
   ["websockets", "WebSockets"],
   ["streams", "event streams"],
   ["live", "live"],
@@ -122,56 +141,92 @@ const CONNECTIONS: readonly (readonly [keyof ReadersProps["connections"], string
   ["waiting", "waiting"],
 ];
 
-/** Connections in numbers, and the readers that are behind. */
-export function Readers({ readers, connections }: ReadersProps): JSX.Element | null {
-  if (connections.open === undefined) return null;
+const CLIENT_STATES: Readonly<Record<ClientFacts["state"], readonly [string, string]>> = {
+  live: ["live", "two"],
+  idle: ["reads nothing", "three"],
+  catching_up: ["catching up", "say-warn"],
+  slow: ["slow", "say-warn"],
+};
+
+/** Connections in numbers, and one by one. */
+export function Clients({ clients, counts }: ClientsProps): JSX.Element | null {
+  const { open, opened, waiting_bytes: waiting } = counts;
+  if (open === undefined) return null;
   return (
     <section aria-label="Connections">
       <div class="h-sec">
         <h2>Connections</h2>
         <span class="three">
-          {grouped(connections.open)} open
-          {connections.opened === undefined ? "" : `, ${grouped(connections.opened)} since the hub began`}
+          {grouped(open)} open
+          {opened === undefined ? "" : `, ${grouped(opened)} since the hub began`}
         </span>
       </div>
       <p class="bits sec-pad frozen">
-        {CONNECTIONS.map(([name, words]) => {
-          const count = connections[name];
+        {COUNTS.map(([name, words]) => {
+          const count = counts[name];
           return count === undefined ? null : (
             <span key={name}>
               <b>{grouped(count)}</b> {words}
             </span>
           );
         })}
+        {waiting ? (
+          <span>
+            <b>{formatBytes(waiting)}</b> waiting for slow clients
+          </span>
+        ) : null}
       </p>
-      {readers.length === 0 ? null : (
+      {clients === undefined ? (
+        <p class="sec-pad">
+          <Lock grant="admin" what="Seeing each connection" />
+        </p>
+      ) : null}
+      {clients === undefined || clients.length === 0 ? null : (
         <Table
-          class="readers"
-          label="Readers that are behind"
-          heads={["Reader", "State", "Behind", "Waiting"]}
-          rows={readers}
+          class="clients"
+          label="Connections"
+          heads={["Client", "State", "Reads", "Publishes as", "Pace", "Behind", "Waiting"]}
+          rows={clients}
         >
-          {(reader, index) => (
-            <div key={reader.connection_id} class="lrow" role="row" aria-rowindex={index}>
-              <div role="cell" class="cut">
-                {plain([reader.subject, reader.address].filter(Boolean).join(" at ")) || (
-                  <code>{reader.connection_id}</code>
-                )}
-              </div>
-              <div role="cell" class="say-warn">
-                {reader.state === "slow" ? "slow" : "catching up"}
-              </div>
-              <div role="cell" class="num two">
-                {reader.behind_events === undefined ? "" : counted(reader.behind_events, "event")}
-              </div>
-              <div role="cell" class="num two">
-                {reader.waiting_bytes === undefined ? "" : formatBytes(reader.waiting_bytes)}
-              </div>
-            </div>
-          )}
+          {(client, index) => <ClientLine key={client.connection_id} client={client} index={index} />}
         </Table>
       )}
+      {clients !== undefined && clients.length < open ? (
+        <p class="sec-pad two">
+          The {grouped(clients.length)} that are furthest behind or newest are listed, of {grouped(open)}.
+        </p>
+      ) : null}
     </section>
+  );
+}
+
+function ClientLine({ client, index }: { readonly client: ClientFacts; readonly index: number }): JSX.Element {
+  const [state, tone] = CLIENT_STATES[client.state];
+  return (
+    <div class="lrow" role="row" aria-rowindex={index}>
+      <div role="cell" class="cut" title={client.connection_id}>
+        {plain([client.subject, client.address].filter(Boolean).join(" at ")) || <code>{client.connection_id}</code>}
+        {client.kind === "stream" ? <span class="three"> over a stream</span> : null}
+      </div>
+      <div role="cell" class={tone}>
+        {state}
+      </div>
+      <div role="cell" class="c-x two cut">
+        {plain(describePaths(client))}
+      </div>
+      <div role="cell" class="c-x two cut">
+        {client.producer_id === undefined ? "" : plain(client.producer_id)}
+      </div>
+      <div role="cell" class="c-x num two">
+        {client.pace_ms ? `${grouped(client.pace_ms)} ms` : ""}
+      </div>
+      <div role="cell" class="num two">
+        {client.behind_events ? counted(client.behind_events, "event") : ""}
+      </div>
+      <div role="cell" class="c-x num two">
+        {client.waiting_bytes ? formatBytes(client.waiting_bytes) : ""}
+      </div>
+    </div>
   );
 }
 

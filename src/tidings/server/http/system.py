@@ -1,7 +1,6 @@
 """`GET /v1/system`: the state of the hub, its log, its clients and producers, for people who look after it."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -10,34 +9,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidings.access.subjects import Subject
-from tidings.exceptions import InvalidParameter, TidingsError, Unauthenticated
-from tidings.hub.connection import HubConnection
+from tidings.exceptions import InvalidParameter, LogError, TidingsError
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
-from tidings.hub.lanes import SubscriberState
 from tidings.hub.operations.leases import ProducerState
 from tidings.hub.system_samples import MAX_SAMPLES, SystemSamples
+from tidings.log.base import Query
 from tidings.log.newest import SEPARATOR
 from tidings.operations.lifecycle import OperationState
 from tidings.protocol.codes import error_data
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.paths import Path, PathSet, parse_query
 from tidings.protocol.payloads import ContractIdentity, ErrorData, Timestamp
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import subject_of
+from tidings.server.http.connected_clients import ClientView, list_clients
+from tidings.server.http.events import read_page
 from tidings.server.http.health import check_ready
 from tidings.server.http.limits import client_of
 from tidings.server.http.responses import Answer, to_response
-from tidings.server.http.stream import EventStream
 from tidings.server.http.whoami import started_at
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.version import __version__
 
 SYSTEM: Final = "/v1/system"
 DEFAULT_SAMPLES: Final = 60
-MAX_READERS: Final = 100
-"""Readers that are behind, the furthest first."""
 MAX_PRODUCERS_SHOWN: Final = 1_000
 _PER_TURN: Final = 500
 _SYSTEM: Final = PathSet.of([Path(ChannelType.SYSTEM)], with_global=False)
@@ -65,6 +62,8 @@ class LogView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Position of the newest event."""
     first: str
     """Position from which on all durable events are kept."""
+    first_at: Timestamp | None = None
+    """When the oldest of them was received."""
     trimmed_events: int
     """Durable events that were trimmed since the start."""
     disk_bytes: int | None = None
@@ -87,18 +86,18 @@ class ConnectionsView(Struct, frozen=True, kw_only=True):
     waiting: int
     """Subscribers that wait for their socket, or have no paths."""
     lanes: int
+    waiting_bytes: int
+    """Bytes that wait for slow clients."""
 
 
-class ReaderView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A client that is behind."""
+class EventCountsView(Struct, frozen=True, kw_only=True):
+    """Events since the start."""
 
-    connection_id: str
-    address: str = ""
-    subject: str = ""
-    state: Literal["catching_up", "slow"]
-    """`slow`: its socket takes nothing more at the moment."""
-    behind_events: int
-    """Events between its place and the head, of all paths."""
+    accepted: int
+    refused: int
+    """Events that the log refused, or that were beyond a client's rate."""
+    staged: int
+    """Events that wait for the log."""
 
 
 class ProducerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,6 +135,9 @@ class SamplesView(Struct, frozen=True, kw_only=True):
     catching_up: list[int]
     live_operations: list[int]
     log_bytes: list[int]
+    refused_per_s: list[float]
+    waiting_bytes: list[int]
+    loop_delay_ms: list[float]
 
 
 class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,8 +156,9 @@ class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why the hub does not accept events; for administrators."""
     log: LogView
     connections: ConnectionsView
-    readers: list[ReaderView] | None = None
-    """Clients that are behind, the furthest first; for administrators."""
+    events: EventCountsView
+    clients: list[ClientView] | None = None
+    """Up to 100 connections, the furthest behind first, then the newest; for administrators."""
     producers: list[ProducerView]
     """The producers; the reader's own, for one who is not an administrator."""
     operations: OperationCountsView
@@ -190,7 +193,8 @@ class SystemRoute:
             subject.grants.check_read(_SYSTEM)
         is_admin = subject is None or subject.grants.admin
         with running.limits.reads.taken(client_of(request.scope)):
-            websockets, readers = await self._examine_connections(running)
+            websockets, clients = await list_clients(running, self._turns)
+            first_at = await self._find_first(hub)
             running_count = await self._count_running(hub)
             producers = await self._list_producers(hub, subject)
         error = _readiness_error(hub)
@@ -203,9 +207,14 @@ class SystemRoute:
             now=hub.timestamp(),
             ready=error is None,
             error=None if error is None or not is_admin else error_data(error),
-            log=_log_view(hub),
+            log=_log_view(hub, first_at),
             connections=_connections_view(running, websockets),
-            readers=readers if is_admin else None,
+            events=EventCountsView(
+                accepted=hub.counters.accepted,
+                refused=hub.counters.refused + hub.rates.refused_events,
+                staged=hub.staged,
+            ),
+            clients=clients if is_admin else None,
             producers=producers,
             operations=OperationCountsView(
                 live=len(hub.operations),
@@ -217,20 +226,20 @@ class SystemRoute:
         )
         return to_response(Answer(200, msgspec.json.encode(view)))
 
-    async def _examine_connections(self, running: RunningHub) -> tuple[int, list[ReaderView]]:
-        """Return the number of WebSockets, and the readers that are behind."""
-        websockets = 0
-        behind: list[ReaderView] = []
-        connections = list(running.connections)
-        for start in range(0, len(connections), _PER_TURN):
-            async with self._turns:
-                for connection in connections[start : start + _PER_TURN]:
-                    websockets += isinstance(connection, HubConnection)
-                    if isinstance(connection, HubConnection | EventStream):
-                        behind += _reader_view(running.hub, connection)
-                behind = sorted(behind, key=lambda reader: -reader.behind_events)[:MAX_READERS]
-                await asyncio.sleep(0)
-        return websockets, behind
+    async def _find_first(self, hub: Hub) -> Timestamp | None:
+        """Return when the oldest event of the range was received; None in an empty log, or if it cannot be read."""
+        statistics = hub.log.statistics()
+        everything = parse_query([], hub.contract.channels)
+        query = Query(after=statistics.first, until=statistics.head, paths=everything, conflate=False, limit=1)
+        async with self._turns:
+            try:
+                page = await read_page(hub.log, query)
+            except LogError:
+                return None
+        if not page.records:
+            return None
+        record = page.records[0]
+        return from_nanoseconds(hub.log.received_ns(record.offset, record.received_ns))
 
     async def _count_running(self, hub: Hub) -> int:
         count = 0
@@ -271,7 +280,7 @@ def _readiness_error(hub: Hub) -> TidingsError | None:
     return None
 
 
-def _log_view(hub: Hub) -> LogView:
+def _log_view(hub: Hub, first_at: Timestamp | None) -> LogView:
     statistics = hub.log.statistics()
     limits = statistics.limits
     return LogView(
@@ -282,6 +291,7 @@ def _log_view(hub: Hub) -> LogView:
         superseded_events=statistics.superseded_events,
         head=str(hub.log.position(statistics.head)),
         first=str(hub.log.position(statistics.first)),
+        first_at=first_at,
         trimmed_events=statistics.trimmed_events,
         disk_bytes=statistics.disk_bytes or None,
         disk_free_bytes=statistics.disk_free_bytes,
@@ -302,34 +312,8 @@ def _connections_view(running: RunningHub, websockets: int) -> ConnectionsView:
         catching_up=catching_up,
         waiting=max(0, delivery.subscribers - live - catching_up),
         lanes=len(delivery.lanes),
+        waiting_bytes=delivery.outbound.waiting_bytes,
     )
-
-
-def _reader_view(hub: Hub, connection: HubConnection | EventStream) -> Iterator[ReaderView]:
-    """Yield the view of a reader, if it is behind."""
-    subscriber = connection.subscriber
-    is_behind = subscriber.state is SubscriberState.CATCHING_UP and bool(subscriber.paths)
-    if not (is_behind or subscriber.blocked):
-        return
-    yield ReaderView(
-        connection_id=connection.connection_id,
-        address=connection.client,
-        subject=_subject_name(connection),
-        state="slow" if subscriber.blocked else "catching_up",
-        behind_events=max(0, hub.delivery.delivered - subscriber.offset) if is_behind else 0,
-    )
-
-
-def _subject_name(connection: HubConnection | EventStream) -> str:
-    """Return the name of the subject of a connection; "" without one."""
-    if isinstance(connection, EventStream):
-        return "" if connection.subject is None else connection.subject.name
-    if connection.access is None:
-        return ""
-    try:
-        return connection.access.subject.name
-    except Unauthenticated:
-        return ""
 
 
 def _producer_name(producer_id: str, subject: Subject | None) -> str | None:
@@ -364,4 +348,7 @@ def _samples_view(samples: SystemSamples, count: int) -> SamplesView | None:
         catching_up=[sample.catching_up for sample in newest],
         live_operations=[sample.live_operations for sample in newest],
         log_bytes=[sample.log_bytes for sample in newest],
+        refused_per_s=[round(sample.refused_per_s, 3) for sample in newest],
+        waiting_bytes=[sample.waiting_bytes for sample in newest],
+        loop_delay_ms=[round(sample.loop_delay_ms, 1) for sample in newest],
     )
