@@ -17,8 +17,8 @@ Read = Callable[[int, int], Awaitable[tuple[Sequence[Record], int]]]
 """Reads a page forward: takes the offset to read after and the last offset, returns events and the offset reached."""
 
 
-class Newest(Struct, Generic[T], frozen=True, kw_only=True):
-    """What was found."""
+class EarlierPart(Struct, Generic[T], frozen=True, kw_only=True):
+    """The newest of the events that a reading chose."""
 
     found: list[T]
     """In log order."""
@@ -26,7 +26,7 @@ class Newest(Struct, Generic[T], frozen=True, kw_only=True):
     """Offset behind which everything was searched; the first offset if nothing is left to search."""
 
 
-class Backwards(Struct, frozen=True, kw_only=True):
+class BackwardsReading(Struct, frozen=True, kw_only=True):
     """The range and the bounds of one reading.
 
     A reading ends when it has `limit` events, or `max_bytes` of data, or `is_late` after a window, or all of the range.
@@ -44,7 +44,7 @@ class Backwards(Struct, frozen=True, kw_only=True):
     """Offsets that are read first."""
     is_late: Callable[[], bool]
 
-    async def newest(self, choose: Callable[[Record], T | None]) -> Newest[T]:
+    async def newest(self, choose: Callable[[Record], T | None]) -> EarlierPart[T]:
         """Return what `choose` makes of the newest events of the range; it skips those for which it returns None."""
         found: deque[tuple[int, T]] = deque()
         until, window, size = self.last, self.window, 0
@@ -55,13 +55,13 @@ class Backwards(Struct, frozen=True, kw_only=True):
             size += sum(length for _, _, length in part)
             if is_cut or len(found) >= self.limit or size >= self.max_bytes:
                 reached = found[0][0] - 1 if found else until
-                return Newest(found=[value for _, value in found], reached=max(self.first, reached))
+                return EarlierPart(found=[value for _, value in found], reached=max(self.first, reached))
             if len(part) * 4 < self.limit:
                 window = min(2 * window, _MAX_WINDOW)
             until = after
             if self.is_late():
                 break
-        return Newest(found=[value for _, value in found], reached=max(self.first, until))
+        return EarlierPart(found=[value for _, value in found], reached=max(self.first, until))
 
     async def _window(
         self, after: int, until: int, limit: int, max_bytes: int, choose: Callable[[Record], T | None]

@@ -23,7 +23,7 @@ from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Moment, Position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, watched
-from tidings.server.http.backwards import Backwards
+from tidings.server.http.backwards import BackwardsReading
 from tidings.server.http.limits import client_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON
@@ -188,7 +188,7 @@ class _PartedResponse(Response):
 
 
 class _Part(Struct, frozen=True):
-    """What one answer has of a range."""
+    """The part of a range that one answer has."""
 
     records: Sequence[Record]
     """In log order."""
@@ -305,7 +305,7 @@ async def _read_newest(
 
     if not query.paths:
         return _Part([], until)
-    newest = await Backwards(
+    newest = await BackwardsReading(
         read=read,
         first=after,
         last=until,

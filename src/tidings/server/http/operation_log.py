@@ -25,7 +25,7 @@ from tidings.protocol.payloads import OperationLogData
 from tidings.protocol.positions import parse_position
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import Identity, grants_of, identify_again, identity_of, subject_of, watched
-from tidings.server.http.backwards import Backwards
+from tidings.server.http.backwards import BackwardsReading
 from tidings.server.http.events import HeldResponse, read_page
 from tidings.server.http.limits import client_of
 from tidings.server.http.operation_views import OperationViewBuilder
@@ -246,7 +246,7 @@ class _LogReader:
     async def backwards(self) -> OperationLogPage:
         """Return the page of the lines up to the last offset, newest first."""
         deadline = self._hub.clock.monotonic() + _BUDGET_S
-        newest = await Backwards(
+        newest = await BackwardsReading(
             read=self._read,
             first=self._first,
             last=self._last,
