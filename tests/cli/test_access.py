@@ -288,7 +288,7 @@ class TestDoctor:
 def test_recordings_hold_no_token(hub: HubServer, tokens: TokenTable, tmp_path: Path) -> None:
     tokens.add("hunter2", *GRANTS, name="ann")
     for plain in ([], ["--plain"]):
-        done = tidings("record", *plain, "data", "--for", "300ms", "--url", hub.url, TIDINGS_TOKEN="hunter2")
+        done = tidings("record", *plain, "data", "--for", "1500ms", "--url", hub.url, TIDINGS_TOKEN="hunter2")
         assert done.returncode == 0, done.stderr
         assert "hunter2" not in done.stdout + done.stderr
         assert "tidings:recording" in done.stdout

@@ -120,12 +120,12 @@ def test_leases_survive_a_new_token_on_the_same_connection(hub: HubServer, token
         nonlocal issued
         issued += 1
         # The hub asks for the next token after four fifths of this life.
-        return tokens.add(f"token-{issued}", *GRANTS, name="ann", expires_s=1.0)
+        return tokens.add(f"token-{issued}", *GRANTS, name="ann", expires_s=2.5)
 
     with Outbox(hub.url, token=token, options=PATIENT) as outbox:
         outbox.put_nowait("operation:start", {"operation_id": "op-1", "name": "import"})
         assert outbox.flush(TIMEOUT_S) == 0
-        until(lambda: issued >= 4)
+        until(lambda: issued >= 3)
         outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
         assert outbox.flush(TIMEOUT_S) == 0
     assert hub.call(lambda: hub.app.connections.opened) == 1

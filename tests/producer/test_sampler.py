@@ -58,13 +58,23 @@ def test_operation_that_changes_while_falling_asleep_is_kept(sampler: ProgressSa
 
 
 def test_forgotten_operation_is_not_sampled(sampler: ProgressSampler) -> None:
-    counter, other = Counter(), Counter()
+    sampling, release = threading.Event(), threading.Event()
+
+    class Slow(Counter):
+        def sample(self, now_s: float) -> bool:
+            sampling.set()
+            release.wait()
+            return super().sample(now_s)
+
+    counter, other = Counter(), Slow()
+    sampler.watch(other)
+    sampling.wait()
     sampler.watch(counter)
     sampler.forget(counter)
     sampler.forget(counter)
-    sampler.watch(other)
+    release.set()
     until(lambda: other.asleep)
-    assert not counter.asleep
+    assert counter.samples == 0
 
 
 def test_sample_that_raises_does_not_stop_the_others(

@@ -138,7 +138,7 @@ class HttpFetcher:
             try:
                 result = self._request(fetch.url, fetch.headers)
             except Exception as error:  # also those that http.client raises for nonsense
-                result = AuthenticationUnavailable(_describe(error))
+                result = AuthenticationUnavailable(_describe(error, self._timeout_s))
             finished, fetch = fetch, self._next()
             with contextlib.suppress(RuntimeError):  # the hub has stopped
                 finished.loop.call_soon_threadsafe(finished.once, result)
@@ -238,7 +238,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
         return "", url, None
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: Exception, timeout_s: float) -> str:
     """Return why a request failed, for the hub's log, without headers."""
     if isinstance(error, AuthenticationUnavailable):
         return error.message
@@ -246,7 +246,7 @@ def _describe(error: Exception) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {reason.verify_message}"
     if isinstance(reason, TimeoutError):
-        return "it did not answer in time"
+        return f"no answer within {timeout_s:g} s"
     if isinstance(reason, OSError):
         return reason.strerror or str(reason)
     return type(reason).__name__ if isinstance(reason, Exception) else str(reason)
