@@ -4,6 +4,7 @@ import contextlib
 import json
 import select
 import socket
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ BINARY: Final = 0x2
 CONTINUATION: Final = 0x0
 CLOSE: Final = 0x8
 PING: Final = 0x9
+COMPRESSED: Final = 0x40
+"""Added to the opcode of a compressed message (RFC 7692)."""
 
 _SEGMENT_BYTES = 1 << 18
 
@@ -29,6 +32,12 @@ def frame(payload: bytes = b"", opcode: int = TEXT, *, fin: bool = True) -> byte
     return head + bytes(4) + payload
 
 
+def compressed(body: bytes) -> bytes:
+    """Build the frame of a compressed message."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return frame((deflater.compress(body) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4], TEXT | COMPRESSED)
+
+
 def message(type: str, data: object, **members: object) -> bytes:
     """Build the frame of a message."""
     return frame(json.dumps({"type": type, **members, "data": data}, separators=(",", ":")).encode())
@@ -44,8 +53,8 @@ def connect(host: str, port: int, *, receive_buffer: int | None = None) -> socke
     return opened
 
 
-def handshake(path: str, *, versioned: bool = True, token: str = "") -> bytes:
-    """Build the request of an opening handshake, with a token if there is one."""
+def handshake(path: str, *, versioned: bool = True, token: str = "", compresses: bool = False) -> bytes:
+    """Build the request of an opening handshake, with a token if there is one; it may offer compression."""
     lines = [
         f"GET {path} HTTP/1.1",
         "Host: localhost",
@@ -56,6 +65,8 @@ def handshake(path: str, *, versioned: bool = True, token: str = "") -> bytes:
     ]
     if versioned:
         lines.append("Sec-WebSocket-Protocol: tidings.v1")
+    if compresses:
+        lines.append("Sec-WebSocket-Extensions: permessage-deflate")
     if token:
         lines.append(f"Authorization: Bearer {token}")
     return "\r\n".join([*lines, "", ""]).encode()
@@ -71,6 +82,7 @@ class Peer:
         versioned: Whether it speaks `tidings.v1`.
         receive_buffer: Size of the kernel's buffer for it, in bytes.
         token: Token of the handshake; "" for none.
+        compresses: Whether it offers compression.
     """
 
     def __init__(
@@ -82,10 +94,12 @@ class Peer:
         versioned: bool = True,
         receive_buffer: int | None = None,
         token: str = "",
+        compresses: bool = False,
     ) -> None:
         self.socket = connect(host, port, receive_buffer=receive_buffer)
         self._received = b""
-        self.socket.sendall(handshake(f"/ws?{query}", versioned=versioned, token=token))
+        request = handshake(f"/ws?{query}", versioned=versioned, token=token, compresses=compresses)
+        self.socket.sendall(request)
         while b"\r\n\r\n" not in self._received:
             self._receive()
         head, _, self._received = self._received.partition(b"\r\n\r\n")

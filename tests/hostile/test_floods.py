@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.hostile.measure import SHORT_PAUSES, Pauses, measure
-from benchmarks.hostile.peer import CLOSE, CONTINUATION, PING, TEXT, Peer, frame, message
+from benchmarks.hostile.peer import CLOSE, COMPRESSED, CONTINUATION, PING, TEXT, Peer, frame, message
 from benchmarks.hostile.registry import all_attacks
 from tests.hub.hub_process import HubProcess
 
@@ -35,11 +35,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
         (b"", frame(b"{")),
         (b"", message("no:such", None, id="x")),
         (b"", message("operation:progress", {"operation_id": "", "progress": 1})),
+        (frame(b"", TEXT | COMPRESSED, fin=False), frame(b"", CONTINUATION, fin=False)),
     ],
-    ids=["pings", "empty fragments", "garbage", "unknown types", "invalid events"],
+    ids=["pings", "empty fragments", "garbage", "unknown types", "invalid events", "compressed fragments"],
 )
 def test_flood_of_overhead_is_answered_and_ended(hub: HubProcess, first: bytes, one: bytes) -> None:
-    peer = Peer("127.0.0.1", hub.port)
+    peer = Peer("127.0.0.1", hub.port, compresses=True)
     # More than the hub allows, also if it takes some seconds for them.
     with contextlib.suppress(OSError):
         peer.socket.sendall(first + one * (MAX_OVERHEAD * 5))
@@ -63,6 +64,16 @@ def test_unfinished_messages_are_bounded_together(tmp_path: Path) -> None:
     assert outcome.waits.lost == 0
     assert outcome.peak_over_idle_bytes <= MAX_INBOUND_BYTES + SPARE_BYTES
     assert outcome.left_bytes <= SPARE_BYTES
+
+
+def test_bombs_take_the_memory_of_one_message(tmp_path: Path) -> None:
+    for name in ("small-bombs", "large-bombs"):
+        folder = tmp_path / name
+        folder.mkdir()
+        outcome = measure(all_attacks()[name], folder, seconds=3.0, scale=0.2, pauses=SHORT_PAUSES)
+        assert not outcome.hub_ended
+        assert outcome.waits.lost == 0
+        assert outcome.peak_over_idle_bytes <= SPARE_BYTES
 
 
 def test_publishers_with_full_windows_are_refused_nothing(tmp_path: Path) -> None:

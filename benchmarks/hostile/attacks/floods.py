@@ -1,13 +1,23 @@
-"""Sockets that send at full speed what costs them nothing: Pings, empty fragments, refused messages, garbage."""
+"""Sockets that send at full speed what costs them nothing: Pings, empty fragments, refused messages, garbage, bombs."""
 
-from benchmarks.hostile.peer import CONTINUATION, PING, TEXT, Peer, flood, frame, message
+import time
+
+from benchmarks.hostile.peer import CONTINUATION, PING, TEXT, Peer, compressed, flood, frame, message
 from benchmarks.hostile.registry import Target, attack
 
 SENDERS = 4
 
 
-def _flood(target: Target, data: bytes, *, senders: int = SENDERS, first: bytes = b"", versioned: bool = True) -> None:
-    peers = [Peer(target.host, target.port, versioned=versioned) for _ in range(senders)]
+def _flood(
+    target: Target,
+    data: bytes,
+    *,
+    senders: int = SENDERS,
+    first: bytes = b"",
+    versioned: bool = True,
+    compresses: bool = False,
+) -> None:
+    peers = [Peer(target.host, target.port, versioned=versioned, compresses=compresses) for _ in range(senders)]
     for peer in peers:
         peer.send(first)
     flood(peers, data, target.over)
@@ -55,6 +65,25 @@ def send_plain_garbage(target: Target) -> None:
 def send_large_refused(target: Target) -> None:
     body = b'{"type":"data:update","data":{"dataset":"x"},"more":"%b","event_id":3}' % (b"x" * 250_000)
     _flood(target, frame(body) * 4)
+
+
+@attack("small-bombs", "4 sockets that send refused messages of 256 KiB, compressed to 300 bytes, at full speed")
+def send_small_bombs(target: Target) -> None:
+    body = b'{"type":"data:update","data":{"dataset":"x"},"more":"%b","event_id":3}' % (b"x" * 250_000)
+    _flood(target, compressed(body) * 500, compresses=True)
+
+
+@attack("large-bombs", "sockets that each send one message of 200 MiB, compressed to 200 KiB, and come back")
+def send_large_bombs(target: Target) -> None:
+    bomb = compressed(bytes(200 << 20))
+    while not target.over():
+        peers = [Peer(target.host, target.port, compresses=True) for _ in range(target.scaled(100))]
+        for peer in peers:
+            peer.send(bomb)
+        for peer in peers:
+            while peer.take() is not None and not target.over():
+                time.sleep(0.001)
+            peer.close()
 
 
 @attack("valid-pings-command", "4 sockets that send connection:ping commands at full speed")
