@@ -129,7 +129,7 @@ class Innocents:
                 pause = max(0.0, min(INTERVAL_S, due - time.monotonic()))
                 if select.select([peer], [], [], pause)[0]:
                     self._note(peer, "event:accepted", self._accepted)
-        except (ConnectionError, ValueError):
+        except (OSError, ValueError):
             return
 
     def _subscribe(self) -> None:
@@ -142,7 +142,7 @@ class Innocents:
                         return
                 if select.select([self._subscriber], [], [], 0.1)[0]:
                     self._note(self._subscriber, "data:update", self._delivered)
-        except (ConnectionError, ValueError):
+        except (OSError, ValueError):
             return
 
     @staticmethod

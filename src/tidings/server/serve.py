@@ -21,6 +21,7 @@ from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError, In
 from tidings.server.reloading import Reloaders
 from tidings.server.tcp_limit import TcpLimit
 from tidings.server.tls import TlsCertificate
+from tidings.server.websocket.segment_turns import SegmentTurns
 from tidings.server.websocket.upgrade import UpgradableHttpProtocol
 
 _MAX_PORT_ATTEMPTS = 8
@@ -233,7 +234,11 @@ class DrainingServer(uvicorn.Server):
             interface="asgi3",  # uvicorn would guess, and take a bound method for ASGI 2
             host=host,
             port=port,
-            http=type("ServedHttp", (UpgradableHttpProtocol,), {"tcp_limit": TcpLimit(max_tcp_connections)}),
+            http=type(
+                "ServedHttp",
+                (UpgradableHttpProtocol,),
+                {"tcp_limit": TcpLimit(max_tcp_connections), "segment_turns": SegmentTurns()},
+            ),
             ws="none" if websocket is None else websocket,
             lifespan=lifespan,
             log_config=None,

@@ -22,6 +22,7 @@ from tidings.exceptions import (
 from tidings.server.asgi.scope import check_repeated
 from tidings.server.http.responses import SECURITY_FIELDS, error_answer
 from tidings.server.tcp_limit import TcpLimit
+from tidings.server.websocket.segment_turns import LARGE_BYTES, SegmentTurns
 from tidings.server.websocket.socket_options import apply_socket_options
 
 MAX_HEAD_BYTES: Final = 32_768
@@ -57,6 +58,10 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     """
 
     tcp_limit: ClassVar[TcpLimit] = TcpLimit(None)
+    segment_turns: ClassVar[SegmentTurns | None] = None
+    """Turns of the connections of one server; None parses each segment when it arrives."""
+    _unparsed = b""
+    """Segments that wait for their turn."""
     _head_bytes = 0
     """Bytes since the parser's last sign of progress: an unfinished head, or unfinished trailers."""
     _head_timer: asyncio.TimerHandle | None = None
@@ -78,11 +83,16 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release all resources."""
+        if self._unparsed and self.segment_turns is not None:
+            self.segment_turns.discard(len(self._unparsed))
+            self._unparsed = b""
         self._head_arrived()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # the base keeps no connection open
         """Keep the connection open for a response that has not begun; a stream's client is gone."""
+        if self._unparsed and self.segment_turns is not None:
+            self.segment_turns.discard(self.parse_waiting())
         waits = self.cycle is not None and not self.cycle.response_started
         if not waits or self.transport.get_extra_info("sslcontext") is not None:
             self._joining.release()
@@ -92,8 +102,28 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Read a segment of HTTP, and hand the bytes after an upgrade over."""
+        """Read a segment of HTTP, and hand the bytes after an upgrade over; a large one waits for its turn."""
         self._unset_keepalive_if_required()
+        if self.segment_turns is not None and (self._unparsed or len(data) >= LARGE_BYTES):
+            if self._unparsed:
+                self.segment_turns.add(len(data))
+            elif self.segment_turns.take(self, len(data)):
+                self._parse(data)
+                return
+            self._unparsed += data
+            self.flow.pause_reading()
+            return
+        self._parse(data)
+
+    def parse_waiting(self) -> int:
+        """Parse the segments that wait, and return their size in bytes."""
+        data, self._unparsed = self._unparsed, b""
+        if data and not self.transport.is_closing():
+            self.flow.resume_reading()  # before the parser, which may pause it again
+            self._parse(data)
+        return len(data)
+
+    def _parse(self, data: bytes) -> None:
         while data and not self._ends:
             try:
                 self.parser.feed_data(data)
