@@ -7,7 +7,7 @@ import { Publisher } from "./publisher.ts";
 import { measured, profiled } from "./trace.ts";
 
 const MAX_BUSY = 0.5;
-const WARM_UP_MS = 8_000;
+const WARM_UP_MS = 5_000;
 
 /** The pages, and what each shows when its events arrive. */
 const PAGES = {
@@ -22,12 +22,15 @@ export interface LoadOptions {
   /** Events per second. */
   readonly rate: number;
   readonly isProfiled: boolean;
+  /** Names of pages; all where it is empty. */
+  readonly only: readonly string[];
 }
 
 /** Measure the list, a running operation, the events and the wall, one after the other. */
-export async function load({ seconds, rate, isProfiled }: LoadOptions): Promise<boolean> {
+export async function load({ seconds, rate, isProfiled, only }: LoadOptions): Promise<boolean> {
   let isGood = true;
   for (const [title, [path, condition]] of Object.entries(PAGES)) {
+    if (only.length > 0 && !only.includes(title)) continue;
     const hub = await Hub.start();
     const publisher = new Publisher(hub, { running: 1000, rate, updates: 3_000 });
     const browser = await Chromium.launch();

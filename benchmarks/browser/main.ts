@@ -3,6 +3,7 @@
  *
  *     make bench-browser                     # all but memory
  *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory
+ *     node benchmarks/browser/main.ts load --page events --profile
  *     node benchmarks/browser/main.ts memory --hours 8 --minutes 30
  */
 import { parseArgs } from "node:util";
@@ -20,6 +21,7 @@ const { positionals, values } = parseArgs({
     minutes: { type: "string", default: "30" },
     seconds: { type: "string", default: "20" },
     rate: { type: "string", default: "10000" },
+    page: { type: "string", multiple: true, default: [] },
     profile: { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     switches: { type: "string", default: "1000" },
@@ -31,7 +33,7 @@ const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const switches = Number(values.switches);
 const benchmarks: Readonly<Record<string, () => Promise<boolean>>> = {
-  load: async () => await load({ seconds, rate: Number(values.rate), isProfiled: values.profile }),
+  load: async () => await load({ seconds, rate: Number(values.rate), isProfiled: values.profile, only: values.page }),
   paint: async () => await paint(rounds),
   fanout: async () => await fanout(seconds, rounds),
   ended: async () => await ended(seconds),
