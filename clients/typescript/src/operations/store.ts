@@ -62,7 +62,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #snapshot = NO_OPERATIONS;
   /** The next snapshot, without what the table holds. */
   #next: Reading = NO_OPERATIONS;
-  /** Cursor of the next older page; undefined where there is none. */
+  /** Cursor of the next older page; empty for the first page, undefined where there is none. */
   #cursor: string | undefined;
   #stopWatch: (() => void) | undefined;
   #reading: AbortController | undefined;
@@ -103,13 +103,15 @@ export class OperationStore implements Store<OperationsSnapshot> {
 
   /** Reads the next thousand older operations; does nothing if `complete`. */
   async loadOlder(signal?: AbortSignal): Promise<void> {
-    const after = this.#cursor;
-    if (after === undefined) return;
-    const page = await this.#page({ after }, signal);
-    if (this.#cursor !== after) return; // read twice, or all over again
-    this.#table.add(page.operations);
-    this.#cursor = page.next;
-    this.#change({ complete: page.next === undefined });
+    let added = 0;
+    while (this.#cursor !== undefined && added === 0) {
+      const after: string = this.#cursor;
+      const page: OperationPage = await this.#page(after === "" ? {} : { after }, signal);
+      if (this.#cursor !== after) return; // read twice, or all over again
+      added = this.#table.add(page.operations);
+      this.#cursor = page.next;
+      this.#change({ complete: page.next === undefined });
+    }
   }
 
   /** Forgets everything, and reads it again: the client is another subject's now. @internal */
@@ -258,6 +260,10 @@ export class OperationStore implements Store<OperationsSnapshot> {
     // What was stored before has the time at which its producer wrote it.
     const received = phase === "live" ? now : Math.min(Date.parse(event.timestamp), now);
     this.#table.apply(id, event, received, phase === "joining");
+    if (this.#table.takeEvicted()) {
+      this.#cursor = ""; // what was removed is newer than what the cursor was for
+      this.#change({ complete: false });
+    }
     if (this.#table.dirty) this.#schedule.request();
   }
 

@@ -3,8 +3,12 @@
 import { type FoldedEvent, foldEvent } from "./fold.ts";
 import { isLive, type Operation } from "./operation.ts";
 
-/** Maximum ended operations that are kept; beyond it, those that ended first are removed. */
+/** Ended operations that are kept in any case: as many as the hub lists at a time. */
+const MIN_ENDED = 1_000;
+/** Maximum ended operations that are kept where a reader went back to older ones. */
 const MAX_ENDED = 5_000;
+/** How many more may be there before those that ended first are removed, as a share: removing them sorts them all. */
+const SLACK = 0.1;
 /** Maximum depth of progress roll-up. Bounded because parent ids come from clients and may form cycles. */
 const MAX_DEPTH = 16;
 /** Maximum weight of a child: sums of greater weights would lose the small ones. */
@@ -33,15 +37,19 @@ export interface Changes {
 export class OperationTable {
   readonly #entries = new Map<string, Entry>();
   readonly #children = new Map<string, Set<string>>();
-  readonly #maxEnded: number;
+  readonly #minEnded: number;
+  /** Ended operations to keep. */
+  #capacity: number;
+  #evicted = false;
   #changed = new Set<string>();
   #moved = false;
   #ended = 0;
   #order: readonly string[] = [];
   #list: readonly Operation[] | undefined = [];
 
-  constructor(maxEnded = MAX_ENDED) {
-    this.#maxEnded = maxEnded;
+  constructor(minEnded = MIN_ENDED) {
+    this.#minEnded = minEnded;
+    this.#capacity = minEnded;
   }
 
   /** Number of operations. */
@@ -52,6 +60,13 @@ export class OperationTable {
   /** Whether anything has changed since the last publication. */
   get dirty(): boolean {
     return this.#moved || this.#changed.size > 0;
+  }
+
+  /** Returns whether operations were removed, since this was last asked, that the hub may still list. */
+  takeEvicted(): boolean {
+    const evicted = this.#evicted;
+    this.#evicted = false;
+    return evicted;
   }
 
   /** Returns whether an operation is known. */
@@ -80,11 +95,18 @@ export class OperationTable {
     const kept = new Set(rows.map((row) => row.operation_id));
     for (const id of [...this.#entries.keys()]) if (!kept.has(id)) this.#remove(id);
     for (const row of rows) this.#setRow(row);
+    this.#evicted = false;
+    this.#capacity = Math.max(this.#minEnded, this.#ended);
   }
 
-  /** Adds rows of the hub's list; those of operations that are known already change nothing. */
-  add(rows: readonly Operation[]): void {
-    for (const row of rows) if (!this.#entries.has(row.operation_id)) this.#setRow(row);
+  /** Adds rows of the hub's list, and returns their number; those of operations that are known change nothing. */
+  add(rows: readonly Operation[]): number {
+    const added = rows.filter(({ operation_id }) => !this.#entries.has(operation_id));
+    for (const row of added) this.#setRow(row);
+    // What someone asked for stays beside the newest.
+    const older = added.filter((row) => !isLive(row)).length;
+    this.#capacity = Math.max(this.#capacity, Math.min(MAX_ENDED, this.#capacity + older));
+    return added.length;
   }
 
   /**
@@ -102,7 +124,7 @@ export class OperationTable {
     const after = foldEvent(before, event, receivedMs);
     if (after === undefined || after === before) return;
     this.#set(id, after);
-    if (this.#ended > this.#maxEnded) this.#evict();
+    if (this.#ended > this.#capacity * (1 + SLACK)) this.#evict();
   }
 
   /** Publishes all changes, and returns what they are. */
@@ -161,12 +183,12 @@ export class OperationTable {
     this.#moved = true;
   }
 
-  /** Removes the operations that ended first, a hundredth of them at a time. */
+  /** Removes the operations that ended first. */
   #evict(): void {
     const ended = [...this.#entries].filter(([, { own }]) => !isLive(own));
     ended.sort(([, { own: a }], [, { own: b }]) => Date.parse(a.ended_at ?? "") - Date.parse(b.ended_at ?? ""));
-    for (const [id] of ended.slice(0, this.#ended - this.#maxEnded + Math.floor(this.#maxEnded / 100)))
-      this.#remove(id);
+    for (const [id] of ended.slice(0, this.#ended - this.#capacity)) this.#remove(id);
+    this.#evicted = true;
   }
 
   #link(parent: string | undefined, id: string): void {

@@ -408,3 +408,49 @@ test.each([
 ])("grants %j allow to read %j", (grants, paths) => {
   expect(readablePaths(grants)).toEqual(paths);
 });
+
+const DAY_MS = 86_400_000;
+
+/** Operations that run for a second each, one after the other. */
+function pass(first: number, count: number): void {
+  for (let number = first; number < first + count; number += 1) {
+    const [start, end] = [0, 1_000].map((after) => new Date(NOW - DAY_MS + 1_000 * number + after).toISOString()) as [
+      string,
+      string,
+    ];
+    const data = { operation_id: `job-${number}` };
+    source.deliver(source.event("operation:start", data, { timestamp: start }));
+    source.deliver(source.event("operation:complete", data, { timestamp: end }));
+  }
+  flush();
+}
+
+test("a day of short operations leaves the newest thousand, and the list says that it is not complete", async () => {
+  store.subscribe(() => {});
+  await load(row("a"));
+  for (let first = 0; first < 3_000; first += 500) {
+    pass(first, 500);
+    expect(ids().length).toBeLessThan(1_150);
+  }
+  expect(ids().filter((id) => id.startsWith("job-")).length).toBeGreaterThanOrEqual(1_000);
+  expect([ids().includes("a"), ids().includes("job-2999"), ids().includes("job-0")]).toEqual([true, true, false]);
+  expect(store.getSnapshot().complete).toBe(false);
+});
+
+test("operations that were dropped are read again, and stay beside the newest", async () => {
+  store.subscribe(() => {});
+  await load();
+  pass(0, 1_500);
+  const ended = (number: number) =>
+    row(`job-${number}`, { state: "complete", ended_at: new Date(NOW - DAY_MS + 1_000 * (number + 1)).toISOString() });
+  const done = store.loadOlder();
+  expect(source.requests.at(-1)?.query).not.toHaveProperty("after");
+  await source.answer({ operations: [ended(1_499)], next: "1" }); // all of them known: it goes on
+  expect(source.requests.at(-1)?.query).toMatchObject({ after: "1" });
+  await source.answer({ operations: Array.from({ length: 300 }, (_, number) => ended(number)) });
+  await done;
+  flush();
+  expect([ids().includes("job-0"), store.getSnapshot().complete]).toEqual([true, true]);
+  pass(1_500, 20);
+  expect([ids().includes("job-0"), ids().includes("job-1519")]).toEqual([true, true]);
+});
