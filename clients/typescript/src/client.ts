@@ -83,7 +83,7 @@ export class HubClient implements Hub {
     this.url = this.#addresses.http;
     this.#options = options;
     this.#environment = environment;
-    this.#credentials = new Credentials(options.token);
+    this.#credentials = new Credentials(options.token, environment);
     this.clock = new HubClock(environment.now, environment.wall);
     this.#state = new ValueStore<ConnectionState>(IDLE, (shown) => {
       this.#shown = shown;
@@ -100,7 +100,7 @@ export class HubClient implements Hub {
       grants: () => this.connection.getSnapshot().grants,
     });
     const { transport = "auto" } = options;
-    if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream();
+    if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream(true);
   }
 
   #makeLink(paceMs?: number): Link {
@@ -117,9 +117,8 @@ export class HubClient implements Hub {
         }
         return openWebSocket(WebSocket, url.href, handlers);
       },
-      diagnose: () => this.#diagnose(),
-      fetchKeys: async () => (await this.#requests()).fetchKeys(),
-      backfill: async (request) => (await this.#requests()).backfill(request),
+      diagnose: () => this.#diagnose(link),
+      requests: () => this.#requests(),
       changed: () => this.#update(link),
     };
     const { baseMs = 500, capMs = 15_000 } = options.reconnect ?? {};
@@ -190,39 +189,44 @@ export class HubClient implements Hub {
     this.#release = keeps ? this.#plainLink.keep() : undefined;
   }
 
-  /** Use one event stream over HTTP from now on. */
-  #stream(): void {
-    this.#streaming = true;
-    this.#plainLink.input((session) => session.stream());
-    this.#pacedLink.moveTo(this.#plainLink);
-    this.#keepConnection();
+  /** Use one event stream over HTTP from now on, or WebSockets. */
+  #stream(on: boolean): void {
+    if (this.#streaming === on) return;
+    this.#streaming = on;
+    this.#changing = true;
+    this.#plainLink.input((session) => session.stream(on));
+    this.#pacedLink.readOn(on ? this.#plainLink : this.#pacedLink);
+    this.#changing = false;
+    this.#update();
   }
 
   #openStream(handlers: TransportHandlers, paths: readonly string[], since: string): Transport {
-    let stream: Transport | undefined;
-    let closed = false;
-    this.#requests().then(
-      (requests) => {
-        if (!closed) stream = requests.openStream(paths, since, handlers);
-      },
-      (error: TidingsError) => closed || handlers.failed(error),
-    );
+    let stream: Transport | null | undefined;
+    const url = this.#addresses.websocket;
+    this.#requests().then((requests) => {
+      if (stream !== null) stream = requests.openStream(paths, since, handlers, url, () => this.#stream(false));
+    }, handlers.failed);
     return {
       send: () => {},
       close: () => {
-        closed = true;
         stream?.close();
+        stream = null;
       },
     };
   }
 
-  /** Find out why no WebSocket opened. If the hub is well, it does not get through, and a stream may. */
-  async #diagnose(): Promise<TidingsError | undefined> {
+  /**
+   * Find out why no WebSocket opened. If the hub is well, and none has opened twice in a row, they do not get through,
+   * and a stream may. Once can be the slowness of a busy machine.
+   */
+  async #diagnose({ session }: Link): Promise<TidingsError | undefined> {
     try {
       const requests = await this.#requests();
       const error = await requests.diagnose();
-      const never = this.#links.every(({ session }) => !session.admitted);
-      if (error === undefined && never && this.#options.transport !== "websocket") this.#stream();
+      const through = this.#links.some((link) => link.session.state.state === "live");
+      if (error === undefined && session.blocked > 0 && !through && this.#options.transport !== "websocket") {
+        this.#stream(true);
+      }
       return error;
     } catch (error) {
       return asTidingsError(error);
@@ -231,8 +235,7 @@ export class HubClient implements Hub {
 
   #requests(): Promise<Requests> {
     this.#loading ??= import("./requests.ts").then(
-      ({ Requests }) =>
-        new Requests(this.url, this.#environment, this.#credentials, this.#options.credentials ?? "same-origin"),
+      ({ Requests }) => new Requests(this.url, this.#environment, this.#credentials, this.#options),
       (error: unknown) => {
         this.#loading = undefined;
         throw new HubUnreachableError("a part of the client did not load", "Reload the page.", error);

@@ -1,15 +1,22 @@
 /** The token of a client: one for its connections and its requests. */
+import type { Environment } from "./environment.ts";
 import { ConfigError, SignedOutError, TokenUnavailableError } from "./errors.ts";
 import type { TokenSupplier } from "./options.ts";
+
+/** Time, in milliseconds, that a supplier gets: less than the 10 s in which a hub waits for a token. */
+const SUPPLIER_MS = 8_000;
+const FUNCTION = "the function passed as `token`";
 
 export class Credentials {
   #source: string | TokenSupplier | undefined;
   #token: string | undefined;
   #pending: Promise<string | undefined> | undefined;
   #signedOut = false;
+  readonly #environment: Pick<Environment, "later">;
 
-  constructor(source: string | TokenSupplier | undefined) {
+  constructor(source: string | TokenSupplier | undefined, environment: Pick<Environment, "later">) {
     this.#source = source;
+    this.#environment = environment;
     if (typeof source === "string") checkToken(source);
   }
 
@@ -45,8 +52,14 @@ export class Credentials {
   }
 
   async #ask(supplier: TokenSupplier): Promise<string | undefined> {
+    let cancel = (): void => {};
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#environment.later(SUPPLIER_MS, () =>
+        reject(new TokenUnavailableError(`${FUNCTION} has not answered in time`)),
+      );
+    });
     try {
-      const token = await Promise.resolve().then(supplier); // also catches a supplier that throws before it returns a promise
+      const token = await Promise.race([Promise.resolve().then(supplier), late]); // also catches a supplier that throws before it returns a promise
       if (supplier !== this.#source) return await this.renew(); // replaced while it was called
       this.#pending = undefined;
       if (token === null || token === undefined) throw new SignedOutError();
@@ -57,7 +70,9 @@ export class Credentials {
       if (error instanceof SignedOutError || error instanceof TokenUnavailableError) throw error;
       // The text of the error may hold the token.
       const fault = error instanceof ConfigError ? "returned an invalid token" : "threw an error";
-      throw new TokenUnavailableError(`the function passed as \`token\` ${fault}`);
+      throw new TokenUnavailableError(`${FUNCTION} ${fault}`);
+    } finally {
+      cancel();
     }
   }
 }

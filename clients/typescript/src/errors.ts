@@ -133,7 +133,7 @@ export class HubClosedError extends TidingsError {
   }
 }
 
-/** The supplier of the token threw; the client asks it again later. */
+/** The supplier of the token threw, or did not settle in time; the client asks it again later. */
 export class TokenUnavailableError extends TidingsError {
   override readonly name: string = "TokenUnavailableError";
 

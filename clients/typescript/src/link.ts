@@ -3,13 +3,14 @@
 import type { Action, SessionOptions } from "./actions.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Environment, PageEvent } from "./environment.ts";
-import { asTidingsError, HubError, type TidingsError } from "./errors.ts";
+import { asTidingsError, type TidingsError } from "./errors.ts";
 import type { Sink } from "./items.ts";
 import { LATE_MS } from "./liveness.ts";
 import type { KeyFields } from "./paths.ts";
+import type { Requests } from "./requests.ts";
 import { Session } from "./session.ts";
 import { callSafely } from "./store.ts";
-import type { Backfill, BackfillPage, Subscription } from "./subscription.ts";
+import type { Backfill, Subscription } from "./subscription.ts";
 
 /** One connection, whichever its transport. */
 export interface Transport {
@@ -35,8 +36,7 @@ export interface LinkPort {
   open(handlers: TransportHandlers, paths: readonly string[], since: string): Transport;
   /** Find out why no WebSocket opened; undefined if the hub is well. */
   diagnose(): Promise<TidingsError | undefined>;
-  fetchKeys(): Promise<KeyFields>;
-  backfill(request: Backfill): Promise<BackfillPage>;
+  requests(): Promise<Requests>;
   changed(): void;
 }
 
@@ -49,12 +49,12 @@ export class Link {
   #cancelTimer: (() => void) | undefined;
   #timerAt: number | undefined;
   #unwatchPage: (() => void) | undefined;
-  /** Delay, in milliseconds, before the beginning of a watch is requested again; as much again at random. */
-  readonly #retryMs: number;
   #running = false;
   #flushing = false;
-  /** Has the watches of this link, if there may be only one connection. */
-  #heir: Link | undefined;
+  /** The watches of this link. */
+  readonly #watches = new Set<Subscription>();
+  /** The link that reads them: another one where there may be only one connection. */
+  #host: Link = this;
   /** Difference of the two clocks, which jumps while the device sleeps. */
   #drift: number;
 
@@ -63,21 +63,21 @@ export class Link {
     this.#credentials = credentials;
     this.#port = port;
     this.session = new Session(options);
-    this.#retryMs = options.policy.baseMs;
     this.#drift = environment.wall() - environment.now();
   }
 
   /** Read `paths` until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void {
-    if (this.#heir !== undefined) return this.#heir.watch(paths, since, sink);
-    this.#watchPage();
-    const subscription = this.session.add(paths, since, sink);
-    this.#flushSoon();
-    this.#run();
+    const host = this.#host;
+    host.#watchPage();
+    const subscription = host.session.add(paths, since, sink);
+    this.#watches.add(subscription);
+    host.#flushSoon();
+    host.#run();
     return () => {
-      const owner = this.#heir ?? this;
-      owner.session.subscriptions.remove(subscription);
-      owner.#flushSoon();
+      this.#watches.delete(subscription);
+      this.#host.session.subscriptions.remove(subscription);
+      this.#host.#flushSoon();
     };
   }
 
@@ -98,15 +98,18 @@ export class Link {
     this.#run();
   }
 
-  /** Hand all watches, also those to come, to another link. */
-  moveTo(heir: Link): void {
-    this.#heir = heir;
-    for (const subscription of [...this.session.subscriptions]) {
-      this.session.subscriptions.remove(subscription);
-      heir.session.subscriptions.adopt(subscription);
+  /** Let `host`, another link or this one, read the watches of this link from where they are, also those to come. */
+  readOn(host: Link): void {
+    const before = this.#host;
+    const { session } = before;
+    if (before === this) this.input(() => session.rest());
+    this.#host = host;
+    for (const subscription of this.#watches) {
+      if (session.subscriptions.remove(subscription)) host.session.adopt(subscription);
+      else this.#watches.delete(subscription); // it has ended
     }
-    this.input((session) => session.rest());
-    heir.#flushSoon();
+    host.#watchPage();
+    for (const link of [before, host]) link.#flushSoon();
   }
 
   #flushSoon(): void {
@@ -148,24 +151,19 @@ export class Link {
         this.#diagnose(action.generation);
         break;
       case "keys":
-        this.#port.fetchKeys().then(
-          (fields) => this.input((session) => session.keysArrived(action.generation, fields)),
-          () => this.input((session) => session.keysArrived(action.generation, undefined)),
-        );
+        this.#fetchKeys(action.generation);
         break;
       case "backfill":
         this.#backfill(action.request);
         break;
       case "deliver":
-        this.#deliver(action.subscription, () => action.subscription.sink.take(action.items));
+        if (this.session.subscriptions.has(action.subscription)) {
+          callSafely(() => action.subscription.sink.take(action.items));
+        }
         break;
       case "end":
         callSafely(() => action.subscription.sink.end(action.error));
     }
-  }
-
-  #deliver(subscription: Subscription, deliver: () => void): void {
-    if (this.session.subscriptions.has(subscription)) callSafely(deliver);
   }
 
   #connect({ generation, paths, since }: Action & { readonly do: "connect" }): void {
@@ -196,25 +194,25 @@ export class Link {
     this.input((session) => session.tokenArrived(request, token));
   }
 
+  async #fetchKeys(generation: number): Promise<void> {
+    let fields: KeyFields | undefined;
+    try {
+      fields = await (await this.#port.requests()).fetchKeys();
+    } catch {}
+    this.input((session) => session.keysArrived(generation, fields));
+  }
+
   async #diagnose(generation: number): Promise<void> {
     const error = await this.#port.diagnose();
     this.input((session) => session.diagnosed(generation, error));
   }
 
   async #backfill(request: Backfill): Promise<void> {
-    if (request.subscription.backfill !== request) return;
     try {
-      const page = await this.#port.backfill(request);
+      const page = await (await this.#port.requests()).backfill(request);
       this.input((session) => session.subscriptions.backfilled(request, page));
     } catch (error) {
-      const failed = asTidingsError(error);
-      this.session.subscriptions.shrink(request);
-      if (!failed.recoverable) this.input((session) => session.subscriptions.backfillFailed(request, failed));
-      else if (request.subscription.backfill === request) {
-        const asked = failed instanceof HubError ? failed.retryAfterMs : 0;
-        const delay = asked + this.#retryMs * (1 + this.#environment.random());
-        this.#environment.later(delay, () => this.#backfill(request));
-      }
+      this.input((session) => session.subscriptions.backfillFailed(request, asTidingsError(error)));
     }
   }
 

@@ -8,7 +8,7 @@ const SILENCE_MS = 5_000;
 /** Time that the hub has to answer a ping. */
 const ANSWER_MS = 3_000;
 /** Time until a page that has become visible, or woken up, shows that its data may be old. */
-const WAKE_STALE_MS = 1_000;
+export const WAKE_STALE_MS = 1_000;
 /** Time in which messages that arrived before are read, before the silence is judged. */
 const DRAIN_MS = 50;
 /** Silence after which a stream, which cannot be asked, is lost; a healthy hub is never silent for over 30 s. */

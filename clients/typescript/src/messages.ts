@@ -51,10 +51,8 @@ export type Refusal = ErrorData & { readonly retry_after_ms?: number };
 /** Return the message in `text`; undefined if it is none. */
 export function parseMessage(text: string): Message | undefined {
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && typeof (value as Message).type === "string") {
-      return value as Message;
-    }
+    const value = JSON.parse(text) as Message | null;
+    if (typeof value?.type === "string") return value;
   } catch {}
   return undefined;
 }

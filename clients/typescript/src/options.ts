@@ -4,7 +4,10 @@ import type { WatchItem } from "./items.ts";
 import type { Operations } from "./operations/snapshot.ts";
 import type { Store } from "./store.ts";
 
-/** Returns the present token; null if the person is signed out. It may ask a server. */
+/**
+ * Returns the present token; null if the person is signed out. It may ask a server. If it has not settled after 8 s, the
+ * client reports that (`token_unavailable`) and calls it again later; to ask a person, call `signIn` with the answer.
+ */
 export type TokenSupplier = () => string | null | Promise<string | null>;
 
 /** A constructor with the interface of the browser's WebSocket. */

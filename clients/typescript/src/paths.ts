@@ -23,12 +23,9 @@ const BUILT_IN: Readonly<Record<string, string>> = {
  */
 export function eventKey(type: string, data: unknown, fields?: KeyFields): string | undefined {
   const field = fields?.has(type) ? fields.get(type) : (BUILT_IN[type] ?? BUILT_IN[type.slice(0, type.indexOf(":"))]);
-  if (!field || typeof data !== "object" || data === null) return undefined;
-  const key = (data as Readonly<Record<string, unknown>>)[field];
-  if (type === "system:alert" && !key) {
-    const { code, operation_id } = data as { code?: unknown; operation_id?: unknown };
-    return operation_id ? `${code}:${operation_id}` : String(code);
-  }
+  if (!field) return undefined;
+  const { code, operation_id, [field]: key } = (data ?? {}) as Readonly<Record<string, unknown>>;
+  if (type === "system:alert" && !key) return operation_id ? `${code}:${operation_id}` : String(code);
   return typeof key === "string" && key !== "" ? key : undefined;
 }
 

@@ -1,19 +1,24 @@
 /** All that a client does over HTTP: its code is loaded with the first request. */
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
-import { NotAHubError, NotSupportedError, type TidingsError } from "./errors.ts";
+import { HubError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
 import type { Transport, TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
-import type { CancelOptions, CancelOutcome } from "./options.ts";
+import type { CancelOptions, CancelOutcome, ConnectOptions } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
 import { openStream } from "./stream.ts";
 import type { Backfill, BackfillPage } from "./subscription.ts";
+import { WebSocketSearch } from "./websocket-search.ts";
 
 /** Time, in milliseconds, in which a failed handshake is explained. */
 const DIAGNOSIS_MS = 10_000;
+/** Delay, in milliseconds, before the beginning of a watch is requested again; as much again at random. */
+const RETRY_MS = 500;
+/** Events in an answer after one broke off: a bad network may carry those. */
+const RETRY_PAGE = 50;
 
 /** What a hub says about itself at its root. */
 interface About {
@@ -39,11 +44,20 @@ interface History extends Snapshot {
 export class Requests {
   readonly http: HttpClient;
   readonly publisher: Publisher;
+  readonly #environment: Environment;
+  readonly #retryMs: number;
+  readonly #search: WebSocketSearch;
+  /** Whether the application takes WebSockets. */
+  readonly #seeks: boolean;
 
-  /** @param base - URL of the HTTP interface. @param mode - Whether cookies are sent. */
-  constructor(base: string, environment: Environment, credentials: Credentials, mode: RequestCredentials) {
-    this.http = new HttpClient(base, environment, credentials, mode);
+  /** @param base - URL of the HTTP interface. */
+  constructor(base: string, environment: Environment, credentials: Credentials, options: ConnectOptions) {
+    this.#environment = environment;
+    this.#retryMs = options.reconnect?.baseMs ?? RETRY_MS;
+    this.http = new HttpClient(base, environment, credentials, options.credentials ?? "same-origin");
     this.publisher = new Publisher(this.http, environment.random);
+    this.#seeks = options.transport !== "sse";
+    this.#search = new WebSocketSearch(environment);
   }
 
   cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions): Promise<CancelOutcome> {
@@ -53,12 +67,47 @@ export class Requests {
     });
   }
 
-  openStream(paths: readonly string[], since: string, handlers: TransportHandlers): Transport {
-    return openStream(this.http, paths, since, handlers);
+  /**
+   * Open a stream, and look for a WebSocket that gets through while it is open.
+   *
+   * @param url - Of the WebSocket. @param found - Called when one gets through.
+   */
+  openStream(
+    paths: readonly string[],
+    since: string,
+    handlers: TransportHandlers,
+    url: string,
+    found: () => void,
+  ): Transport {
+    const stream = openStream(this.http, paths, since, handlers);
+    if (this.#seeks) this.#search.start(url, found);
+    return {
+      send: stream.send,
+      close: () => {
+        this.#search.stop();
+        stream.close();
+      },
+    };
   }
 
-  /** Read the beginning of a watch, or a part of it. */
-  async backfill({ since, subscription }: Backfill): Promise<BackfillPage> {
+  /** Read the beginning of a watch, or a part of it; again while the network or the hub fails and it is wanted. */
+  async backfill(request: Backfill): Promise<BackfillPage> {
+    for (;;) {
+      try {
+        return await this.#backfillOnce(request);
+      } catch (error) {
+        const { subscription } = request;
+        subscription.size = RETRY_PAGE;
+        if (!(error instanceof TidingsError && error.recoverable)) throw error;
+        const asked = error instanceof HubError ? error.retryAfterMs : 0;
+        const delay = asked + this.#retryMs * (1 + this.#environment.random());
+        await new Promise<void>((resolve) => void this.#environment.later(delay, resolve));
+        if (subscription.backfill !== request) throw error;
+      }
+    }
+  }
+
+  async #backfillOnce({ since, subscription }: Backfill): Promise<BackfillPage> {
     const channel = subscription.paths;
     if (since === "snapshot") {
       const { events, position } = await this.http.request<Snapshot>("v1/snapshot", { query: { channel } });

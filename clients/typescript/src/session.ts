@@ -14,6 +14,7 @@ import {
   type ConnectionStateName,
   type HubFacts,
   IDLE,
+  type ReasonCode,
   type Reconnect,
 } from "./connection.ts";
 import {
@@ -26,7 +27,7 @@ import {
   type TidingsError,
 } from "./errors.ts";
 import type { Sink } from "./items.ts";
-import { Liveness } from "./liveness.ts";
+import { Liveness, WAKE_STALE_MS } from "./liveness.ts";
 import {
   type AuthRequired,
   type AuthSuccess,
@@ -51,6 +52,8 @@ const LINGER_MS = 1_000;
 /** The longest delay that a hub may ask for: a wrong number must not keep a client away for weeks. */
 const MAX_RETRY_AFTER_MS = 300_000;
 const REJECTED = 4001;
+/** Phases in which a stream of the paths that were wanted before is open, or will be. */
+const STREAMING: ReadonlySet<Phase> = new Set(["connecting", "greeting", "open"]);
 const PING_ID = "ping";
 
 export class Session {
@@ -60,6 +63,8 @@ export class Session {
   readonly authentication: Authentication;
   /** Whether a hub has ever let this client in. */
   admitted = false;
+  /** WebSockets in a row that did not open, although the hub answers requests. */
+  blocked = 0;
   readonly #options: SessionOptions;
   readonly #backoff: Backoff;
   readonly #actions: Action[] = [];
@@ -83,6 +88,8 @@ export class Session {
   #hub: HubFacts | undefined;
   /** Whether the connection changes in a way that the application need not know about. */
   #quiet = false;
+  /** Until when that may last. */
+  #quietUntil = 0;
   #notice: Closed | undefined;
   #keys: "unknown" | "asked" | "known" = "unknown";
   /** Whether nothing has happened but events of the log on a live connection: the state is what it was. */
@@ -105,7 +112,7 @@ export class Session {
           this.#connect();
         },
         lose: (error) => this.#lose(error),
-        refuse: (error) => this.#refuse({ code: "refused", error }),
+        refuse: (error) => this.#refuse(error),
         signedOut: (error) => this.signedOut(error),
       },
       new Backoff(options.policy, options.random),
@@ -140,9 +147,20 @@ export class Session {
     return subscription;
   }
 
+  /** Take over a watch of another connection. To begin with one is no news to the application. */
+  adopt(subscription: Subscription): void {
+    this.subscriptions.adopt(subscription);
+    if (this.#phase === "idle") this.#hush();
+  }
+
   /** Keep the connection for one more, or one less, who does not read: `change` is 1 or -1. */
   use(change: number): void {
     this.#users += change;
+  }
+
+  /** Whether there is a connection, or will be one by itself. */
+  get #active(): boolean {
+    return this.#phase !== "idle" && this.#phase !== "closed";
   }
 
   get #wanted(): boolean {
@@ -152,26 +170,19 @@ export class Session {
   /** Do what the users who came and went need. */
   flush(): void {
     if (this.#wanted) this.#lingerUntil = undefined;
-    else if (this.#phase !== "idle" && this.#phase !== "closed") this.#lingerUntil ??= this.#options.now() + LINGER_MS;
+    else if (this.#active) this.#lingerUntil ??= this.#options.now() + LINGER_MS;
     if (this.#phase === "idle" && this.#wanted) this.#connect();
-    else if (this.#phase === "preparing") this.subscriptions.prepare();
-    else if (this.#phase === "open" && !this.#streaming) this.#subscribe();
-    else if (
-      this.#streaming &&
-      (this.#phase === "open" || this.#phase === "connecting" || this.#phase === "greeting")
-    ) {
-      if (this.subscriptions.hasNew) this.#reopen();
-    }
+    else if (this.#phase === "preparing" || (this.#phase === "open" && !this.#streaming)) this.#subscribe();
+    else if (this.subscriptions.hasNew && this.#streaming && STREAMING.has(this.#phase)) this.#reopen();
   }
 
+  /** Read what is not read yet, as soon as the key fields are known, if they are needed. */
   #subscribe(): void {
-    if (this.#keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.flush();
-    else this.#askKeys();
-  }
-
-  #askKeys(): void {
-    if (this.#keys === "unknown") this.#actions.push({ do: "keys", generation: this.#generation });
-    this.#keys = "asked";
+    if (this.#keys !== "known" && this.subscriptions.needsKeys) {
+      if (this.#keys === "unknown") this.#actions.push({ do: "keys", generation: this.#generation });
+      this.#keys = "asked";
+    } else if (this.#streaming) this.subscriptions.prepare();
+    else this.subscriptions.flush();
   }
 
   /** Take the key fields of the hub's contract; undefined if they could not be read. */
@@ -183,17 +194,17 @@ export class Session {
     }
     this.subscriptions.keyFields = fields;
     this.#keys = "known";
-    if (this.#phase === "open") this.subscriptions.flush();
-    else if (this.#phase === "preparing") this.subscriptions.prepare();
+    this.flush();
   }
 
   // The connection.
 
-  /** Use event streams over HTTP from now on, because WebSockets do not get through. */
-  stream(): void {
-    if (this.#streaming) return;
-    this.#streaming = true;
-    if (this.#phase !== "idle" && this.#phase !== "closed") this.#connect();
+  /** Use event streams over HTTP from now on, or WebSockets. */
+  stream(on: boolean): void {
+    if (this.#streaming === on) return;
+    this.#streaming = on;
+    this.blocked = 0;
+    if (this.#active) this.#reopen();
   }
 
   #connect(): void {
@@ -201,13 +212,12 @@ export class Session {
     const { code, error } = this.#reason;
     if (code === "idle") this.#reason = { code: "connecting" };
     else if (!this.#quiet) this.#attempts = addAttempt(this.#attempts, this.#options.wall(), error?.message ?? code);
-    this.#generation += 1;
     if (!this.#streaming) this.#open([], "");
-    else if (this.#visible) {
+    else if (!this.#visible) this.#suspend();
+    else {
       this.#enterPhase("preparing");
-      if (this.#keys === "known" || !this.subscriptions.needsKeys) this.subscriptions.prepare();
-      else this.#askKeys();
-    } else this.#suspend();
+      this.#subscribe();
+    }
   }
 
   #open(paths: readonly string[], since: string): void {
@@ -220,10 +230,24 @@ export class Session {
     this.#phaseUntil = this.#options.now() + OPEN_MS;
   }
 
-  /** Open the stream again, for other paths or with another token. */
-  #reopen(): void {
-    this.#quiet = this.#phase === "open";
+  /** Replace the connection: for other paths, with another token, or by one of the other transport. */
+  #reopen(quietMs?: number): void {
+    this.#quiet = false;
+    if (this.#phase === "open") this.#hush(quietMs);
     this.#connect();
+  }
+
+  /** Let the application not know, for a time, that the connection changes. */
+  #hush(ms = OPEN_MS): void {
+    this.#quiet = true;
+    this.#quietUntil = this.#options.now() + ms;
+  }
+
+  /** Give the connection up; the application may know. */
+  #drop(): void {
+    this.#settle("failed");
+    this.#quiet = false;
+    this.#end();
   }
 
   /** Drop the connection and what depends on it. */
@@ -240,7 +264,6 @@ export class Session {
   opened(generation: number): void {
     if (generation !== this.#generation || this.#phase !== "connecting") return;
     this.#enterPhase("greeting");
-    this.#establishedAt = undefined;
   }
 
   /** No connection could be opened, for a known reason. */
@@ -251,7 +274,7 @@ export class Session {
     else if (error.code === "signed_out") this.signedOut(error);
     else if (error.recoverable || (this.admitted && !(error instanceof CredentialError))) {
       this.#lose(error, error instanceof HubError ? error.retryAfterMs : 0);
-    } else this.#refuse({ code: "refused", error });
+    } else this.#refuse(error);
   }
 
   /** The socket has closed, or did not open. */
@@ -265,18 +288,17 @@ export class Session {
     const notice = this.#notice;
     const ended = code === 1005 || code === 1006 ? (notice?.code ?? code) : code;
     const text = notice?.reason || reason;
-    const suffix = text === "" ? "" : `: ${text}`;
+    const suffix = text && `: ${text}`;
     const { refusal } = this.authentication;
     this.authentication.refusal = undefined;
     if (ended === REJECTED) {
       this.authentication.onClosed(refusal ?? new HubClosedError(`the hub refuses the token${suffix}`, ended));
     } else if (!mayReconnect(ended) || notice?.reconnect === false) {
-      const error = refusal ?? new HubClosedError(`the hub closed the connection for good (${ended})${suffix}`, ended);
-      this.#refuse({ code: "refused", error });
+      const error = refusal ?? new HubClosedError(`the hub ended the connection (${ended})${suffix}`, ended);
+      this.#refuse(error);
     } else {
-      const what = this.#phase === "greeting" ? "the connection ended before the greeting" : "the connection ended";
       const retryAfterMs = Math.min(notice?.retry_after_ms ?? 0, MAX_RETRY_AFTER_MS);
-      this.#lose(refusal ?? new ConnectionLostError(`${what} (${ended})${suffix}`, ended), retryAfterMs);
+      this.#lose(refusal ?? new ConnectionLostError(`the connection ended (${ended})${suffix}`, ended), retryAfterMs);
     }
   }
 
@@ -288,18 +310,17 @@ export class Session {
 
   /** It is known why no socket opened; undefined: the hub is well, and the next try may succeed. */
   diagnosed(generation: number, error: TidingsError | undefined): void {
-    if (this.#phase !== "diagnosing") return;
-    this.failed(generation, error ?? new ConnectionLostError("the WebSocket did not open, though the hub answers"));
+    if (generation !== this.#generation || this.#phase !== "diagnosing") return;
+    this.blocked = error === undefined ? this.blocked + 1 : 0;
+    this.failed(generation, error ?? new ConnectionLostError("no WebSocket opened, though the hub answers"));
   }
 
   /** Give the connection up, and connect again after a delay. */
   #lose(error: TidingsError, retryAfterMs = 0): void {
     const now = this.#options.now();
-    const lastedMs = this.#establishedAt === undefined ? 0 : now - this.#establishedAt;
+    const lastedMs = now - (this.#establishedAt ?? now);
     this.#establishedAt = undefined;
-    this.#settle("failed");
-    this.#quiet = false;
-    this.#end();
+    this.#drop();
     this.#reason = { code: "lost", error };
     this.#phase = "waiting";
     this.#delayed = retryAfterMs > 0;
@@ -309,12 +330,10 @@ export class Session {
   }
 
   /** End until the application signs in, tries again, or for good. */
-  #refuse(reason: ConnectionReason): void {
-    this.#settle("failed");
-    this.#quiet = false;
-    this.#end();
+  #refuse(error: TidingsError, code: ReasonCode = "refused"): void {
+    this.#drop();
     this.#phase = "closed";
-    this.#reason = reason;
+    this.#reason = { code, error };
     this.#endWatches();
   }
 
@@ -330,8 +349,7 @@ export class Session {
 
   /** Disconnect, because no one needs the connection. */
   rest(): void {
-    this.#quiet = false;
-    this.#end();
+    this.#drop();
     this.#phase = "idle";
     this.#lingerUntil = undefined;
     this.#reason = { code: "idle" };
@@ -339,8 +357,7 @@ export class Session {
 
   /** Disconnect until the page is shown again. */
   #suspend(): void {
-    this.#quiet = false;
-    this.#end();
+    this.#drop();
     this.#phase = "suspended";
     this.#reason = { code: "hidden" };
   }
@@ -373,12 +390,12 @@ export class Session {
     if (this.#phase === "closed" && this.#reason.code === "closed") return;
     this.authentication.forget();
     this.admitted = false;
-    this.#refuse({ code: "signed-out", error });
+    this.#refuse(error, "signed-out");
   }
 
   /** Disconnect for good. */
   close(error: TidingsError): void {
-    this.#refuse({ code: "closed", error });
+    this.#refuse(error, "closed");
   }
 
   // The page and the device.
@@ -388,17 +405,17 @@ export class Session {
     this.#visible = visible;
     this.#liveness?.show(visible, this.#options.now());
     if (visible) this.#hurry();
-    else if (this.#streaming && this.#phase !== "idle" && this.#phase !== "closed") this.#suspend();
+    else if (this.#streaming && this.#active) this.#suspend();
   }
 
   /** The page is about to be kept in memory, where a connection would prevent that, or die. */
   freeze(): void {
-    if (this.#phase !== "idle" && this.#phase !== "closed") this.#suspend();
+    if (this.#active) this.#suspend();
   }
 
   /** The device may have slept: probe once. */
   wake(): void {
-    if (this.#streaming && this.#phase === "open") this.#reopen();
+    if (this.#streaming && this.#phase === "open") this.#reopen(WAKE_STALE_MS);
     else this.#liveness?.wake(this.#options.now());
     this.#hurry();
   }
@@ -408,6 +425,12 @@ export class Session {
     this.#online = online;
     if (online) this.wake();
     else if (!this.#streaming) this.#liveness?.wake(this.#options.now());
+    else if (this.#phase === "open") {
+      // A stream cannot be probed: another one is opened, and shows whether the device is right.
+      this.#quiet = false;
+      this.#reason = { code: "offline" };
+      this.#connect();
+    }
   }
 
   #hurry(): void {
@@ -422,7 +445,13 @@ export class Session {
 
   /** When `tick` must be called; undefined if there is nothing to wait for. */
   get deadline(): number | undefined {
-    const times = [this.#phaseUntil, this.#lingerUntil, this.#liveness?.deadline, this.authentication.deadline];
+    const times = [
+      this.#phaseUntil,
+      this.#lingerUntil,
+      this.#liveness?.deadline,
+      this.authentication.deadline,
+      this.#quiet ? this.#quietUntil : undefined,
+    ];
     const earliest = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
     return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
@@ -432,6 +461,10 @@ export class Session {
     const now = this.#options.now();
     if (now >= (this.#lingerUntil ?? Number.POSITIVE_INFINITY)) this.rest();
     if (now >= (this.#phaseUntil ?? Number.POSITIVE_INFINITY)) this.#overdue();
+    if (this.#quiet && now >= this.#quietUntil) {
+      this.#quiet = false;
+      this.#reason = { code: "silent" };
+    }
     this.authentication.tick();
     const verdict = this.#liveness?.tick(now);
     if (verdict === "ping") this.#actions.push({ do: "send", text: `{"type":"connection:ping","id":"${PING_ID}"}` });
@@ -511,6 +544,7 @@ export class Session {
     this.#hub = Object.freeze({ connectionId, contractVersion, contractHash, channels });
     this.subscriptions.head = position;
     this.#greeted(now);
+    this.blocked = 0;
     if (auth === "required") {
       this.#phase = "authenticating";
       this.authentication.ask(0);

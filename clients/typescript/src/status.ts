@@ -35,7 +35,11 @@ export function describe(before: ConnectionState, facts: Facts): ConnectionState
 
 /** Return `attempts` with another one. */
 export function addAttempt(attempts: readonly Reconnect[], at: number, cause: string): readonly Reconnect[] {
-  return Object.freeze([...attempts, Object.freeze({ at, cause, outcome: "pending" as const })].slice(-MAX_ATTEMPTS));
+  return Object.freeze(
+    [...settleAttempt(attempts, "failed"), Object.freeze({ at, cause, outcome: "pending" as const })].slice(
+      -MAX_ATTEMPTS,
+    ),
+  );
 }
 
 /** Return `attempts` with the outcome of the newest, if it has none yet. */

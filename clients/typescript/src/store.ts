@@ -52,14 +52,10 @@ export function callSafely(callback: () => void): void {
   try {
     callback();
   } catch (error) {
-    reportUncaught(error);
-  }
-}
-
-function reportUncaught(error: unknown): void {
-  if (typeof reportError === "function") reportError(error);
-  else
-    queueMicrotask(() => {
+    const fail = (): never => {
       throw error;
-    });
+    };
+    if (typeof reportError === "function") reportError(error);
+    else queueMicrotask(fail);
+  }
 }

@@ -17,8 +17,6 @@ const MAX_WAITING = 10_000;
 const MAX_PATHS = 1_000;
 /** Events in one answer of the history; the hub's limit. */
 const PAGE = 1_000;
-/** Events in an answer after one broke off. */
-const RETRY_PAGE = 50;
 /** Id of the command that stands for the address of a stream. */
 const STREAM = "";
 
@@ -69,8 +67,8 @@ export class Subscriptions {
   /** Whether every watch has what the connection itself must bring. */
   get caughtUp(): boolean {
     const all = [...this.#all];
-    const waiting = all.filter(({ quiet, state }) => !quiet && state === "reading");
-    return waiting.length === 0 && (!this.hasNew || all.some(({ quiet, state }) => quiet || state !== "new"));
+    const waiting = all.some(({ quiet, state }) => !quiet && state === "reading");
+    return !waiting && (!this.hasNew || all.some(({ quiet, state }) => quiet || state !== "new"));
   }
 
   /** Whether there are watches that the hub does not know. */
@@ -316,7 +314,7 @@ export class Subscriptions {
     else if (kind === "join") {
       subscription.waiting = [];
       this.#request(subscription, true);
-    } else if (kind === "now") {
+    } else if (kind === "now" || subscription.since === "now") {
       subscription.outcome = "live";
       this.#notify(subscription, "channel:subscribed", this.position);
       this.#settle(subscription);
@@ -345,25 +343,28 @@ export class Subscriptions {
    */
   prepare(): void {
     const all = [...this.#all];
-    const others = all.filter(({ alone, since, state }) => state === "new" && (alone || since !== this.position));
-    const together =
-      others.length === all.length && others.every(({ alone, since }) => !alone && since === others[0]?.since);
     if (all.some(({ backfill }) => backfill !== undefined)) return;
-    const [next] = others;
-    if (next !== undefined && !together) {
+    const others = all.filter(({ alone, since, state }) => state === "new" && (alone || since !== this.position));
+    const [first] = others;
+    const together =
+      others.length === all.length && others.every(({ alone, since }) => !alone && since === first?.since);
+    // One that starts now needs no beginning: it starts with the `channel:live` of the stream.
+    const next = together ? undefined : others.find(({ alone, since }) => alone || since !== "now");
+    if (next !== undefined) {
       next.state = "joining";
       this.#request(next, true);
       return;
     }
-    let since = all.length === 0 ? "now" : (next?.since ?? this.position);
-    const joined = all.filter(({ state }) => state === "joining");
-    if (joined.length === all.length && joined[0] !== undefined) since = joined[0].since;
+    const joined = all.find(({ since, state }) => state === "joining" && since !== "now");
+    const resumed = all.some(({ since, state }) => state === "new" && since === this.position);
+    const since = together ? first?.since : resumed ? this.position : joined?.since;
     for (const subscription of all) {
-      if (subscription.state === "joining") subscription.waiting = [];
+      if (!together && subscription.since === "now") subscription.state = "joining";
+      else if (subscription.state === "joining") subscription.waiting = [];
       else subscription.state = "reading";
     }
     this.#commands.set(STREAM, { kind: "first", subscriptions: all });
-    this.#port.open(all.length === 0 ? ["global"] : simplify(this.#paths()), since);
+    this.#port.open(all.length === 0 ? ["global"] : simplify(this.#paths()), since ?? "now");
   }
 
   #request(subscription: Subscription, first: boolean): void {
@@ -376,6 +377,10 @@ export class Subscriptions {
     const { subscription } = request;
     if (subscription.backfill !== request) return;
     subscription.backfill = undefined;
+    if (request.since === "now") {
+      this.prepare(); // the hub takes its paths; it starts with the stream
+      return;
+    }
     subscription.outcome = page.outcome;
     if (request.first) this.#notify(subscription, "channel:subscribed", page.next);
     const items: RawItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
@@ -390,17 +395,13 @@ export class Subscriptions {
     else if (this.#all.has(subscription)) this.#command("barrier", [subscription], "now");
   }
 
-  /** The answer to a request broke off: it is sent again. */
-  shrink({ subscription }: Backfill): void {
-    subscription.size = RETRY_PAGE;
-  }
-
   /** The beginning cannot be read. */
   backfillFailed(request: Backfill, error: TidingsError): void {
     const { subscription } = request;
     if (subscription.backfill !== request) return;
     subscription.backfill = undefined;
-    if (error.code === "invalid_position" && this.#losePosition(subscription)) this.#restart(subscription);
+    if (error.recoverable) this.#port.retry(error, 0);
+    else if (error.code === "invalid_position" && this.#losePosition(subscription)) this.#restart(subscription);
     else if (this.#all.delete(subscription)) this.#port.end(subscription, error);
     if (this.#open) this.flush();
     else this.prepare();

@@ -1,13 +1,8 @@
 /** Addresses of a hub. */
 import { ConfigError } from "./errors.ts";
 
-const HTTP = new Map([
-  ["ws:", "http:"],
-  ["wss:", "https:"],
-  ["http:", "http:"],
-  ["https:", "https:"],
-]);
-const SECRET = /^(token|access_token|auth_token|jwt|api_key|apikey)$/i;
+const SCHEME = /^(ws|http)(s?):$/;
+const SECRET = /^((access_|auth_)?token|jwt|api_?key)$/i;
 
 export interface Addresses {
   /** URL of the WebSocket. */
@@ -27,21 +22,22 @@ export interface Addresses {
  */
 export function resolveHubUrl(url: string | URL, base?: string): Addresses {
   const parsed = parse(url, base);
-  const scheme = HTTP.get(parsed?.protocol ?? "");
-  if (parsed === undefined || scheme === undefined || parsed.host === "") {
-    throw new ConfigError(`invalid hub URL '${url}'`, "Use the form ws://127.0.0.1:8765/ws, or the hub's http:// URL.");
+  const scheme = SCHEME.exec(parsed?.protocol ?? "");
+  if (parsed === undefined || scheme === null || parsed.host === "") {
+    throw new ConfigError(`invalid hub URL '${url}'`, "Use the form ws://127.0.0.1:8765/ws or http://127.0.0.1:8765/.");
   }
   if (parsed.username || parsed.password || [...parsed.searchParams.keys()].some((name) => SECRET.test(name))) {
     throw new ConfigError("invalid hub URL: a token in a URL ends in logs", "Pass it as the option `token`.");
   }
   parsed.hash = "";
-  const prefixed = parsed.protocol.startsWith("http") || parsed.pathname.endsWith("/");
+  const [, kind, secure] = scheme;
+  const prefixed = kind === "http" || parsed.pathname.endsWith("/");
   const path = parsed.pathname.replace(/\/+$/, "");
   const websocket = new URL(parsed);
   websocket.pathname = prefixed && !path.endsWith("/ws") ? `${path}/ws` : path;
-  websocket.protocol = scheme === "https:" ? "wss:" : "ws:";
+  websocket.protocol = `ws${secure}:`;
   const http = new URL(websocket);
-  http.protocol = scheme;
+  http.protocol = `http${secure}:`;
   http.pathname = http.pathname.replace(/[^/]*$/, "");
   http.search = "";
   return { websocket: websocket.href, http: http.href };

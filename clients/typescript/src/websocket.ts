@@ -9,22 +9,15 @@ export function openWebSocket(Class: WebSocketConstructor, url: string, handlers
   socket.onopen = () => handlers.opened();
   // A hub sends text only; anything else is not a hub, and the session will say so.
   socket.onmessage = ({ data }) => handlers.received(typeof data === "string" ? data : "");
-  socket.onclose = ({ code, reason }) => {
-    detach();
-    handlers.closed(code, reason);
-  };
-  const detach = (): void => {
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    // Aborting a socket that still connects reports an error, which no one needs.
-    socket.onerror = () => {};
-  };
+  socket.onclose = ({ code, reason }) => handlers.closed(code, reason);
+  // Also after `close`: aborting a socket that still connects reports an error, which no one needs.
   socket.onerror = () => {};
   return {
     send: (text) => {
       if (socket.readyState === 1) socket.send(text);
     },
     close: () => {
-      detach();
+      socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close(1000);
     },
   };

@@ -249,6 +249,36 @@ describe("refreshing", () => {
     hub.close();
   });
 
+  test("a supplier that never settles is reported after 8 s, and called again", async () => {
+    let asked = 0;
+    const { hub, world } = await start({ token: () => (++asked < 4 ? new Promise(() => {}) : "late-token") });
+    world.respond = () => json({});
+    for (let round = 1; round < 4; round += 1) {
+      await ask(world);
+      await world.pass(7_999);
+      expect([asked, world.socket.gone]).toEqual([round, false]);
+      await world.pass(1);
+      expect(world.socket.gone).toBe(true);
+      const { error } = hub.connection.getSnapshot().reason;
+      expect(error).toMatchObject({ name: "TokenUnavailableError", code: "token_unavailable", recoverable: true });
+      expect(error?.message).toContain("has not answered in time");
+    }
+    await ask(world);
+    expect(sent(world)).toEqual(["late-token"]);
+    await succeed(world);
+    expect(hub.connection.getSnapshot()).toMatchObject({ subject: "ann" });
+    hub.close();
+  });
+
+  test("a request waits for a supplier that never settles no longer than the connection does", async () => {
+    const { hub, world } = await start({ token: () => new Promise(() => {}) });
+    const request = hub.request("v1/whoami").catch((error: unknown) => error);
+    await world.pass(8_000);
+    expect(await request).toMatchObject({ code: "token_unavailable" });
+    hub.close();
+    expect(world.timers.size).toBe(0);
+  });
+
   test("a supplier whose tokens are forever refused is given up, and retryNow begins again", async () => {
     let asked = 0;
     const { hub, world } = await start({ token: () => `refused-${++asked}` });
@@ -329,7 +359,7 @@ describe("refreshing", () => {
 
   test("requests renew a token once, together, when the hub refuses it", async () => {
     let count = 0;
-    const credentials = new Credentials(async () => `token-${++count}`);
+    const credentials = new Credentials(async () => `token-${++count}`, new FakeWorld());
     expect(await Promise.all([credentials.get(), credentials.get(), credentials.get()])).toEqual(
       Array(3).fill("token-1"),
     );
