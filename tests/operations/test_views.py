@@ -5,6 +5,7 @@ import pytest
 
 from tidings.operations.descriptions import HubFacts, describe, list_steps, roll_up_progress, summarize, weight_of
 from tidings.operations.lifecycle import OperationLife, OperationState, apply_event
+from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus, new_status
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, UsualView
 from tidings.protocol.envelope import Event
@@ -164,6 +165,23 @@ def test_empty_lists_of_a_detail_are_written() -> None:
 )
 def test_steps_are_the_reached_and_the_planned_ones(events: list[tuple[str, str]], steps: list[str]) -> None:
     assert [f"{step.name} {step.state}" for step in list_steps(status_of(*events))] == steps
+
+
+def test_steps_have_the_median_duration_of_successful_runs_and_the_newest_run_names_them() -> None:
+    def run(*steps: str, end: tuple[str, str] = ("complete", "")) -> OperationStatus:
+        return status_of(("start", ""), *(("progress", f'"progress":1,"current_step":"{step}"') for step in steps), end)
+
+    history = RunHistory(name="n")
+    history.add_end(run("a", "b", "a", "old"), 1)
+    history.add_end(run("a", "b", "b", "b"), 2)
+    history.add_end(run("a", "b", "b", end=("failed", '"code":"c","message":"m","recoverable":true')), 3)
+    assert history.usual_steps_s() == {"a": 1.5, "b": 2.0}
+    steps = list_steps(status_of(("start", '"steps":["a","c","b"]')), history.usual_steps_s())
+    assert [(step.name, step.usual_s) for step in steps] == [("a", 1.5), ("c", None), ("b", 2.0)]
+    for offset in range(4, 40):
+        history.add_end(run("a", "b"), offset)
+    assert history.usual_steps_s() == {"a": 1.0, "b": 1.0}
+    assert {len(durations) for durations in history.steps_s.values()} == {9}
 
 
 def test_value_that_cannot_be_encoded_is_not_kept() -> None:

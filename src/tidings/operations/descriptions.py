@@ -3,7 +3,7 @@
 Pure. The last part computes the progress of an operation that reports none from that of its children.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -75,6 +75,7 @@ def describe(
     log: Sequence[LogLineView] = (),
     children: Sequence[OperationSummary] = (),
     usual: UsualView | None = None,
+    usual_steps_s: Mapping[str, float] = {},
     position: Callable[[int], str] = lambda offset: "",
     previous: OperationStatus | None = None,
     following: OperationStatus | None = None,
@@ -88,13 +89,14 @@ def describe(
         log: Its newest log lines.
         children: Its children.
         usual: Statistics of the runs of its name.
+        usual_steps_s: Usual duration of the steps of its name, in seconds.
         position: Returns the position of an offset; "" leaves positions out.
         previous: The run of its name that began before.
         following: The run of its name that began after.
     """
     return OperationDetail(
         **_summary_fields(status, facts, of_children),
-        steps=list_steps(status),
+        steps=list_steps(status, usual_steps_s),
         timeline=[_state_change_view(moment, status, position) for moment in status.timeline],
         attempts=_list_attempts(status, position),
         log=list(log),
@@ -200,8 +202,13 @@ def _estimate_view(estimate: OperationEstimateData) -> EstimateView:
     )
 
 
-def list_steps(status: OperationStatus) -> list[StepView]:
-    """Return the steps that the attempt has reached, and the planned steps between and after them."""
+def list_steps(status: OperationStatus, usual_s: Mapping[str, float] = {}) -> list[StepView]:
+    """Return the steps that the attempt has reached, and the planned steps between and after them.
+
+    Args:
+        status: The operation.
+        usual_s: Usual duration of each step, in seconds.
+    """
     reached = {step.name for step in status.steps}
     waiting = [name for name in status.planned if name not in reached]
     place = {name: index for index, name in enumerate(status.planned)}
@@ -209,12 +216,12 @@ def list_steps(status: OperationStatus) -> list[StepView]:
     for step in status.steps:
         # A planned step that was skipped keeps its planned place.
         while waiting and place[waiting[0]] < place.get(step.name, -1):
-            views.append(StepView(name=waiting.pop(0), state="waiting"))
-        views.append(_step_view(step, status))
-    return [*views, *(StepView(name=name, state="waiting") for name in waiting)]
+            views.append(StepView(name=waiting[0], state="waiting", usual_s=usual_s.get(waiting.pop(0))))
+        views.append(_step_view(step, status, usual_s.get(step.name)))
+    return [*views, *(StepView(name=name, state="waiting", usual_s=usual_s.get(name)) for name in waiting)]
 
 
-def _step_view(step: StepStatus, status: OperationStatus) -> StepView:
+def _step_view(step: StepStatus, status: OperationStatus, usual_s: float | None) -> StepView:
     state: StepState = "running" if step.ended_ns is None and status.live else "done"
     if step is status.steps[-1] and status.state in (OperationState.FAILED, OperationState.CANCELLED):
         state = "stopped"
@@ -224,6 +231,7 @@ def _step_view(step: StepStatus, status: OperationStatus) -> StepView:
         started_at=format_time(step.started_ns, status.clock_lag_ns),
         ended_at=format_time(step.ended_ns, status.clock_lag_ns),
         ended_progress=step.ended_progress,
+        usual_s=usual_s,
     )
 
 

@@ -12,6 +12,10 @@ from tidings.operations.status import MAX_MILESTONES, OperationStatus
 
 _MAX_DURATIONS = 20
 """Number of runs behind the usual duration: enough for a median, few enough to follow a job that grows."""
+_MAX_STEP_RUNS = 9
+"""Number of runs behind the usual duration of a step."""
+_MAX_STEPS = 50
+"""Number of steps of which durations are kept."""
 MAX_RECENT = 20
 """Number of ended runs of which state and duration are kept, for a strip of them."""
 _TREND_RUNS = 5
@@ -68,6 +72,8 @@ class RunHistory(Struct, kw_only=True):
     """The newest ended runs, oldest first."""
     courses_s: list[list[float]] = []
     """`OperationStatus.milestones_s` of the newest successful runs that reported progress, oldest first."""
+    steps_s: dict[str, list[float]] = {}
+    """Durations of the steps of the newest successful run, in seconds, in it and in the runs before, oldest first."""
     offset: int = 0
     """Offset of the newest applied end."""
 
@@ -93,6 +99,10 @@ class RunHistory(Struct, kw_only=True):
         if len(before) < _MIN_TREND_RUNS or median(before) <= 0:
             return None
         return median(newest) / median(before)
+
+    def usual_steps_s(self) -> dict[str, float]:
+        """Return the usual duration of each step of the newest successful run, in seconds."""
+        return {name: median(durations) for name, durations in self.steps_s.items()}
 
     def course(self) -> list[CoursePoint]:
         """Return when the newest successful runs reached 10, 20, … 100 %; empty where none reported progress."""
@@ -133,8 +143,22 @@ class RunHistory(Struct, kw_only=True):
             self.last_success_ns, self.last_success_id = status.ended_ns, status.operation_id
             if status.duration_s is not None and status.duration_s <= MAX_DURATION_S:
                 self.durations_s = [*self.durations_s[1 - _MAX_DURATIONS :], status.duration_s]
+                self.steps_s = {
+                    name: [*self.steps_s.get(name, [])[1 - _MAX_STEP_RUNS :], duration_s]
+                    for name, duration_s in _step_durations(status).items()
+                }
                 if len(status.milestones_s) == MAX_MILESTONES and status.milestones_s[-1] <= MAX_DURATION_S:
                     self.courses_s = [*self.courses_s[1 - _MAX_DURATIONS :], status.milestones_s]
+
+
+def _step_durations(status: OperationStatus) -> dict[str, float]:
+    """Return the time that an attempt spent in each step, in seconds; steps may come several times."""
+    durations: dict[str, float] = {}
+    for step in status.steps:
+        if step.ended_ns is not None and (step.name in durations or len(durations) < _MAX_STEPS):
+            spent_s = max(0, step.ended_ns - step.started_ns) / 1e9
+            durations[step.name] = durations.get(step.name, 0.0) + spent_s
+    return {name: duration_s for name, duration_s in durations.items() if duration_s <= MAX_DURATION_S}
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

@@ -104,6 +104,8 @@ class StepView(View, frozen=True, kw_only=True):
     ended_at: Timestamp | None = None
     ended_progress: float | None = None
     """Progress in percent when it ended."""
+    usual_s: float | None = None
+    """Usual duration in successful runs of the name, in seconds."""
 
 
 class MomentView(View, frozen=True, kw_only=True):

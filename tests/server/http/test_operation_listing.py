@@ -197,6 +197,26 @@ def test_orders_by_value_with_unknown_values_last(server: HubServer, client: htt
     assert set(ids(client, sort="remaining")) == {"a", "b", "c", "none"}
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_by_heard_end_while_operations_are_heard_again_and_again(
+    server: HubServer, client: httpx.Client, order: str
+) -> None:
+    everything = ["a", "b", "c"]
+    server.publish(*(start(each) for each in everything))
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for _ in range(3 * len(everything)):
+        found = page(client, sort="heard", order=order, limit=1, **after)
+        seen += [each.operation_id for each in found.operations]
+        if found.next is None:
+            break
+        after = {"after": found.next}
+        server.publish(*(progress(each, len(seen)) for each in everything))
+    else:
+        pytest.fail(f"pages without end: {seen}")
+    assert order == "desc" or set(seen) == set(everything)
+
+
 def test_duration_orders_ended_and_running_operations(server: HubServer, client: httpx.Client) -> None:
     server.publish(*lasting("long", "x", 100_000), *lasting("short", "x", 1e-4))
     server.publish({**start("running"), "timestamp": "2020-01-01T00:00:00Z"}, progress("running", 5))

@@ -101,6 +101,7 @@ class OperationViewBuilder:
             log=lines,
             children=[self.summary(child) for child in children],
             usual=None if history is None else view_usual(history),
+            usual_steps_s={} if history is None else history.usual_steps_s(),
             position=lambda offset: str(self._hub.log.position(offset)),
             previous=self._nearest(self._hub.operations.earlier_runs(status)),
             following=self._nearest(self._hub.operations.later_runs(status)),
