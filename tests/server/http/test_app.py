@@ -361,3 +361,22 @@ def test_origin_without_a_name_gets_no_credentials(listed: str, origin: str) -> 
         answer = httpx.get(f"{server.http}/v1/snapshot", headers={"Origin": origin})
     assert answer.headers["access-control-allow-origin"] == origin
     assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("edge", ["native", "asgi"])
+@pytest.mark.parametrize("path", ["/operations", "/a/b/", "/v1/nothing", "/%3Cb%3E%2Fx", "/x?y=1"])
+def test_browser_gets_a_page_for_an_unknown_address_that_leads_back(edge: Any, path: str) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    with (
+        HubServer(edge, root_path="/tidings", trusted_proxies=["127.0.0.1"]) as server,
+        httpx.Client(base_url=server.http) as client,
+    ):
+        for prefix in ("", "/tidings"):
+            answer = client.get(prefix + path, headers=browser)
+            assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "<b>" not in answer.text
+            [back] = re.findall(r'href="([./]*)"', answer.text)
+            root = answer.url.join(back)
+            assert root.path == f"{prefix}/"
+            assert client.get(prefix + path).json()["code"] == "not_found"

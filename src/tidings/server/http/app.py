@@ -34,8 +34,10 @@ from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
 from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
+from tidings.server.http.docs_page import HTML, PAGE_HEADERS
 from tidings.server.http.events import READS_AT_A_TIME, ReadingRoutes
 from tidings.server.http.health import StatusRoutes
+from tidings.server.http.index_page import unknown_page
 from tidings.server.http.operation_log import OPERATION_LOG, OperationLogRoute
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
 from tidings.server.http.operations_query import OPERATIONS_PREFIX
@@ -233,6 +235,9 @@ class HttpEndpoint:
         allowed = self._allowed_at(request.scope)
         if error.status_code == 405 and allowed is not None:
             return to_response(method_refusal(path, allowed))
+        if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
+            page = unknown_page(path[:200], prefix=_way_to_root(request.scope))
+            return Response(page, status_code=404, headers={**PAGE_HEADERS, "vary": "Accept"}, media_type=HTML)
         return to_response(error_answer(NotFound(f"no such route: {path[:200]!r}")))
 
     def _takes_no_body(self, scope: Scope) -> bool:
@@ -365,3 +370,9 @@ async def _ask_for_upgrade(request: Request) -> Response:
 async def _fault(request: Request, error: Exception) -> Response:
     """Answer a request whose handler failed; Starlette raises the error again, so that the server logs it."""
     return to_response(error_answer(InternalError("internal error while answering")))
+
+
+def _way_to_root(scope: Scope) -> str:
+    """Return the relative URL that leads from a request's own URL to the hub's root, also behind a prefix."""
+    encoded = scope.get("raw_path", b"").lower().count(b"%2f")  # to a browser, these are no slashes
+    return "../" * (route_path(scope).count("/") - 1 - encoded) or "./"

@@ -1,4 +1,4 @@
-"""`GET /` for a browser: what this server is, and how to watch it and report to it; static, like the page at /docs."""
+"""Pages for a browser, static like the page at /docs: what this server is, and that an address leads nowhere."""
 
 from html import escape
 
@@ -31,10 +31,8 @@ def index_page(websocket_url: str, http_url: str, *, prefix: str, has_metrics: b
         if has_metrics or path != "metrics"
     )
     post = f"""curl --json '{{"type":"data:update","data":{{"dataset":"prices"}}}}' {http_url}v1/events"""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>A tidings hub</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+    return _page(
+        "A tidings hub",
         "<header>\n<h1>A tidings hub</h1>\n"
         "<p>This server receives events about long-running work, keeps them in order, and sends them to all who "
         f'watch.</p>\n<p class="facts">tidings {escape(__version__)}</p>\n</header>\n<main>\n'
@@ -42,7 +40,31 @@ def index_page(websocket_url: str, http_url: str, *, prefix: str, has_metrics: b
         f"{_code(f'curl -N {http_url}v1/stream')}"
         f"<h2>Report</h2>\n{_code(f'tidings run --url {websocket_url} -- make')}{_code(post)}"
         f"<h2>Read</h2>\n<ul>\n{links}</ul>\n"
-        "</main>\n</body>\n</html>\n"
+        "</main>\n",
+    )
+
+
+def unknown_page(path: str, *, prefix: str) -> str:
+    """Return the page for an address that the hub does not have.
+
+    Args:
+        path: The path of the address.
+        prefix: What leads from the page's own URL to the hub's root.
+    """
+    return _page(
+        "No such address",
+        "<header>\n<h1>No such address</h1>\n"
+        f"<p>This tidings hub has nothing at <code>{escape(path)}</code>.</p>\n</header>\n<main>\n"
+        f'<p><a href="{escape(prefix)}">To the beginning</a></p>\n'
+        f'<p><a href="{escape(prefix)}docs">The events of this hub, and its API</a></p>\n</main>\n',
+    )
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
 
 
