@@ -17,6 +17,7 @@ export type IconName =
   | "theme"
   | "settings"
   | "plus"
+  | "edit"
   | "close"
   | "more"
   | "check"

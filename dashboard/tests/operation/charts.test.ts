@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { OperationDetail } from "../../src/pages/operation/detail.ts";
 import { axisOf, timeLineOf } from "../../src/pages/operation/lanes.ts";
-import { chartData, curveOf, ProgressHistory, valueAt } from "../../src/pages/operation/progress-series.ts";
+import {
+  axisMark,
+  bandWords,
+  chartData,
+  curveOf,
+  ProgressHistory,
+  valueAt,
+} from "../../src/pages/operation/progress-series.ts";
 
 const T0 = Date.parse("2026-11-30T02:00:00Z");
 const at = (seconds: number) => new Date(T0 + 1_000 * seconds).toISOString();
@@ -165,4 +172,19 @@ describe("the progress chart", () => {
     expect([-1, 0, 5, 10, 99].map((seconds) => valueAt(curve, seconds))).toEqual([0, 0, 25, 50, 50]);
     expect(valueAt([], 3)).toBe(0);
   });
+});
+
+test("no two marks of a time axis look alike", () => {
+  for (const step of [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400]) {
+    const marks = Array.from({ length: 12 }, (_, index) => axisMark(index * step));
+    expect(new Set(marks).size, marks.join(", ")).toBe(marks.length);
+  }
+  expect([0, 30, 90, 150, 5_400].map(axisMark)).toEqual(["0", "30 s", "1 min 30 s", "2 min 30 s", "1 h 30 min"]);
+});
+
+test("the band is named after as many runs as there were", () => {
+  const words = (runs: number, failed: number) => bandWords({ usual: { runs, failed } });
+  expect(words(1, 0)).toBe("the good run before");
+  expect(words(7, 5)).toBe("good runs before");
+  expect(words(6, 1)).toBe("4 of 5 good runs");
 });

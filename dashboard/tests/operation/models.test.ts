@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Row } from "../../src/format/row.ts";
+import { readAnswers, recall, remember } from "../../src/pages/operation/cancel-answers.ts";
 import { cancellingOf, cancellingText, NO_REQUEST, type OwnRequest } from "../../src/pages/operation/cancelling.ts";
 import { attemptsOf, merge, type OperationDetail } from "../../src/pages/operation/detail.ts";
 import { describeChildren, isFinished, sizeOf, treeBelow } from "../../src/pages/operation/family.ts";
@@ -141,5 +142,31 @@ describe("details and live events", () => {
     const ended = operation({ state: "failed", heard_at: "2026-11-30T02:00:05Z", presence: undefined });
     expect(merge(detail, ended)?.presence).toBeUndefined();
     expect(merge({ ...detail, attempt: 2 }, ended)?.state).toBe("running");
+  });
+});
+
+describe("answers of other tabs", () => {
+  const refused = { outcome: "refused", state: "running", attempt: 1, reason: "it writes the books" } as const;
+  const kept = remember([], "op-1", refused);
+  const text = (shown: Row) => cancellingText(cancellingOf(shown, recall(kept, shown), false), "Import prices");
+
+  test("a refusal is told with its reason, for its attempt only", () => {
+    expect(text(operation())).toBe("Import prices goes on: its producer refused: it writes the books");
+    expect(text(operation({ attempt: 2 }))).toBe("");
+    expect(text(operation({ operation_id: "op-2" }))).toBe("");
+    expect(text(operation({ state: "complete" }))).toBe("");
+  });
+
+  test("the newest answer counts, their number is bounded, and what is stored is checked", () => {
+    const ended = remember(kept, "op-1", { outcome: "finished_first", state: "complete", attempt: 1 });
+    expect(ended).toHaveLength(1);
+    expect(recall(ended, operation())).toEqual(NO_REQUEST);
+    expect(recall(ended, operation({ state: "complete" })).kind).toBe("answered");
+    let many = kept;
+    for (let n = 0; n < 100; n++) many = remember(many, `op-${n}`, refused);
+    expect(many).toHaveLength(50);
+    expect(readAnswers(JSON.parse(JSON.stringify(kept)))).toEqual(kept);
+    expect(readAnswers([null, 1, {}, { ...kept[0], outcome: "x" }, { ...kept[0], reason: 1 }])).toEqual([]);
+    expect(readAnswers({})).toEqual([]);
   });
 });

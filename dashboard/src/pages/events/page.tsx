@@ -5,10 +5,11 @@ import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
 import { counted, grouped } from "../../format/span.ts";
-import { plain } from "../../format/text.ts";
+import { plain, toSentence } from "../../format/text.ts";
 import { hub, whyNoActions } from "../../hub.ts";
 import { type Command, useCommands } from "../../keys.ts";
 import { usePageTitle } from "../../page-title.ts";
+import { Hint } from "../../parts/hint.tsx";
 import { useHold } from "../../parts/hold.ts";
 import { Icon } from "../../parts/icon.tsx";
 import { Lock } from "../../parts/lock.tsx";
@@ -247,7 +248,8 @@ function Problem({ feed }: { readonly feed: Feed }): JSX.Element | null {
     <p class="note-bad" role="alert">
       <Icon name="warning" class="s-stalled" />
       <span>
-        Could not {problem.what}: {plain(message)}. {plain(hint)} Nothing is lost: the page goes on from where it is.
+        Could not {problem.what}: {toSentence(message)} <Hint text={hint} /> Nothing is lost: the page goes on from
+        where it is.
       </span>
     </p>
   );

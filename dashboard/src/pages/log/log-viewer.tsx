@@ -244,7 +244,16 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
 }
 
 function EmptyLog({ model }: { readonly model: LogModel }): JSX.Element {
-  return <p class="log-empty">{model.entries.length === 0 ? "No lines were logged" : "No line of this kind"}</p>;
+  if (model.entries.length > 0) return <p class="log-empty">No line of this kind</p>;
+  return (
+    <div class="log-empty">
+      <p>No lines were logged.</p>
+      <p class="three">
+        A program logs with <code>op.log(…)</code>. <code>tidings run</code> reads progress from the output of a command
+        and leaves the output where the command runs; if the command fails, the error shows its last lines.
+      </p>
+    </div>
+  );
 }
 
 function LevelButtons(props: {

@@ -12,6 +12,7 @@ import { liveRows } from "../../live.ts";
 import { usePageTitle } from "../../page-title.ts";
 import { Age } from "../../parts/age.tsx";
 import { StateIcon } from "../../parts/icon.tsx";
+import { type ColumnHead, ListHead } from "../../parts/list-head.tsx";
 import { PanelError, Skeleton } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Go, hrefOf, useQuery } from "../../router.tsx";
@@ -98,22 +99,18 @@ function Name({ name }: { readonly name: string }): JSX.Element {
   );
 }
 
+const COLUMNS: readonly ColumnHead[] = [
+  { label: "State", isHidden: true },
+  { label: "Run" },
+  { label: "What it says" },
+  { label: "Duration", class: "num" },
+  { label: "Age", class: "num" },
+];
+
 function Runs({ runs }: { readonly runs: readonly Row[] }): JSX.Element {
   return (
     <div class="list runs frozen" role="table" aria-label="Runs" aria-rowcount={runs.length + 1}>
-      <div class="lhead" role="row" aria-rowindex={1}>
-        <div role="columnheader">
-          <span class="sr">State</span>
-        </div>
-        <div role="columnheader">Run</div>
-        <div role="columnheader">What it says</div>
-        <div class="num" role="columnheader">
-          Duration
-        </div>
-        <div class="num" role="columnheader">
-          Age
-        </div>
-      </div>
+      <ListHead columns={COLUMNS} />
       {runs.map((run, index) => (
         <RunRow key={run.operation_id} run={run} index={index + 2} />
       ))}

@@ -1,6 +1,6 @@
 /** The strip of a name, drawn. */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { LOOK_WORDS } from "../../format/operation.ts";
 import { formatPreciseSpan } from "../../format/span.ts";
 import { type Column, layOutStrip, type Run } from "./strip.ts";
@@ -67,37 +67,33 @@ function describeRun({ state, duration_s }: Run): string {
 export function StripKey(): JSX.Element {
   return (
     <div class="key strip-key not-phone">
-      <span>
-        <svg class="strip" aria-hidden="true">
-          <rect class="ok" width="6" height="8" x="6" />
-        </svg>
-        complete
-      </span>
-      <span>
-        <svg class="strip" aria-hidden="true">
-          <rect class="bad" width="6" height="5.5" x="6" y="2.5" />
-          <line class="x" x1="6" x2="12" y1="0.5" y2="0.5" />
-        </svg>
-        failed
-      </span>
-      <span>
-        <svg class="strip" aria-hidden="true">
-          <rect class="off" width="5" height="7" x="6.5" y=".5" />
-        </svg>
-        cancelled
-      </span>
-      <span>
-        <svg class="strip" aria-hidden="true">
-          <rect class="live s-running" width="5" height="7" x="6.5" y=".5" />
-        </svg>
-        running
-      </span>
-      <span>
-        <svg class="strip" aria-hidden="true">
-          <line class="med" x2="18" y1="4" y2="4" />
-        </svg>
-        median
-      </span>
+      <KeyEntry words="complete">
+        <rect class="ok" width="6" height="8" x="6" />
+      </KeyEntry>
+      <KeyEntry words="failed">
+        <rect class="bad" width="6" height="5.5" x="6" y="2.5" />
+        <line class="x" x1="6" x2="12" y1="0.5" y2="0.5" />
+      </KeyEntry>
+      <KeyEntry words="cancelled">
+        <rect class="off" width="5" height="7" x="6.5" y=".5" />
+      </KeyEntry>
+      <KeyEntry words="running">
+        <rect class="live s-running" width="5" height="7" x="6.5" y=".5" />
+      </KeyEntry>
+      <KeyEntry words="median">
+        <line class="med" x2="18" y1="4" y2="4" />
+      </KeyEntry>
     </div>
+  );
+}
+
+function KeyEntry({ words, children }: { readonly words: string; readonly children: ComponentChildren }): JSX.Element {
+  return (
+    <span>
+      <svg class="strip" aria-hidden="true">
+        {children}
+      </svg>
+      {words}
+    </span>
   );
 }

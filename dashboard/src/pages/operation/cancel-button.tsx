@@ -14,11 +14,16 @@ import { Lock } from "../../parts/lock.tsx";
 import { errorFacts } from "../../parts/panel.tsx";
 import { useFloating } from "../../parts/popup.tsx";
 import { mayDo } from "../../session.ts";
+import { setting } from "../../settings.ts";
+import { type KeptAnswer, readAnswers, recall, remember } from "./cancel-answers.ts";
 import { type CancelAnswer, cancellingOf, cancellingText, NO_REQUEST, type OwnRequest } from "./cancelling.ts";
 import type { OperationDetail } from "./detail.ts";
 
 /** Seconds that the hub waits for the end of the operation before it answers. */
 const TIMEOUT_S = 10;
+
+/** Answers to the requests of all tabs. */
+const answers = setting<readonly KeptAnswer[]>("cancel-answers", readAnswers);
 
 /** The button. */
 export function CancelButton({ detail }: { readonly detail: ReadonlySignal<OperationDetail> }): JSX.Element | null {
@@ -31,7 +36,9 @@ export function CancelButton({ detail }: { readonly detail: ReadonlySignal<Opera
     // The outcome for one attempt says nothing about the next.
     else if (requestedOf.peek() !== attempt) requestedOf.value = 0;
   });
-  const state = useComputed(() => cancellingOf(detail.value, own.value, requestedOf.value === detail.value.attempt));
+  // What another tab was answered, or this one before it was loaded again.
+  const known = useComputed(() => (own.value.kind === "none" ? recall(answers.value, detail.value) : own.value));
+  const state = useComputed(() => cancellingOf(detail.value, known.value, requestedOf.value === detail.value.attempt));
   const name = useComputed(() => nameOf(detail.value));
   const text = useComputed(() => cancellingText(state.value, name.value));
   const isRunning = useComputed(() => isLive(detail.value));
@@ -47,6 +54,7 @@ export function CancelButton({ detail }: { readonly detail: ReadonlySignal<Opera
     try {
       const answer = await hub.cancel(id, { timeoutS: TIMEOUT_S, ...(reason === "" ? {} : { reason }) });
       own.value = { kind: "answered", answer: answer satisfies CancelAnswer };
+      answers.value = remember(answers.peek(), id, answer);
     } catch (error) {
       const { message, hint } = errorFacts(error);
       own.value = { kind: "error", message, hint };

@@ -106,7 +106,9 @@ function Child({ row }: { readonly row: Row }): JSX.Element {
 
 function LiveChild({ row }: { readonly row: Row }): JSX.Element {
   const live = useMemo(() => liveRow(row.operation_id), [row.operation_id]);
-  const known = useComputed(() => live.value ?? row);
+  const listed = useSignal(row);
+  listed.value = row;
+  const known = useComputed(() => live.value ?? listed.value);
   const isRunning = useComputed(() => isLive(known.value));
   const look = useComputed(() => lookOf(known.value));
   const left = useComputed(() => remainingOf(known.value));

@@ -5,6 +5,7 @@ import { counted } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
 import { formatClock } from "../../format/time.ts";
 import { CopyButton } from "../../parts/copy.tsx";
+import { Hint } from "../../parts/hint.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 import { zone } from "../../settings.ts";
 import type { LogLine } from "../log/log-model.ts";
@@ -33,7 +34,7 @@ export function ErrorSection({ detail, context, markdown }: ErrorSectionProps): 
       </p>
       {error.hint ? (
         <p class="hint any">
-          <b>What to do:</b> {error.hint}
+          <b>What to do:</b> <Hint text={error.hint} />
         </p>
       ) : null}
       {error.details ? (

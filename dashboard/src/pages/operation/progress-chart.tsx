@@ -12,7 +12,7 @@ import { now } from "../../clock.ts";
 import { isLive, lookOf } from "../../format/operation.ts";
 import { formatPreciseSpan, formatSpan, ordinal } from "../../format/span.ts";
 import type { OperationDetail } from "./detail.ts";
-import { type ChartData, chartData, type ProgressHistory } from "./progress-series.ts";
+import { axisMark, bandWords, type ChartData, chartData, type ProgressHistory } from "./progress-series.ts";
 
 const HEIGHT_PX = 168;
 const Y_AXIS_PX = 40;
@@ -61,7 +61,7 @@ export function ProgressChart({ detail, history, progressed }: ProgressChartProp
               <svg aria-hidden="true">
                 <rect class="k-usual" width="18" height="8" />
               </svg>
-              4 of 5 good runs
+              {bandWords(detail.value)}
             </span>
           )}
         </div>
@@ -147,7 +147,7 @@ function optionsFor(data: ChartData, detail: OperationDetail, box: HTMLElement):
         grid: { show: false },
         space: 72,
         incrs: [...X_STEPS_S],
-        values: (_, at) => at.map((each) => (each === 0 ? "0" : formatSpan(each))),
+        values: (_, at) => at.map(axisMark),
       },
       { ...axis, size: Y_AXIS_PX, splits: () => [0, 50, 100], values: (_, at) => at.map((each) => `${each}%`) },
     ],
@@ -175,7 +175,8 @@ function describe(detail: OperationDetail, data: ChartData | undefined): string 
   const parts = [`Progress: ${percent}% after ${formatPreciseSpan(data.seconds[last] ?? 0)}`];
   const band = detail.usual?.band?.at(-1);
   if (band !== undefined) {
-    parts.push(`Good runs reach ${band.progress}% after ${formatSpan(band.low_s)} to ${formatSpan(band.high_s)}`);
+    const [low, high] = [formatSpan(band.low_s), formatSpan(band.high_s)];
+    parts.push(`Good runs reach ${band.progress}% after ${low === high ? low : `${low} to ${high}`}`);
   }
   return `${parts.join(". ")}.`;
 }

@@ -1,5 +1,6 @@
 /** The curves of a progress chart: percent over the seconds since an attempt began. */
 
+import { formatPreciseSpan } from "../../format/span.ts";
 import { toMillis } from "../../format/time.ts";
 import { attemptsOf, type BandPoint, type OperationDetail } from "./detail.ts";
 
@@ -164,4 +165,17 @@ export function valueAt(curve: readonly ProgressPoint[], seconds: number): numbe
   if (after === undefined || after.seconds === before.seconds) return before.percent;
   const share = (seconds - before.seconds) / (after.seconds - before.seconds);
   return before.percent + share * (after.percent - before.percent);
+}
+
+/** A mark of the time axis. Marks of half a minute or half an hour must not look like their neighbours. */
+export function axisMark(seconds: number): string {
+  if (seconds === 0) return "0";
+  return seconds < 60 ? `${seconds} s` : formatPreciseSpan(seconds);
+}
+
+/** Which runs the band shows: four of five, as soon as there are five. */
+export function bandWords({ usual }: Pick<OperationDetail, "usual">): string {
+  const good = usual === undefined ? 0 : usual.runs - usual.failed;
+  if (good >= 5) return "4 of 5 good runs";
+  return good > 1 ? "good runs before" : "the good run before";
 }

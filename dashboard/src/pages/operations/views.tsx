@@ -12,32 +12,11 @@ import { Go, hrefOf } from "../../router.tsx";
 import { setting } from "../../settings.ts";
 import { type Filter, isFiltering, readFilter, totalsQuery, writeFilter } from "./filter.ts";
 import { filter, type Totals, totals } from "./model.ts";
+import { nameView, readViews, type View } from "./view-list.ts";
 
-/** One saved view. */
-export interface View {
-  readonly name: string;
-  /** The query of its address. */
-  readonly search: string;
-}
-
-/** Views that are kept. */
-const MAX_VIEWS = 20;
 const MAX_NAME_CHARS = 60;
 
 const views = setting<readonly View[]>("views", readViews);
-
-/** Reads saved views from JSON; what is not one is left out. */
-export function readViews(json: unknown): readonly View[] {
-  if (!Array.isArray(json)) return [];
-  const isView = (each: unknown): each is View =>
-    typeof each === "object" &&
-    each !== null &&
-    "name" in each &&
-    "search" in each &&
-    typeof each.name === "string" &&
-    typeof each.search === "string";
-  return json.filter(isView).slice(0, MAX_VIEWS);
-}
 
 /** The query of a filter's address, in one spelling. */
 export function searchOf(of: Filter): string {
@@ -84,11 +63,16 @@ export function Views(): JSX.Element {
             <Go href={`${hrefOf("operations")}?${view.search}`} aria-current={isShown ? "page" : undefined}>
               {view.name} {count === undefined ? null : <span class="count">{grouped(count)}</span>}
             </Go>
-            {isShown ? <Forget view={view} /> : null}
+            {isShown ? (
+              <>
+                <NameView search={now} view={view} />
+                <Forget view={view} />
+              </>
+            ) : null}
           </span>
         );
       })}
-      {isSaved ? null : <SaveView search={now} />}
+      {isSaved ? null : <NameView search={now} />}
       {isSaved || matching === undefined || !isFiltering(filter.value) ? null : (
         <span class="three">{grouped(matching)} match</span>
       )}
@@ -111,27 +95,44 @@ function Forget({ view }: { readonly view: View }): JSX.Element {
   );
 }
 
-function SaveView({ search }: { readonly search: string }): JSX.Element {
+interface NameViewProps {
+  readonly search: string;
+  /** The view to rename; undefined for a new one. */
+  readonly view?: View;
+}
+
+function NameView({ search, view }: NameViewProps): JSX.Element {
   const { open, anchor, toggle } = useFloating();
-  const name = useSignal("");
+  const name = useSignal(view?.name ?? "");
   const field = useId();
   const save = (event: Event) => {
     event.preventDefault();
     const given = name.value.trim().slice(0, MAX_NAME_CHARS);
     if (given === "") return;
     open.value = false;
-    name.value = "";
-    views.value = [...views.peek().filter((view) => view.name !== given), { name: given, search }].slice(-MAX_VIEWS);
+    if (view === undefined) name.value = "";
+    views.value = nameView(views.peek(), { name: given, search });
   };
+  const title = view === undefined ? "Save this view" : "Rename this view";
   return (
     <>
-      <button ref={anchor} type="button" onClick={toggle} aria-expanded={open.value}>
-        <Icon name="plus" />
-        Save this view
+      <button
+        ref={anchor}
+        type="button"
+        aria-expanded={open.value}
+        aria-label={view === undefined ? undefined : `Rename the view ${view.name}`}
+        title={view === undefined ? undefined : title}
+        onClick={() => {
+          name.value = view?.name ?? "";
+          toggle();
+        }}
+      >
+        <Icon name={view === undefined ? "plus" : "edit"} />
+        {view === undefined ? title : null}
       </button>
-      <Popup open={open} anchor={anchor} class="confirm" label="Save this view" role="dialog">
+      <Popup open={open} anchor={anchor} class="confirm" label={title} role="dialog">
         <form onSubmit={save}>
-          <h2>Save this view</h2>
+          <h2>{title}</h2>
           <p>Filters, groups, order and columns are in its address. This browser keeps its name.</p>
           <label for={field}>Name</label>
           <div class="field">
@@ -148,7 +149,7 @@ function SaveView({ search }: { readonly search: string }): JSX.Element {
           </div>
           <div class="acts">
             <button type="submit" class="btn ink">
-              Save it
+              {view === undefined ? "Save it" : "Rename it"}
             </button>
           </div>
         </form>

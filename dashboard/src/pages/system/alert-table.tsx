@@ -7,11 +7,20 @@ import { counted } from "../../format/span.ts";
 import { plain } from "../../format/text.ts";
 import { Age } from "../../parts/age.tsx";
 import { Icon } from "../../parts/icon.tsx";
+import { type ColumnHead, ListHead } from "../../parts/list-head.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 import { type Alert, type Alerts, listAlerts } from "./alerts.ts";
 
 /** Cleared alerts that are listed at first. */
 const MAX_CLEARED = 5;
+
+const COLUMNS: readonly ColumnHead[] = [
+  { label: "Severity", isHidden: true },
+  { label: "Alert" },
+  { label: "What it says" },
+  { label: "Since", class: "num" },
+  { label: "State", class: "c-o" },
+];
 
 /** The table; nothing but a line if there is no alert. */
 export function AlertTable({ alerts }: { readonly alerts: ReadonlySignal<Alerts> }): JSX.Element {
@@ -32,19 +41,7 @@ export function AlertTable({ alerts }: { readonly alerts: ReadonlySignal<Alerts>
       </div>
       {listed.length === 0 ? null : (
         <div class="list alerts frozen" role="table" aria-label="Alerts" aria-rowcount={listed.length + 1}>
-          <div class="lhead" role="row" aria-rowindex={1}>
-            <div role="columnheader">
-              <span class="sr">Severity</span>
-            </div>
-            <div role="columnheader">Alert</div>
-            <div role="columnheader">What it says</div>
-            <div role="columnheader" class="num">
-              Since
-            </div>
-            <div role="columnheader" class="c-o">
-              State
-            </div>
-          </div>
+          <ListHead columns={COLUMNS} />
           {shown.map((alert, index) => (
             <AlertRow key={alert.key} alert={alert} index={index + 2} />
           ))}

@@ -10,6 +10,7 @@ import { plain } from "../../format/text.ts";
 import { formatTime, toMillis } from "../../format/time.ts";
 import { connection, hub } from "../../hub.ts";
 import { usePageTitle } from "../../page-title.ts";
+import { Hint } from "../../parts/hint.tsx";
 import { StateIcon } from "../../parts/icon.tsx";
 import { Lock } from "../../parts/lock.tsx";
 import { PanelError, Skeleton } from "../../parts/panel.tsx";
@@ -55,7 +56,7 @@ function System(): JSX.Element {
   const value = facts.value.value;
   return (
     <>
-      <Head facts={value} alerts={alerts} status={status.value} />
+      <Head facts={value} alerts={alerts} status={status.value} isUnread={facts.error.value !== undefined} />
       {facts.error.value === undefined ? null : (
         <PanelError what="the state of the hub" error={facts.error.value} onRetry={facts.reload} />
       )}
@@ -139,13 +140,15 @@ interface HeadProps {
   readonly facts: SystemFacts | undefined;
   readonly alerts: ReadonlySignal<Alerts>;
   readonly status: string | undefined;
+  /** Whether the state of the hub could not be read: it says nothing of its health then. */
+  readonly isUnread: boolean;
 }
 
-function Head({ facts, alerts, status }: HeadProps): JSX.Element {
+function Head({ facts, alerts, status, isUnread }: HeadProps): JSX.Element {
   const raised = useComputed(
     () => listAlerts(alerts.value, now.value).filter((each) => each.state === "raised").length,
   );
-  const health = healthOf(facts, status);
+  const health = isUnread ? "" : healthOf(facts, status);
   const uptime = facts?.started_at === undefined ? undefined : (now.value - Date.parse(facts.started_at)) / 1000;
   return (
     <div class="head frozen">
@@ -185,7 +188,7 @@ function Head({ facts, alerts, status }: HeadProps): JSX.Element {
           </p>
           {facts.error.hint ? (
             <p>
-              <b>What to do:</b> {plain(facts.error.hint)}
+              <b>What to do:</b> <Hint text={facts.error.hint} />
             </p>
           ) : null}
         </div>

@@ -10,6 +10,7 @@ import { hub } from "../../hub.ts";
 import { liveRows } from "../../live.ts";
 import { Age } from "../../parts/age.tsx";
 import { Icon } from "../../parts/icon.tsx";
+import { type ColumnHead, ListHead } from "../../parts/list-head.tsx";
 import { Lock } from "../../parts/lock.tsx";
 import { PanelError } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
@@ -83,6 +84,11 @@ function ProducerLine({ row, index }: { readonly row: ProducerRow; readonly inde
   );
 }
 
+function columnOf(label: string): ColumnHead {
+  const names = [RIGHT.has(label) ? "num" : "", NOT_PHONE.has(label) ? "c-x" : ""].filter(Boolean).join(" ");
+  return names === "" ? { label } : { label, class: names };
+}
+
 interface TableProps<Row> {
   readonly class: string;
   readonly label: string;
@@ -109,19 +115,7 @@ const NOT_PHONE = new Set([
 function Table<Row>({ class: name, label, heads, rows, children }: TableProps<Row>): JSX.Element {
   return (
     <div class={`list ${name} frozen`} role="table" aria-label={label} aria-rowcount={rows.length + 1}>
-      <div class="lhead" role="row" aria-rowindex={1}>
-        {heads.map((head) => (
-          <div
-            key={head}
-            role="columnheader"
-            class={
-              [RIGHT.has(head) ? "num" : "", NOT_PHONE.has(head) ? "c-x" : ""].filter(Boolean).join(" ") || undefined
-            }
-          >
-            {head}
-          </div>
-        ))}
-      </div>
+      <ListHead columns={heads.map(columnOf)} />
       {rows.map((row, index) => children(row, index + 2))}
     </div>
   );
