@@ -22,13 +22,14 @@ _HOMES = {
         InvalidEnvelope InvalidEventID InvalidGrant InvalidJSON InvalidKey InvalidKeyFile InvalidLicense
         InvalidParameter InvalidPath InvalidPayload InvalidPosition InvalidTicket InvalidTimestamp InvalidToken
         InvalidTraceID InvalidUTF8 JobOverdue LicenseExpired LicenseNotYetValid LicenseOfAnotherKey LimitExceeded
-        LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed
-        MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError OperationExists
-        OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded PayloadTooLarge PublishTimeout
-        RateLimited RequestError RequestTimeout ReservedName ServeError SignedOut TidingsError TokenExpired
-        TokenNotYetValid TokenTooLarge TokenUnavailable TooDeep TooManyConnections TooManyFailures TooManyRequests
-        Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType UnsafeFile UnsupportedMediaType
-        UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel WrongIssuer
+        LogBusy LogCorrupt LogError LogForeign LogFull LogInUse LogOpening LogReadOnly LogTooNew LogUnavailable
+        MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled
+        OperationError OperationExists OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded
+        PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ReservedName ServeError SignedOut
+        TidingsError TokenExpired TokenNotYetValid TokenTooLarge TokenUnavailable TooDeep TooManyConnections
+        TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType
+        UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel
+        WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -77,7 +78,8 @@ if TYPE_CHECKING:
         JobOverdue as JobOverdue, LicenseExpired as LicenseExpired, LicenseNotYetValid as LicenseNotYetValid,
         LicenseOfAnotherKey as LicenseOfAnotherKey, LimitExceeded as LimitExceeded, LogBusy as LogBusy,
         LogCorrupt as LogCorrupt, LogError as LogError, LogForeign as LogForeign, LogFull as LogFull,
-        LogInUse as LogInUse, LogReadOnly as LogReadOnly, LogTooNew as LogTooNew, LogUnavailable as LogUnavailable,
+        LogInUse as LogInUse, LogOpening as LogOpening, LogReadOnly as LogReadOnly, LogTooNew as LogTooNew,
+        LogUnavailable as LogUnavailable,
         MethodNotAllowed as MethodNotAllowed, MissingExtra as MissingExtra, NotAHub as NotAHub, NotFound as NotFound,
         NotPublishable as NotPublishable, NotSupported as NotSupported, OperationCancelled as OperationCancelled,
         OperationError as OperationError, OperationExists as OperationExists, OperationFenced as OperationFenced,

@@ -55,9 +55,10 @@ class Process:
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         stdin: int | IO[bytes] = subprocess.PIPE,
+        program: Sequence[str] = TIDINGS,
     ) -> None:
         self.process = subprocess.Popen(
-            [*wrapper, *TIDINGS, *arguments],
+            [*wrapper, *program, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -82,6 +82,15 @@ class TestOpening:
         with pytest.raises(NotAHub):
             session.received(body, 0.0)
 
+    def test_close_in_place_of_the_greeting_is_a_reason_and_not_another_server(self) -> None:
+        session = watching()
+        session.opened(0.0)
+        data = {"code": 1013, "reason": "the hub is opening its log", "reconnect": True, "retry_after_ms": 1_500}
+        assert session.received(message("connection:closed", data), 0.0) == ()
+        ended = session.lost(1013, "the hub is opening its log")
+        assert (ended.final, ended.retry_after_s) == (False, 1.5)
+        assert "the hub is opening its log" in str(ended.error)
+
     def test_missing_greeting_raises_not_a_hub_after_the_timeout(self) -> None:
         session = Session(CONTRACT, greeting_s=3.0)
         session.opened(10.0)

@@ -21,7 +21,7 @@ from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
-from tidings.server.app import HubApp
+from tidings.server.app import HubApp, OpenLog
 from tidings.server.serve import DrainingServer, listen
 from tidings.server.websocket.application import websocket_protocol
 from tidings.server.websocket.deflate import DEFAULT_COMPRESSION_BYTES
@@ -45,6 +45,8 @@ class HubServer:
         retention: Retention of the log.
         wrap: Wraps the hub's application before it is served.
         compression_bytes: Option of the native edge.
+        open_log: Opens another log than `log`.
+        lifespan: Whether the server starts the hub.
         options: Options of `HubApp`.
     """
 
@@ -56,20 +58,30 @@ class HubServer:
         retention: Retention | None = None,
         wrap: Callable[[HubApp], Any] | None = None,
         compression_bytes: int | None = DEFAULT_COMPRESSION_BYTES,
+        open_log: OpenLog | None = None,
+        lifespan: Literal["auto", "off"] = "auto",
         **options: Any,
     ) -> None:
         self.log = FaultyLog(MemoryLog(secrets.token_hex(4), retention))
-        self.app = HubApp(lambda scheduler: self.log, config=HubConfig(**{**QUIET, **(config or {})}), **options)
+        open_log = open_log or (lambda scheduler: self.log)
+        self.app = HubApp(open_log, config=HubConfig(**{**QUIET, **(config or {})}), **options)
         served: Any = self.app if wrap is None else wrap(self.app)
         self._sockets = listen("127.0.0.1", 0)
         self.port: int = self._sockets[0].getsockname()[1]
         self.server: uvicorn.Server
         if edge == "native":
             native = websocket_protocol(self.app, subprotocols=[SUBPROTOCOL], compression_bytes=compression_bytes)
-            self.server = DrainingServer(served, websocket=native, grace_s=2.0)
+            self.server = DrainingServer(served, websocket=native, grace_s=2.0, lifespan=lifespan)
         else:
             self.server = uvicorn.Server(
-                uvicorn.Config(served, ws="websockets-sansio", log_config=None, access_log=False, proxy_headers=False)
+                uvicorn.Config(
+                    served,
+                    ws="websockets-sansio",
+                    log_config=None,
+                    access_log=False,
+                    proxy_headers=False,
+                    lifespan=lifespan,
+                )
             )
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve)

@@ -51,6 +51,8 @@ const WAKE_OPEN_MS = 3_000;
 const LINGER_MS = 1_000;
 /** The longest delay that a hub may ask for: a wrong number must not keep a client away for weeks. */
 const MAX_RETRY_AFTER_MS = 300_000;
+/** First messages of a hub: one that is opening its log closes the connection without a greeting. */
+const GREETINGS: readonly string[] = ["connection:established", "connection:closed"];
 const REJECTED = 4001;
 /** Phases in which a stream of the paths that were wanted before is open, or will be. */
 const STREAMING: ReadonlySet<Phase> = new Set(["connecting", "greeting", "open"]);
@@ -298,7 +300,8 @@ export class Session {
       this.#refuse(error);
     } else {
       const retryAfterMs = Math.min(notice?.retry_after_ms ?? 0, MAX_RETRY_AFTER_MS);
-      this.#lose(refusal ?? new ConnectionLostError(`the connection ended (${ended})${suffix}`, ended), retryAfterMs);
+      const why = this.#phase === "greeting" && notice ? notice.reason : `the connection ended (${ended})${suffix}`;
+      this.#lose(refusal ?? new ConnectionLostError(why, ended), retryAfterMs);
     }
   }
 
@@ -495,7 +498,7 @@ export class Session {
     this.#liveness?.heard(this.#options.now(), message?.reply_to === PING_ID);
     this.#heardAt = this.#options.wall();
     if (this.#streaming && this.#phase === "greeting" && message !== undefined) this.#enterStream(message);
-    if (message === undefined || (this.#phase === "greeting" && message.type !== "connection:established")) {
+    if (message === undefined || (this.#phase === "greeting" && !GREETINGS.includes(message.type))) {
       this.failed(generation, new NotAHubError("the server at the URL does not speak tidings"));
     } else if (!this.subscriptions.received(message)) this.#onMessage(message);
     else if (message.type === "channel:live" && this.subscriptions.caughtUp) {

@@ -335,6 +335,33 @@ describe("reconnecting", () => {
     }
   });
 
+  test("a hub that closes in place of its greeting is asked again after the delay that it names", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    hub.watch("data", () => {});
+    await world.settle();
+    world.socket.open();
+    const reason = "the hub is opening its log: 312,000 of 500,000 rows read";
+    world.socket.receive({
+      type: "connection:closed",
+      data: { code: 1013, reason, reconnect: true, retry_after_ms: 1_500 },
+    });
+    world.socket.end(1013, reason);
+    expect(state(hub)).toBe("connecting: lost");
+    expect(hub.connection.getSnapshot().reason.error).toMatchObject({
+      code: "connection_lost",
+      message: reason,
+      closeCode: 1013,
+    });
+    await world.pass(1_499);
+    expect(world.live).toBe(0);
+    await world.pass(1_000);
+    expect(world.live).toBe(1);
+    world.socket.open();
+    world.socket.greet();
+    expect(hub.connection.getSnapshot().reason.error).toBeUndefined();
+  });
+
   test("the delay that the hub asks for is kept, also when the page is shown", async () => {
     const world = new FakeWorld();
     await live(world);

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
+import { ConnectionLostError, type TidingsError } from "tidings";
 import { useLocation } from "wouter-preact";
 import { deviceNow } from "../clock.ts";
 import { formatSpan } from "../format/span.ts";
@@ -14,6 +15,9 @@ import { Go, hrefOf, PATHS } from "../router.tsx";
 import { hasUpgraded, needsSignIn, whoami } from "../session.ts";
 import { zone } from "../settings.ts";
 import { lostSeconds, nextTry, nextTryOrdinal } from "./link.tsx";
+
+/** Close code of a hub that is there, and takes no one now. */
+const TRY_AGAIN_LATER = 1013;
 
 const seenGaps = signal<ReadonlySet<number>>(new Set());
 
@@ -52,7 +56,7 @@ export function Banners(): JSX.Element | null {
         }
       >
         <b>The link to the hub was lost {formatSpan(lostSeconds.value)} ago.</b> What you see is as it was at{" "}
-        {formatTime(heard, zone.value, deviceNow.value)}. {triesSentence()}
+        {formatTime(heard, zone.value, deviceNow.value)}. {reasonOfHub(reason.error)} {triesSentence()}
       </Banner>
     );
   }
@@ -100,6 +104,11 @@ export function Banners(): JSX.Element | null {
     );
   }
   return null;
+}
+
+/** What the hub itself gives as the reason why it takes no one now, such as that it is opening its log. */
+function reasonOfHub(error: TidingsError | undefined): string {
+  return error instanceof ConnectionLostError && error.closeCode === TRY_AGAIN_LATER ? toSentence(error.message) : "";
 }
 
 function triesSentence(): string {

@@ -289,7 +289,8 @@ class Session:
         self.heartbeat.received(now)
         try:
             envelope = _decode_envelope(body)
-            if self.phase is Phase.GREETING:
+            # A hub that is opening its log sends its greeting to no one, but says why it closes.
+            if self.phase is Phase.GREETING and envelope.type != MessageType.CONNECTION_CLOSED:
                 self._greeted(envelope, now)
                 return ()
             # Only events in the log have a channel.

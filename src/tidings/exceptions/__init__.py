@@ -71,6 +71,7 @@
     │   ├── LogReadOnly
     │   ├── LogFull
     │   ├── LogBusy
+    │   ├── LogOpening                the log is being opened
     │   └── LogUnavailable
     ├── HubError
     │   ├── Draining
@@ -204,6 +205,7 @@ from tidings.exceptions.server import (
     LogForeign,
     LogFull,
     LogInUse,
+    LogOpening,
     LogReadOnly,
     LogTooNew,
     LogUnavailable,
@@ -278,6 +280,7 @@ __all__ = [
     "LogForeign",
     "LogFull",
     "LogInUse",
+    "LogOpening",
     "LogReadOnly",
     "LogTooNew",
     "LogUnavailable",

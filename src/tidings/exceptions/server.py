@@ -83,6 +83,18 @@ class LogUnavailable(LogError, code="log_unavailable"):
     """The log failed while storing the batch; no event of it was stored."""
 
 
+class LogOpening(LogError, code="log_opening"):
+    """The hub is opening its log, and has read `rows_read` of about `rows` rows; try again after `retry_after_ms`."""
+
+    def __init__(
+        self, message: str, *, rows_read: int = 0, rows: int = 0, retry_after_ms: int = 1000, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.rows_read = rows_read
+        self.rows = rows
+        self.retry_after_ms = retry_after_ms
+
+
 class HubError(TidingsError, code="hub_error"):
     """The hub cannot serve the request now."""
 

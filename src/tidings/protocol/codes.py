@@ -118,6 +118,13 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.LogReadOnly, 503, "Make the data folder writable for the hub's user, or use --memory."),
         _row(exceptions.LogFull, 507, "Free disk space, or lower the retention; then publish again.", recoverable=True),
         _row(exceptions.LogBusy, 503, "Wait for acknowledgements, then publish again.", recoverable=True),
+        _row(
+            exceptions.LogOpening,
+            503,
+            "Try again: the hub serves everything when its log is open.",
+            close=1013,
+            recoverable=True,
+        ),
         _row(exceptions.LogUnavailable, 503, "Publish again; the cause is in the hub's log.", recoverable=True),
         # The hub
         _row(exceptions.HubError, 503, "Try again.", recoverable=True),

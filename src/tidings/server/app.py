@@ -1,6 +1,7 @@
 """The hub as one ASGI application: its log, its connections, and its HTTP and WebSocket endpoints."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from tidings.access.proxies import TrustedProxies
 from tidings.access.request_check import RequestCheck
 from tidings.client.drafts import PayloadLike, make_draft
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, TidingsError
+from tidings.exceptions import Draining, LogOpening, TidingsError
 from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
 from tidings.hub.connection_registry import ConnectionRegistry
@@ -37,18 +38,21 @@ from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.link_templates import LinkTemplate, check_links
+from tidings.server.opening_thread import OpeningThread
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
+from tidings.server.websocket.handshake_check import HandshakeCheck
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.protocol import WebSocket
+from tidings.server.websocket.refusing_handler import RefusingHandler
 
 if TYPE_CHECKING:
     from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
 
-OpenLog = Callable[[Scheduler], Log]
-"""Opens the log on the event loop that the hub runs on."""
+OpenLog = Callable[[Scheduler], Log | OpeningThread]
+"""Opens the log on the event loop that the hub runs on, or returns the thread that is to open it."""
 MakeAccess = Callable[[Scheduler], AccessOptions]
 """Returns how clients are identified, with authenticators that use the event loop."""
 
@@ -64,6 +68,9 @@ class HubApp:
     Any ASGI framework mounts it: `app.mount("/tidings", hub_app)`. A mounted application's own lifespan never runs:
     there the hub starts at first use, and shuts down in order only if the host application has its `lifespan`:
     `FastAPI(lifespan=hub_app.lifespan)`.
+
+    A log that takes long to open does not block the event loop (`OpeningThread`). A lifespan, and the first requests to
+    a hub without one, wait until it is open. After `start` alone, requests are answered with LogOpening.
 
     Args:
         open_log: Opens the log when the hub starts.
@@ -115,12 +122,20 @@ class HubApp:
         )
         self._access = access
         self._running: RunningHub | None = None
+        self._opening: OpeningThread | None = None
+        self._opened: asyncio.Future[None] | None = None
+        """Done when the opening that runs has ended."""
+        self._waits_for_opening = False
+        """Whether requests wait while the log is being opened, because the first of them started the hub."""
+        self._failure: Exception | None = None
+        """Why the last opening failed in its thread."""
+        self._handshake_check = HandshakeCheck(self._check, ws_path)
         self.ws_path = ws_path
         self.dashboard = packaged_bundle() if dashboard is None else read_bundle(Path(dashboard))
         """The dashboard, or None where it was not built."""
         self._endpoints: dict[str, ASGIApp] = {
             "http": HttpEndpoint(self, self._check, self._contract, ws_path, self.dashboard, check_links(links)),
-            "websocket": WebSocketEndpoint(self),
+            "websocket": WebSocketEndpoint(self, self._handshake_check),
             "lifespan": LifespanEndpoint(self.lifespan),
         }
 
@@ -157,15 +172,72 @@ class HubApp:
         self._check.admin_port = port
 
     def start(self) -> None:
-        """Open the log and start the hub on the running event loop; does nothing if it runs already.
+        """Start the hub on the running event loop; does nothing if it runs or starts already.
+
+        Its log may still be opening then: `opened` waits for it.
 
         Raises:
             LogError: The log cannot be opened.
         """
-        if self.started:
+        if self.started or self._opening is not None:
             return
+        self._failure = None
+        self._waits_for_opening = False
         loop = asyncio.get_running_loop()
-        event_log = self._open_log(loop)
+        opened = self._open_log(loop)
+        if not isinstance(opened, OpeningThread):
+            self._run(opened, loop)
+            return
+        self._opening = opened
+        self._opened = loop.create_future()
+        opened.start(self._log_opened)
+
+    async def opened(self) -> None:
+        """Start the hub, if it never was, and wait until its log is open.
+
+        Raises:
+            LogError: The log cannot be opened.
+            Draining: The hub was stopped.
+        """
+        if self._running is None and not isinstance(self._failure, Draining):
+            self.start()
+        if self._opened is not None:
+            await asyncio.shield(self._opened)
+        self.running()
+
+    async def wait_for_opening(self) -> None:
+        """See `HubHost.wait_for_opening`."""
+        if self._running is not None or isinstance(self._failure, Draining):
+            return
+        if self._opening is None:
+            self.start()
+            self._waits_for_opening = True
+        if self._waits_for_opening and self._opened is not None:
+            await asyncio.shield(self._opened)
+
+    def opening_error(self) -> LogOpening | None:
+        """Return the error that requests get while the log is being opened, with how far it is; None otherwise."""
+        return None if self._opening is None else self._opening.error()
+
+    def _log_opened(self, result: Log | Exception) -> None:
+        """Start the hub over the log that a thread has opened."""
+        self._opening = None
+        if isinstance(result, Exception):
+            self._failure = result
+        else:
+            try:
+                self._run(result, asyncio.get_running_loop())
+            except Exception as error:
+                self._failure = error
+                result.close()
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        if self._opened is not None:
+            self._opened.set_result(None)
+            self._opened = None
+
+    def _run(self, event_log: Log, loop: asyncio.AbstractEventLoop) -> None:
         options = self._access
         if options is not None and not isinstance(options, AccessOptions):
             options = options(loop)
@@ -189,7 +261,7 @@ class HubApp:
         samples = SystemSamples(hub, connections)
         samples.start()
         hub.estimates.start()
-        websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._check)
+        websocket_app = HubWebSocketApp(hub, connections, self._handshake_check)
         self._running = RunningHub(
             hub,
             connections,
@@ -205,6 +277,8 @@ class HubApp:
 
     def drain(self) -> None:
         """Refuse new events, and close all connections, each with its own time to reconnect."""
+        if self._opening is not None:
+            self._opening.stop()
         if self._running is not None:
             hub = self._running.hub
             hub.draining = True
@@ -214,6 +288,10 @@ class HubApp:
 
     def stop(self) -> None:
         """Stop the hub and close its log; only `start` starts it again."""
+        if self._opening is not None:
+            self._opening.close()
+            self._opening, self._failure = None, Draining("the hub has stopped")
+            self._end_waiting()
         if self._running is not None and not self._running.hub.closed:
             hub = self._running.hub
             hub.close()
@@ -245,6 +323,8 @@ class HubApp:
             Draining: The hub accepts no new events.
         """
         draft = make_draft(type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp)
+        if self._running is None:
+            await self.opened()
         hub = self.hub
         settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
 
@@ -261,7 +341,7 @@ class HubApp:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Run the hub during a `with` block, as the lifespan of a host application.
+        """Run the hub during a `with` block, which begins when its log is open, as the lifespan of a host application.
 
         Args:
             app: The host application, as frameworks pass it; not used.
@@ -269,9 +349,11 @@ class HubApp:
         Raises:
             LogError: The log cannot be opened.
         """
-        self.start()
         try:
             with draining_at_signals(self.drain):
+                self.start()
+                with contextlib.suppress(Draining):  # a signal came: the server ends now
+                    await self.opened()
                 yield
         finally:
             self.drain()
@@ -280,7 +362,11 @@ class HubApp:
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         """See `tidings.server.websocket.application.WebSocketApplication.open`: the native edge."""
         try:
-            return self.running().websocket_app.open(handshake, socket)
+            try:
+                return self.running().websocket_app.open(handshake, socket)
+            except LogOpening as opening:
+                self._handshake_check.admit(handshake, socket)
+                return RefusingHandler(opening, socket)
         except TidingsError as error:
             return refusal(error)
 
@@ -290,10 +376,15 @@ class HubApp:
         Raises:
             Draining: The hub was stopped.
             LogError: The log cannot be opened.
+            LogOpening: It is being opened.
         """
-        if self._running is None:
+        if self._running is None and self._opening is None:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
             self.start()
-            assert self._running is not None
+        if self._opening is not None:
+            raise self._opening.error()
+        assert self._running is not None
         if self._running.hub.closed:
             raise Draining("the hub has stopped")
         return self._running

@@ -22,6 +22,7 @@ try:
     from tidings.server.application_access import ApplicationAuthenticator, Authenticate
     from tidings.server.application_access import GrantedSubject as GrantedSubject
     from tidings.server.link_templates import LinkTemplate
+    from tidings.server.opening_thread import OpeningThread
 except ModuleNotFoundError as missing:
     raise MissingExtra(f"an embedded hub needs {missing.name}, which is not installed", extra="hub") from missing
 
@@ -77,10 +78,13 @@ def embedded_hub(
     if not retention.keep_newest:
         retention = structs.replace(retention, keep_newest=contract.keep_newest)
 
-    def open_log(scheduler: Scheduler) -> Log:
+    def open_log(scheduler: Scheduler) -> Log | OpeningThread:
         if data is None:
             return MemoryLog(_new_epoch(), retention)
-        return SqliteLog(Path(data), scheduler, _new_epoch, retention=retention)
+        folder = Path(data)
+        return OpeningThread(
+            lambda progress: SqliteLog(folder, scheduler, _new_epoch, retention=retention, progress=progress)
+        )
 
     access = None
     if authenticate is not None or authenticators:

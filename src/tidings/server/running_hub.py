@@ -34,10 +34,22 @@ class HubHost(Protocol):
     def identifies(self) -> bool:
         """Whether the hub identifies its clients."""
 
+    @property
+    def started(self) -> bool:
+        """Whether the hub runs."""
+
+    async def wait_for_opening(self) -> None:
+        """Start the hub if it never was, and wait for its log; return immediately if another than a request started it.
+
+        Raises:
+            LogError: The log cannot be opened.
+        """
+
     def running(self) -> RunningHub:
         """Return the hub; it is started if it never was.
 
         Raises:
             Draining: The hub was stopped.
             LogError: The log cannot be opened.
+            LogOpening: It is being opened.
         """

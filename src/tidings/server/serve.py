@@ -200,6 +200,7 @@ class DrainingServer(uvicorn.Server):
         ssl_certfile: str | os.PathLike[str] | None = None,
         ssl_keyfile: str | os.PathLike[str] | None = None,
         grace_s: float = 5.0,
+        before_accepting: Callable[[], Awaitable[None]] | None = None,
         on_ready: Callable[[Sequence[ListenAddress]], None] | None = None,
         on_drain: Callable[[], Awaitable[None]] | None = None,
         lifespan: Literal["auto", "on", "off"] = "auto",
@@ -216,6 +217,8 @@ class DrainingServer(uvicorn.Server):
                 at SIGHUP.
             ssl_keyfile: Private key of the certificate, if the chain's file does not contain it.
             grace_s: Grace period of a drain in seconds, after which the rest is ended by force.
+            before_accepting: Awaited when the sockets listen and signals are handled; until it returns,
+                connections wait.
             on_ready: Called once the sockets listen and the application has started.
             on_drain: Awaited, for up to half of the grace period, before the connections are asked to end.
             lifespan: Whether `app` has an ASGI lifespan.
@@ -251,6 +254,7 @@ class DrainingServer(uvicorn.Server):
         """What SIGHUP reloads."""
         self._tls_files = None if ssl_certfile is None else (ssl_certfile, ssl_keyfile)
         self._grace_s = grace_s
+        self._before_accepting = before_accepting
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._addresses: list[ListenAddress] = []
@@ -289,6 +293,8 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[Socket] | None = None) -> None:
         """Start the application and accept connections."""
+        if self._before_accepting is not None:
+            await self._before_accepting()
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             self._on_ready(self._addresses)

@@ -28,16 +28,18 @@ from tidings.cli.serve.options import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import AddressInUse, ConfigError
+from tidings.exceptions import AddressInUse, ConfigError, Draining
 from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
+from tidings.log.opening import OpeningProgress
 from tidings.log.sqlite.data_dir import max_ballast_bytes
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES, SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
+from tidings.server.opening_thread import OpeningThread
 from tidings.server.serve import DrainingServer, ListenAddress, listen
 from tidings.server.websocket.application import websocket_protocol
 from tidings.version import __version__
@@ -50,6 +52,12 @@ _RESERVED_FILES = 256
 
 _M_MMAP_THRESHOLD: Final = -3
 _MMAP_THRESHOLD_BYTES: Final = 128 << 10
+
+_QUICK_OPENING_S: Final = 0.5
+"""Time for which clients wait, unanswered, while the log is opened: for a small log, it is shorter than coming back."""
+
+_OPENING_LINE_INTERVAL_S: Final = 5.0
+"""Interval of the log lines about an opening that takes long."""
 
 _SPARE_FILES = 128
 """Those that TCP connections without a request may not take."""
@@ -65,8 +73,8 @@ def run_hub(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    When the hub is ready, prints the URLs of its WebSocket and its HTTP interface as one line on stdout; on a terminal,
-    two lines for people instead.
+    While a large log is being opened, the hub answers that it is not ready. When it is, prints the URLs of its
+    WebSocket and its HTTP interface as one line on stdout; on a terminal, two lines for people instead.
 
     Args:
         settings: The settings.
@@ -113,6 +121,9 @@ class HubProcess:
         self._max_connections = max_connections
         self._loopback_only = not (settings.insecure or settings.auth)
         self._admin_port: int | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._reporting: asyncio.Task[None] | None = None
+        """Waits for the log, and reports that the hub is ready."""
         self._retention = Retention.within(
             settings.retention_bytes,
             events=settings.retention_events,
@@ -159,7 +170,8 @@ class HubProcess:
             ssl_keyfile=settings.tls_key,
             grace_s=settings.grace,
             lifespan="off",
-            on_ready=self._report_ready,
+            before_accepting=self._begin_opening,
+            on_ready=self._listening,
             on_drain=self._drain,
             max_tcp_connections=_limit_tcp_connections(self._max_connections),
         )
@@ -175,9 +187,10 @@ class HubProcess:
             raise explain_in_use(error) from error
         try:
             sockets += self._listen_for_admins(sockets[0].getsockname()[1])
-            self._hub_app.start()
-            self._started()
             await self.runner.serve(sockets)
+            self._hub_app.stop()
+            if self._reporting is not None:
+                await self._reporting  # raises the error of a log that could not be opened
         finally:
             for opened in sockets:
                 opened.close()
@@ -185,6 +198,45 @@ class HubProcess:
             if self._access is not None:
                 self._access.stopped()
         log.info("hub stopped")
+
+    async def _begin_opening(self) -> None:
+        """Begin to open the log; return when it is open, or when that takes too long for clients to wait."""
+        self._opening = asyncio.create_task(self._open())
+        await asyncio.wait([self._opening], timeout=_QUICK_OPENING_S)
+        if self._opening.done():
+            self._opening.result()
+
+    async def _open(self) -> None:
+        self._hub_app.start()
+        opened = asyncio.create_task(self._hub_app.opened())
+        interval_s = _QUICK_OPENING_S
+        while not (await asyncio.wait([opened], timeout=interval_s))[0]:
+            interval_s = _OPENING_LINE_INTERVAL_S
+            progress = self._hub_app.opening_error()
+            if progress is not None:
+                data = str(self._settings.data)
+                log.info("opening the log", data=data, rows_read=progress.rows_read, rows=progress.rows)
+        await opened
+        self._started()
+
+    def _listening(self, listening: Sequence[ListenAddress]) -> None:
+        self._reporting = asyncio.create_task(self._report_when_open(listening))
+
+    async def _report_when_open(self, listening: Sequence[ListenAddress]) -> None:
+        """Report that the hub is ready, as soon as its log is open; stop the server if it cannot be opened.
+
+        Raises:
+            LogError: It cannot be opened.
+        """
+        assert self._opening is not None
+        try:
+            await self._opening
+        except Draining:
+            return  # a signal came
+        except BaseException:
+            self.runner.stop()
+            raise
+        self._report_ready(listening)
 
     def _started(self) -> None:
         """Follow the files that may change while the hub runs."""
@@ -224,17 +276,18 @@ class HubProcess:
         self._hub_app.use_admin_port(self._admin_port)
         return sockets
 
-    def _open_log(self, scheduler: Scheduler) -> Log:
-        if self._settings.data is None:
+    def _open_log(self, scheduler: Scheduler) -> Log | OpeningThread:
+        data, ballast = self._settings.data, self._settings.ballast
+        if data is None:
             return MemoryLog(_new_epoch(), self._retention)
-        _check_ballast(self._settings.data, self._settings.ballast)
-        return SqliteLog(
-            self._settings.data,
-            scheduler,
-            _new_epoch,
-            retention=self._retention,
-            ballast_bytes=self._settings.ballast,
-        )
+        _check_ballast(data, ballast)
+
+        def open_log(progress: OpeningProgress) -> Log:
+            return SqliteLog(
+                data, scheduler, _new_epoch, retention=self._retention, ballast_bytes=ballast, progress=progress
+            )
+
+        return OpeningThread(open_log)
 
     def _log_opened(self) -> None:
         statistics = self._hub_app.hub.log.statistics()
@@ -316,7 +369,8 @@ class HubProcess:
             )
 
     async def _drain(self) -> None:
-        log.info("hub drains", connections=len(self._hub_app.connections))
+        if self._hub_app.started:
+            log.info("hub drains", connections=len(self._hub_app.connections))
         self._hub_app.drain()
 
 

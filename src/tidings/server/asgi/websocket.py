@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from tidings.exceptions import TidingsError
+from tidings.exceptions import LogOpening, TidingsError
 from tidings.hub.connection import HubConnection
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
@@ -25,8 +25,10 @@ from tidings.server.asgi.scope import (
 )
 from tidings.server.http.responses import SECURITY_FIELDS
 from tidings.server.running_hub import HubHost
+from tidings.server.websocket.handshake_check import HandshakeCheck
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
+from tidings.server.websocket.refusing_handler import closing_message
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
 MAX_TURN_MESSAGES: Final = 64
@@ -40,18 +42,23 @@ _TOO_BIG: Final = 1009
 class WebSocketEndpoint:
     """The ASGI application for scopes of type `websocket`."""
 
-    def __init__(self, host: HubHost) -> None:
+    def __init__(self, host: HubHost, check: HandshakeCheck) -> None:
         self._host = host
+        self._check = check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, from the handshake to its end."""
         if (await receive())["type"] != "websocket.connect":
             return
         try:
+            if not self._host.started:
+                await self._host.wait_for_opening()
             app = self._host.running().websocket_app
-            with app.logging_refusals():
-                scope = admit(scope, app.request_check, headers_of(scope))
-            app.check_path(route_path(scope), port_of(scope))
+            app.check_draining()
+            scope = self._admit(scope)
+        except LogOpening as opening:
+            await self._refuse_in_band(opening, scope, send)
+            return
         except TidingsError as error:
             await _refuse(error, scope, send)
             return
@@ -72,6 +79,32 @@ class WebSocketEndpoint:
         )
         outlet.attach(connection)
         await _Session(app, connection, outlet).run(receive, send)
+
+    def _admit(self, scope: Scope) -> Scope:
+        """Check a handshake, and return its scope with its address.
+
+        Raises:
+            OriginRefused: It comes from a web page that may not use the hub.
+            RequestError: A header is not valid.
+            NotFound: Its path is not the WebSocket's.
+        """
+        with self._check.logging_refusals():
+            scope = admit(scope, self._check.request_check, headers_of(scope))
+        self._check.check_path(route_path(scope), port_of(scope))
+        return scope
+
+    async def _refuse_in_band(self, error: LogOpening, scope: Scope, send: Send) -> None:
+        """Accept the upgrade, send why it is closed, and close."""
+        try:
+            self._admit(scope)
+        except TidingsError as refused:
+            await _refuse(refused, scope, send)
+            return
+        versioned = SUBPROTOCOL in scope.get("subprotocols", ())
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if versioned else None})
+        code, body = closing_message(error)
+        await send({"type": "websocket.send", "text": body.decode()})
+        await send({"type": "websocket.close", "code": code, "reason": error.message[:MAX_REASON_BYTES]})
 
 
 class _Session:

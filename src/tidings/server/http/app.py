@@ -1,6 +1,7 @@
 """The HTTP side of the hub: the check of origins, and the routes."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -143,6 +144,7 @@ class HttpEndpoint:
         open_paths = {"/", "/healthz", "/readyz", "/openapi.json", WHOAMI, ws_path}
         open_paths.update(route.path for route in (*contract_routes, *of_dashboard))
         self._identity = _IdentityCheck(host, frozenset(open_paths))
+        self._without_hub = frozenset(open_paths - {"/readyz", WHOAMI})
         self._routes = Starlette(
             routes=routes,
             exception_handlers={TidingsError: error_response, HTTPException: self._refuse, Exception: _fault},
@@ -164,6 +166,9 @@ class HttpEndpoint:
             send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         method = scope["method"]
         port = port_of(scope)
+        if not self._host.started and path not in self._without_hub:
+            with contextlib.suppress(Exception):  # the route reports it
+                await self._host.wait_for_opening()
         try:
             self._check.check_port(path, port)
             if self._identity.concerns(path, method) and not (

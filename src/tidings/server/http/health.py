@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from tidings.access.request_check import METRICS_PATH, RequestCheck, is_admin_path
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, HubError, TidingsError
+from tidings.exceptions import Draining, HubError, LogOpening, TidingsError
 from tidings.hub.hub import Hub
 from tidings.protocol.codes import row_of
 from tidings.protocol.messages import SUBPROTOCOL
@@ -107,6 +107,7 @@ class StatusRoutes:
         """Answer `GET /readyz`: 200 if the hub accepts events now; the reason why not, to those who may read it.
 
         Raises:
+            LogOpening: The log is being opened.
             LogError: The log cannot be opened, has failed, or refused its last batch.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
@@ -115,7 +116,8 @@ class StatusRoutes:
         try:
             check_ready(self._host.running().hub)
         except TidingsError as error:
-            if await self._may_read_reasons(request.scope):
+            # While the log opens, no one can be identified; how far it is, is no secret.
+            if isinstance(error, LogOpening) or await self._may_read_reasons(request.scope):
                 raise
             terse = HubError("the hub is not ready", hint="Ask with a credential that has the grant `admin`.")
             return to_response(structs.replace(error_answer(terse), status=row_of(error).http))

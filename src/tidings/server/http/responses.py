@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from tidings.exceptions import Forbidden, MethodNotAllowed, TidingsError, Unauthenticated
+from tidings.exceptions import Forbidden, LogOpening, MethodNotAllowed, TidingsError, Unauthenticated
 from tidings.hub.rate_limits import LogSampler
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
@@ -55,7 +55,8 @@ class Answer(Struct, frozen=True, gc=False):
 def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """Return the answer for `error`: with Retry-After if it is temporary, and with WWW-Authenticate for a 401.
 
-    Besides ErrorData, the body has `retry_after_ms` where the error has it, and `allowed` for a missing grant.
+    Besides ErrorData, the body has `retry_after_ms` where the error has it, `allowed` for a missing grant, and
+    `rows_read` and `rows` while the log is being opened.
     """
     status = row_of(error).http
     retry_after_ms: int | None = getattr(error, "retry_after_ms", None)
@@ -70,6 +71,8 @@ def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] =
         more["retry_after_ms"] = retry_after_ms
     if isinstance(error, Forbidden):
         more["allowed"] = error.allowed[:_MAX_ALLOWED]
+    if isinstance(error, LogOpening):
+        more.update(rows_read=error.rows_read, rows=error.rows)
     if more:
         body = body[:-1] + b"," + msgspec.json.encode(more)[1:]
     return Answer(status, body, headers)

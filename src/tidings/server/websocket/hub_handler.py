@@ -1,20 +1,15 @@
 """The hub behind the native WebSocket edge, and the checks that all WebSocket edges share."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Final
 
 import structlog
 from websockets.datastructures import Headers
 
 from tidings.access.credentials import check_cookie_origin, find_credential
-from tidings.access.request_check import RequestCheck
 from tidings.access.subjects import AccessRequest, Credential
 from tidings.exceptions import (
     AccessError,
     Draining,
-    NotFound,
-    OriginRefused,
     TidingsError,
     TooManyConnections,
     TooManyRequests,
@@ -27,6 +22,7 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
+from tidings.server.websocket.handshake_check import HandshakeCheck
 from tidings.server.websocket.protocol import WebSocket
 from tidings.server.wire_formats import PLAIN, VERSIONED, deflate_form
 
@@ -42,30 +38,21 @@ class HubWebSocketApp:
     Args:
         hub: The hub.
         connections: Its connections.
-        path: Path of the WebSocket, such as `/ws`.
-        request_check: The check that every handshake passes first.
+        handshake_check: The check that every handshake passes first.
     """
 
-    def __init__(self, hub: Hub, connections: ConnectionRegistry, path: str, request_check: RequestCheck) -> None:
+    def __init__(self, hub: Hub, connections: ConnectionRegistry, handshake_check: HandshakeCheck) -> None:
         self._hub = hub
         self.connections = connections
-        self._path = path
-        self.request_check = request_check
+        self.handshake_check = handshake_check
         self._reported_subprotocols = False
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         """See `WebSocketApplication.open`."""
         headers = handshake.headers
         try:
-            with self.logging_refusals():
-                address = self.request_check.admit(
-                    headers.get_all,
-                    method="GET",
-                    peer=handshake.peer[0] if handshake.peer is not None else "",
-                    scheme=handshake.scheme,
-                )
-            name = socket.get_extra_info("sockname")
-            self.check_path(address.relative(handshake.path), name[1] if isinstance(name, tuple) else None)
+            self.check_draining()
+            address = self.handshake_check.admit(handshake, socket)
         except TidingsError as error:
             return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
@@ -94,31 +81,14 @@ class HubWebSocketApp:
         """Whether the hub identifies its clients."""
         return self._hub.access is not None
 
-    @contextlib.contextmanager
-    def logging_refusals(self) -> Iterator[None]:
-        """Log a handshake that is refused for its origin: a web page sees nothing of it, so the operator must."""
-        try:
-            yield
-        except OriginRefused as error:
-            log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=error.origin)
-            raise
-
-    def check_path(self, path: str, port: int | None) -> None:
-        """Check the path of a handshake, while HTTP can still refuse it (docs/protocol/codes.md).
-
-        Args:
-            path: Path of the request.
-            port: Port of the hub at which it arrived.
+    def check_draining(self) -> None:
+        """Check that the hub accepts connections, while HTTP can still refuse one.
 
         Raises:
-            Draining: The hub accepts no new connections.
-            NotFound: `path` is not the WebSocket's path.
+            Draining: It does not.
         """
         if self._hub.draining:
             raise Draining("the hub is shutting down")
-        self.request_check.check_port(path, port)
-        if path != self._path:
-            raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
     def report_unknown_subprotocols(self, offered: str | None) -> None:
         """Log, once, that a client offered only unknown subprotocols.

@@ -173,6 +173,8 @@ const (
 	ErrorCodeLogFull = "log_full"
 	// ErrorCodeLogBusy: Wait for acknowledgements, then publish again.
 	ErrorCodeLogBusy = "log_busy"
+	// ErrorCodeLogOpening: Try again: the hub serves everything when its log is open.
+	ErrorCodeLogOpening = "log_opening"
 	// ErrorCodeLogUnavailable: Publish again; the cause is in the hub's log.
 	ErrorCodeLogUnavailable = "log_unavailable"
 	// ErrorCodeHubError: Try again.

@@ -143,6 +143,8 @@ export const ErrorCode = {
   LOG_FULL: "log_full",
   /** Wait for acknowledgements, then publish again. */
   LOG_BUSY: "log_busy",
+  /** Try again: the hub serves everything when its log is open. */
+  LOG_OPENING: "log_opening",
   /** Publish again; the cause is in the hub's log. */
   LOG_UNAVAILABLE: "log_unavailable",
   /** Try again. */
