@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, message, read
 
-from tidings.contract.contract import Contract, compute_identity
+from tidings.contract.contract import Contract, compute_identity, with_operation
 from tidings.contract.event_types import BUILTIN, EventType, event
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope
@@ -207,7 +207,7 @@ def test_hub_may_write_its_own_events(type: str) -> None:
 
 def test_operation_id_is_inserted_if_absent() -> None:
     event = read(message("operation:failed", f"{{ {FAILED}}}"))
-    named = CONTRACT.with_operation(event, "op-1")
+    named = with_operation(event, "op-1")
     assert named.data == f'{{"operation_id":"op-1", {FAILED}}}'.encode()
     assert msgspec.structs.replace(named, data=event.data, key=None) == event
     assert named.key == "op-1"
@@ -217,7 +217,7 @@ def test_operation_id_is_inserted_if_absent() -> None:
 @pytest.mark.parametrize("empty", ['""', "null"])
 def test_empty_operation_id_is_replaced(empty: str) -> None:
     event = read(message("operation:failed", f'{{{FAILED},"operation_id":{empty}}}'))
-    named = CONTRACT.with_operation(event, 'op"1')
+    named = with_operation(event, 'op"1')
     assert named.data == f'{{"operation_id":"op\\"1",{FAILED}}}'.encode()
 
 
@@ -225,7 +225,7 @@ def test_operation_id_beyond_the_size_limit_is_rejected() -> None:
     message_text = "m" * (65_535 - len('{"code":"c","message":"","recoverable":false}'))
     event = read(message("operation:failed", f'{{"code":"c","message":"{message_text}","recoverable":false}}'))
     with pytest.raises(PayloadTooLarge):
-        CONTRACT.with_operation(event, "op-1")
+        with_operation(event, "op-1")
 
 
 def test_decode_accepts_events_that_only_the_hub_writes() -> None:

@@ -4,9 +4,9 @@ import pytest
 from msgspec import Raw
 from tests.hub.events import make_entry, make_event, progress, publish_updates, update
 
-from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable, TidingsError
+from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.hub.staging import PublishResult
+from tidings.log.base import Outcome, PublishResult
 from tidings.log.memory import MemoryLog
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
@@ -127,7 +127,7 @@ def test_failing_publisher_callback_does_not_block_delivery() -> None:
     client = hub.connect("channel=data")
     hub.settle()
 
-    def broken(result: PublishResult | TidingsError) -> None:
+    def broken(result: Outcome) -> None:
         raise RuntimeError("as if a future had been cancelled")
 
     hub.hub.publish(Envelope(type="data:update"), broken)
@@ -138,9 +138,9 @@ def test_failing_publisher_callback_does_not_block_delivery() -> None:
 
 def test_event_published_while_settling_goes_in_the_next_batch() -> None:
     hub, log = faulty()
-    results: list[PublishResult | TidingsError] = []
+    results: list[Outcome] = []
 
-    def again(result: PublishResult | TidingsError) -> None:
+    def again(result: Outcome) -> None:
         results.append(result)
         hub.hub.publish(Envelope(type="data:update"), results.append)
 
@@ -175,9 +175,8 @@ def test_live_operations_survive_a_restart() -> None:
     hub = InMemoryHub(log=log)
     hub.settle()
     assert len(hub.hub.operations) == 26
-    assert hub.hub.live_trace_id("operations", "7") == "t7"
-    assert hub.hub.live_trace_id("operations", "0") == "again"
-    assert hub.hub.live_trace_id("operations", "2") is None
+    lives = [hub.hub.operations.life(operation_id) for operation_id in "702"]
+    assert [(life.trace_id, life.live) for life in lives if life] == [("t7", True), ("again", True), ("t2", False)]
 
 
 def test_draining_hub_accepts_only_its_own_events() -> None:

@@ -106,7 +106,7 @@ def test_progress_behind_a_refused_start_waits_for_the_start() -> None:
     hub.settle()
     results = answers(client.read())
     assert [result["code"] for result in results] == ["rate_limited", "rate_limited"]
-    assert hub.hub.life("job") is None
+    assert hub.hub.operations.life("job") is None
 
 
 def test_client_that_goes_on_is_closed_for_abuse() -> None:

@@ -3,11 +3,10 @@ from collections.abc import Sequence
 import pytest
 from tests.hub.events import make_entry, make_event
 
-from tidings.exceptions import EventIDReused, LogFull, OperationFinished, TidingsError
-from tidings.hub.staging import OperationChanges, PublishCallback, PublishResult, StagedOperations, Staging
-from tidings.log.base import EventToAppend, Retention
+from tidings.exceptions import LogError, LogFull
+from tidings.hub.staging import PublishCallback, Staging
+from tidings.log.base import Outcome, PublishResult
 from tidings.log.memory import MemoryLog
-from tidings.operations.table import OperationTable
 
 ID = "0123456789abcdef"
 
@@ -17,11 +16,12 @@ class Publisher:
 
     def __init__(self) -> None:
         self.log = MemoryLog("e")
-        self.staging = Staging(self.log)
+        self.staging = Staging()
+        self.appended = 0
         self.results: list[tuple[str, int | str, bool]] = []
 
     def settled(self, name: str) -> PublishCallback:
-        def settled(result: PublishResult | TidingsError) -> None:
+        def settled(result: Outcome) -> None:
             if isinstance(result, PublishResult):
                 self.results.append((name, result.offset, result.duplicate))
             else:
@@ -33,14 +33,18 @@ class Publisher:
         entry = make_entry(make_event(data=data, event_id=event_id), scope)
         self.staging.add(entry, self.settled(name))
 
+    def _appended(self, outcomes: Sequence[Outcome] | LogError) -> None:
+        assert not isinstance(outcomes, LogError)
+        self.appended += self.staging.appended().settle(outcomes)
+
     def append(self, most: int = 100, max_bytes: int = 1 << 20) -> list[str | None]:
         batch = self.staging.take(most, max_bytes)
         entries = [staged.entry for staged in batch.staged]
-        self.log.append(entries, lambda first: self.staging.appended().commit(int(str(first))))
+        self.log.append(entries, self._appended)
         return [entry.event.event_id for entry in entries]
 
 
-def test_commit_reports_offsets_in_order() -> None:
+def test_settle_reports_offsets_in_order() -> None:
     publisher = Publisher()
     for name in "abc":
         publisher.publish(name)
@@ -74,32 +78,29 @@ def test_repeated_event_id_returns_the_first_event() -> None:
     assert publisher.results == []
     publisher.append()
     publisher.publish("later", event_id=ID)
+    publisher.append()
     assert publisher.results == [("first", 1, False), ("same tick", 1, True), ("later", 1, True)]
     assert len(publisher.staging) == 0
 
 
-def test_event_id_is_known_during_the_append() -> None:
+def test_event_id_is_known_after_the_append_before_it() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     batch = publisher.staging.take(10, 1 << 20)
     publisher.publish("during the append", event_id=ID)
-    assert len(publisher.staging) == 1
-    assert publisher.staging.appended() is batch
-    batch.commit(7)
-    assert publisher.results == [("first", 7, False), ("during the append", 7, True)]
+    assert len(publisher.staging) == 2
+    publisher.log.append([staged.entry for staged in batch.staged], publisher._appended)
+    publisher.append()
+    assert publisher.results == [("first", 1, False), ("during the append", 1, True)]
+    assert publisher.appended == 1
 
 
 def test_event_id_of_another_event_is_refused() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
-    publisher.publish("staged", event_id=ID, data=b"[]")
+    publisher.publish("other", event_id=ID, data=b"[]")
     publisher.append()
-    results: list[PublishResult | TidingsError] = []
-    publisher.staging.add(make_entry(make_event(data=b"[]", event_id=ID)), results.append)
-    assert publisher.results == [("staged", "event_id_reused", False), ("first", 1, False)]
-    (error,) = results
-    assert isinstance(error, EventIDReused)
-    assert error.position == "e:1"
+    assert publisher.results == [("first", 1, False), ("other", "event_id_reused", False)]
 
 
 def test_event_ids_are_unique_per_scope() -> None:
@@ -125,7 +126,7 @@ def test_failed_batch_reports_to_all_and_frees_its_event_ids() -> None:
 def test_failing_callback_does_not_block_the_others() -> None:
     publisher = Publisher()
 
-    def broken(result: PublishResult | TidingsError) -> None:
+    def broken(result: Outcome) -> None:
         raise RuntimeError("as if a future had been cancelled")
 
     publisher.staging.add(make_entry(make_event()), broken)
@@ -134,93 +135,46 @@ def test_failing_callback_does_not_block_the_others() -> None:
     assert publisher.results == [("other", 2, False)]
 
 
-def traces(staging: Staging, keys: Sequence[str]) -> list[str | None]:
-    return [staging.operations.trace_id(key) for key in keys]
+def test_step_is_due_between_the_events_around_it() -> None:
+    publisher = Publisher()
+    steps: list[str] = []
+    for name in ("a", "b"):
+        publisher.publish(name)
+    publisher.staging.add_step(lambda: steps.append("after b"))
+    publisher.publish("c")
+    publisher.staging.add_step(lambda: steps.append("after c"))
+    for taken, due in ((2, "after b"), (1, "after c")):
+        assert publisher.staging.due_step() is None
+        assert len(publisher.append()) == taken
+        step = publisher.staging.due_step()
+        assert step is not None
+        step()
+        assert steps[-1] == due
+    assert not publisher.staging.waits
 
 
-def test_staged_operations_are_visible_until_the_tail() -> None:
-    log = MemoryLog("e")
-    staging = Staging(log)
-    for key in "ab":
-        staging.add(make_entry(make_event("operation:start", key, trace_id=f"t{key}")), lambda _: None)
-    assert traces(staging, "ab") == ["ta", "tb"]
-    batch = staging.take(1, 1 << 20)
-    assert traces(staging, "ab") == ["ta", "tb"]
+def test_step_is_due_after_the_events_before_it_are_dropped() -> None:
+    publisher = Publisher()
+    publisher.publish("a")
+    publisher.staging.take(10, 1 << 20)
+    publisher.publish("b")
+    publisher.staging.add_step(lambda: None)
+    assert publisher.staging.due_step() is None
+    for batch in publisher.staging.drop():
+        batch.fail(LogFull("no room"))
+    assert [name for name, code, _ in publisher.results if code == "log_full"] == ["a", "b"]
+    assert publisher.staging.waits
+    assert publisher.staging.due_step() is not None
+    assert not publisher.staging.waits
+
+
+@pytest.mark.parametrize("max_events", [1, 2, 100])
+def test_stage_is_full_until_events_are_appended(max_events: int) -> None:
+    staging = Staging(max_events=max_events)
+    for _ in range(max_events):
+        assert not staging.full
+        staging.add(make_entry(make_event()), lambda _: None)
+    assert staging.full
+    staging.take(1, 1 << 20)
     staging.appended()
-    assert traces(staging, "ab") == [None, "tb"]
-    staging.committed(batch)
-    assert traces(staging, "ab") == ["ta", "tb"]
-    log.append([batch.staged[0].entry], lambda _: None)
-    staging.folded()
-    assert traces(staging, "ab") == ["ta", "tb"]
-    staging.clear()
-    assert traces(staging, "ab") == ["ta", None]
-
-
-# The overlay on operations.
-
-
-def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
-    return entry("start", key, trace_id=trace_id, data=data)
-
-
-def entry(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
-    body = b'{"operation_id":"%b"}' % key.encode() if data is None else data
-    return make_entry(make_event(f"operation:{type}", key, trace_id=trace_id, data=body))
-
-
-def operations(*entries: EventToAppend) -> OperationTable:
-    folded = Retention().new_operations()
-    for offset, each in enumerate(entries, 1):
-        folded.apply(offset, each.event, each.received_ns)
-    return folded
-
-
-def test_staged_operations_overlay_the_log() -> None:
-    folded = operations(start("a"), start("b"))
-    appending: OperationChanges = {}
-    gathering: OperationChanges = {}
-    older = StagedOperations(folded, [appending])
-    older.apply(entry("complete", "a"))
-    older.apply(start("c", trace_id="t2"))
-    view = StagedOperations(folded, [appending, gathering])
-    assert [view.trace_id(key) for key in "abc"] == [None, "t1", "t2"]
-    assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2")] == ["b", "c"]
-    view.apply(entry("progress", "b", trace_id="other"))
-    view.apply(start("a", trace_id="t3"))
-    view.apply(entry("complete", "c"))
-    view.apply(entry("log", "d", trace_id="t4"))
-    assert set(gathering) == {"a", "c"}
-    assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2", "t3")] == ["b", None, "a"]
-    assert [folded.life(key) for key in "c"] == [None]
-
-
-def test_unnamed_failure_skips_operations_of_another_producer() -> None:
-    folded = operations(start("a"))
-    folded.hold("a", "producer", 30.0)
-    view = StagedOperations(folded, [{}])
-    assert view.only_of_trace("t1", "producer") == "a"
-    assert view.only_of_trace("t1", "another") is None
-    assert view.only_of_trace("t1") is None
-
-
-def test_start_of_a_later_attempt_gets_its_number() -> None:
-    view = StagedOperations(operations(start("a"), entry("complete", "a")), [{}])
-    second, life = view.apply(start("a", data=b'{"operation_id":"a","name":"import" }'))
-    assert second.event.data == b'{"operation_id":"a","name":"import","attempt":2}'
-    assert life is not None
-    assert life.attempt == 2
-    view.apply(entry("failed", "a"))
-    unnamed, _ = view.apply(start("a", data=b'{"operation_id":"a","attempt":0}'))
-    assert unnamed.event.data == b'{"operation_id":"a","attempt":3}'
-    view.apply(entry("failed", "a"))
-    third = start("a", data=b'{"operation_id":"a","attempt":4}')
-    assert view.apply(third)[0] is third
-
-
-def test_refused_event_changes_no_operation() -> None:
-    gathering: OperationChanges = {}
-    view = StagedOperations(operations(start("a"), entry("complete", "a")), [gathering])
-    with pytest.raises(OperationFinished):
-        view.apply(entry("failed", "a"))
-    assert gathering == {}
+    assert not staging.full

@@ -210,16 +210,20 @@ class Grants:
         if matches is None:
             if len(self._publishable) >= _MAX_CACHED:
                 self._publishable.clear()
-            paths = PathSet.of(
-                (
-                    grant.path
-                    for grant in self.publish
-                    if grant.path.channel == channel and grant.covers_type(type, declared=declared)
-                ),
-                with_global=False,
-            )
+            paths = self.publishable_paths(type, channel, declared=declared)
             matches = self._publishable[type, channel, declared] = paths.matcher()
         return matches(channel, key)
+
+    def publishable_paths(self, type: str, channel: str, *, declared: bool = True) -> PathSet:
+        """Return the paths of `channel` on which events of `type` may be published; see `may_publish`."""
+        return PathSet.of(
+            (
+                grant.path
+                for grant in self.publish
+                if grant.path.channel == channel and grant.covers_type(type, declared=declared)
+            ),
+            with_global=False,
+        )
 
     def publishable(self, type: str, channel: str) -> Callable[[str, str | None], bool] | None:
         """Return what `may_publish` found for a declared type on its own channel, or None if it was not asked before.

@@ -298,18 +298,6 @@ class Contract:
             effect,
         )
 
-    def with_operation(self, event: Event, operation_id: str) -> Event:
-        """Return `event`, which names no operation, with `operation_id` as the first member of its data.
-
-        Raises:
-            InvalidKey: The id is not a valid key.
-            PayloadTooLarge: The data has no space for it.
-        """
-        data = with_first_member(event.data, "operation_id", check_key(operation_id))
-        if len(data) > MAX_DATA_BYTES:
-            raise _too_large(data)
-        return msgspec.structs.replace(event, data=data, key=operation_id)
-
     def _decode_payload(self, row: CompiledEventType, data: bytes) -> Any:
         """Decode a payload, or explain why it is invalid."""
         try:
@@ -388,6 +376,19 @@ def _add_progress_members(data: bytes) -> bytes:
     if len(data) > MAX_DATA_BYTES:
         raise _too_large(data)
     return data
+
+
+def with_operation(event: Event, operation_id: str) -> Event:
+    """Return `event`, which names no operation, with `operation_id` as the first member of its data.
+
+    Raises:
+        InvalidKey: The id is not a valid key.
+        PayloadTooLarge: The data has no space for it.
+    """
+    data = with_first_member(event.data, "operation_id", check_key(operation_id))
+    if len(data) > MAX_DATA_BYTES:
+        raise _too_large(data)
+    return msgspec.structs.replace(event, data=data, key=operation_id)
 
 
 def _too_large(data: bytes) -> PayloadTooLarge:

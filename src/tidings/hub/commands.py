@@ -73,6 +73,9 @@ MAX_HINT_PATHS: Final = 20
 CommandHandler = Callable[[CommandConnection, Envelope, Any], None]
 """Called with the connection, the command, and the command's decoded data."""
 
+OPERATION_COMMANDS: Final = frozenset({messages.ATTACH, messages.CANCEL})
+"""Commands whose answer depends on the state of operations: they follow the events that were sent before them."""
+
 HANDLERS: dict[str, CommandHandler] = {}
 """The handler of each command, by name."""
 

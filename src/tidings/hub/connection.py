@@ -18,24 +18,25 @@ from tidings.exceptions import (
     ContractError,
     Forbidden,
     InvalidCommand,
+    LogError,
     RateLimited,
     TidingsError,
 )
-from tidings.hub.commands import run_command
+from tidings.hub.commands import OPERATION_COMMANDS, run_command
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.connection_output import MAX_UNSENT_REPLY_BYTES, ConnectionOutput
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query, show_query
 from tidings.hub.hub import Hub
 from tidings.hub.reading_rights import added_paths, apply_grants, form_for
 from tidings.hub.refused_starts import RefusedStarts
-from tidings.hub.staging import PublishResult
 from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS, SubscriptionReports
 from tidings.hub.type_notices import TypeNotices
 from tidings.hub.wire import Outlet, WireForm, revise_form
+from tidings.log.base import Outcome
 from tidings.protocol import messages
 from tidings.protocol.codes import row_of
 from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, decode_envelope, scan_labels
-from tidings.protocol.messages import AUTH_TOKEN, COMMANDS
+from tidings.protocol.messages import AUTH_TOKEN, COMMANDS, MessageSpec
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionEstablished
 from tidings.protocol.positions import NOW, Since
@@ -75,6 +76,7 @@ class HubConnection(ConnectionOutput):
         "_type_notices",
         "_unacknowledged",
         "_unacknowledged_bytes",
+        "_waits_for_events",
         "access",
         "client",
         "producer_id",
@@ -116,6 +118,8 @@ class HubConnection(ConnectionOutput):
         self._refused_starts: RefusedStarts | None = None  # made at its first use: most connections need none
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
+        self._waits_for_events = False
+        """Whether a command waits until the events before it are settled."""
         self._rates = hub.rates.connection()
         self.access: ConnectionAccess | None = None
         """The subject of the connection; None where the hub does not identify its clients."""
@@ -271,7 +275,7 @@ class HubConnection(ConnectionOutput):
         if self.closing or self._final_close is not None:
             return
         access = self.access
-        if self._held or (access is not None and access.verifying):
+        if self._held or self._waits_for_events or (access is not None and access.verifying):
             self._held.append(body)
             self.update_reading()
             return
@@ -287,11 +291,29 @@ class HubConnection(ConnectionOutput):
                 command = access.admit(envelope.type, command)
             if command is not None:
                 self._check_command_rate()
-                run_command(self, envelope, command, body)
+                self._run_in_order(envelope, command, body)
             else:
                 self._publish(envelope, body)
         except TidingsError as error:
             self.reject(error, envelope)
+
+    def _run_in_order(self, envelope: Envelope, command: MessageSpec, body: bytes) -> None:
+        """Run a command; one about operations waits until the events before it are in the log, or rejected."""
+        if command.name not in OPERATION_COMMANDS or not self.hub.staged:
+            run_command(self, envelope, command, body)
+            return
+        self._waits_for_events = True
+        self.hub.after_staged(partial(self._run_waiting, envelope, command, body))
+
+    def _run_waiting(self, envelope: Envelope, command: MessageSpec, body: bytes) -> None:
+        self._waits_for_events = False
+        if self.closing or self._final_close is not None:
+            return
+        try:
+            run_command(self, envelope, command, body)
+        except TidingsError as error:
+            self.reject(error, envelope)
+        self.publish_held()
 
     def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
@@ -380,7 +402,7 @@ class HubConnection(ConnectionOutput):
                 return
         self.update_reading()
 
-    def _report_result(self, envelope: Envelope, size: int, result: PublishResult | TidingsError) -> None:
+    def _report_result(self, envelope: Envelope, size: int, result: Outcome) -> None:
         self._count_unacknowledged(-1, -size)
         if self.closing:
             return
@@ -390,8 +412,10 @@ class HubConnection(ConnectionOutput):
         if self._final_close is not None and not self._unacknowledged:
             hub.after_commit(self._close_finally)
         if isinstance(result, TidingsError):
-            if row_of(result).recoverable:
+            if isinstance(result, LogError) and row_of(result).recoverable:
                 self._note_refused(envelope, result)
+            elif isinstance(result, AccessError):
+                self.record("publish", "refused", code=result.code, type=envelope.type)
             self.reject(result, envelope)
             return
         if not self.versioned or envelope.id is None:

@@ -165,7 +165,7 @@ class ConnectionOutput:
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
         """See `LeaseHolder.push_cancel`."""
         hub = self.hub
-        life = hub.life(push.operation_id)
+        life = hub.operations.life(push.operation_id)
         trace_id = hub.mint() if life is None else life.trace_id
         body = messages.encode_hub_message(push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
         self.write(self.form.message(body))

@@ -11,7 +11,7 @@ from tidings.access.audit import AuditTrail
 from tidings.access.control import AccessControl
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, LimitExceeded, LogBusy, LogError, LogUnavailable
+from tidings.exceptions import Draining, Forbidden, LimitExceeded, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
@@ -26,9 +26,9 @@ from tidings.hub.rate_limits import LogSampler
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
-from tidings.log.base import EventToAppend, Log, Record, Scheduler
+from tidings.log.base import EventToAppend, Log, OperationSearch, Outcome, Record, Scheduler
 from tidings.log.clock_jumps import MIN_JUMP_NS
-from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
+from tidings.operations.lifecycle import OPERATION_CHANNELS
 from tidings.operations.owned_names import OwnedNames
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
@@ -104,7 +104,7 @@ class Hub:
         """The audit trail."""
         self.counters = HubCounters()
         self.operations = event_log.operations
-        """The log's operations, without the staged events."""
+        """The log's operations, without the events that are staged."""
         self.on_operation: list[Callable[[OperationStatus], None]] = []
         """Called with each operation that began or ended, after the event was appended and delivered."""
         self.delivery = Delivery(event_log, scheduler, clock, self.config)
@@ -122,10 +122,8 @@ class Hub:
         self.started = clock.monotonic()
         self._wall = SteadyWallClock(clock)
         self._staging = Staging(
-            event_log,
             max_events=min(self.config.staged_events, 2 * self.config.batch_events),
             max_bytes=self.config.staged_bytes,
-            max_live=self.config.live_operations,
         )
         self.room = StageRoom(self._staging)
         """Which publishers may publish now."""
@@ -157,24 +155,12 @@ class Hub:
         return self._commit_timestamp if self.committing else self.timestamp()
 
     def trace_id(self, channel: str, key: str | None) -> str:
-        """Return the trace id of the live operation `key`, or a new trace id."""
-        return self.live_trace_id(channel, key) or self.mint()
-
-    def live_trace_id(self, channel: str, key: str | None) -> str | None:
-        """Return the trace id of the live operation `key`, staged events included; None if it is not live."""
-        if key is None or channel != ChannelType.OPERATIONS:
-            return None
-        return self._staging.operations.trace_id(key)
+        """Return a new trace id; the log replaces it with that of the operation, if the operation is live."""
+        return self.mint()
 
     def now_ns(self) -> int:
         """Return nanoseconds since 1970, from a clock that does not jump."""
         return self._wall.now_ns()
-
-    def set_holder(self, operation_id: str, producer_id: str, lease_s: float) -> None:
-        """Make a producer the holder of a live operation, with a lease in seconds."""
-        life = self._staging.operations.life(operation_id)
-        if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
-            self.operations.hold(operation_id, producer_id, lease_s)
 
     def silence_s(self, status: OperationStatus) -> float:
         """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
@@ -199,16 +185,22 @@ class Hub:
         """The error for which the log does not accept events now; None if it accepts them."""
         return self.log.failed or self.log_error
 
-    def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, staged events included, or None."""
-        return self._staging.operations.life(operation_id)
-
     # Publishing.
 
     @property
     def staged(self) -> int:
         """Number of events that wait for the log."""
         return len(self._staging)
+
+    def after_staged(self, step: Callable[[], None]) -> None:
+        """Call `step` once all events that are staged now are settled, before any later one is appended.
+
+        It then sees the operations as these events leave them. Without staged events it is called immediately.
+        """
+        if self._staging:
+            self._staging.add_step(step)
+        else:
+            step()
 
     def publish(
         self,
@@ -221,18 +213,20 @@ class Hub:
         by_hub: bool = False,
         body: bytes = b"",
         subject: Subject | None = None,
+        running_attempt: int = 0,
     ) -> Event:
-        """Check `envelope` and stage its event; `settled` is called when the log has appended or refused it.
+        """Check `envelope` and stage its event; `settled` is called when the log has appended or rejected it.
 
         Args:
             envelope: The envelope to publish.
-            settled: Called once with the result.
+            settled: Called once with the outcome. The log rejects what an operation or an event id does not allow.
             scope: Namespace of its event id.
             trace_id: Trace id of the request, for an event that has none and belongs to no live operation.
             producer_id: Id of the producer, "" if it has none; a producer holds the operations that it begins.
             by_hub: Whether the hub itself publishes it.
             body: The message as it was sent; see `Contract.read`.
             subject: The subject that publishes it; None for the hub itself, and without authentication.
+            running_attempt: See `EventToAppend.running_attempt`.
 
         Returns:
             The event as it was staged.
@@ -241,8 +235,6 @@ class Hub:
             ContractError: The contract does not allow it; see `Contract.read`.
             Forbidden: `subject` has no grant for it.
             ReservedName: It has a source or an alert id of the hub.
-            OperationError: The operation's life does not allow it.
-            LimitExceeded: It begins an operation, and the hub or the subject has too many live ones.
             Draining: The hub accepts no new events.
             LicenseExpired: The license of the hub has expired.
             RateLimited: The subject publishes more events each second than it may.
@@ -258,17 +250,32 @@ class Hub:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, defaults, by_hub=by_hub, body=body)
-        if event.key is None and event.type == MessageType.OPERATION_FAILED:
-            event = self._with_operation(event, producer_id, subject)
         if event.type in RESERVING_TYPES and not by_hub:
             check_reserved(event)
-        if subject is not None:
-            check_subject(event, subject, self.contract, self)
+        search = None
+        if event.key is None and event.type == MessageType.OPERATION_FAILED:
+            search, settled = self._search_operation(event, subject, settled)
+        elif subject is not None:
+            check_subject(event, subject, self.contract)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event, "" if subject is None else subject.name)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
-        entry = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
-        self._staging.add(entry, settled, by_hub=by_hub)
+        has_own_trace = bool(envelope.trace_id) or event.key is None or not self._is_of_operations(event)
+        self._staging.add(
+            EventToAppend(
+                event,
+                self.now_ns(),
+                scope,
+                producer_id,
+                lease_s,
+                by_hub,
+                has_own_trace,
+                search,
+                running_attempt,
+                self.config.live_operations,
+            ),
+            settled,
+        )
         self._schedule_tick()
         return event
 
@@ -303,14 +310,32 @@ class Hub:
         """Call `callback` once, after all results of the current batch are reported: replies go out in one write."""
         self._after_commit[callback] = None
 
-    def _with_operation(self, event: Event, producer_id: str, subject: Subject | None) -> Event:
-        # Plain ErrorData names no operation; it belongs to the live operation of its trace if there is exactly one.
-        may_write = None if subject is None else partial(subject.grants.may_publish, event.type, event.channel)
-        operation_id = self._staging.operations.only_of_trace(event.trace_id, producer_id, may_write)
-        return event if operation_id is None else self.contract.with_operation(event, operation_id)
+    def _is_of_operations(self, event: Event) -> bool:
+        declared = self.contract.events.get(event.type)
+        return declared is not None and declared.channel == ChannelType.OPERATIONS
+
+    def _search_operation(
+        self, event: Event, subject: Subject | None, settled: PublishCallback
+    ) -> tuple[OperationSearch, PublishCallback]:
+        """Return how the log finds the operation of plain ErrorData, and the callback for its outcome.
+
+        Raises:
+            Forbidden: `subject` may not publish it, with whatever operation.
+        """
+        if subject is None:
+            return OperationSearch(), settled
+        channels = dict.fromkeys((str(ChannelType.OPERATIONS), event.channel))
+        writable = tuple((channel, subject.grants.publishable_paths(event.type, channel)) for channel in channels)
+        try:
+            check_subject(event, subject, self.contract)
+        except Forbidden as error:
+            if not all(paths for _, paths in writable):
+                raise
+            return OperationSearch(writable, required=True), partial(_settle_forbidden, settled, error)
+        return OperationSearch(writable), settled
 
     def _schedule_tick(self) -> None:
-        if not self._tick_scheduled and self._staging.appending is None and self._staging.gathering:
+        if not self._tick_scheduled and self._staging.appending is None and self._staging.waits:
             self._tick_scheduled = True
             self.scheduler.call_soon(self._tick)
 
@@ -318,6 +343,9 @@ class Hub:
         """Append the events that gathered since the last round of the loop as one batch."""
         self._tick_scheduled = False
         if self.closed:
+            return
+        self._run_steps()
+        if self._staging.appending is not None or not self._staging.waits:
             return
         batch: Batch | None = None
         try:
@@ -329,16 +357,21 @@ class Hub:
             if batch is None or self._staging.appending is batch:
                 self._refuse(LogUnavailable(f"the batch failed before the log: {cause!r}"))
 
-    def _appended(self, result: int | LogError) -> None:
+    def _run_steps(self) -> None:
+        while (step := self._staging.due_step()) is not None:
+            try:
+                step()
+            except Exception:  # one step's fault must not keep the others from running
+                log.exception("a step that waited for staged events failed")
+
+    def _appended(self, result: Sequence[Outcome] | LogError) -> None:
         if isinstance(result, LogError):
             self._refuse(result)
             return
         batch = self._staging.appended()
         self.log_error = None
-        self.counters.accepted += len(batch)
-        self._staging.committed(batch)
         with self._reporting_results():
-            batch.commit(result)
+            self.counters.accepted += batch.settle(result)
         self.room.serve()
         self._schedule_tick()
 
@@ -371,7 +404,6 @@ class Hub:
                     log.exception("writing the replies of a connection failed")
 
     def _deliver(self, records: Sequence[Record]) -> None:
-        self._staging.folded()
         try:
             self.delivery.deliver(records)
         except Exception:
@@ -405,7 +437,7 @@ class Hub:
     def close(self) -> None:
         """Append the staged events and stop; the caller closes the log."""
         if not self.closed:
-            while self._staging.gathering and self._staging.appending is None:
+            while self._staging.waits and self._staging.appending is None:
                 self._tick()
             self.closed = True
             self.jobs.close()
@@ -426,4 +458,9 @@ class _RequestDefaults:
 
     def trace_id(self, channel: str, key: str | None) -> str:
         """See `EnvelopeDefaults.trace_id`."""
-        return self._hub.live_trace_id(channel, key) or self._trace_id
+        return self._trace_id
+
+
+def _settle_forbidden(settled: PublishCallback, forbidden: Forbidden, outcome: Outcome) -> None:
+    """Report `forbidden`, which lists what is allowed, in place of the log's own error."""
+    settled(forbidden if isinstance(outcome, Forbidden) else outcome)

@@ -8,7 +8,6 @@ from tidings.hub.config import HubConfig
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.staging import PublishCallback
 from tidings.log.base import Scheduler
-from tidings.operations.lifecycle import OperationLife
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Envelope, Event
@@ -54,7 +53,7 @@ class HubCore(Protocol):
     scheduler: Scheduler
     clock: Clock
     operations: OperationTable
-    """The log's operations, without the staged events."""
+    """The log's operations, without the events that are staged."""
     on_operation: list[Callable[[OperationStatus], None]]
     """Called with each operation that began or ended, after the event was appended and delivered."""
     mint: Callable[[], str]
@@ -84,11 +83,7 @@ class HubCore(Protocol):
     def event_keys(self, type: MessageType) -> list[str]:
         """Return the keys of which the log holds an event of a declared type."""
 
-    def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, staged events included, or None."""
-
-    def set_holder(self, operation_id: str, producer_id: str, lease_s: float) -> None:
-        """Make a producer the holder of a live operation, with a lease in seconds."""
-
-    def publish(self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False) -> Event:
+    def publish(
+        self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False, running_attempt: int = 0
+    ) -> Event:
         """Check an envelope and stage its event; see `tidings.hub.hub.Hub.publish`."""

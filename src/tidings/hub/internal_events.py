@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
-from tidings.hub.staging import PublishResult
+from tidings.log.base import Outcome
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, encode_payload
@@ -21,6 +21,7 @@ def publish_internal(
     payload: Payload,
     *,
     trace_id: str = "",
+    running_attempt: int = 0,
     settled: Callable[[TidingsError | None], None] | None = None,
 ) -> None:
     """Publish one of the hub's own events; never raises.
@@ -30,10 +31,11 @@ def publish_internal(
         type: Type of the event.
         payload: Data of the event.
         trace_id: Trace that it belongs to; "" for a trace of its own.
+        running_attempt: See `EventToAppend.running_attempt`.
         settled: Called once: with the error that kept the event from the log, or None when it is in the log.
     """
 
-    def report(result: PublishResult | TidingsError) -> None:
+    def report(result: Outcome) -> None:
         error = result if isinstance(result, TidingsError) else None
         if error is not None:
             # There is one estimate per operation: a full disk would flood the hub's own log with them.
@@ -44,6 +46,6 @@ def publish_internal(
 
     envelope = Envelope(type=type, trace_id=trace_id or None, data=Raw(encode_payload(payload)))
     try:
-        hub.publish(envelope, report, by_hub=True)
+        hub.publish(envelope, report, by_hub=True, running_attempt=running_attempt)
     except TidingsError as error:
         report(error)

@@ -1,13 +1,11 @@
-"""The checks of an event against its publisher: reserved names, grants, and the limits of one subject."""
+"""The checks of an event against its publisher: reserved names and grants."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
-from tidings.exceptions import LimitExceeded, ReservedName, UnknownType
+from tidings.exceptions import ReservedName, UnknownType
 from tidings.hub.operations.away_alerts import PRODUCER_AWAY
-from tidings.operations.lifecycle import TRANSITIONS, OperationLife
-from tidings.operations.table import MAX_LIVE_OF_OWNER, OperationTable
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, MessageType
 
@@ -15,16 +13,6 @@ RESERVING_TYPES: Final = frozenset({MessageType.SYSTEM_ALERT, MessageType.SYSTEM
 """Types that the hub publishes, too: their sources and alert ids distinguish its own."""
 _RESERVED_PREFIXES: Final = ("tidings", f"{PRODUCER_AWAY}:", f"{UnknownType.code}:")
 """Beginnings of the sources and alert ids of the hub's own events."""
-
-
-class Operations(Protocol):
-    """The operations that an event may begin."""
-
-    operations: OperationTable
-    """The log's operations, without the staged events."""
-
-    def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, staged events included, or None."""
 
 
 def check_reserved(event: Event) -> None:
@@ -39,12 +27,11 @@ def check_reserved(event: Event) -> None:
         raise ReservedName(f"$.data.{field}: {key[:80]!r} is reserved for the hub")
 
 
-def check_subject(event: Event, subject: Subject, contract: Contract, known: Operations) -> None:
+def check_subject(event: Event, subject: Subject, contract: Contract) -> None:
     """Check that `subject` may publish `event` to each channel that it goes to.
 
     Raises:
         Forbidden: It may not.
-        LimitExceeded: The event begins an operation, and the subject has too many live ones.
     """
     channel, key = event.channel, event.key
     matches = None if channel == ChannelType.GLOBAL else subject.grants.publishable(event.type, channel)
@@ -53,11 +40,3 @@ def check_subject(event: Event, subject: Subject, contract: Contract, known: Ope
         own = channel if row is None or row.channel is None else row.channel
         channels = (channel,) if channel == own else (own, channel)
         subject.grants.check_publish(event.type, channels, key, declared=row is not None)
-    if subject.name not in known.operations.crowded or key is None or event.type not in TRANSITIONS:
-        return
-    life = known.life(key)
-    if life is None or not life.live:
-        raise LimitExceeded(
-            f"this subject has {MAX_LIVE_OF_OWNER:,} operations that have not ended",
-            hint="End operations before you start others; `tidings ls --running` lists them.",
-        )

@@ -10,13 +10,22 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from tidings.contract.event_types import BUILTIN
-from tidings.exceptions import LogError
+from tidings.exceptions import LogError, TidingsError
 from tidings.log.newest import Newest
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
+
+
+class OperationSearch(Struct, frozen=True, gc=False):
+    """Plain ErrorData names no operation: it belongs to the live operation of its trace if there is exactly one."""
+
+    writable: tuple[tuple[str, PathSet], ...] | None = None
+    """By channel, the paths on which the publisher may publish the event; None means that it may publish to all."""
+    required: bool = False
+    """Whether the publisher may publish the event only with an operation."""
 
 
 class EventToAppend(Struct, frozen=True, gc=False):
@@ -31,6 +40,16 @@ class EventToAppend(Struct, frozen=True, gc=False):
     """The producer that published it, for an event of an operation whose publisher named itself; else empty."""
     lease_s: float = 0.0
     """The publisher's lease on the operation, in seconds; 0 means no lease."""
+    by_hub: bool = False
+    """Whether the hub itself publishes it: the holder of its operation and limits of subjects do not matter."""
+    has_own_trace: bool = True
+    """Whether its trace id is the publisher's. False: if its operation is live, the event gets the trace id of that."""
+    search: OperationSearch | None = None
+    """How to find the operation of an event that names none; None for all other events."""
+    running_attempt: int = 0
+    """The attempt in which its operation must be running; 0 if the event does not depend on it."""
+    max_live: int = 0
+    """Live operations in the log beyond which the event begins no other; 0 for no limit."""
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -42,12 +61,22 @@ class Record(Struct, frozen=True, gc=False):
     """See `EventToAppend.received_ns`."""
 
 
-class KnownEvent(Struct, frozen=True):
-    """The event that was published with a given event id."""
+class PublishResult(Struct, frozen=True, gc=False):
+    """The result of an event that is in the log."""
 
     offset: int
-    type: str
-    data: bytes
+    duplicate: bool
+    """Whether the event was in the log before: its event id was known."""
+    trace_id: str
+    """The event's trace id, minted where the publisher gave none."""
+    attempt: int | None = None
+    """The attempt that an `operation:start` began; None for other events."""
+    operation_id: str | None = None
+    """The operation that was found for an event that names none; None for other events."""
+
+
+Outcome = PublishResult | TidingsError
+"""The result of one event: it is in the log, or was rejected and is not."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -191,8 +220,8 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
     """Rows that could not be read or written, and were set aside for a person."""
 
 
-AppendDone = Callable[[int | LogError], None]
-"""Called once per batch: with the offset of its first event, from which the others count up, or with the error."""
+AppendDone = Callable[[Sequence[Outcome] | LogError], None]
+"""Called once per batch: with the outcome of each event, in order, or with the error that kept all from the log."""
 ReadDone = Callable[[Page | LogError], None]
 """Called once per read, with the page or with the error."""
 RevokeDone = Callable[[Revocation | LogError], None]
@@ -219,11 +248,14 @@ class Log(Protocol):
     - **Order.** Each event has an offset. Offsets grow by at least one per event over all epochs, and no offset is
       assigned twice within an epoch. Every opening of a stored log begins an epoch: no position repeats, not even
       after a crash or in a copy.
-    - **Atomicity.** A batch is stored whole or not at all. It is in the log before its `AppendDone` is called, and its
-      `AppendDone` is called before the tail brings it.
+    - **Judging.** The log judges each event when it appends it, in log order, after all earlier events, those of the
+      same batch included (`tidings.log.judge`): whether its event id is known, and whether its operation allows it.
+      It fills in what depends on the operation: trace id, operation id and attempt.
+    - **Atomicity.** The accepted events of a batch are stored together or not at all. They are in the log before its
+      `AppendDone` is called, and its `AppendDone` is called before the tail brings them.
     - **Durability.** Events that `AppendDone` reported survive a crash of the process, but not always a crash of the
       machine: SQLite may then lose the last seconds. `MemoryLog` makes no such promise.
-    - **Delivery.** The tail brings every committed event once and in order, to one listener.
+    - **Delivery.** The tail brings every committed event once and in order, to one listener, as it was stored.
     - **Reading.** Matching events come in offset order. A durable event is missing only if it was trimmed, and then
       `trimmed` reports it. A `latest` event is missing only if it was trimmed, or if `Query.conflate` skipped it for a
       newer one of its (channel, type, key).
@@ -273,18 +305,12 @@ class Log(Protocol):
         """Call `tail` with every batch committed from now on. To be called once, before the first append."""
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
-        """Append `batch` in its order and call `done`.
+        """Judge `batch` in its order, append the events that are accepted, and call `done`.
 
-        `done` receives LogFull, LogBusy, LogReadOnly or LogUnavailable if nothing of the batch was stored.
-        LogUnavailable also means that an event id of the batch is in the log already; the caller checks `known` first.
-        `done` may append the next batch, which is then processed after the tail has brought this one.
-        """
-
-    def known(self, scope: str, event_id: str) -> KnownEvent | None:
-        """Return the event that was published with `event_id` in `scope`, if it is still in the log.
-
-        Raises:
-            LogError: The lookup failed.
+        The outcome of an event is a `PublishResult`, or the error with which it was rejected: EventIDReused,
+        OperationError, LimitExceeded, Forbidden, PayloadTooLarge or InternalError. `done` receives LogFull, LogBusy,
+        LogReadOnly or LogUnavailable if nothing of the batch was judged or stored. It may append the next batch, which
+        is then processed after the tail has brought this one.
         """
 
     def read(self, query: Query, done: ReadDone) -> None:

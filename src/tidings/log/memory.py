@@ -6,11 +6,10 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
-from tidings.exceptions import LogError, LogUnavailable
+from tidings.exceptions import LogError
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
-    KnownEvent,
     LogStatistics,
     Query,
     ReadDone,
@@ -21,6 +20,7 @@ from tidings.log.base import (
 )
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
+from tidings.log.judge import Judge, KnownEvent
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest, owner_of
 from tidings.log.retention import RetainedRow, RetentionSweeper
@@ -117,14 +117,11 @@ class MemoryRows:
         elif event.type in self._thinned:
             self._by_key[event.channel, event.type, event.key][record.offset] = None
 
-    def has_any_id(self, ids: Iterable[tuple[str, str]]) -> bool:
-        """Return whether one of the pairs of scope and event id exists."""
-        return any(each in self._offsets_by_id for each in ids)
-
-    def find_id(self, scope: str, event_id: str) -> Record | None:
-        """Return the record of `event_id` in `scope`, if it exists."""
+    def find_event(self, scope: str, event_id: str) -> KnownEvent | None:
+        """Return the event that was published with `event_id` in `scope`, if it exists."""
         offset = self._offsets_by_id.get((scope, event_id))
-        return None if offset is None else self.all.get(offset)
+        record = None if offset is None else self.all.get(offset)
+        return None if record is None else KnownEvent(record.offset, record.event.type, record.event.data)
 
     def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `RetainedRows.after`."""
@@ -197,6 +194,7 @@ class MemoryLog:
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
         self._revocations = RevocationTable()
+        self._judge = Judge(self._operations, self._rows.find_event, self._epochs.position)
         self._jumps = ClockJumps()
         self._now_ns = 0
         self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention, self._jumps)
@@ -248,12 +246,10 @@ class MemoryLog:
                 self._appending = False
 
     def _append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
-        if self._repeats_an_id(batch):
-            done(LogUnavailable("an event id of the batch is in the log already"))
-            return
+        outcomes, accepted = self._judge.judge(batch, self._head)
         first = self._head + 1
-        records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(batch, first)]
-        for record, entry in zip(records, batch, strict=True):
+        records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
+        for record, entry in zip(records, accepted, strict=True):
             try:
                 self._rows.append(record, entry.scope)
                 self._newest.apply(record.offset, entry.event, entry.received_ns, entry.scope)
@@ -270,21 +266,12 @@ class MemoryLog:
             except Exception:
                 logger.exception("event %d is not in all tables of the log", record.offset)
         self._operations.discard_changes()
-        self._head += len(batch)
+        self._head += len(records)
         try:
-            done(first)
+            done(outcomes)
         finally:
             if records:
                 self._tail(records)
-
-    def _repeats_an_id(self, batch: Sequence[EventToAppend]) -> bool:
-        ids = [(entry.scope, entry.event.event_id) for entry in batch if entry.event.event_id is not None]
-        return len(set(ids)) < len(ids) or self._rows.has_any_id(ids)
-
-    def known(self, scope: str, event_id: str) -> KnownEvent | None:
-        """See `Log.known`."""
-        record = self._rows.find_id(scope, event_id)
-        return None if record is None else KnownEvent(record.offset, record.event.type, record.event.data)
 
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""

@@ -25,10 +25,9 @@ from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
-from tidings.hub.staging import PublishResult
 from tidings.hub.system_samples import SystemSamples
 from tidings.hub.system_status import SystemStatusPublisher
-from tidings.log.base import Log, Scheduler
+from tidings.log.base import Log, Outcome, Scheduler
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
@@ -326,9 +325,9 @@ class HubApp:
         if self._running is None:
             await self.opened()
         hub = self.hub
-        settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
+        settling: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def settled(result: PublishResult | TidingsError) -> None:
+        def settled(result: Outcome) -> None:
             if not settling.done():  # the caller may have been cancelled
                 settling.set_result(result)
 

@@ -7,7 +7,6 @@ from tidings.exceptions import LogError
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
-    KnownEvent,
     Log,
     LogStatistics,
     Query,
@@ -127,10 +126,6 @@ class FaultyLog:
             done(self._append_errors.pop(0))
         else:
             self._log.append(batch, done)
-
-    def known(self, scope: str, event_id: str) -> KnownEvent | None:
-        """See `Log.known`."""
-        return self._log.known(scope, event_id)
 
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""

@@ -24,8 +24,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig
 from tidings.hub.hub import Hub
-from tidings.hub.staging import PublishResult
-from tidings.log.base import Record
+from tidings.log.base import Outcome, Record
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Cancel, CancelOutcome
@@ -196,7 +195,7 @@ class ManualHub(ManualTime):
         envelope = Envelope(
             type=str(type), trace_id=trace_id, data=Raw(encode_data(payload)), channel=channel, event_id=event_id
         )
-        results: list[PublishResult | TidingsError] = []
+        results: list[Outcome] = []
         with self._world.entered():
             self._running_hub().publish(envelope, results.append)
         [result] = results

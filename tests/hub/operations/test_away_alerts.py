@@ -1,5 +1,6 @@
 """Each alert of an absent producer is cleared in the end, also over restarts and refused appends."""
 
+from tests.hub.events import update
 from tests.hub.operations.test_leases import CONFIG, start, state
 from tests.hub.producers import Producer
 
@@ -94,13 +95,16 @@ def test_failure_that_is_refused_after_the_producer_was_told_of_it_is_published_
     log = FaultyLog(MemoryLog(EPOCH))
     hub, producer = lose(log, 29.9)
     log.hold_appends()
-    hub.loop.advance(0.5)
     producer.client = hub.connect("channels=none")
-    data = {"producer_id": "p-1", "operations": [{"operation_id": "op"}]}
-    producer.client.send("producer:attach", data)
+    producer.client.send("data:update", update())
     hub.settle()
-    log.fail_append(LogFull("as if"))
+    data = {"producer_id": "p-1", "operations": [{"operation_id": "op"}]}
+    producer.client.send("producer:attach", data)  # answered after the event before it
+    hub.loop.advance(0.5)
+    assert hub.hub.staged == 2
     log.release_appends()
+    log.fail_append(LogFull("as if"))
+    hub.settle()
     (attached,) = [message for message in producer.client.read() if message["type"] == "producer:attached"]
     assert attached["data"]["operations"][0]["verdict"] == "lost"
     hub.loop.advance(RETRY_S + 0.5)

@@ -48,7 +48,9 @@ def test_holder_ends_operation_outcome_is_cancelled() -> None:
     requester.ask(reason="too slow")
     (push,) = producer.pushes()
     assert push["data"] == {"operation_id": "op", "attempt": 1, "reason": "too slow"}
-    assert push["trace_id"] == hub.hub.live_trace_id("operations", "op")
+    life = hub.hub.operations.life("op")
+    assert life is not None
+    assert push["trace_id"] == life.trace_id
     producer.answer(push, "stopping")
     assert requester.answers() == []
     producer.publish("cancelled", "op")

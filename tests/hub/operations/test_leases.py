@@ -73,7 +73,9 @@ def test_lease_raises_alert_at_half_and_fails_at_end() -> None:
         "recoverable": True,
         "hint": "The operation fails in 15 s unless it comes back.",
     }
-    assert alert["trace_id"] == hub.hub.live_trace_id("operations", "op")
+    life = hub.hub.operations.life("op")
+    assert life is not None
+    assert alert["trace_id"] == life.trace_id
     hub.loop.advance(14.8)
     assert published(watcher) == []
     hub.loop.advance(0.2)

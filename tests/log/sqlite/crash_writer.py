@@ -12,11 +12,11 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tidings.exceptions import LogError
-from tidings.log.base import Retention
+from tidings.log.base import Outcome, PublishResult, Retention
 from tidings.log.sqlite import checkpointer, saved_index
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
@@ -80,9 +80,11 @@ class Writer:
                 )
             )
 
-        def done(result: int | LogError) -> None:
-            assert isinstance(result, int), result
-            report(f"acked {number} {result} {self._log.epoch}")
+        def done(result: Sequence[Outcome] | LogError) -> None:
+            assert not isinstance(result, LogError), result
+            offsets = [outcome.offset for outcome in result if isinstance(outcome, PublishResult)]
+            assert len(offsets) == len(batch), result
+            report(f"acked {number} {offsets[0]} {self._log.epoch}")
 
         events = json.dumps([[entry.event.type, entry.event.key] for entry in batch], separators=(",", ":"))
         report(f"trying {number} {events}")

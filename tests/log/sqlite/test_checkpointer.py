@@ -136,7 +136,7 @@ def test_append_during_a_checkpoint_is_retried(bench: Bench) -> None:
         restarting.join()
         bench.sqlite.settle()
         assert retried == 1
-        assert done == [102]
+        assert (len(done), bench.log.head) == (1, 102)
         assert bench.checkpointer.checkpoints == 0, "it waited a moment for the reader, then gave up"
         bench.round()
         assert bench.checkpointer.checkpoints == 0, "it does not block appends again immediately"

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,7 +10,7 @@ import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogError, LogUnavailable
-from tidings.log.base import Retention
+from tidings.log.base import Outcome, PublishResult, Retention
 from tidings.log.sqlite.disk_space import CHECK_INTERVAL_BYTES
 from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.log_conformance.harness import EventFactory
@@ -18,10 +19,14 @@ make = EventFactory()
 
 
 def append(log: SqliteLog, data: bytes = b"{}") -> int | LogError:
-    results: list[int | LogError] = []
+    results: list[Sequence[Outcome] | LogError] = []
     log.append([make("data:update", data=data)], results.append)
     [result] = results
-    return result
+    if isinstance(result, LogError):
+        return result
+    [outcome] = result
+    assert isinstance(outcome, PublishResult)
+    return outcome.offset
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ class CancellationRegistry:
             grants.check_cancel(cancel.operation_id)
             cancel = structs.replace(cancel, cancelled_by=subject.name)
             callback = partial(_report_shown, callback, grants)
-        life = self._hub.life(cancel.operation_id)
+        life = self._hub.operations.life(cancel.operation_id)
         if life is None:
             raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
         requester = _Requester(callback, on_drain, owner)
@@ -279,7 +279,7 @@ class CancellationRegistry:
     # Asking the holder.
 
     def _find_or_create(self, operation_id: str, reason: str | None, cancelled_by: str | None) -> _Cancellation:
-        life = self._hub.life(operation_id)
+        life = self._hub.operations.life(operation_id)
         assert life is not None
         cancellation = self._cancellations.get(operation_id)
         if cancellation is None or cancellation.push.attempt != life.attempt:
@@ -318,7 +318,7 @@ class CancellationRegistry:
     def _push(self, cancellation: _Cancellation) -> None:
         """Push the cancellation to the operation's holder, or end a queued operation that has none."""
         operation_id = cancellation.push.operation_id
-        life = self._hub.life(operation_id)
+        life = self._hub.operations.life(operation_id)
         if life is None or not life.live:
             return  # its end is about to be appended, and settles the cancellation
         holder = self._leases.holder(life.producer_id) if life.producer_id else None
@@ -350,7 +350,7 @@ class CancellationRegistry:
         """End the queued operations whose holder went away without an answer."""
         for operation_id in self.pending((), producer_id):
             cancellation = self._cancellations[operation_id]
-            life = self._hub.life(operation_id)
+            life = self._hub.operations.life(operation_id)
             if cancellation.answer is None and life is not None and life.state is OperationState.QUEUED:
                 self._push(cancellation)
 

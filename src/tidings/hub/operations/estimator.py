@@ -395,7 +395,7 @@ class EstimatePublisher:
 
     def _publish(self, estimator: AttemptEstimator, status: OperationStatus, now: float) -> None:
         hub, estimate = self._hub, estimator.newest
-        life = hub.life(status.operation_id)  # its end may be about to be appended
+        life = hub.operations.life(status.operation_id)
         is_running = life is not None and life.state is OperationState.RUNNING and life.attempt == estimator.attempt
         # Estimates can wait longer than all other events.
         if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
@@ -407,6 +407,7 @@ class EstimatePublisher:
             MessageType.OPERATION_ESTIMATE,
             estimate,
             trace_id=status.life.trace_id,
+            running_attempt=estimator.attempt,  # its end may be about to be appended
             settled=partial(_settled, estimator, estimate),
         )
 

@@ -283,13 +283,15 @@ class Leases:
 
     def _answer_claim(self, producer: _Producer, claim: Claim) -> Verdict:
         operation_id = claim.operation_id
-        life = self._hub.life(operation_id)
+        life = self._hub.operations.life(operation_id)
         verdict = "held" if life is None else self._verdict(producer, claim, life)
         if claim.lease_s is not None:  # also for an ended operation: its next attempt may begin immediately
             producer.lease_overrides[operation_id] = claim.lease_s
             producer.shortest_s = min(producer.shortest_s, claim.lease_s)
         if verdict == "held" and life is not None and life.live:
-            self._hub.set_holder(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
+            lease_s = self.lease_of(producer.producer_id, operation_id)
+            if (life.producer_id, life.lease_s) != (producer.producer_id, lease_s):
+                self._hub.operations.hold(operation_id, producer.producer_id, lease_s)
         return Verdict(
             operation_id=operation_id,
             attempt=None if life is None else life.attempt,
@@ -297,13 +299,14 @@ class Leases:
         )
 
     def _verdict(self, producer: _Producer, claim: Claim, life: OperationLife) -> str:
+        if life.live and claim.operation_id in self._failing:
+            return "lost"
         if not life.live:
             if claim.attempt is not None and claim.attempt > life.attempt:
                 return "held"
             status = self._hub.operations.get(claim.operation_id)
             code = "" if status is None or status.error is None else status.error.code
-            by_hub = code in _HUB_CODES or claim.operation_id in self._failing
-            return "lost" if by_hub or (claim.attempt or life.attempt) < life.attempt else "finished"
+            return "lost" if code in _HUB_CODES or (claim.attempt or life.attempt) < life.attempt else "finished"
         if claim.attempt is not None and claim.attempt != life.attempt:
             return "lost"
         is_free = life.state is OperationState.QUEUED or life.producer_id in ("", producer.producer_id)
@@ -511,6 +514,6 @@ class Leases:
 
     def _fail_again(self, status: OperationStatus, attempt: int | None, again: Callable[[], None]) -> None:
         self._failing.discard(status.operation_id)
-        life = self._hub.life(status.operation_id)
+        life = self._hub.operations.life(status.operation_id)
         if life is not None and life.live and life.attempt == attempt:
             again()

@@ -17,7 +17,6 @@ from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
-    KnownEvent,
     LogStatistics,
     Page,
     Query,
@@ -203,7 +202,7 @@ class SqliteLog:
             return
         try:
             self._check_writable()
-            records, size = self._state.append(pending.batch)
+            outcomes, records, size = self._state.append(pending.batch)
         except Exception as error:  # also OSError and MemoryError: a batch without a result would stop all publishing
             if not self._closed and is_busy(error) and time.monotonic() < pending.deadline:
                 self._scheduler.call_later(RETRY_DELAY_S, self._try_append)
@@ -216,7 +215,7 @@ class SqliteLog:
         self._delivering = True
         try:
             try:
-                pending.done(self._state.head - len(records) + 1)
+                pending.done(outcomes)
             finally:
                 if records:
                     self._tail(records)
@@ -315,13 +314,6 @@ class SqliteLog:
             pending.done(refused or pending.revocation)
 
     # Reading.
-
-    def known(self, scope: str, event_id: str) -> KnownEvent | None:
-        """See `Log.known`."""
-        try:
-            return self._state.known(scope, event_id)
-        except sqlite3.Error as error:
-            raise to_log_error(error, self._path) from error
 
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""

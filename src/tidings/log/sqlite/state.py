@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
+from tidings.log.base import EventToAppend, LogStatistics, Outcome, Page, Query, Record, Retention
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
+from tidings.log.judge import Judge, KnownEvent
 from tidings.log.newest import owner_of
 from tidings.log.opening import OpeningProgress
 from tidings.log.retention import RetentionSweeper
@@ -89,6 +90,7 @@ class SqliteState:
         self._saved_revocations = SavedRevocations(connection, self.revocations, self.set_aside)
         self._saved_revocations.restore()
         self.epochs = Epochs(read_epochs(connection))
+        self._judge = Judge(self.operations, self._find_event, lambda offset: self.epochs.position(offset))
         self.now_ns = 0
         """The hub's clock at the last step of retention, nanoseconds since 1970; 0 before the first."""
 
@@ -124,22 +126,28 @@ class SqliteState:
 
     # Appending.
 
-    def append(self, batch: Sequence[EventToAppend]) -> tuple[list[Record], int]:
-        """Store `batch` whole after the head, and return its records and the size of their data in bytes.
+    def append(self, batch: Sequence[EventToAppend]) -> tuple[list[Outcome], list[Record], int]:
+        """Judge `batch`, and store the accepted events after the head.
+
+        Returns:
+            The outcomes, the records, and the size of their data in bytes.
 
         Raises:
-            sqlite3.Error: Nothing of it was stored.
+            sqlite3.Error: Nothing was stored.
         """
-        # Everything that may fail comes before the commit: after it the batch is in the log.
         first = self.head + 1
-        rows = [encode_row(offset, entry) for offset, entry in enumerate(batch, first)]
-        records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(batch, first)]
-        size = sum([len(entry.event.data) for entry in batch])
+        # A busy file fails here, before the batch is judged in vain. Everything that may fail comes before the commit:
+        # after it the events are in the log.
         with self._transaction():
-            self._connection.executemany(INSERT, rows)
+            outcomes, accepted = self._judge.judge(batch, self.head)
+            records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
+            size = sum([len(entry.event.data) for entry in accepted])
+            self._connection.executemany(
+                INSERT, [encode_row(record.offset, entry) for record, entry in zip(records, accepted, strict=True)]
+            )
         self.head += len(records)
         apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
-        for offset, entry in enumerate(batch, first):
+        for offset, entry in enumerate(accepted, first):
             event, received_ns = entry.event, entry.received_ns
             try:
                 apply(offset, event, received_ns, entry.scope)
@@ -148,7 +156,7 @@ class SqliteState:
                     note(offset, event, received_ns, entry.producer_id, entry.lease_s, owner_of(entry.scope))
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
-        return records, size
+        return outcomes, records, size
 
     def save_revocations(self) -> None:
         """Save the changes of `revocations`.
@@ -162,15 +170,12 @@ class SqliteState:
 
     # Reading.
 
-    def known(self, scope: str, event_id: str) -> KnownEvent | None:
-        """Return the event that was published with `event_id` in `scope`, if it is still in the log.
-
-        Raises:
-            sqlite3.Error: The lookup failed.
-        """
-        row = self._connection.execute(
-            "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
-        ).fetchone()
+    def _find_event(self, scope: str, event_id: str) -> KnownEvent | None:
+        row = self._read_any_text(
+            lambda: self._connection.execute(
+                "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
+            ).fetchone()
+        )
         if row is None:
             return None
         offset, type, data = row

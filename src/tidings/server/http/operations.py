@@ -167,6 +167,7 @@ async def _outcome(
 
         if subject is not None:
             running.hub.rates.check_command(subject)
+        await _wait_for_staged(running.hub)
         running.hub.cancellations.request(cancel, done, subject=subject)
         accepted()
         await wait_for_wakeup(settled, request.receive)
@@ -176,6 +177,14 @@ async def _outcome(
             hint="Cancel it again when the hub is back: requests to cancel do not survive a restart.",
         )
     return outcomes[0]
+
+
+async def _wait_for_staged(hub: Hub) -> None:
+    """Wait until all events that are staged now are settled: the operation may begin with one of them."""
+    if hub.staged:
+        settled = asyncio.get_running_loop().create_future()
+        hub.after_staged(partial(wake, settled))
+        await settled
 
 
 def _find(hub: Hub, operation_id: str, views: OperationViewBuilder) -> OperationStatus:

@@ -24,11 +24,13 @@ from tidings.exceptions import (
     InvalidParameter,
     LogBusy,
     LogError,
+    OperationError,
     TidingsError,
 )
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
-from tidings.hub.staging import PublishCallback, PublishResult
+from tidings.hub.staging import PublishCallback
+from tidings.log.base import Outcome, PublishResult
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_envelope
@@ -200,9 +202,9 @@ async def _publish_one(hub: Hub, body: bytes, post: "_Post") -> Answer:
         event_id = check_event_id(key)
         if envelope.event_id is None:
             envelope = structs.replace(envelope, event_id=event_id)
-    settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
+    settling: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def settled(result: PublishResult | TidingsError) -> None:
+    def settled(result: Outcome) -> None:
         if not settling.done():  # the server may have cancelled the request
             settling.set_result(result)
 
@@ -211,14 +213,20 @@ async def _publish_one(hub: Hub, body: bytes, post: "_Post") -> Answer:
     event = post.publish(envelope, settled, body)
     result = await settling
     if isinstance(result, TidingsError):
+        post.record_refused(envelope.type, result)
         raise result
-    cancelled = hub.cancellations.pending(_operations_of([event]), post.producer_id)
+    cancelled = hub.cancellations.pending(_operations_of([(event, result)]), post.producer_id)
     return Answer(200, _accepted(hub, result), deprecation_headers({envelope.type}) + cancel_headers(cancelled))
 
 
-def _operations_of(events: list[Event]) -> list[str]:
-    """Return the ids of the operations that events belong to."""
-    return [event.key for event in events if event.key is not None and event.type in TRANSITIONS]
+def _operations_of(results: Iterable[tuple[Event, Outcome | None]]) -> list[str]:
+    """Return the ids of the operations that published events belong to."""
+    found = []
+    for event, result in results:
+        key = result.operation_id if event.key is None and isinstance(result, PublishResult) else event.key
+        if key is not None and event.type in TRANSITIONS and not isinstance(result, OperationError):
+            found.append(key)
+    return found
 
 
 class _Post:
@@ -275,15 +283,20 @@ class _Post:
                 subject=self._subject,
             )
         except AccessError as error:
+            self.record_refused(envelope.type, error)
+            raise
+
+    def record_refused(self, type: str, error: TidingsError) -> None:
+        """Record in the audit trail that the subject may not publish an event; other errors are not recorded."""
+        if isinstance(error, AccessError):
             self._hub.audit.record(
                 "publish",
                 "refused",
                 subject="" if self._subject is None else self._subject.name,
                 address=request_address(self._request).client,
                 code=error.code,
-                type=envelope.type,
+                type=type,
             )
-            raise
 
     async def wait_for_room(self) -> None:
         """Wait until the next event may be published.
@@ -322,8 +335,9 @@ class _Batch:
         self._hub = hub
         self._post = post
         self._options = post.options
-        self._events: list[Event] = []
-        self._results: list[PublishResult | TidingsError | None] = []
+        self._events: dict[int, Event] = {}
+        """The events that were staged, by their index."""
+        self._results: list[Outcome | None] = []
         # One more while events are staged, so that events which settle immediately do not complete the batch.
         self._pending = 1
         self._settling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -342,14 +356,15 @@ class _Batch:
             await self._settling
         prefix = self._hub.log.epoch.encode()
         results = b",".join([self._encode_result(result, prefix) for result in self._results])
-        cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._post.producer_id)
+        published = ((event, self._results[index]) for index, event in self._events.items())
+        cancelled = self._hub.cancellations.pending(_operations_of(published), self._post.producer_id)
         return Answer(200, b'{"results":[%b]}' % results, deprecation_headers(legacy) + cancel_headers(cancelled))
 
     async def _stage(self, items: list[bytes]) -> set[str]:
         """Stage all valid items, as there is room; return the old names among their types."""
         legacy = set()
         post = self._post
-        publish, add = post.publish, self._events.append
+        publish, events = post.publish, self._events
         for index, item in enumerate(items):
             self._pending += 1
             try:
@@ -358,7 +373,7 @@ class _Batch:
                     await post.wait_for_room()
                     self._check_earlier(index)
                 settled = partial(self._published, index, len(item))
-                add(publish(envelope, settled, item))
+                events[index] = publish(envelope, settled, item)
                 self._count(1, len(item))
             except TidingsError as error:
                 if not (isinstance(error, Draining | LogError) or post.right_lost):
@@ -398,17 +413,19 @@ class _Batch:
         if not before or not self._post.staged:
             self._hub.room.count_active(events)
 
-    def _published(self, index: int, size: int, result: PublishResult | TidingsError) -> None:
+    def _published(self, index: int, size: int, result: Outcome) -> None:
         self._count(-1, -size)
+        if isinstance(result, AccessError):
+            self._post.record_refused(self._events[index].type, result)
         self._settled(index, result)
 
-    def _settled(self, index: int, result: PublishResult | TidingsError) -> None:
+    def _settled(self, index: int, result: Outcome) -> None:
         self._results[index] = result
         self._pending -= 1
         if not self._pending and not self._settling.done():
             self._settling.set_result(None)
 
-    def _encode_result(self, result: PublishResult | TidingsError | None, epoch: bytes) -> bytes:
+    def _encode_result(self, result: Outcome | None, epoch: bytes) -> bytes:
         assert result is not None
         if not isinstance(result, PublishResult):
             return b'{"error":%b}' % encode_payload(error_data(result))

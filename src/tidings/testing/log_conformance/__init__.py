@@ -25,6 +25,7 @@ from hypothesis import settings
 from tidings.testing.log_conformance.appending import AppendTests
 from tidings.testing.log_conformance.durability import DurabilityTests
 from tidings.testing.log_conformance.harness import LogHarness
+from tidings.testing.log_conformance.judging import JudgeTests
 from tidings.testing.log_conformance.machine import check_against_model
 from tidings.testing.log_conformance.operations import OperationTests, ReopenedOperationTests
 from tidings.testing.log_conformance.reading import ReadTests
@@ -34,7 +35,7 @@ from tidings.testing.log_conformance.revocations import ReopenedRevocationTests,
 __all__ = ["DurableLogConformance", "LogConformance", "LogHarness"]
 
 
-class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests, RevocationTests):
+class LogConformance(AppendTests, JudgeTests, ReadTests, RetentionTests, OperationTests, RevocationTests):
     """Every guarantee of the port except durability. Needs a fixture `harness` that provides a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -9,7 +9,7 @@ import msgspec
 
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError
-from tidings.log.base import EventToAppend, Log, Page, Query, Record, Retention
+from tidings.log.base import EventToAppend, Log, Outcome, Page, PublishResult, Query, Record, Retention
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -54,14 +54,30 @@ class LogHarness(ABC):
     # Called by tests.
 
     def append(self, log: Log, *batch: EventToAppend) -> int:
-        """Append one batch and return the offset of its first event.
+        """Append one batch, all of whose events are accepted, and return the offset of its first event.
 
         Raises:
             LogError: The log refused it.
         """
-        results: list[int | LogError] = []
+        head = log.head
+        outcomes = self.outcomes(log, *batch)
+        offsets = [
+            outcome.offset for outcome in outcomes if isinstance(outcome, PublishResult) and not outcome.duplicate
+        ]
+        assert len(offsets) == len(batch), outcomes
+        return offsets[0] if offsets else head + 1
+
+    def outcomes(self, log: Log, *batch: EventToAppend) -> Sequence[Outcome]:
+        """Append one batch and return the outcome of each event.
+
+        Raises:
+            LogError: The log refused it.
+        """
+        results: list[Sequence[Outcome] | LogError] = []
         log.append(batch, results.append)
-        return self._one(results)
+        outcomes = self._one(results)
+        assert len(outcomes) == len(batch)
+        return outcomes
 
     def read(self, log: Log, query: Query) -> Page:
         """Return one page of `query`.

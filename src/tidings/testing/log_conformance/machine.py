@@ -3,10 +3,11 @@
 The model keeps every event ever appended, and marks those that the log may have removed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,12 +18,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tidings.log.base import EVENT_OVERHEAD_BYTES, EventToAppend, KnownEvent, Log, Query, Record, Retention
+from tidings.exceptions import OperationError
+from tidings.log.base import EVENT_OVERHEAD_BYTES, EventToAppend, Log, Query, Record, Retention
+from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
 from tidings.protocol.positions import Position
+from tidings.protocol.raw_json import with_last_member
 from tidings.testing.log_conformance.harness import ALL, NS, EventFactory, LogHarness
+from tidings.testing.log_conformance.judging import show
 
 Slot = tuple[str, str, str | None]
 
@@ -43,7 +48,11 @@ class LogModel:
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
         self.records: dict[int, Record] = {}
-        self.ids: dict[tuple[str, str], int] = {}
+        self.ids: dict[str, int] = {}
+        """Offset of the newest event with each event id."""
+        self.published: dict[int, Event] = {}
+        """The events with an id as they were published, by offset."""
+        self.lives: dict[str, OperationLife] = {}
         self.newest: dict[Slot, int] = {}
         self.expired: set[Slot] = set()
         """Slots that leave the newest events with the next steps of retention, or have left already."""
@@ -55,26 +64,54 @@ class LogModel:
         """Offset of the last event."""
         return len(self.records)
 
-    def append(self, batch: Iterable[EventToAppend]) -> None:
-        """Append a batch that the log accepted."""
-        for entry in batch:
-            offset = self.head + 1
-            event = entry.event
-            self.records[offset] = Record(offset, event, entry.received_ns)
-            if event.event_id is not None:
-                self.ids[entry.scope, event.event_id] = offset
-            slot = slot_of(event)
-            # A slot that is due leaves with the next event of its key at the latest: the newest events depend on the
-            # log alone, and not on when retention ran.
-            for other in self._ended(entry.received_ns):
-                if (other[0], other[2]) == (slot[0], slot[2]):
-                    self.newest.pop(other)
-                    self.expired.discard(other)
-            if event.effect is SlotEffect.CLEAR:
-                self.newest.pop(slot, None)
-            else:
-                self.newest[slot] = offset
-            self._thin(slot)
+    def append(self, batch: Iterable[EventToAppend], known: Container[int]) -> list[str]:
+        """Append a batch; return the outcome of each event as `show` does.
+
+        Args:
+            batch: The batch.
+            known: The offsets of earlier events whose ids are known.
+        """
+        head = self.head
+        return [self._append(entry, lambda offset: offset > head or offset in known) for entry in batch]
+
+    def _append(self, entry: EventToAppend, is_known: Callable[[int], bool]) -> str:
+        event = entry.event
+        first = self.ids.get(event.event_id or "")
+        if first is not None and is_known(first):
+            same = (event.type, event.data) == (self.published[first].type, self.published[first].data)
+            return f"={first}" if same else "event_id_reused"
+        data = event.data
+        if event.key is not None and event.type in TRANSITIONS:
+            before = self.lives.get(event.key)
+            try:
+                life = apply_event(event.key, before, event)
+            except OperationError as error:
+                return error.code
+            if life is not None and life is not before:
+                self.lives[event.key] = life
+                if event.type == "operation:start" and life.attempt > 1:
+                    data = with_last_member(data, "attempt", b"%d" % life.attempt)
+        offset = self.head + 1
+        if event.event_id is not None:
+            self.ids[event.event_id], self.published[offset] = offset, event
+        self._store(Record(offset, msgspec.structs.replace(event, data=data), entry.received_ns))
+        return str(offset)
+
+    def _store(self, record: Record) -> None:
+        event, offset = record.event, record.offset
+        self.records[offset] = record
+        slot = slot_of(event)
+        # A slot that is due leaves with the next event of its key at the latest: the newest events depend on the log
+        # alone, and not on when retention ran.
+        for other in self._ended(record.received_ns):
+            if (other[0], other[2]) == (slot[0], slot[2]):
+                self.newest.pop(other)
+                self.expired.discard(other)
+        if event.effect is SlotEffect.CLEAR:
+            self.newest.pop(slot, None)
+        else:
+            self.newest[slot] = offset
+        self._thin(slot)
 
     def _thin(self, slot: Slot) -> None:
         keep = self.retention.keep_newest.get(slot[1])
@@ -142,6 +179,7 @@ _TYPES = (
     "system:alert",
     "system:status",
 )
+_IDS = [f"event-{number:010}" for number in range(12)]
 _PATHS = (
     Path("operations"),
     Path("operations", "a"),
@@ -158,7 +196,7 @@ _entries = st.fixed_dictionaries(
         "key": st.sampled_from(_KEYS),
         "in_global": st.integers(0, 4).map(lambda number: number == 0),
         "cleared": st.booleans(),
-        "has_id": st.booleans(),
+        "event_id": st.none() | st.sampled_from(_IDS),
         "size": st.integers(2, 60),
     }
 )
@@ -189,26 +227,27 @@ class LogMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(_entries, min_size=1, max_size=8))
     def append(self, batch: list[dict[str, Any]]) -> None:
         """Append a batch."""
-        entries = [self._make_entry(number, **facts) for number, facts in enumerate(batch, self.model.head + 1)]
-        assert self.harness.append(self.log, *entries) == self.model.head + 1
-        self.model.append(entries)
-        assert self.tail == [
-            self.model.records[offset] for offset in range(self.model.head - len(batch) + 1, self.model.head + 1)
-        ]
+        entries = [self._make_entry(**facts) for facts in batch]
+        known = {record.offset for record in self.harness.history(self.log)}
+        head = self.model.head
+        outcomes = self.harness.outcomes(self.log, *entries)
+        assert show(outcomes) == self.model.append(entries, known)
+        appended = range(head + 1, self.model.head + 1)
+        assert self.tail == [self.model.records[offset] for offset in appended]
         self.tail.clear()
-        for offset in range(self.model.head - len(batch) + 1, self.model.head + 1):
+        for offset in appended:
             self.positions[offset] = self.log.position(offset)
         assert len(set(self.positions.values())) == len(self.positions), "a position was assigned twice"
 
     def _make_entry(
-        self, number: int, type: str, key: str | None, in_global: bool, cleared: bool, has_id: bool, size: int
+        self, type: str, key: str | None, in_global: bool, cleared: bool, event_id: str | None, size: int
     ) -> EventToAppend:
         return self.make(
             type,
             key,
             channel=ChannelType.GLOBAL if in_global else None,
             effect=SlotEffect.CLEAR if type == "system:alert" and cleared else None,
-            event_id=f"event-{number:010}" if has_id else None,
+            event_id=event_id,
             data=b"1" * size,
         )
 
@@ -311,10 +350,6 @@ class LogMachine(RuleBasedStateMachine):
         for channel in ChannelType:
             floor = self.log.trimmed(0, PathSet((Path(channel),)))
             assert floor is None or floor in missing, "a gap ends with an event that is missing"
-        for (scope, event_id), offset in self.model.ids.items():
-            event = self.model.records[offset].event
-            known = KnownEvent(offset, event.type, event.data) if offset in present else None
-            assert self.log.known(scope, event_id) == known
 
     @invariant()
     @precondition(lambda self: hasattr(self, "log"))
