@@ -117,6 +117,99 @@ test("a cut connection is resumed, and what happened in between is there", async
   wire.close();
 });
 
+test("where no WebSocket gets through, events come as a stream, until one does", async ({
+  page,
+  faults,
+  hub,
+  start,
+}) => {
+  faults.expect(AWAY);
+  const wire = await Wire.to(hub.port);
+  wire.blocksUpgrades = true;
+  const job = await start.job(hub, "Import prices");
+  await open(page, wire, `log?id=${job.id}`);
+  await page.locator(".link").click();
+  const note = page.getByText("WebSocket does not get through here");
+  await expect(note).toBeVisible();
+  job.log("over the stream");
+  await expect(page.locator("main")).toContainText("over the stream");
+  wire.blocksUpgrades = false;
+  await expect(note).toHaveCount(0);
+  job.log("over the WebSocket");
+  await expect(page.locator("main")).toContainText("over the WebSocket");
+  for (const line of ["over the stream", "over the WebSocket"]) {
+    expect(await page.locator("main").getByText(line, { exact: true }).count()).toBe(1);
+  }
+  wire.close();
+});
+
+test("a device that is offline is stale at once, also where events come as a stream", async ({
+  context,
+  page,
+  faults,
+  hub,
+}) => {
+  faults.expect(AWAY);
+  const wire = await Wire.to(hub.port);
+  wire.blocksUpgrades = true;
+  await open(page, wire);
+  wire.silence(); // only the device knows
+  await context.setOffline(true);
+  await isStale(page);
+  await page.locator(".link").click();
+  await expect(page.getByRole("dialog", { name: "The link to the hub" })).toContainText(/offline/);
+  wire.restore();
+  await context.setOffline(false);
+  await isLive(page);
+  wire.close();
+});
+
+test("eight tabs are live one after another where a browser has six connections for all", async ({ hub, start }) => {
+  const wire = await Wire.to(hub.port);
+  wire.blocksUpgrades = true;
+  const job = await start.job(hub, "Import prices");
+  const tabs = await Tabs.launch();
+  try {
+    const opened = [];
+    for (let count = 0; count < 8; count += 1) {
+      const tab = await tabs.open(wire.url);
+      await tab.waitForSelector(".link[data-state=live]");
+      opened.push(tab);
+    }
+    job.progress(40);
+    for (const tab of [opened[0], opened[7]]) {
+      await tab?.bringToFront();
+      await tab?.waitForSelector(".link[data-state=live]");
+      await tab?.waitForSelector("[role=progressbar][aria-valuenow='40']");
+    }
+  } finally {
+    await tabs.close();
+    wire.close();
+  }
+});
+
+test("a page from the back-forward cache has its rows at once, and is live again", async ({ hub, start }) => {
+  const tabs = await Tabs.launch();
+  try {
+    const job = await start.job(hub, "Import prices");
+    const tab = await tabs.open(hub.url);
+    await tab.waitForSelector("[role=progressbar]");
+    await tab.evaluate(() => {
+      addEventListener("pageshow", ({ persisted }) => {
+        document.documentElement.dataset["persisted"] = String(persisted);
+      });
+    });
+    await tab.goto(new URL("v1/contract.json", hub.url).href);
+    job.progress(70);
+    await tab.goBack();
+    await tab.waitForSelector("html[data-persisted=true]");
+    await tab.waitForSelector(".link[data-state=live]");
+    await tab.waitForSelector("[role=progressbar][aria-valuenow='70']");
+  } finally {
+    await tabs.close();
+  }
+});
+
 test("a hidden tab goes on, and shows the present when it is looked at again", async ({ hub, start }) => {
   const tabs = await Tabs.launch();
   try {

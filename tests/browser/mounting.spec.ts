@@ -46,7 +46,13 @@ const PROXIES: readonly Proxy[] = [
   { title: "below a prefix that is removed, http", tls: false, prefix: "/ops/tidings/", strips: true },
   { title: "below a prefix that is removed, https", tls: true, prefix: "/ops/tidings/", strips: true },
   { title: "below a prefix that is kept, http", tls: false, prefix: "/ops/tidings/", strips: false },
-  { title: "where no WebSocket gets through", tls: false, prefix: "/", strips: false, upgrades: false },
+  {
+    title: "where no WebSocket gets through, with nginx's own buffers",
+    tls: false,
+    prefix: "/",
+    strips: false,
+    upgrades: false,
+  },
   { title: "below a prefix that is kept, https", tls: true, prefix: "/ops/tidings/", strips: false },
 ];
 
@@ -73,7 +79,7 @@ http { access_log off; ${paths.join(" ")}
       proxy_set_header X-Forwarded-Prefix "${strips ? prefix.slice(0, -1) : ""}";
       proxy_set_header Upgrade ${upgrades === false ? '""' : "$http_upgrade"};
       proxy_set_header Connection ${upgrades === false ? '""' : "$connection_upgrade"};
-      proxy_buffering off;
+      ${upgrades === false ? "" : "proxy_buffering off;"}
     }
   }
 }

@@ -1,12 +1,17 @@
 /** A TCP connection between browser and hub that tests can cut, silence and restore. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
+/** The head of a request for a WebSocket. */
+const UPGRADE = /^GET [\s\S]*\r\nupgrade: *websocket\r\n/i;
+
 export class Wire {
   readonly port: number;
   readonly #server: Server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #isSilent = false;
   #isRefusing = false;
+  /** Whether requests for WebSockets are refused, as proxies do that do not know them. */
+  blocksUpgrades = false;
 
   private constructor(server: Server, port: number, target: number) {
     this.#server = server;
@@ -63,7 +68,10 @@ export class Wire {
     const pair = [browser, hub] as const;
     this.#pairs.add(pair);
     for (const [from, to] of [pair, [hub, browser] as const]) {
-      from.on("data", (data) => to.write(data));
+      from.on("data", (data) => {
+        if (this.blocksUpgrades && from === browser && UPGRADE.test(data.toString("latin1"))) from.resetAndDestroy();
+        else to.write(data);
+      });
       from.on("error", () => undefined); // `close` follows
       from.on("close", () => {
         this.#pairs.delete(pair);

@@ -1,4 +1,4 @@
-/** The core is small, and touches nothing of its surroundings before it is used. */
+/** The core and the generated contract are small in a bundle, and touch nothing of their surroundings before they are used. */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
+import { SUBPROTOCOL } from "../src/generated/contract.ts";
+import { PROTOCOL } from "../src/index.ts";
+import { bundle, SOURCE } from "./bundle.ts";
 import { bundleCore, MAX_CORE_BYTES } from "./core-bundle.ts";
 import { startHub } from "./hub.ts";
 
@@ -71,3 +74,20 @@ test("a program in Node reads events, and ends when it reads no more", async () 
     await hub.stop();
   }
 }, 30_000);
+
+const CONTRACT = JSON.stringify(`${SOURCE}generated/contract.ts`);
+
+test("a bundle with constants of the contract has none of its guards", async () => {
+  const code = await bundle(`export { SUBPROTOCOL, shouldReconnect } from ${CONTRACT};`);
+  expect(code).toContain("tidings.v1");
+  expect(code).not.toContain("operation:start");
+  expect(code.length).toBeLessThan(300);
+});
+
+test("a bundle with a guard has the checks", async () => {
+  expect(await bundle(`export { isOperationStart } from ${CONTRACT};`)).toContain("expected one of");
+});
+
+test("the subprotocol is that of the contract", () => {
+  expect(PROTOCOL).toBe(SUBPROTOCOL);
+});

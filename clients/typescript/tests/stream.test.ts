@@ -1,15 +1,17 @@
 /** Where no WebSocket gets through: why, in typed errors, and event streams over HTTP in its place. */
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-import { connect as connectSocket, type Socket } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { HubClient } from "../src/client.ts";
-import { makeEnvironment } from "../src/environment.ts";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { HubClient } from "../src/client.ts";
 import { connect, type Hub, type WatchItem } from "../src/index.ts";
-import { StreamParser } from "../src/stream.ts";
 import { FakeWorld, json } from "./fakes.ts";
 import { startHub, type TestHub } from "./hub.ts";
-
-const ABOUT = { name: "tidings", websocket: { subprotocol: "tidings.v1" } };
+import { ABOUT, forward, reach, Streams, settle } from "./streams.ts";
 
 let server: TestHub;
 const closing: (() => unknown)[] = [];
@@ -34,34 +36,10 @@ async function serve(answer: (request: IncomingMessage, response: ServerResponse
   return `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
 }
 
-/** Forward a request to the hub, as a proxy that knows no WebSockets. */
-function forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  const { connection: _connection, upgrade: _upgrade, ...headers } = incoming.headers;
-  const { method, url } = incoming;
-  const onward = request({ port: server.port, host: "127.0.0.1", method, path: url, headers }, (answer) => {
-    outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.pipe(outgoing);
-  });
-  onward.on("error", () => outgoing.destroy());
-  outgoing.on("close", () => onward.destroy());
-  incoming.pipe(onward);
-}
-
 function open(url: string, options: Parameters<typeof connect>[1] = {}): Hub {
   const hub = connect(url, { reconnect: { baseMs: 1, capMs: 10 }, ...options });
   closing.push(() => hub.close());
   return hub;
-}
-
-/** Resolve when the state of the connection fits. */
-function reach(hub: Hub, fits: (state: ReturnType<Hub["connection"]["getSnapshot"]>) => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (fits(hub.connection.getSnapshot())) resolve();
-    };
-    closing.push(hub.connection.subscribe(look));
-    look();
-  });
 }
 
 describe("a proxy that knows no WebSockets", () => {
@@ -69,7 +47,7 @@ describe("a proxy that knows no WebSockets", () => {
     const streams: string[] = [];
     const url = await serve((incoming, outgoing) => {
       if (incoming.url?.startsWith("/v1/stream")) streams.push(incoming.url);
-      forward(incoming, outgoing);
+      forward(server, incoming, outgoing);
     });
     const [start = ""] = await server.publish({ type: "data:update", data: { dataset: "s1", version: 1 } });
     const hub = open(url);
@@ -101,7 +79,7 @@ describe("a proxy that knows no WebSockets", () => {
           open_ -= 1;
         });
       }
-      forward(incoming, outgoing);
+      forward(server, incoming, outgoing);
     });
     const hub = open(url) as HubClient;
     const paced: string[] = [];
@@ -129,7 +107,7 @@ describe("a proxy that knows no WebSockets", () => {
   });
 
   test("a path that the hub refuses ends its watch alone", async () => {
-    const hub = open(await serve(forward));
+    const hub = open(await serve((incoming, outgoing) => forward(server, incoming, outgoing)));
     const good: string[] = [];
     hub.watch("data/s3", (item) => good.push(item.type));
     await expect(hub.watch("nonsense").next()).rejects.toMatchObject({ code: "unknown_channel" });
@@ -193,6 +171,36 @@ describe("a failed handshake", () => {
     for (const word of ["hub", "TLS", "origin"]) expect(error?.hint).toContain(word);
   });
 
+  test("a certificate that is not trusted is named among what a page cannot tell apart, and tried again", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "tidings-tls-"));
+    closing.push(() => rm(folder, { recursive: true }));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    const subject = ["-subj", "/CN=127.0.0.1", "-days", "1", "-keyout", key, "-out", cert];
+    execFileSync(
+      "openssl",
+      ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...subject],
+      {
+        stdio: "ignore",
+      },
+    );
+    const https = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (incoming, outgoing) =>
+      forward(server, incoming, outgoing),
+    );
+    await new Promise<void>((resolve) => https.listen(0, "127.0.0.1", resolve));
+    closing.push(() => {
+      https.closeAllConnections();
+      https.close();
+    });
+    const address = https.address();
+    const hub = open(`https://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`);
+    hub.watch("data", () => {});
+    await reach(hub, ({ attempts }) => attempts.length >= 2);
+    const { error } = hub.connection.getSnapshot().reason;
+    expect(error).toMatchObject({ name: "HubUnreachableError", code: "hub_unreachable", recoverable: true });
+    expect(error?.hint).toContain("TLS certificate");
+    await expect(hub.request("v1/whoami")).rejects.toMatchObject({ code: "hub_unreachable" });
+  });
+
   test("an outage of the hub leads to no stream", async () => {
     const world = new FakeWorld();
     const hub = world.connect();
@@ -216,41 +224,6 @@ describe("a failed handshake", () => {
     await reach(hub, ({ state, transport }) => state === "live" && transport === "sse");
   });
 });
-
-/** Answers requests for streams, each of which the test feeds. */
-class Streams {
-  readonly open: { url: URL; push: (message: object) => void; comment: () => void; cancelled: () => boolean }[] = [];
-
-  respond = (url: URL, init: RequestInit): Response => {
-    if (url.pathname === "/") return json(ABOUT);
-    if (!url.pathname.endsWith("/v1/stream")) return json({ events: [], next: "p:9", position: "p:9" });
-    let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-    const body = new ReadableStream<Uint8Array>({
-      start(made) {
-        controller = made;
-      },
-    });
-    const write = (text: string): void => controller?.enqueue(new TextEncoder().encode(text));
-    const push = (message: object): void =>
-      write(`data: ${JSON.stringify({ timestamp: "", trace_id: "", ...message })}\n\n`);
-    this.open.push({ url, push, comment: () => write(": alive\n\n"), cancelled: () => init.signal?.aborted ?? false });
-    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
-  };
-
-  goLive(position = "p:0"): void {
-    const data = { channels: ["data"], position, outcome: "snapshot" };
-    this.open.at(-1)?.push({ type: "channel:subscribed", data });
-    this.open.at(-1)?.push({ type: "channel:live", data });
-  }
-}
-
-/** Let the world settle, streams included, which take turns of the event loop. */
-async function settle(world: FakeWorld): Promise<void> {
-  for (let round = 0; round < 5; round += 1) {
-    await world.settle();
-    await new Promise(setImmediate);
-  }
-}
 
 describe("a stream", () => {
   async function start(): Promise<{ world: FakeWorld; hub: HubClient; streams: Streams; items: WatchItem[] }> {
@@ -398,220 +371,5 @@ describe("a stream", () => {
     expect(streams.open.map(({ cancelled }) => cancelled())).toEqual([true, false]);
     expect(hub.connection.getSnapshot().state).toBe("live");
     hub.close();
-  });
-});
-
-describe("the way back to a WebSocket", () => {
-  /** A client that watches with and without a pace, and whose WebSockets do not open. */
-  async function fallen(): Promise<{
-    world: FakeWorld;
-    hub: HubClient;
-    streams: Streams;
-    items: WatchItem[];
-    paced: string[];
-    states: string[];
-  }> {
-    const world = new FakeWorld();
-    const streams = new Streams();
-    world.respond = streams.respond;
-    const hub = world.connect();
-    const items: WatchItem[] = [];
-    const paced: string[] = [];
-    const states: string[] = [];
-    hub.watch("data", (item) => items.push(item));
-    hub.paced.watch(["data"], "snapshot", {
-      persistent: true,
-      take: (taken) => paced.push(...taken.map((item) => ("position" in item ? item.position : item.type))),
-      end: () => {},
-    });
-    hub.connection.subscribe(() => states.push(hub.connection.getSnapshot().state));
-    await settle(world);
-    for (const socket of world.sockets) socket.end(); // one by one may be slowness
-    await settle(world);
-    expect(streams.open).toHaveLength(0);
-    for (let wait = 0; streams.open.length === 0 && wait < 50; wait += 1) {
-      await world.pass(100);
-      for (const socket of world.sockets) if (!socket.gone) socket.end();
-      await settle(world);
-    }
-    streams.goLive();
-    await settle(world);
-    expect(hub.connection.getSnapshot()).toMatchObject({ state: "live", transport: "sse" });
-    expect(hub.connection.getSnapshot().attempts.at(-1)).toMatchObject({ outcome: "snapshot" });
-    states.length = 0;
-    return { world, hub, streams, items, paced, states };
-  }
-
-  test("is tried in growing intervals, while the stream goes on", async () => {
-    const { hub, states, streams, world } = await fallen();
-    const before = world.sockets.length;
-    const begun = world.time;
-    const tries: number[] = [];
-    for (let second = 0; second < 2_000; second += 1) {
-      await world.pass(1_000);
-      if (second % 20 === 0) streams.open.at(-1)?.comment();
-      await settle(world);
-      if (world.live > 0) {
-        tries.push(Math.round((world.time - begun) / 1_000));
-        world.socket.end();
-      }
-    }
-    expect(world.sockets.length - before).toBe(tries.length);
-    const gaps = tries.map((at, index) => at - (tries[index - 1] ?? 0));
-    expect(gaps.slice(0, 7)).toEqual([10, 30, 60, 120, 240, 480, 600]);
-    expect([streams.open.length, [...new Set(states)]]).toEqual([1, []]);
-    hub.close();
-    expect(world.timers.size).toBe(0);
-  });
-
-  test("is taken where a WebSocket is greeted: nothing is lost, nothing comes twice, and nothing is stale", async () => {
-    const { hub, items, paced, states, streams, world } = await fallen();
-    const { attempts } = hub.connection.getSnapshot();
-    streams.open[0]?.push({ type: "data:update", channel: "data", position: "p:3", data: {} });
-    await world.pass(10_000);
-    await settle(world);
-    const probe = world.socket;
-    probe.open();
-    await settle(world);
-    expect(probe.gone).toBe(false);
-    probe.greet();
-    expect([probe.gone, probe.sent]).toEqual([true, []]);
-    await settle(world);
-    expect(streams.open[0]?.cancelled()).toBe(true);
-    const sockets = world.sockets.filter(({ gone }) => !gone);
-    expect(sockets.map(({ url }) => url)).toEqual(["ws://hub.example/ws", "ws://hub.example/ws?pace_ms=250"]);
-    for (const socket of sockets) {
-      socket.open();
-      socket.greet("none", "p:5");
-      await settle(world);
-      expect(socket.sentOf("channel:subscribe").map(({ data }) => data["since"])).toEqual(["p:3"]);
-      socket.event("p:4");
-      socket.goLive("p:5", "complete");
-    }
-    await settle(world);
-    const seen = items.map((item) => ("position" in item ? item.position : item.type));
-    expect(seen).toEqual(["channel:subscribed", "channel:live", "p:3", "p:4"]);
-    expect(paced).toEqual(seen);
-    expect(hub.connection.getSnapshot()).toMatchObject({ state: "live", transport: "websocket", attempts });
-    expect([...new Set(states)]).toEqual(["live"]);
-    expect(streams.open).toHaveLength(1);
-    hub.close();
-    expect([world.live, world.timers.size]).toEqual([0, 0]);
-  });
-
-  test("is looked for by no hidden page, and soon by one that is shown or online again", async () => {
-    const { hub, streams, world } = await fallen();
-    const before = world.sockets.length;
-    world.page("hidden");
-    await world.pass(3_600_000);
-    expect(world.sockets).toHaveLength(before);
-    for (const event of ["shown", "online"] as const) {
-      world.page(event);
-      await settle(world);
-      streams.goLive();
-      await world.pass(9_000);
-      await settle(world);
-      expect(world.live).toBe(1);
-      world.socket.end();
-    }
-    hub.close();
-  });
-
-  test("is taken under traffic without losing or repeating an event", async () => {
-    let lets = false;
-    const sockets = new Set<Socket>();
-    const http = createServer(forward);
-    http.on("upgrade", (incoming: IncomingMessage, browser: Socket, head: Buffer) => {
-      if (!lets) {
-        browser.destroy();
-        return;
-      }
-      const onward = connectSocket(server.port, "127.0.0.1", () => {
-        const lines = incoming.rawHeaders.map((text, at) => (at % 2 === 0 ? `${text}: ` : `${text}\r\n`)).join("");
-        onward.write(`GET ${incoming.url} HTTP/1.1\r\n${lines}\r\n`);
-        onward.write(head);
-        browser.pipe(onward).pipe(browser);
-      });
-      for (const [one, other] of [
-        [browser, onward],
-        [onward, browser],
-      ] as const) {
-        sockets.add(one);
-        one.on("error", () => other.destroy());
-        one.on("close", () => other.destroy());
-      }
-    });
-    await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-    closing.push(() => {
-      for (const socket of sockets) socket.destroy();
-      http.closeAllConnections();
-      http.close();
-    });
-    const address = http.address();
-    const environment = makeEnvironment({});
-    // The waits before a try are cut short.
-    const later: typeof environment.later = (ms, callback) => environment.later(ms >= 5_000 ? 20 : ms, callback);
-    const url = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
-    const hub = new HubClient(url, { reconnect: { baseMs: 1, capMs: 10 } }, { ...environment, later });
-    closing.push(() => hub.close());
-    const plain: string[] = [];
-    const paced: string[] = [];
-    hub.watch("data/back", (item) => "position" in item && plain.push(item.position), { since: "now" });
-    hub.paced.watch(["data/back"], "now", {
-      persistent: true,
-      take: (items) => paced.push(...items.flatMap((item) => ("position" in item ? [item.position] : []))),
-      end: () => {},
-    });
-    await reach(hub, ({ state, transport }) => state === "live" && transport === "sse");
-    const positions: string[] = [];
-    const publish = async (): Promise<void> => {
-      const version = positions.length;
-      positions.push(...(await server.publish({ type: "data:update", data: { dataset: "back", version } })));
-    };
-    for (let count = 0; count < 20; count += 1) await publish();
-    lets = true;
-    while (hub.connection.getSnapshot().transport !== "websocket") await publish();
-    for (let count = 0; count < 20; count += 1) await publish();
-    await vi.waitFor(() => expect(plain.at(-1)).toBe(positions.at(-1)), { timeout: 10_000 });
-    await vi.waitFor(() => expect(paced.at(-1)).toBe(positions.at(-1)), { timeout: 10_000 });
-    expect(new Set(plain).size).toBe(plain.length);
-    expect(new Set(paced).size).toBe(paced.length);
-    // Updates of one dataset may supersede each other while a watch catches up; none comes twice or out of order.
-    expect(positions.filter((position) => plain.includes(position))).toEqual(plain);
-    expect(positions.filter((position) => paced.includes(position))).toEqual(paced);
-  }, 60_000);
-});
-
-describe("the parser", () => {
-  /** Return what the parser reads from `parts`. */
-  function parse(...parts: string[]): string[] {
-    const found: string[] = [];
-    const parser = new StreamParser(
-      (data) => found.push(data),
-      () => found.push(":"),
-    );
-    for (const part of parts) parser.feed(part);
-    return found;
-  }
-
-  const STREAM =
-    'retry: 1000\nid: p:1\ndata: {"a":1}\n\n: alive\r\ndata:x\rdata: y\r\n\r\ndata\n\nevent: z\n\ndata: cut';
-  const BLOCKS = ['{"a":1}', ":", "x\ny", ""];
-
-  test("reads blocks of all line ends, comments and empty data, and no block that is not complete", () => {
-    expect(parse(STREAM)).toEqual(BLOCKS);
-    expect(parse(`\uFEFF${STREAM}`)).toEqual(BLOCKS);
-  });
-
-  test("reads the same however the stream is cut", () => {
-    for (let cut = 0; cut <= STREAM.length; cut += 1) {
-      expect(parse(STREAM.slice(0, cut), STREAM.slice(cut))).toEqual(BLOCKS);
-    }
-    expect(parse(...STREAM)).toEqual(BLOCKS);
-  });
-
-  test("refuses a block that no hub sends", () => {
-    expect(() => parse(`data: ${"x".repeat(2 << 20)}`)).toThrow("too large");
-    expect(() => parse(...Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`))).toThrow("too large");
   });
 });
