@@ -149,3 +149,28 @@ test("the keyboard opens a row, comes back to it, and goes to each page", async 
     await expect(row(page, "Deploy web")).toBeVisible();
   }
 });
+
+test("on a phone a failed row with logged errors keeps its name, its age and its bar apart", async ({ page, hub }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await hub.publish(
+    { type: "operation:start", data: { operation_id: "broken", name: "Deploy web" } },
+    { type: "operation:log", data: { operation_id: "broken", level: "error", message: "web-2 answered 503" } },
+    {
+      type: "operation:failed",
+      data: { operation_id: "broken", code: "boom", message: "it broke", recoverable: false },
+    },
+  );
+  await open(page, hub);
+  const failed = row(page, "Deploy web");
+  await expect(failed.locator(".c-log")).toContainText("1");
+  const box = async (cell: string) => {
+    const found = await failed.locator(cell).boundingBox();
+    if (found === null) throw new Error(`${cell} is not shown`);
+    return found;
+  };
+  const [name, age, bar, text] = [await box(".c-who"), await box(".c-age"), await box(".c-bar"), await box(".c-say")];
+  expect(name.width).toBeGreaterThan(150);
+  expect(age.x).toBeGreaterThanOrEqual(name.x + name.width);
+  expect(bar.width).toBeGreaterThan(250);
+  expect(text.x).toBe(name.x);
+});

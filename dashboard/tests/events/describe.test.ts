@@ -14,6 +14,12 @@ test.each([
     "4 to 6 min left",
   ],
   ["operation:estimate", { stalled: true }, "stalled"],
+  ["operation:estimate", { operation_id: "op-1" }, "no estimate"],
+  [
+    "system:metrics",
+    { window_s: 60, metrics: { events_per_s: 0.48271, gaps: 0, label: "x" } },
+    "events_per_s 0.483, gaps 0",
+  ],
   ["operation:complete", { message: "1,204 rows", duration_ms: 38_000 }, "1,204 rows, took 38 s"],
   ["operation:complete", { operation_id: "op-1" }, ""],
   ["operation:failed", { code: "boom", message: "it broke" }, "boom: it broke"],

@@ -9,6 +9,8 @@ export type Tone = "plain" | "warn" | "failed";
 
 /** Characters of a line: more are not seen, and cost time. */
 const MAX_CHARACTERS = 300;
+/** Figures of `system:metrics` that are written. */
+const MAX_FIGURES = 8;
 
 type Data = Readonly<Record<string, unknown>>;
 
@@ -66,11 +68,13 @@ const DESCRIPTIONS: ReadonlyMap<string, (data: Data) => string> = new Map(
       const left = numberOf(data["remaining_s"]);
       const low = numberOf(data["remaining_low_s"]) ?? undefined;
       const high = numberOf(data["remaining_high_s"]) ?? undefined;
-      return list(
-        data["stalled"] === true && "stalled",
-        data["away_since"] !== undefined && "producer away",
-        data["cancel_requested_at"] !== undefined && "asked to stop",
-        left !== null && formatRemaining(left, low, high),
+      return (
+        list(
+          data["stalled"] === true && "stalled",
+          data["away_since"] !== undefined && "producer away",
+          data["cancel_requested_at"] !== undefined && "asked to stop",
+          left !== null && formatRemaining(left, low, high),
+        ) || "no estimate"
       );
     },
     "data:update": describeData,
@@ -83,6 +87,16 @@ const DESCRIPTIONS: ReadonlyMap<string, (data: Data) => string> = new Map(
     "system:status": (data) => {
       const operations = numberOf(data["active_operations"]);
       return list(textOf(data["status"]), operations !== null && counted(operations, "active operation"));
+    },
+    "system:metrics": (data) => {
+      const metrics = typeof data["metrics"] === "object" ? (data["metrics"] as Data | null) : null;
+      const figures = Object.entries(metrics ?? {}).slice(0, MAX_FIGURES);
+      return list(
+        ...figures.map(([name, value]) => {
+          const figure = numberOf(value);
+          return figure !== null && `${name} ${Number(figure.toPrecision(3))}`;
+        }),
+      );
     },
     "system:alert": (data) => `${data["state"] === "cleared" ? "cleared" : "raised"}: ${textOf(data["message"])}`,
     "license:expired": (data) => textOf(data["message"]),

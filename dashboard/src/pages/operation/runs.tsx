@@ -49,12 +49,14 @@ export function Runs({ detail }: { readonly detail: OperationDetail }): JSX.Elem
 function RunLink(props: { readonly run: Run; readonly label: string; readonly hotkey: string }): JSX.Element {
   const { run, label, hotkey } = props;
   const at = run.ended_at ?? run.started_at;
+  const words = run.ended_at === undefined ? sinceWords : undefined;
   return (
     <li>
       <div>
         <StateIcon look={run.state} />
         <Go href={hrefOf("operation", { id: run.operation_id })} title={run.operation_id}>
-          {label}: {LOOK_WORDS[run.state]} {at === undefined ? null : <Age at={at} />}
+          {label}: {LOOK_WORDS[run.state]}{" "}
+          {at === undefined ? null : <Age at={at} {...(words === undefined ? {} : { words })} />}
         </Go>
         <span class="num two">
           {run.duration_s === undefined ? "" : formatPreciseSpan(run.duration_s)} <kbd class="not-phone">{hotkey}</kbd>
@@ -62,6 +64,11 @@ function RunLink(props: { readonly run: Run; readonly label: string; readonly ho
       </div>
     </li>
   );
+}
+
+/** Words for the age of a run that has not ended. */
+function sinceWords(seconds: number): string {
+  return `for ${formatSpan(seconds)}`;
 }
 
 /** The last runs as columns; nothing while they are not known. */

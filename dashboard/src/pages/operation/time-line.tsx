@@ -164,7 +164,7 @@ function sayStep(step: Step, detail: OperationDetail): string {
   const reached = detail.progress === undefined ? "" : ` at ${Math.floor(detail.progress)}%`;
   if (step.state === "stopped") return `stopped${reached}`;
   if (step.state === "running") return [plain(detail.message), usual].filter(Boolean).join("; ");
-  return "";
+  return usual;
 }
 
 function tookOf(step: Step, detail: OperationDetail): string {
