@@ -2,16 +2,20 @@
 
 from hypothesis import strategies as st
 
-from tidings.log.base import EventToAppend
+from tidings.log.base import EventToAppend, OperationSearch
 from tidings.log.journal.controls import Begin, Control, Heartbeat, NodeGone
 from tidings.log.journal.entries import RULES, NodeBatch
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.paths import Path, PathSet
 
 RECEIVED_NS = 1_800_000_000_000_000_000
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
 numbers = st.integers(0, 2**63 - 1)
+
+path_sets = st.lists(st.builds(Path, texts, st.none() | texts, st.booleans()), max_size=3).map(PathSet.of)
+writables = st.none() | st.lists(st.tuples(texts, path_sets), max_size=2).map(tuple)
 
 events = st.builds(
     EventToAppend,
@@ -27,10 +31,15 @@ events = st.builds(
         event_id=st.none() | texts,
         effect=st.sampled_from(SlotEffect),
     ),
-    received_ns=st.just(RECEIVED_NS),
+    received_ns=numbers,
     scope=texts,
     producer_id=texts,
     lease_s=st.floats(0, 1e9),
+    by_hub=st.booleans(),
+    has_own_trace=st.booleans(),
+    search=st.none()
+    | st.builds(OperationSearch, st.none() | st.lists(st.tuples(texts, path_sets)).map(tuple), st.booleans()),
+    running_attempt=st.sampled_from([0, 1, 2**63 - 1]),
 )
 controls: st.SearchStrategy[Control] = st.one_of(
     st.builds(Begin, node=names, after=numbers, rules=numbers, version=names),

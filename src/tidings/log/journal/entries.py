@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tidings.exceptions import LogCorrupt, LogTooNew
-from tidings.log.base import EventToAppend
+from tidings.log.base import EventToAppend, OperationSearch
 from tidings.log.journal.controls import Control, Name, Number
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.paths import Path, PathSet
 
 RULES = 1
 """Version of the rules by which entries are folded, and of their form. Two versions may judge an event differently, so
@@ -26,16 +27,20 @@ MAX_BYTES = 512 << 10
 """Maximum size of an entry; half of what the journal takes, if that is less."""
 _MIN_BYTES = 2 * MAX_DATA_BYTES
 """An entry of this size holds the largest event with everything beside its data."""
-_EVENT_BYTES = 40
-"""Size of an event without its texts and its data: the marks of 12 values, and the numbers."""
-_TEXTS = 7
+_EVENT_BYTES = 50
+"""Size of an event without its texts and its data: the marks of its values, and the numbers."""
 _LATEST, _DURABLE = EventClass.LATEST, EventClass.DURABLE
 _EFFECTS = {int(effect): effect for effect in SlotEffect}
 
 _Text = str | None
-_Row = tuple[str, str, str, bytes, str, _Text, bool, _Text, int, str, str, Annotated[float, Meta(ge=0)]]
-"""Type, timestamp, trace id, data, channel, key, whether it is `latest`, event id, effect, scope, producer id and
-lease: `EventToAppend` without its time of receipt, which is that of the entry."""
+_PathRow = tuple[str, _Text, bool]
+_Search = tuple[list[tuple[str, list[_PathRow]]] | None, bool]
+_Rare = tuple[bool, bool, _Search | None, Number]
+"""Whether the hub publishes it, whether its trace id is its own, the search for its operation, and its attempt."""
+_Lease = Annotated[float, Meta(ge=0)]
+_Row = tuple[str, str, str, bytes, str, _Text, bool, _Text, int, Number, str, str, _Lease, _Rare | None]
+"""Type, timestamp, trace id, data, channel, key, whether it is `latest`, event id, effect, time of receipt, scope,
+producer id, lease, and the fields of `EventToAppend` that few events have."""
 
 
 class NodeBatch(Struct, frozen=True, kw_only=True):
@@ -86,20 +91,33 @@ def encode_batch(batch: NodeBatch) -> bytes:
                 event.event_class is _LATEST,
                 event.event_id,
                 int(event.effect),
+                entry.received_ns,
                 entry.scope,
                 entry.producer_id,
                 entry.lease_s,
+                _rare_fields(entry),
             )
         )
     return _encode((batch.rules, batch.session, batch.number, events, batch.controls))
 
 
-def decode_batch(body: bytes, received_ns: int) -> NodeBatch:
-    """Return the batch in the body of an entry.
+def _rare_fields(entry: EventToAppend) -> _Rare | None:
+    if entry.has_own_trace and not (entry.by_hub or entry.running_attempt) and entry.search is None:
+        return None
+    search: _Search | None = None
+    if entry.search is not None:
+        writable = entry.search.writable
+        rows = None if writable is None else [(channel, _path_rows(paths)) for channel, paths in writable]
+        search = rows, entry.search.required
+    return entry.by_hub, entry.has_own_trace, search, entry.running_attempt
 
-    Args:
-        body: Any bytes.
-        received_ns: The time at which its events count as received, nanoseconds since 1970.
+
+def _path_rows(paths: PathSet) -> list[_PathRow]:
+    return [(path.channel, path.key, path.prefix) for path in paths.paths]
+
+
+def decode_batch(body: bytes) -> NodeBatch:
+    """Return the batch in the body of an entry, which may be any bytes.
 
     Raises:
         LogTooNew: The entry is written by rules newer than `RULES`.
@@ -109,7 +127,7 @@ def decode_batch(body: bytes, received_ns: int) -> NodeBatch:
         found = _decode(body)
         if found.rules > RULES:
             raise _too_new(found.rules)
-        events = [_make_event(row, received_ns) for row in found.events]
+        events = [_make_event(row) for row in found.events]
     except (msgspec.MsgspecError, ValueError, RecursionError) as cause:  # UnicodeDecodeError is a ValueError
         _check_rules(body)
         raise LogCorrupt(f"an entry of the journal is damaged: {cause}") from cause
@@ -118,27 +136,24 @@ def decode_batch(body: bytes, received_ns: int) -> NodeBatch:
     )
 
 
-def _make_event(row: _Row, received_ns: int) -> EventToAppend:
-    type, timestamp, trace_id, data, channel, key, latest, event_id, effect, scope, producer_id, lease_s = row
+def _make_event(row: _Row) -> EventToAppend:
+    type, timestamp, trace_id, data, channel, key, latest, event_id, effect = row[:9]
+    received_ns, scope, producer_id, lease_s, rare = row[9:]
     if effect not in _EFFECTS or not isfinite(lease_s):
         raise ValueError(f"invalid effect {effect} or lease {lease_s}")
-    return EventToAppend(
-        Event(
-            type,
-            timestamp,
-            trace_id,
-            data,
-            channel,
-            key,
-            _LATEST if latest else _DURABLE,
-            event_id,
-            _EFFECTS[effect],
-        ),
-        received_ns,
-        scope,
-        producer_id,
-        lease_s,
-    )
+    event_class = _LATEST if latest else _DURABLE
+    event = Event(type, timestamp, trace_id, data, channel, key, event_class, event_id, _EFFECTS[effect])
+    if rare is None:
+        return EventToAppend(event, received_ns, scope, producer_id, lease_s)
+    by_hub, has_own_trace, search, running_attempt = rare
+    found = None if search is None else OperationSearch(_make_writable(search[0]), search[1])
+    return EventToAppend(event, received_ns, scope, producer_id, lease_s, by_hub, has_own_trace, found, running_attempt)
+
+
+def _make_writable(rows: list[tuple[str, list[_PathRow]]] | None) -> tuple[tuple[str, PathSet], ...] | None:
+    if rows is None:
+        return None
+    return tuple((channel, PathSet.of([Path(*path) for path in paths], with_global=False)) for channel, paths in rows)
 
 
 def _check_rules(body: bytes) -> None:
@@ -183,7 +198,8 @@ def event_bytes(entry: EventToAppend) -> int:
             size += len(text) if text.isascii() else len(text.encode())
     for text in (entry.scope, entry.producer_id):
         size += len(text) if text.isascii() else len(text.encode())
-    return size
+    rare = _rare_fields(entry)
+    return size if rare is None else size + len(_encode(rare))
 
 
 def count_fitting(events: Sequence[EventToAppend], max_bytes: int) -> int:

@@ -198,7 +198,7 @@ class JournalNode:
     def _fold_next(self, entry: JournalEntry) -> None:
         self._mark = Mark.of(entry)
         try:
-            batch = decode_batch(entry.body, max(self.sessions.now_ns, entry.at_ns))
+            batch = decode_batch(entry.body)
         except LogCorrupt as error:  # all nodes read the same bytes, so all leave it out
             logger.error("the entry at %d is left out: %s", entry.seq, error)
             self._remember_crc()
