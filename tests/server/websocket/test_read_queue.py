@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tidings.server.websocket import read_queue
-from tidings.server.websocket.read_queue import SHORT_BYTES, ReadQueue
+from tidings.server.websocket.read_queue import BYTES_PER_ROUND, SHORT_BYTES, ReadQueue
 
 Turns = list[str]
 
@@ -71,6 +71,28 @@ async def test_short_segment_comes_before_what_is_left(monkeypatch: pytest.Monke
     monkeypatch.undo()
     await settle(queue)
     assert order == ["short", "long", "long"]
+
+
+async def test_short_segments_come_in_the_order_of_their_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, order = ReadQueue(still), Turns()
+    monkeypatch.setattr(read_queue, "ROUND_S", 0.0)
+    for number in range(3):
+        queue.run(Connection(f"commands {number}", order, turns=1, size=9_000))
+    queue.run(Connection("event", order, turns=1, size=200))
+    monkeypatch.undo()
+    await settle(queue)
+    assert order == ["event", "commands 0", "commands 1", "commands 2"]
+
+
+async def test_longer_segment_is_not_overtaken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, order = ReadQueue(still), Turns()
+    monkeypatch.setattr(read_queue, "ROUND_S", 0.0)
+    queue.run(Connection("commands", order, turns=1, size=9_000))
+    queue.rounds += 9_000 // BYTES_PER_ROUND
+    queue.run(Connection("event", order, turns=1, size=200))
+    monkeypatch.undo()
+    await settle(queue)
+    assert order == ["commands", "event"]
 
 
 async def test_failing_connection_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
