@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from tidings.exceptions import ContractError, InvalidJSON
-from tidings.protocol.message_shapes import LEARNING_MESSAGES, MAX_SHAPE_BYTES, MAX_SHAPES, MessageShapes
+from tidings.protocol.message_shapes import LEARNING_MESSAGES, MAX_SHAPE_TOKENS, MAX_SHAPES, MessageShapes
 from tidings.protocol.payloads import DataUpdateData, OperationLogData, OperationProgressData
 from tidings.protocol.strict_json import check_message
 
@@ -118,9 +118,17 @@ def test_number_and_size_of_remembered_shapes_are_bounded(checked: list[bytes]) 
     for text in texts:
         shapes.check(text.encode())
     assert checked == [texts[0].encode()]
-    long = b'{"type":"data:update","data":{"x":"%b"}}' % (b"x" * MAX_SHAPE_BYTES)
-    learned(long.decode(), kind=DataUpdateData).check(long)
-    assert checked.count(long) == LEARNING_MESSAGES + 1
+    many = b'{"type":"data:update","data":{"x":[%b]}}' % b",".join([b"1"] * (MAX_SHAPE_TOKENS // 2))
+    learned(many.decode(), kind=DataUpdateData).check(many)
+    assert checked.count(many) == LEARNING_MESSAGES + 1
+
+
+def test_message_with_a_long_text_needs_no_full_check(checked: list[bytes]) -> None:
+    body = b'{"type":"data:update","data":{"x":"%b"}}'
+    shapes = learned((body % (b"x" * 60_000)).decode(), kind=DataUpdateData)
+    checked.clear()
+    shapes.check(body % (b"y" * 30_000))
+    assert checked == []
 
 
 def test_learning_is_rare_while_shapes_never_recur(checked: list[bytes]) -> None:

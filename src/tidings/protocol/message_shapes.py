@@ -17,8 +17,8 @@ MAX_SHAPES = 8
 """Shapes that are remembered for one kind of data: the latest."""
 LEARNING_MESSAGES = 256
 """Messages of unknown shapes, of which the last is remembered: compiling a pattern costs as much as 100 full checks."""
-MAX_SHAPE_BYTES = 2_048
-"""Longest message whose shape is remembered."""
+MAX_SHAPE_TOKENS = 512
+"""Most tokens in a message whose shape is remembered, whatever the length of its texts. A message of 2 KB has fewer."""
 
 # All quantifiers that could give characters back are possessive: a match takes time linear in the message.
 _TOKEN = re.compile(
@@ -68,11 +68,10 @@ class MessageShapes:
         if self._matches_any(body):
             return
         check_message(body, self._kind)
-        if len(body) <= MAX_SHAPE_BYTES:
-            self._unknown += 1
-            if self._unknown == LEARNING_MESSAGES:
-                self._unknown = 0
-                self._learn(body)
+        self._unknown += 1
+        if self._unknown == LEARNING_MESSAGES:
+            self._unknown = 0
+            self._learn(body)
 
     def _learn(self, body: bytes) -> None:
         found = _patterns_of(body)
@@ -94,7 +93,9 @@ def _add(pattern: bytes, patterns: list[bytes]) -> _Match:
 
 
 def _patterns_of(body: bytes) -> tuple[bytes, bytes] | None:
-    """Return two patterns of the shape of `body`; None if it holds a number with an exponent, which may be too large.
+    """Return two patterns of the shape of `body`.
+
+    None if it has more than `MAX_SHAPE_TOKENS`, or a number with an exponent, which may be too large.
 
     The first pattern is for any message; the second is for one without a backslash, and requires a canonical timestamp
     with a fraction; it is empty if `body` has none.
@@ -103,7 +104,7 @@ def _patterns_of(body: bytes) -> tuple[bytes, bytes] | None:
     stamped_parts: list[bytes] = []
     level, name, stamped = 0, b"", False
     for token in _TOKEN.finditer(body):
-        if token["exponent"]:
+        if token["exponent"] or len(parts) == MAX_SHAPE_TOKENS:
             return None
         part = re.escape(token[0])
         stamped_part = b""
