@@ -10,7 +10,7 @@ from tests.transcripts.markdown import ROOT, Block, Document, Table
 
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
-from tidings.hub import commands, connection_output, hub, rate_limits, subscription_reports, type_notices
+from tidings.hub import connection_output, hub, rate_limits, subscription_reports, type_notices
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
 from tidings.operations import lifecycle, table, views
@@ -192,7 +192,6 @@ def test_table_of_limits_matches_the_code() -> None:
         "wait for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
         "requests that wait for operations, of all clients": f"{long_poll.MAX_LONG_POLLS:,}",
         "operation names with their own series in /metrics": f"{operation_metrics.MAX_NAMES}",
-        "paths of one connection": f"{commands.MAX_PATHS:,}",
         "subscriptions of one connection that are not live yet": (
             f"{subscription_reports.MAX_PENDING_SUBSCRIPTIONS}; the hub then stops reading from it"
         ),

@@ -2,8 +2,9 @@
 
 from unittest import mock
 
+from msgspec import structs
+
 from tidings.contract.contract import Contract
-from tidings.hub.commands import MAX_PATHS
 from tidings.hub.config import HubConfig
 from tidings.hub.hub import MAX_UNDECLARED_TYPES
 from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS
@@ -13,6 +14,7 @@ from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 
 QUIET = HubConfig(status_s=0, metrics_s=0)
 PER_COMMAND = 1_000
+MAX_PATHS = 2_500
 
 
 def read_many(hub: InMemoryHub, client: InMemoryClient, number: int) -> None:
@@ -23,7 +25,7 @@ def read_many(hub: InMemoryHub, client: InMemoryClient, number: int) -> None:
 
 
 def test_paths_of_a_connection_are_bounded() -> None:
-    hub = InMemoryHub(QUIET)
+    hub = InMemoryHub(structs.replace(QUIET, paths_of_connection=MAX_PATHS))
     client = hub.connect("channels=none")
     read_many(hub, client, MAX_PATHS - 1)
     client.read()

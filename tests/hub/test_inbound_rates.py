@@ -6,7 +6,7 @@ from tidings.access.grants import Grants
 from tidings.access.subjects import Subject
 from tidings.exceptions import RateLimited
 from tidings.hub.config import HubConfig
-from tidings.hub.inbound_rates import BURST_S, MAX_SUBJECTS, InboundRates, TokenBucket
+from tidings.hub.inbound_rates import BURST_S, MAX_SENDERS, InboundRates, TokenBucket
 from tidings.hub.rate_limits import MAX_OVERHEAD
 from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
@@ -136,9 +136,21 @@ def test_subject_has_one_bucket_for_all_that_it_sends() -> None:
         rates.check_command(subject("ada"))
 
 
+def test_address_has_one_bucket_for_all_that_it_posts() -> None:
+    rates = InboundRates(HubConfig(posted_events_per_s=1), ManualClock())
+    for _ in range(5):
+        rates.check_posted("192.0.2.1")
+    rates.check_posted("192.0.2.2")
+    for _ in range(20):
+        rates.check_posted("")
+    with pytest.raises(RateLimited, match="too many events of this address: 1 per second are allowed"):
+        rates.check_posted("192.0.2.1")
+    assert rates.refused_events == 1
+
+
 def test_buckets_of_subjects_are_bounded() -> None:
     rates = InboundRates(HubConfig(subject_events_per_s=1), ManualClock())
-    for number in range(MAX_SUBJECTS + 100):
+    for number in range(MAX_SENDERS + 100):
         rates.check_event(subject(str(number)))
     for _ in range(5):  # the first was forgotten, and begins with a full bucket
         rates.check_event(subject("0"))

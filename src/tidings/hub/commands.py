@@ -64,9 +64,6 @@ class CommandConnection(LeaseHolder, Protocol):
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
 
 
-MAX_PATHS: Final = 5_000
-"""Paths of one connection. Each change of them costs time in proportion to their number: 30 ms for all of these."""
-
 MAX_HINT_PATHS: Final = 20
 """Paths of a connection that the hint of an error lists."""
 
@@ -117,11 +114,12 @@ def _subscribe(connection: CommandConnection, command: Envelope, data: messages.
     paths = parse(data.channels, channels)
     since = parse_since(data.since)
     own = connection.subscriber.paths.paths
-    if len(own) + len(paths.paths) > MAX_PATHS:
+    limit = connection.hub.config.paths_of_connection
+    if len(own) + len(paths.paths) > limit:
         more = frozenset(paths.paths).difference(own)
-        if len(own) + len(more) > MAX_PATHS:
+        if len(own) + len(more) > limit:
             raise LimitExceeded(
-                f"this connection would read {len(own) + len(more)} paths; {MAX_PATHS:,} are allowed",
+                f"this connection would read {len(own) + len(more)} paths; {limit:,} are allowed",
                 hint="Read a prefix (`operations/acme.*`) or the whole channel, or open another connection.",
             )
     for type in data.handles or ():

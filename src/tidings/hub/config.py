@@ -46,6 +46,11 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """Events of one subject each second, over all its connections and posts; 0 for no limit."""
     subject_commands_per_s: float = 0
     """Commands of one subject each second, over all its connections; 0 for no limit."""
+    posted_events_per_s: float = 0
+    """Events that one IP address posts each second, where the hub identifies no one; 0 for no limit. The hub's own
+    machine has none, as with `connections_of_address`."""
+    paths_of_connection: int = 5_000
+    """Paths of one connection. Each change of them costs time in proportion to their number: 30 ms for all of these."""
     reads_of_client: int = 32
     """Reads of history, snapshots, operations and names of one subject at a time, or of one address where the hub
     identifies no one; 0 for no limit. A browser has 6 connections to a host with HTTP/1.1, so five pages."""

@@ -1,9 +1,10 @@
-"""How many events and commands a connection and a subject may send each second: buckets of tokens, off by default.
+"""How much connections, subjects and addresses may send each second: buckets of tokens, off by default.
 
 A bucket takes one subtraction for each message; the clock is read only when it is empty.
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from tidings.access.subjects import Subject
@@ -14,8 +15,9 @@ from tidings.hub.config import HubConfig
 BURST_S: Final = 5.0
 """Size of a bucket, in seconds of its rate: a client that was silent may send as much at a time, as one that reconnects
 does."""
-MAX_SUBJECTS: Final = 10_000
-"""Subjects whose buckets are kept; beyond it, the one that was added first begins with a full bucket again."""
+MAX_SENDERS: Final = 10_000
+"""Subjects, and addresses, whose buckets are kept; beyond it, the one that was added first begins with a full bucket
+again."""
 
 
 class TokenBucket:
@@ -110,6 +112,7 @@ class InboundRates:
         self._config = config
         self.clock = clock
         self._subjects: dict[str, SenderRates] = {}
+        self._addresses: dict[str, SenderRates] = {}
         self.refused_events = 0
         """Events that were refused for their rate since the hub started."""
         self.refused_commands = 0
@@ -130,6 +133,16 @@ class InboundRates:
         """
         self._of_subject(subject.name).check_event()
 
+    def check_posted(self, address: str) -> None:
+        """Count one event that an address has posted, where the hub identifies no one; "" has no limit.
+
+        Raises:
+            RateLimited: It is one too many.
+        """
+        limit = self._config.posted_events_per_s
+        if limit and address:
+            _of_sender(self._addresses, address, lambda: SenderRates(self, "this address", limit, 0)).check_event()
+
     def check_command(self, subject: Subject) -> None:
         """Count one command of a subject.
 
@@ -142,10 +155,18 @@ class InboundRates:
     def _of_subject(self, name: str) -> SenderRates:
         """Return the buckets that all connections and requests of a subject share."""
         config = self._config
-        rates = self._subjects.get(name)
-        if rates is None:
-            if len(self._subjects) >= MAX_SUBJECTS:
-                del self._subjects[next(iter(self._subjects))]
-            rates = SenderRates(self, "this subject", config.subject_events_per_s, config.subject_commands_per_s)
-            self._subjects[name] = rates
-        return rates
+        return _of_sender(
+            self._subjects,
+            name,
+            lambda: SenderRates(self, "this subject", config.subject_events_per_s, config.subject_commands_per_s),
+        )
+
+
+def _of_sender(known: dict[str, SenderRates], name: str, make: Callable[[], SenderRates]) -> SenderRates:
+    """Return the buckets of a sender, which `make` makes for a new one."""
+    rates = known.get(name)
+    if rates is None:
+        if len(known) >= MAX_SENDERS:
+            del known[next(iter(known))]
+        rates = known[name] = make()
+    return rates

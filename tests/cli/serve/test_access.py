@@ -87,6 +87,7 @@ def test_address_that_others_can_reach_is_refused_without_authentication(host: s
         (("--jwt-audience", "tidings"), "--jwt-audience", "jwt"),
         (("--keys", "keys.jsonl"), "--keys", "keys"),
         (("--forward-auth-url", "http://127.0.0.1:1/"), "--forward-auth-url", "forward"),
+        (("--forward-auth-header", "user=X-User"), "--forward-auth-header", "forward"),
         (("--grant-template", "read data"), "--grant-template", "jwt"),
         (("--auth-cookie", "__Host-session"), "--auth-cookie", "keys"),
     ],
@@ -386,6 +387,23 @@ def test_server_for_single_sign_on_identifies_requests_beside_keys(tmp_path: Pat
                     status = error.code
                 assert status == expected
             assert who(hub, hub.admin_key()) == "admin"
+
+
+def test_headers_of_another_server_for_single_sign_on_are_named_by_options(tmp_path: Path) -> None:
+    def answer_with_its_own_headers(request: BaseHTTPRequestHandler) -> None:
+        reply(request, X_Webauth_User="ada", X_Teams="users,operators", X_Remote_Groups="admins")
+
+    with serving(answer_with_its_own_headers) as url:
+        options = [
+            *("--auth", "forward", "--forward-auth-url", f"{url}/auth", "--grant-template", "read data/{groups}.*"),
+            *("--forward-auth-header", "user=X-Webauth-User", "--forward-auth-header", "groups=X-Teams"),
+        ]
+        with KeyHub(tmp_path / "data", *options) as hub:
+            request = Request(f"{hub.http}v1/whoami", headers={"Cookie": "session=1"})
+            with urlopen(request, timeout=TIMEOUT_S) as answer:
+                found = json.load(answer)
+    assert found["subject"] == "ada"
+    assert found["grants"] == ["read data/operators.*", "read data/users.*", "read global"]
 
 
 def test_audit_log_is_a_file_that_can_be_rotated(tmp_path: Path) -> None:

@@ -162,3 +162,22 @@ def test_own_machine_has_no_limit_without_authentication(edge: Any) -> None:
             reader.join(60)
         limits = server.call(lambda: server.app.running().limits)
         assert (limits.reads.refused, limits.waits.refused) == (0, 0)
+
+
+def test_posts_of_an_address_without_authentication_have_a_rate(edge: Any) -> None:
+    config = {"posted_events_per_s": 0.1}
+    with HubServer(edge, config=config, trusted_proxies=["127.0.0.1"]) as server:
+
+        def post(address: str, *items: str) -> httpx.Response:
+            headers = {"X-Forwarded-For": address}
+            return httpx.post(f"{server.http}/v1/events", json=[*map(update, items)], headers=headers)
+
+        assert post("192.0.2.1", "a").json()["results"][0]["position"]
+        answer = httpx.post(f"{server.http}/v1/events", json=update("a"), headers={"X-Forwarded-For": "192.0.2.1"})
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert int(answer.headers["retry-after"]) >= 1
+        refused = post("192.0.2.1", "a", "b").json()["results"]
+        assert [result["error"]["code"] for result in refused] == ["rate_limited"] * 2
+        assert post("192.0.2.2", "a").json()["results"][0]["position"]
+        for _ in range(3):
+            server.publish(update("a"))  # from the hub's own machine

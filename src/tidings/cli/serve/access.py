@@ -32,7 +32,7 @@ _ADMIN = "admin"
 _OPTIONS_OF = {
     "keys": ("keys",),
     "jwt": ("jwt_secret_file", "jwt_public_key", "jwks_url", "jwt_issuer", "jwt_audience", "jwt_algorithm"),
-    "forward": ("forward_auth_url",),
+    "forward": ("forward_auth_url", "forward_auth_header"),
 }
 """The options that configure one method of `--auth`."""
 

@@ -58,6 +58,22 @@ def place() -> OptionType:
     return OptionType("HOST:PORT", read)
 
 
+_CLAIM_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=([A-Za-z0-9!#$%&'*+.^_`|~-]+)")
+"""A claim, and the name of a header (RFC 9110 §5.1)."""
+
+
+def claim_header() -> OptionType:
+    """Return the type of claims and the headers that hold them, in lower case."""
+
+    def read(value: object) -> str:
+        match = _CLAIM_HEADER.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
+            raise _invalid("header", value, "expected CLAIM=HEADER, such as 'user=X-Webauth-User'")
+        return f"{match[1]}={match[2].lower()}"
+
+    return OptionType("CLAIM=HEADER", read)
+
+
 def integer(minimum: int, maximum: int | None = None) -> OptionType:
     """Return the type of integers within bounds, which are included."""
     bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"

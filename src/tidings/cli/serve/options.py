@@ -23,6 +23,7 @@ from tidings.cli.serve.option_types import (
     FLAG,
     OptionType,
     choice,
+    claim_header,
     duration,
     integer,
     link_template,
@@ -161,6 +162,10 @@ class ServeSettings:
         str | None,
         About(text("URL"), "Server that identifies the sender of a request: Authelia, oauth2-proxy.", _AUTH),
     ] = None
+    forward_auth_header: Annotated[
+        tuple[str, ...],
+        About(claim_header(), "Header of its answer for a claim: user, groups or another; repeatable.", _AUTH),
+    ] = ()
     sign_in_url: Annotated[
         str | None, About(text("URL"), "Page at which people sign in; {url} stands for where to return.", _AUTH)
     ] = None
@@ -217,6 +222,12 @@ class ServeSettings:
     subject_commands_per_s: Annotated[
         int, About(integer(0, _MAX_RATE), "Commands of one subject per second; 0 for no limit.", _LIMITS)
     ] = int(_HUB.subject_commands_per_s)
+    posted_events_per_s: Annotated[
+        int, About(integer(0, _MAX_RATE), "Events that an IP address posts per second; 0 for no limit.", _LIMITS)
+    ] = int(_HUB.posted_events_per_s)
+    paths_of_connection: Annotated[
+        int, About(integer(1, 1_000_000), "Maximum number of paths that one connection reads.", _LIMITS)
+    ] = _HUB.paths_of_connection
     heartbeat: Annotated[
         float, About(duration(1, 3600), "Interval between heartbeats on idle connections.", _LIMITS)
     ] = _HUB.heartbeat_s

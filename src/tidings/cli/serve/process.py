@@ -143,6 +143,8 @@ class HubProcess:
                 commands_per_s=settings.commands_per_s,
                 subject_events_per_s=settings.subject_events_per_s,
                 subject_commands_per_s=settings.subject_commands_per_s,
+                posted_events_per_s=settings.posted_events_per_s,
+                paths_of_connection=settings.paths_of_connection,
                 reconnect_rate=settings.reconnect_rate,
                 retention=self._retention,
             ),

@@ -182,8 +182,18 @@ class ServedForwardAuth:
             _make_rules(settings, self._channels),
             monotonic=self._clock.monotonic,
             wall_ns=self._clock.wall_ns,
+            headers=_headers_of_claims(settings.forward_auth_header),
             option="forward-auth-url",
         )
+
+
+def _headers_of_claims(options: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the headers that replace the default ones, by claim."""
+    headers: dict[str, tuple[str, ...]] = {}
+    for option in options:
+        claim, _, header = option.partition("=")
+        headers[claim] = (*headers.get(claim, ()), header)
+    return headers
 
 
 def _make_rules(settings: ServeSettings, channels: tuple[str, ...]) -> GrantRules:

@@ -40,6 +40,7 @@ from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import Headers, header, headers_of, query_of, request_address
 from tidings.server.http.access import identify_again, subject_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
+from tidings.server.http.limits import client_of
 from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, RefusalLog, error_answer
 from tidings.server.running_hub import HubHost
@@ -233,6 +234,7 @@ class _Post:
     """A publisher that waits for room in the stage, as a connection does, but for a bounded time."""
 
     __slots__ = (
+        "_address",
         "_hub",
         "_request",
         "_room",
@@ -256,6 +258,8 @@ class _Post:
         own = options.producer_id
         self.producer_id = own if subject is None or not own else subject.qualify(own)
         self._scope = self.producer_id or ("" if subject is None else subject.scope)
+        limited = subject is None and hub.config.posted_events_per_s > 0
+        self._address = client_of(request) if limited else ""
         self._room: asyncio.Future[None] | None = None
         self.staged = 0
         """Number of its events that wait for the log."""
@@ -272,6 +276,8 @@ class _Post:
 
     def publish(self, envelope: Envelope, settled: PublishCallback, body: bytes) -> Event:
         """Publish an event of the post; see `Hub.publish`."""
+        if self._address:
+            self._hub.rates.check_posted(self._address)
         try:
             return self._hub.publish(
                 envelope,
