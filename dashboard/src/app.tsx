@@ -1,10 +1,12 @@
 /** The shell: what is around every page. */
 
-import { useSignalEffect } from "@preact/signals";
+import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { announcement, linkAnnouncement } from "./announcer.ts";
+import { now } from "./clock.ts";
+import { formatFullTime } from "./format/time.ts";
 import { type Command, handleKey, useCommands } from "./keys.ts";
 import { EventsPage } from "./pages/events/page.tsx";
 import { TracePage } from "./pages/events/trace-page.tsx";
@@ -19,9 +21,16 @@ import { WallPage } from "./pages/wall/page.tsx";
 import { Panel } from "./parts/panel.tsx";
 import { hrefOf, navigate, PATHS, Route, Routes, Switch } from "./router.tsx";
 import { needsSignIn } from "./session.ts";
+import { zone } from "./settings.ts";
 import { Banners } from "./shell/banners.tsx";
 import { Header } from "./shell/header.tsx";
 import { Help, isHelpOpen } from "./shell/help.tsx";
+
+/** When the page is printed: paper has no clock. */
+const printedAt = signal("");
+addEventListener("beforeprint", () => {
+  printedAt.value = `as it was at ${formatFullTime(now.peek(), zone.peek())}`;
+});
 
 /** The whole page. */
 export function App(): JSX.Element {
@@ -50,6 +59,9 @@ function Framed(): JSX.Element {
         Skip to the content
       </a>
       <Header />
+      <p class="printed">
+        {location.host}, {printedAt}
+      </p>
       <div role="status">
         <Banners />
       </div>

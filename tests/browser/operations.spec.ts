@@ -174,3 +174,15 @@ test("on a phone a failed row with logged errors keeps its name, its age and its
   expect(bar.width).toBeGreaterThan(250);
   expect(text.x).toBe(name.x);
 });
+
+test("groups of names count all their runs, also those that are not loaded", async ({ page, hub }) => {
+  const run = (id: string, name: string) => [
+    { type: "operation:start", data: { operation_id: id, name } },
+    { type: "operation:complete", data: { operation_id: id } },
+  ];
+  await hub.publish(...Array.from({ length: 240 }, (_, n) => run(`a-${n}`, "Import prices")).flat());
+  await hub.publish(...Array.from({ length: 20 }, (_, n) => run(`b-${n}`, "Copy backup")).flat());
+  await open(page, hub, "?group=name");
+  await expect(page.getByRole("row", { name: /^Copy backup 20$/ })).toBeVisible();
+  await expect(page.getByRole("row", { name: /^Import prices 240$/ })).toBeVisible();
+});

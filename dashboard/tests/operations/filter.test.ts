@@ -3,6 +3,7 @@ import {
   ALL_COLUMNS,
   addFilter,
   type Filter,
+  filterOfGroup,
   historyQuery,
   isFiltering,
   isOnPath,
@@ -123,4 +124,13 @@ describe("the field", () => {
     expect(parseTyped("http://x state:odd", EVERYTHING).text).toBe("http://x state:odd");
     expect(addFilter(EVERYTHING, "name", "")).toBeUndefined();
   });
+});
+
+test("the hub can choose the operations of groups by name and by parent, and no others", () => {
+  const filter = readFilter(new URLSearchParams("q=load&state=failed"));
+  expect(filterOfGroup("name Import prices", filter)).toEqual({ ...filter, names: ["Import prices"] });
+  expect(filterOfGroup("parent close 2026", filter)).toEqual({ ...filter, parent: "close 2026" });
+  for (const id of ["name ", "name Import*", "parent ", "producer worker-1", "ended", "all"]) {
+    expect(filterOfGroup(id, filter)).toBeUndefined();
+  }
 });

@@ -130,6 +130,16 @@ export function totalsQuery(filter: Filter): Record<string, string | readonly st
   return { ...sharedQuery(filter), ...(states.length > 0 ? { state: states } : {}), totals: "true", limit: "1" };
 }
 
+/** Return the filter that chooses the operations of a group; undefined for groups that the hub cannot choose. */
+export function filterOfGroup(id: string, filter: Filter): Filter | undefined {
+  const space = id.indexOf(" ");
+  const [kind, value] = [id.slice(0, space), id.slice(space + 1)];
+  if (value === "") return undefined;
+  // A star at the end of a name would choose others, too. Producers are grouped by their host.
+  if (kind === "name") return value.endsWith("*") ? undefined : { ...filter, names: [value] };
+  return kind === "parent" ? { ...filter, parent: value } : undefined;
+}
+
 function sharedQuery(filter: Filter): Record<string, string | readonly string[]> {
   const text = filter.text.trim();
   return {

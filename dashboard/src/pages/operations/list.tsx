@@ -14,7 +14,8 @@ import { Icon } from "../../parts/icon.tsx";
 import { useRowHeight, VirtualList, type VirtualListHandle } from "../../parts/virtual-list.tsx";
 import { zone } from "../../settings.ts";
 import { changeFilter } from "./address.ts";
-import { COLUMNS, type Column, type Filter, matches, SNAPSHOT_SORTS } from "./filter.ts";
+import { COLUMNS, type Column, type Filter, filterOfGroup, matches, SNAPSHOT_SORTS } from "./filter.ts";
+import { useTotal } from "./group-totals.ts";
 import {
   filter,
   folded,
@@ -231,6 +232,8 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
     folded.value = group.isFolded ? others : [...others, group.id];
   };
   const isAttention = group.id === "attention";
+  const chosen = history.value.next === undefined ? undefined : filterOfGroup(group.id, filter.value);
+  const total = useTotal(chosen);
   const troubled = useComputed(() => attention.value.filter((row) => matches(row, filter.value)));
   const markAll = () => {
     const rows = troubled.peek();
@@ -242,7 +245,7 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
       <div class="who mid grow" role="cell">
         <button type="button" class="fold" aria-expanded={!group.isFolded} onClick={toggle}>
           <Icon name={group.isFolded ? "right" : "down"} />
-          <b class="cut">{plain(group.title)}</b> <span>{countOf(group)}</span>
+          <b class="cut">{plain(group.title)}</b> <span>{countOf(group, chosen, total)}</span>
         </button>
         {isAttention ? (
           <span class="three cut not-phone">{useComputed(() => troublesIn(troubled.value.map(lookOf)))}</span>
@@ -260,7 +263,11 @@ function Group({ group, index }: { readonly group: GroupHead; readonly index: nu
 }
 
 /** How many operations a group has: all that match, or, where older ones are not loaded, how many are. */
-function countOf(group: GroupHead): string {
+function countOf(group: GroupHead, chosen: Filter | undefined, total: number | undefined): string {
+  if (chosen !== undefined && total !== undefined) {
+    const above = attention.value.filter((row) => matches(row, chosen)).length;
+    return grouped(Math.max(group.listed, total - above));
+  }
   const counted = totals.value;
   if (group.id === "ended" && counted !== undefined) {
     const ended = counted.complete + counted.failed + counted.cancelled;
