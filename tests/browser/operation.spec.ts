@@ -158,3 +158,25 @@ test("a further attempt is a further curve and a further lane", async ({ page, h
   await expect(page.getByRole("img", { name: /^1st attempt: failed; Boom/ })).toBeVisible();
   await expect(page.getByRole("img", { name: /^Progress: 40% after/ })).toBeVisible();
 });
+
+test("operations with the ids . and .. have pages, too", async ({ page, hub, faults }) => {
+  faults.expect(/status of 404/);
+  for (const [id, name] of [
+    [".", "Here"],
+    ["..", "One up"],
+  ] as const) {
+    await hub.publish(
+      { type: "operation:start", data: { operation_id: id, name } },
+      { type: "operation:progress", data: { operation_id: id, progress: 40 } },
+      { type: "operation:log", data: { operation_id: id, message: `a line of ${name}` } },
+    );
+  }
+  await open(page, hub);
+  await page.getByRole("link", { name: /^One up/ }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "One up" })).toBeVisible();
+  await expect(page.locator("main")).toContainText("a line of One up");
+  await open(page, hub, "operation?id=.");
+  await expect(page.getByRole("heading", { level: 1, name: "Here" })).toBeVisible();
+  await hub.publish({ type: "operation:complete", data: { operation_id: "." } });
+  await expect(page.locator("main")).toContainText(/Complete/);
+});

@@ -52,6 +52,9 @@ describe("commands", () => {
       "tidings cancel --url wss://ci.example.org/hub/ws night/1",
       'curl -sS -H "Authorization: Bearer $TIDINGS_TOKEN" https://ci.example.org/hub/v1/operations/night%2F1',
     ]);
+    expect(commandsFor("..", new URL("http://127.0.0.1:8765/"), false, false)[2]?.text).toBe(
+      "curl -sS --path-as-is http://127.0.0.1:8765/v1/operations/..",
+    );
     expect(commandsFor("-x", new URL("http://127.0.0.1:8765/"), false, false)[0]?.text).toBe("tidings show -- '-x'");
   });
 });

@@ -31,6 +31,11 @@ export interface Command {
   readonly text: string;
 }
 
+/** Whether an id is what URLs take for "here" or "one up": such an address leads elsewhere. */
+export function isDotSegment(operationId: string): boolean {
+  return operationId === "." || operationId === "..";
+}
+
 /**
  * The commands for an operation.
  *
@@ -43,12 +48,13 @@ export function commandsFor(operationId: string, hub: URL, isLive: boolean, isId
   const url = socket.href === DEFAULT_URL ? "" : ` --url ${shellQuote(socket.href)}`;
   const id = operationId.startsWith("-") ? `-- ${shellQuote(operationId)}` : shellQuote(operationId);
   const tidings = (command: string) => `tidings ${command}${url} ${id}`;
-  const route = new URL(`v1/operations/${encodeURIComponent(operationId)}`, hub).href;
+  const isDots = isDotSegment(operationId);
+  const route = `${new URL("v1/operations/", hub).href}${encodeURIComponent(operationId)}`;
   const credential = isIdentified ? ' -H "Authorization: Bearer $TIDINGS_TOKEN"' : "";
   const commands = [
     { label: "Show it", text: tidings("show") },
     { label: isLive ? "Follow its log" : "Print its log", text: tidings(isLive ? "logs -f" : "logs") },
-    { label: "As JSON", text: `curl -sS${credential} ${shellQuote(route)}` },
+    { label: "As JSON", text: `curl -sS${isDots ? " --path-as-is" : ""}${credential} ${shellQuote(route)}` },
   ];
   if (isLive) commands.splice(2, 0, { label: "Cancel it", text: tidings("cancel") });
   return commands;

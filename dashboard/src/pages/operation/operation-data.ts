@@ -4,7 +4,7 @@ import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { toMillis } from "../../format/time.ts";
 import { connection, hub } from "../../hub.ts";
-import { merge, type OperationDetail } from "./detail.ts";
+import { merge, type OperationDetail, readDetail } from "./detail.ts";
 import { liveRow } from "./live-row.ts";
 import { ProgressHistory } from "./progress-series.ts";
 
@@ -85,14 +85,14 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
 
 /** Reads the details again and again: one request at a time, a pause between two, none while the page is hidden. */
 class DetailReader {
-  readonly #path: string;
+  readonly #id: string;
   readonly #signal: AbortSignal;
   readonly #done: (detail: OperationDetail | undefined, error: unknown) => void;
   #isWanted = false;
   #isBusy = false;
 
   constructor(id: string, signal: AbortSignal, done: (detail: OperationDetail | undefined, error: unknown) => void) {
-    this.#path = `v1/operations/${encodeURIComponent(id)}`;
+    this.#id = id;
     this.#signal = signal;
     this.#done = done;
   }
@@ -108,7 +108,7 @@ class DetailReader {
       await whenVisible(this.#signal);
       this.#isWanted = false;
       try {
-        this.#done(await hub.request<OperationDetail>(this.#path, { signal: this.#signal }), undefined);
+        this.#done(await readDetail(hub, this.#id, this.#signal), undefined);
       } catch (error) {
         if (!this.#signal.aborted) this.#done(undefined, error);
       }
