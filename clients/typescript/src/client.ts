@@ -36,13 +36,13 @@ import { openWebSocket } from "./websocket.ts";
 const DEFAULT_BUFFER = 10_000;
 /** States in the order in which they matter; a first try comes before them. */
 const STATES = ["", "live", "catching-up", "connecting", "stale", "closed"];
-/** Pace of the link for operations: at most one delivery per this many milliseconds, conflated in between. */
-const PACE_MS = 250;
 
 /** Reads paths at a pace, and keeps on over reconnects and sign-ins; for stores of the client itself. */
 export interface PacedSource {
   /** Read `paths` until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void;
+  /** Read at another pace: at most one delivery per this many milliseconds, conflated in between. */
+  pace(ms: number): void;
 }
 
 /** How much a state matters beside that of another link: the first try of one is no news while the other is live. */
@@ -68,6 +68,8 @@ export class HubClient implements Hub {
   readonly #pacedLink: Link;
   /** Whether someone shows the state of the connection. */
   #shown = false;
+  /** Pace in milliseconds, until a store of operations chooses another. */
+  #pace = 250;
   /** Watches at a pace. */
   #paced = 0;
   #streaming = false;
@@ -91,10 +93,16 @@ export class HubClient implements Hub {
     });
     this.connection = this.#state;
     this.#plainLink = this.#makeLink();
-    this.#pacedLink = this.#makeLink(PACE_MS);
-    this.paced = { watch: (paths, since, sink) => this.#watchPaced(simplify(paths), since, sink) };
+    this.#pacedLink = this.#makeLink();
+    this.paced = {
+      watch: (paths, since, sink) => this.#watchPaced(simplify(paths), since, sink),
+      pace: (ms) => {
+        this.#pace = ms;
+        this.#pacedLink.reopen();
+      },
+    };
     this.operations = new LazyOperations({
-      watch: this.paced.watch,
+      ...this.paced,
       request: (path, init) => this.request(path, init),
       clock: this.clock,
       grants: () => this.connection.getSnapshot().grants,
@@ -103,11 +111,9 @@ export class HubClient implements Hub {
     if (transport === "sse" || (transport === "auto" && environment.WebSocket === undefined)) this.#stream(true);
   }
 
-  #makeLink(paceMs?: number): Link {
+  #makeLink(): Link {
     const environment = this.#environment;
     const options = this.#options;
-    const url = new URL(this.#addresses.websocket);
-    if (paceMs !== undefined) url.searchParams.set("pace_ms", String(paceMs));
     const port: LinkPort = {
       open: (handlers, paths, since) => {
         if (this.#streaming) return this.#openStream(handlers, paths, since);
@@ -115,6 +121,8 @@ export class HubClient implements Hub {
         if (WebSocket === undefined) {
           throw new ConfigError("this platform has no WebSocket", "Pass the option `WebSocket`.");
         }
+        const url = new URL(this.#addresses.websocket);
+        if (link === this.#pacedLink) url.searchParams.set("pace_ms", `${this.#pace}`);
         return openWebSocket(WebSocket, url.href, handlers);
       },
       diagnose: () => this.#diagnose(link),

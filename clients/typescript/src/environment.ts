@@ -1,5 +1,4 @@
 /** What the client needs of its surroundings: a page, a worker or Node. Nothing is touched before a client connects. */
-import { ConfigError } from "./errors.ts";
 import type { ConnectOptions, WebSocketConstructor } from "./options.ts";
 
 /** What happens to the page or the device. */
@@ -20,7 +19,7 @@ export interface Environment {
   /** Call `listener` when something happens to the page; return a function that stops it. */
   watchPage(listener: (event: PageEvent) => void): () => void;
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch: typeof globalThis.fetch;
+  readonly fetch: typeof globalThis.fetch | undefined;
 }
 
 /** Return the surroundings of this program. */
@@ -38,10 +37,8 @@ export function makeEnvironment(options: ConnectOptions): Environment {
     visible: () => global.document?.visibilityState !== "hidden",
     watchPage,
     WebSocket: options.WebSocket ?? global.WebSocket,
-    fetch: (input, init) => {
-      const fetch = options.fetch ?? global.fetch;
-      if (fetch === undefined) throw new ConfigError("this platform has no fetch", "Pass the option `fetch`.");
-      return fetch(input, init);
+    get fetch() {
+      return options.fetch ?? global.fetch;
     },
   };
 }
@@ -49,14 +46,18 @@ export function makeEnvironment(options: ConnectOptions): Environment {
 function watchPage(listener: (event: PageEvent) => void): () => void {
   const { document } = globalThis as Partial<typeof globalThis>;
   const events = new AbortController();
-  const on = (target: Partial<EventTarget> | undefined, name: string, event: () => PageEvent): void =>
-    target?.addEventListener?.(name, () => listener(event()), { signal: events.signal });
+  const on = (target: Partial<EventTarget> | undefined, name: string, event?: PageEvent): void =>
+    target?.addEventListener?.(
+      name,
+      () => listener(event ?? (document?.visibilityState === "hidden" ? "hidden" : "shown")),
+      { signal: events.signal },
+    );
   const global = globalThis as unknown as Partial<EventTarget>;
-  on(document, "visibilitychange", () => (document?.visibilityState === "hidden" ? "hidden" : "shown"));
-  on(document, "resume", () => "woken");
-  on(global, "pagehide", () => "frozen");
-  on(global, "pageshow", () => "woken");
-  on(global, "online", () => "online");
-  on(global, "offline", () => "offline");
+  on(document, "visibilitychange");
+  on(document, "resume", "woken");
+  on(global, "pagehide", "frozen");
+  on(global, "pageshow", "woken");
+  on(global, "online", "online");
+  on(global, "offline", "offline");
   return () => events.abort();
 }

@@ -2,6 +2,7 @@
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
 import {
+  ConfigError,
   CredentialError,
   type ErrorData,
   HandshakeRefusedError,
@@ -70,8 +71,10 @@ export class HttpClient {
   /** Send a request; the answer may be an error. */
   async fetch(url: URL, options: RequestOptions, token: string | undefined): Promise<Response> {
     const { body, signal } = options;
+    const { fetch } = this.#environment;
+    if (fetch === undefined) throw new ConfigError("this platform has no fetch", "Pass the option `fetch`.");
     try {
-      return await this.#environment.fetch(url, {
+      return await fetch(url, {
         method: options.method ?? (body === undefined ? "GET" : "POST"),
         credentials: this.#mode,
         cache: "no-store",

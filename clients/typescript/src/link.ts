@@ -92,6 +92,11 @@ export class Link {
     };
   }
 
+  /** Open the connection again, if there is one, because the next one is to another address. */
+  reopen(): void {
+    if (this.#transport) this.input((session) => session.reopen());
+  }
+
   /** Give `input` to the session, and perform what follows. */
   input(input: (session: Session) => void): void {
     input(this.session);
@@ -117,7 +122,7 @@ export class Link {
     this.#flushing = true;
     this.#environment.soon(() => {
       this.#flushing = false;
-      this.input((session) => session.flush());
+      this.input((session) => session.flush(!!this.#transport));
     });
   }
 

@@ -54,8 +54,6 @@ const MAX_RETRY_AFTER_MS = 300_000;
 /** First messages of a hub: one that is opening its log closes the connection without a greeting. */
 const GREETINGS: readonly string[] = ["connection:established", "connection:closed"];
 const REJECTED = 4001;
-/** Phases in which a stream of the paths that were wanted before is open, or will be. */
-const STREAMING: ReadonlySet<Phase> = new Set(["connecting", "greeting", "open"]);
 const PING_ID = "ping";
 
 export class Session {
@@ -169,13 +167,13 @@ export class Session {
     return this.#users > 0 || this.subscriptions.size > 0;
   }
 
-  /** Do what the users who came and went need. */
-  flush(): void {
+  /** Do what the users who came and went need; `connected`: there is a transport, which may still open. */
+  flush(connected?: boolean): void {
     if (this.#wanted) this.#lingerUntil = undefined;
     else if (this.#active) this.#lingerUntil ??= this.#options.now() + LINGER_MS;
     if (this.#phase === "idle" && this.#wanted) this.#connect();
     else if (this.#phase === "preparing" || (this.#phase === "open" && !this.#streaming)) this.#subscribe();
-    else if (this.subscriptions.hasNew && this.#streaming && STREAMING.has(this.#phase)) this.#reopen();
+    else if (connected && this.subscriptions.hasNew && this.#streaming) this.reopen();
   }
 
   /** Read what is not read yet, as soon as the key fields are known, if they are needed. */
@@ -191,7 +189,7 @@ export class Session {
   keysArrived(generation: number, fields: KeyFields | undefined): void {
     if (generation !== this.#generation) return;
     if (fields === undefined) {
-      this.#lose(new ConnectionLostError("the hub's contract could not be read"));
+      this.#lose(new ConnectionLostError("the contract could not be read"));
       return;
     }
     this.subscriptions.keyFields = fields;
@@ -206,7 +204,7 @@ export class Session {
     if (this.#streaming === on) return;
     this.#streaming = on;
     this.blocked = 0;
-    if (this.#active) this.#reopen();
+    if (this.#active) this.reopen();
   }
 
   #connect(): void {
@@ -232,9 +230,8 @@ export class Session {
     this.#phaseUntil = this.#options.now() + OPEN_MS;
   }
 
-  /** Replace the connection: for other paths, with another token, or by one of the other transport. */
-  #reopen(quietMs?: number): void {
-    this.#quiet = false;
+  /** Replace the connection: for other paths, with another token, at another pace, or by one of the other transport. */
+  reopen(quietMs?: number): void {
     if (this.#phase === "open") this.#hush(quietMs);
     this.#connect();
   }
@@ -272,7 +269,7 @@ export class Session {
   failed(generation: number, error: TidingsError): void {
     if (generation !== this.#generation) return;
     const ofWatches = error instanceof HubError && !(error instanceof CredentialError) && !error.recoverable;
-    if (this.#streaming && ofWatches && this.subscriptions.refused(error)) this.#reopen();
+    if (this.#streaming && ofWatches && this.subscriptions.refused(error)) this.reopen();
     else if (error.code === "signed_out") this.signedOut(error);
     else if (error.recoverable || (this.admitted && !(error instanceof CredentialError))) {
       this.#lose(error, error instanceof HubError ? error.retryAfterMs : 0);
@@ -380,7 +377,7 @@ export class Session {
 
   /** The source of the token has changed. */
   signedIn(): void {
-    if (this.#streaming && this.#phase === "open") this.#reopen();
+    if (this.#streaming && this.#phase === "open") this.reopen();
     else if (this.#phase === "open" || this.#phase === "authenticating") this.authentication.replaced();
     else {
       this.authentication.forget();
@@ -418,7 +415,7 @@ export class Session {
 
   /** The device may have slept: probe once. */
   wake(): void {
-    if (this.#streaming && this.#phase === "open") this.#reopen(WAKE_STALE_MS);
+    if (this.#streaming && this.#phase === "open") this.reopen(WAKE_STALE_MS);
     else this.#liveness?.wake(this.#options.now());
     this.#hurry();
   }
@@ -478,7 +475,7 @@ export class Session {
     const phase = this.#phase;
     if (phase === "waiting") this.#connect();
     else if (phase === "connecting" || phase === "greeting") this.#diagnose();
-    else this.#lose(new ConnectionLostError("no answer within 10 s"));
+    else this.#lose(new ConnectionLostError("the hub does not answer"));
   }
 
   // Messages.
@@ -587,7 +584,7 @@ export class Session {
 
   /** Take a token for the request of a `token` action; see `Authentication.arrived`. */
   tokenArrived(request: number, token: string | undefined | TidingsError): void {
-    if (this.authentication.arrived(request, token) && this.#streaming) this.#reopen();
+    if (this.authentication.arrived(request, token) && this.#streaming) this.reopen();
   }
 
   // The state.

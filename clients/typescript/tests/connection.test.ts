@@ -1,7 +1,7 @@
 /** The life of a connection, in a world in which nothing happens by itself. */
 import { describe, expect, test, vi } from "vitest";
 import type { HubClient } from "../src/client.ts";
-import type { WatchItem } from "../src/items.ts";
+import type { RawItem, WatchItem } from "../src/items.ts";
 import { FakeWorld, json } from "./fakes.ts";
 
 const ABOUT = { name: "tidings", websocket: { subprotocol: "tidings.v1" } };
@@ -479,5 +479,81 @@ describe("state", () => {
     world.page("online");
     await world.settle();
     expect(world.live).toBe(1);
+  });
+});
+
+describe("another pace", () => {
+  const paces = (world: FakeWorld): unknown[] =>
+    world.sockets.map(({ url }) => new URL(url).searchParams.get("pace_ms")).filter((pace) => pace !== null);
+
+  /** Follow operations with a client, as its store does. */
+  async function follow(world: FakeWorld, hub: HubClient): Promise<RawItem[]> {
+    const items: RawItem[] = [];
+    const take = (taken: readonly RawItem[]): void => void items.push(...taken);
+    hub.paced.watch(["data"], "p:0", { persistent: true, take, end: () => {} });
+    await reach(world, "p:0");
+    return items;
+  }
+
+  async function reach(world: FakeWorld, position: string, outcome = "complete"): Promise<void> {
+    await world.settle();
+    world.socket.open();
+    world.socket.greet("none", position);
+    await world.settle();
+    world.socket.goLive(position, outcome);
+  }
+
+  test("goes on where it was, and nobody notices", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    const items = await follow(world, hub);
+    const states: string[] = [];
+    hub.connection.subscribe(() => states.push(state(hub)));
+    world.socket.event("p:3");
+    hub.paced.pace(5_000);
+    await reach(world, "p:4");
+    expect(world.socket.sentOf("channel:subscribe")[0]?.data).toMatchObject({ since: "p:3" });
+    hub.paced.pace(250);
+    await reach(world, "p:5");
+    world.socket.event("p:6");
+    expect(paces(world)).toEqual(["250", "5000", "250"]);
+    expect(world.live).toBe(1);
+    expect(items.flatMap((item) => ("position" in item ? [item.position] : []))).toEqual(["p:3", "p:6"]);
+    expect(items.filter(({ type }) => type === "channel:subscribed")).toHaveLength(1);
+    expect([new Set(states), hub.connection.getSnapshot().attempts]).toEqual([new Set(["live: connected"]), []]);
+  });
+
+  test("replaces a connection that still opens with the one before", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    await follow(world, hub);
+    hub.paced.pace(5_000);
+    await world.settle();
+    hub.paced.pace(250);
+    await reach(world, "p:1");
+    expect([paces(world), world.live, state(hub)]).toEqual([["250", "5000", "250"], 1, "live: connected"]);
+    hub.paced.pace(5_000);
+    await reach(world, "p:1");
+    expect([paces(world).at(-1), state(hub)]).toEqual(["5000", "live: connected"]);
+  });
+
+  test("tells of a hub that lost its log in between", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    const items = await follow(world, hub);
+    hub.paced.pace(5_000);
+    await reach(world, "q:0", "gap");
+    world.socket.receive({ type: "channel:gap", data: { after: "p:0", until: "q:0", reason: "other_log" } });
+    expect(items.at(-1)).toMatchObject({ type: "channel:gap", data: { until: "q:0" } });
+  });
+
+  test("is for the next connection, where there is none", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    hub.paced.pace(5_000);
+    await world.settle();
+    expect(world.sockets).toHaveLength(0);
+    await follow(world, hub);
+    expect(paces(world)).toEqual(["5000"]);
   });
 });

@@ -8,6 +8,7 @@ import type { LoggedEvent, Sink } from "../items.ts";
 import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
 import { isLive, type Operation } from "./operation.ts";
+import { followVisibility } from "./pace.ts";
 import { makeSchedule, type Schedule } from "./schedule.ts";
 import { NO_OPERATIONS, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import { OperationTable } from "./table.ts";
@@ -25,6 +26,8 @@ const RETRY_MS = [1_000, 30_000] as const;
 export interface OperationSource {
   /** Follows paths at a pace until the returned function is called. */
   watch(paths: readonly string[], since: string, sink: Sink): () => void;
+  /** Follows them at another pace, in milliseconds. */
+  readonly pace: (ms: number) => void;
   request<T>(path: string, options?: RequestOptions): Promise<T>;
   readonly clock: { now(): number };
   /** The paths of operations that may be read, as far as the client knows. */
@@ -70,11 +73,13 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #closed = false;
+  readonly #unfollow: () => void;
 
   /** @internal */
   constructor(source: OperationSource, schedule: (callback: () => void) => Schedule = makeSchedule) {
     this.#source = source;
     this.#schedule = schedule(() => this.#publish());
+    this.#unfollow = followVisibility(source.pace);
   }
 
   readonly subscribe = (listener: () => void): (() => void) => this.#listen(this.#listeners, listener);
@@ -127,6 +132,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   /** Ends for good: the client was closed. @internal */
   close(): void {
     this.#closed = true;
+    this.#unfollow();
     this.#stop();
   }
 

@@ -17,6 +17,7 @@ test("a store whose code did not load is loaded again, until no one listens", as
   const begun: string[] = [];
   const operations = new LazyOperations({
     watch: () => () => {},
+    pace: () => {},
     request: (path) => {
       begun.push(path);
       return new Promise(() => {});

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { followVisibility } from "../../src/operations/pace.ts";
 import { makeSchedule } from "../../src/operations/schedule.ts";
 
 /** A page whose frames come when the test says so. */
@@ -95,4 +96,37 @@ test("without frames, a timer publishes; a cancelled publication does not come",
   vi.advanceTimersByTime(5_000);
   expect(publish).toHaveBeenCalledTimes(1);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test("a page is slow ten seconds after it was hidden, and not any more when it is shown", () => {
+  const page = new FakePage();
+  page.install();
+  const pace = vi.fn<(ms: number) => void>();
+  const stop = followVisibility(pace);
+  page.show("hidden");
+  vi.advanceTimersByTime(9_999);
+  page.show("visible");
+  vi.advanceTimersByTime(60_000);
+  expect(pace.mock.calls).toEqual([]);
+  page.show("hidden");
+  vi.advanceTimersByTime(10_000);
+  page.show("visible");
+  expect(pace.mock.calls).toEqual([[5_000], [250]]);
+  page.show("hidden");
+  stop();
+  vi.advanceTimersByTime(60_000);
+  expect(pace).toHaveBeenCalledTimes(2);
+});
+
+test("a page that is opened in the background becomes slow, and a program in Node never", () => {
+  const pace = vi.fn<(ms: number) => void>();
+  followVisibility(pace);
+  vi.advanceTimersByTime(60_000);
+  expect(pace.mock.calls).toEqual([]);
+  const page = new FakePage();
+  page.visibilityState = "hidden";
+  page.install();
+  followVisibility(pace);
+  vi.advanceTimersByTime(10_000);
+  expect(pace.mock.calls).toEqual([[5_000]]);
 });

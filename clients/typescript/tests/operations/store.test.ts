@@ -24,6 +24,7 @@ class FakeSource implements OperationSource {
     open: boolean;
   }[] = [];
   readonly clock = { now: () => NOW };
+  readonly pace = vi.fn<(ms: number) => void>();
   grants: readonly string[] | undefined;
   #position = 0;
 
