@@ -252,6 +252,10 @@ for (const late of ["nothing", "v1/whoami", "v1/operations?*"]) {
     await start.hub({ port, env: { PYTHONPATH: sources } });
     const banner = page.getByText("The hub was upgraded.");
     await expect(banner).toBeVisible();
+    // It stays when the outcome is known: the new hub does not have the log of the old one.
+    await page.locator(".link").click();
+    await expect(page.getByRole("dialog", { name: "The link to the hub" })).toContainText("Back;");
+    await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Reload" }).click();
     await isLive(page);
     await expect(banner).toHaveCount(0);

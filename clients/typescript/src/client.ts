@@ -151,12 +151,17 @@ export class HubClient implements Hub {
     return [this.#plainLink, this.#pacedLink];
   }
 
+  /** The link that matters most. */
+  get #foremost(): Link {
+    const [plain, paced] = [this.#plainLink, this.#pacedLink];
+    return rank(paced.session.state) > rank(plain.session.state) ? paced : plain;
+  }
+
   /** Show the state of the link that matters most; `link` has changed. */
   #update(link?: Link): void {
     if (this.#changing) return;
     if (link?.session.state.reason.code === "signed-out") this.#signOutAll();
-    const [plain, paced] = [this.#plainLink.session.state, this.#pacedLink.session.state];
-    const shown = rank(paced) > rank(plain) ? paced : plain;
+    const shown = this.#foremost.session.state;
     this.#holds = shown.state === "live" || (this.#holds && rank(shown) >= 0);
     this.#state.set(shown);
     this.#keepConnection();
@@ -194,7 +199,8 @@ export class HubClient implements Hub {
     const keeps = this.#shown && (this.#paced === 0 || this.#streaming || unknown);
     if (keeps === (this.#release !== undefined)) return;
     this.#release?.();
-    this.#release = keeps ? this.#plainLink.keep() : undefined;
+    // A store that reads its list again leaves the link with a pace, and comes back to it.
+    this.#release = keeps ? this.#foremost.keep() : undefined;
   }
 
   /** Use one event stream over HTTP from now on, or WebSockets. */
@@ -202,6 +208,7 @@ export class HubClient implements Hub {
     if (this.#streaming === on) return;
     this.#streaming = on;
     this.#changing = true;
+    this.#release = this.#release?.() as undefined;
     this.#plainLink.input((session) => session.stream(on));
     this.#pacedLink.readOn(on ? this.#plainLink : this.#pacedLink);
     this.#changing = false;

@@ -51,8 +51,8 @@ const WAKE_OPEN_MS = 3_000;
 const LINGER_MS = 1_000;
 /** The longest delay that a hub may ask for: a wrong number must not keep a client away for weeks. */
 const MAX_RETRY_AFTER_MS = 300_000;
-/** First messages of a hub: one that is opening its log closes the connection without a greeting. */
-const GREETINGS: readonly string[] = ["connection:established", "connection:closed"];
+/** Begins the types of a hub's first message: one that is opening its log closes the connection without a greeting. */
+const GREETING = "connection:";
 const REJECTED = 4001;
 const PING_ID = "ping";
 
@@ -61,8 +61,6 @@ export class Session {
   state: ConnectionState = IDLE;
   readonly subscriptions: Subscriptions;
   readonly authentication: Authentication;
-  /** Whether a hub has ever let this client in. */
-  admitted = false;
   /** WebSockets in a row that did not open, although the hub answers requests. */
   blocked = 0;
   readonly #options: SessionOptions;
@@ -271,7 +269,7 @@ export class Session {
     const ofWatches = error instanceof HubError && !(error instanceof CredentialError) && !error.recoverable;
     if (this.#streaming && ofWatches && this.subscriptions.refused(error)) this.reopen();
     else if (error.code === "signed_out") this.signedOut(error);
-    else if (error.recoverable || (this.admitted && !(error instanceof CredentialError))) {
+    else if (error.recoverable || (this.#options.holds() && !(error instanceof CredentialError))) {
       this.#lose(error, error instanceof HubError ? error.retryAfterMs : 0);
     } else this.#refuse(error);
   }
@@ -297,8 +295,7 @@ export class Session {
       this.#refuse(error);
     } else {
       const retryAfterMs = Math.min(notice?.retry_after_ms ?? 0, MAX_RETRY_AFTER_MS);
-      const why = this.#phase === "greeting" && notice ? notice.reason : `the connection ended (${ended})${suffix}`;
-      this.#lose(refusal ?? new ConnectionLostError(why, ended), retryAfterMs);
+      this.#lose(refusal ?? new ConnectionLostError(text || `the connection ended (${ended})`, ended), retryAfterMs);
     }
   }
 
@@ -389,7 +386,6 @@ export class Session {
   signedOut(error: TidingsError): void {
     if (this.#phase === "closed" && this.#reason.code === "closed") return;
     this.authentication.forget();
-    this.admitted = false;
     this.#refuse(error, "signed-out");
   }
 
@@ -405,7 +401,7 @@ export class Session {
     this.#visible = visible;
     this.#liveness?.show(visible, this.#options.now());
     if (visible) this.#hurry();
-    else if (this.#streaming && this.#active) this.#suspend();
+    else if (this.#streaming) this.freeze();
   }
 
   /** The page is about to be kept in memory, where a connection would prevent that, or die. */
@@ -495,7 +491,7 @@ export class Session {
     this.#liveness?.heard(this.#options.now(), message?.reply_to === PING_ID);
     this.#heardAt = this.#options.wall();
     if (this.#streaming && this.#phase === "greeting" && message !== undefined) this.#enterStream(message);
-    if (message === undefined || (this.#phase === "greeting" && !GREETINGS.includes(message.type))) {
+    if (message === undefined || (this.#phase === "greeting" && !message.type.startsWith(GREETING))) {
       this.failed(generation, new NotAHubError("the server at the URL does not speak tidings"));
     } else if (!this.subscriptions.received(message)) this.#onMessage(message);
     else if (message.type === "channel:live" && this.subscriptions.caughtUp) {
@@ -561,7 +557,6 @@ export class Session {
 
   #enter(subject?: string): void {
     this.#phase = "open";
-    this.admitted = true;
     this.authentication.entered(subject);
     this.subscriptions.opened();
     if (this.subscriptions.size === 0) this.#settle("live");
@@ -572,7 +567,6 @@ export class Session {
   #enterStream({ timestamp }: Message): void {
     this.#greeted(timestamp);
     this.#phase = "open";
-    this.admitted = true;
     this.authentication.entered();
   }
 

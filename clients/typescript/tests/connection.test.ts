@@ -403,7 +403,7 @@ describe("reconnecting", () => {
 
 describe("state", () => {
   /** A client that is live on one connection, and opens the other one. */
-  async function both(): Promise<{ world: FakeWorld; hub: HubClient; states: string[] }> {
+  async function both(): Promise<{ world: FakeWorld; hub: HubClient; states: string[]; stop: () => void }> {
     const world = new FakeWorld();
     const hub = world.connect();
     const states: string[] = [];
@@ -411,10 +411,11 @@ describe("state", () => {
     await world.settle();
     world.socket.open();
     world.socket.greet();
-    hub.paced.watch(["operations"], "snapshot", { persistent: true, take: () => {}, end: () => {} });
+    const sink = { persistent: true, take: () => {}, end: () => {} };
+    const stop = hub.paced.watch(["operations"], "snapshot", sink);
     await world.settle();
     states.length = 0;
-    return { world, hub, states };
+    return { world, hub, states, stop };
   }
 
   test("the first try of another connection is no news, and the first one is left when it is live", async () => {
@@ -427,6 +428,21 @@ describe("state", () => {
     world.socket.goLive();
     await world.pass(2_000);
     expect([world.live, [...new Set(states)]]).toEqual([1, ["catching-up: catching-up", "live: connected"]]);
+  });
+
+  test("a store that reads its list again opens no other connection, and is no news", async () => {
+    const { hub, states, stop, world } = await both();
+    world.socket.open();
+    world.socket.greet();
+    await world.settle();
+    world.socket.goLive();
+    await world.pass(2_000);
+    expect([world.sockets.length, world.live]).toEqual([2, 1]);
+    states.length = 0;
+    stop();
+    await world.pass(3_000); // the list is long
+    expect([world.sockets.length, world.live, states]).toEqual([2, 1, []]);
+    hub.close();
   });
 
   test("a client that was live is stale while its other connection cannot be made", async () => {

@@ -21,7 +21,7 @@ const TRY_AGAIN_LATER = 1013;
 
 const seenGaps = signal<ReadonlySet<number>>(new Set());
 
-/** The banner, or nothing. */
+/** The banner, or nothing. Each has a key: a press on a button must not reach that of the banner which replaces it. */
 export function Banners(): JSX.Element | null {
   const [path] = useLocation();
   const { state, reason, heardAt, since } = connection.value;
@@ -32,6 +32,7 @@ export function Banners(): JSX.Element | null {
     const error = reason.error;
     return (
       <Banner
+        key="closed"
         gravity="grave"
         actions={
           <button type="button" class="btn" onClick={() => hub.retryNow()}>
@@ -48,6 +49,7 @@ export function Banners(): JSX.Element | null {
     const heard = heardAt ?? since;
     return (
       <Banner
+        key="stale"
         gravity="warning"
         actions={
           <button type="button" class="btn" onClick={() => hub.retryNow()}>
@@ -62,8 +64,24 @@ export function Banners(): JSX.Element | null {
   }
   if (state === "connecting" && reason.error !== undefined) {
     return (
-      <Banner gravity="warning">
+      <Banner key="connecting" gravity="warning">
         <b>{toSentence(reason.error.message)}</b> <Hint text={reason.error.hint} /> {triesSentence()}
+      </Banner>
+    );
+  }
+  // Before a gap, which a page that is loaded again does not have.
+  if (hasUpgraded.value) {
+    return (
+      <Banner
+        key="upgraded"
+        gravity="quiet"
+        actions={
+          <button type="button" class="btn" onClick={() => location.reload()}>
+            Reload
+          </button>
+        }
+      >
+        <b>The hub was upgraded.</b> This page is of the version before.
       </Banner>
     );
   }
@@ -71,6 +89,7 @@ export function Banners(): JSX.Element | null {
   if (gap !== undefined && !seenGaps.value.has(gap.at)) {
     return (
       <Banner
+        key="gap"
         gravity="warning"
         actions={
           <button
@@ -86,20 +105,6 @@ export function Banners(): JSX.Element | null {
       >
         <b>The hub no longer has all that happened before {formatTime(gap.at, zone.value, deviceNow.value)}.</b> What
         runs now is complete; events in between are missing.
-      </Banner>
-    );
-  }
-  if (hasUpgraded.value) {
-    return (
-      <Banner
-        gravity="quiet"
-        actions={
-          <button type="button" class="btn" onClick={() => location.reload()}>
-            Reload
-          </button>
-        }
-      >
-        <b>The hub was upgraded.</b> This page is of the version before.
       </Banner>
     );
   }
