@@ -5,10 +5,10 @@ credential ahead of expiry, and ended at expiry or when its credential is revoke
 """
 
 import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import Final, Protocol
 
 import structlog
@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from tidings.access.credentials import ask_for_credential
 from tidings.access.quotas import FailureLimit, Quota, network_of
 from tidings.access.recent import FamiliarCredentials, RecentCredential, RecentCredentials
+from tidings.access.rechecks import Rechecks
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
@@ -65,13 +66,6 @@ _RETRY_MS: Final = 5_000
 MAX_VERIFICATION_S: Final = 15.0
 """Time for the verification of one credential, in seconds: beyond the time limit of one request to another server. Also
 an application's own function that never answers leaves no client waiting."""
-_RECHECK_CHECK_S: Final = 1.0
-"""Interval at which senders are identified again whose time has come."""
-_RECHECK_SHARE: Final = 30
-"""Part of the sessions whose senders are identified again in one such interval: for 10,000 sessions, a server gets 333
-requests a second after a restart of the hub, and not all of them together."""
-_RETRIES: Final = 50
-"""Sessions that could not be verified, and are tried again in one such interval, beside those whose time has come."""
 _SLICE: Final = 100
 """Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
 _MAX_STALE: Final = 1_024
@@ -155,15 +149,9 @@ class AccessControl:
     ) -> None:
         self._authenticators = tuple(options.authenticators)
         self._requests = options.requests
-        self._recheck_ns = int(options.recheck_s * 1e9)
         self._max_life_s = options.max_life_s
         self.outcomes: Counter[str] = Counter()
         """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
-        self._rechecks: deque[tuple[int, int]] = deque()
-        """Times in nanoseconds at which senders of requests are identified again, and numbers of sessions."""
-        self._unverified: dict[int, None] = {}
-        """Numbers of sessions that could not be verified when it was their turn."""
-        self._recheck_runs = False
         self._revocations = revocations
         self._recent = RecentCredentials(wall_ns)
         self._familiar = FamiliarCredentials()
@@ -191,6 +179,9 @@ class AccessControl:
         self._numbers = count()
         self._sessions: dict[int, AccessSession] = {}
         """The sessions by number; a session gets another number with each credential."""
+        self._rechecks = Rechecks(
+            options.recheck_s, wall_ns=wall_ns, scheduler=scheduler, sessions=self._sessions, verify=self._recheck
+        )
         self._number_of: dict[AccessSession, int] = {}
         self._due: list[tuple[int, int]] = []
         """A heap of times in nanoseconds and numbers of sessions."""
@@ -378,8 +369,7 @@ class AccessControl:
             heapq.heappush(self._due, (expires_ns - self._notice_ns(session.subject, expires_ns), number))
             self._start_timer()
         if self._requests is not None and self._finds_requests(session.credential):
-            self._rechecks.append((self._wall_ns() + self._recheck_ns, number))
-            self._start_rechecks()
+            self._rechecks.add(number)
 
     def leave(self, session: AccessSession) -> None:
         """Forget `session`, which has ended."""
@@ -448,29 +438,12 @@ class AccessControl:
     def _finds_requests(self, credential: Credential) -> bool:
         return not credential.value or not any(each.accepts(credential) for each in self._authenticators)
 
-    def _start_rechecks(self) -> None:
-        if not self._recheck_runs and (self._rechecks or self._unverified):
-            self._recheck_runs = True
-            self._scheduler.call_later(_RECHECK_CHECK_S, self._recheck)
-
-    def _recheck(self) -> None:
-        """Identify the senders again whose time has come: some in each second, so that all have their turn."""
-        self._recheck_runs = False
-        for number in list(islice(self._unverified, _RETRIES)):
-            del self._unverified[number]
-            if number in self._sessions:
-                self._verify_again(number, self._sessions[number])
-        now_ns = self._wall_ns()
-        for _ in range(max(_SLICE, len(self._sessions) // _RECHECK_SHARE)):
-            # A time that is further ahead than the interval was noted before the clock was set back.
-            if not self._rechecks or now_ns < self._rechecks[0][0] <= now_ns + self._recheck_ns:
-                break
-            _, number = self._rechecks.popleft()
-            session = self._sessions.get(number)
-            if session is not None:
-                self._rechecks.append((now_ns + self._recheck_ns, number))
-                self._verify_again(number, session)
-        self._start_rechecks()
+    def _recheck(self, number: int) -> bool:
+        session = self._sessions.get(number)
+        if session is None:
+            return False
+        self._verify_again(number, session)
+        return True
 
     def _go_through(self, numbers: list[int], judge: Callable[[int, AccessSession], None], start: int = 0) -> None:
         for number in numbers[start : start + _SLICE]:
@@ -495,8 +468,7 @@ class AccessControl:
             return
         if isinstance(result, AuthenticationUnavailable):
             # An outage takes no rights; but a server that had too much to do must not leave a sign-out unnoticed.
-            self._unverified[number] = None
-            self._start_rechecks()
+            self._rechecks.retry(number)
             return
         if isinstance(result, AccessError):
             self._end(session, result)
