@@ -12,8 +12,9 @@ import pytest
 from tests.log.mounts import needs_mount, small_disk
 from tests.log.sqlite_harness import SqliteHarness, wait_until
 
-from tidings.exceptions import LogFull, LogUnavailable
+from tidings.exceptions import LogError, LogFull, LogUnavailable
 from tidings.log.base import Retention
+from tidings.log.revocations import Revocation
 from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
@@ -228,3 +229,27 @@ def test_snapshot_and_operations_never_fill_the_disk(sqlite: SqliteHarness, disk
     assert statistics.disk_bytes < DISK // 2
     sqlite.close_one(log)
     assert verify(disk / "data").faults == ()
+
+
+@needs_mount
+@pytest.mark.parametrize("ballast", [0, BALLAST])
+def test_revocation_on_a_full_disk_counts_and_is_stored_when_space_is_free(
+    sqlite: SqliteHarness, disk: Path, ballast: int
+) -> None:
+    folder = disk / "data"
+    log = sqlite.open_at(folder, KEPT, ballast_bytes=ballast)
+    append(sqlite, log)
+    other = fill_with_others(disk)
+    fill_with_events(sqlite, log)
+    results: list[Revocation | LogError] = []
+    names = [f"ada-{number}-{'x' * 200}" for number in range(500)]
+    for name in names:
+        log.revoke(Revocation(kind="subject", name=name, issued_before_ns=1), results.append)
+        log.maintain(make.now_ns)
+    assert len(results) == len(names), "the administrator gets an answer"
+    assert all(log.revocations.find("subject", name) for name in names)
+    if not ballast:
+        assert any(isinstance(result, LogFull) for result in results)
+    other.unlink()
+    wait_until(lambda: not log.maintain(make.now_ns))
+    assert {row.name for row in sqlite.crash(log, KEPT).revocations} == set(names)
