@@ -8,6 +8,7 @@ import pytest
 import trustme
 from tests.cli.doctor.servers import answering, http, speaking, stripping_proxy, tls_of
 from tests.cli.processes import Hub, Process, tidings
+from tests.cli.serve.slow_hub import SlowHub
 from websockets.sync.server import ServerConnection
 
 from tidings.cli.doctor import handshake, network, session
@@ -88,6 +89,17 @@ def test_a_name_without_an_address_is_bad() -> None:
     found = findings("wss://no-such-host.invalid/ws")
     assert found["name"].verdict is CheckStatus.BAD
     assert found["tls"].verdict is CheckStatus.SKIPPED
+
+
+def test_a_hub_that_opens_its_log_is_not_taken_for_another_server(tmp_path: Path) -> None:
+    with SlowHub(tmp_path) as hub:
+        found = findings(hub.url)
+    assert found["healthz"].verdict is found["websocket"].verdict is CheckStatus.GOOD
+    for check in ("readyz", "contract"):
+        assert found[check].verdict is CheckStatus.BAD
+        assert "the hub is opening its log: 312,000 of 500,000 rows read" in found[check].summary
+        assert "wait" in found[check].hint.lower()
+    assert found["access"].verdict is CheckStatus.SKIPPED
 
 
 def test_a_proxy_that_strips_the_upgrade_is_recognised(shared_hub: Hub) -> None:

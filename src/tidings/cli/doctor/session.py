@@ -14,7 +14,8 @@ from tidings.cli.doctor.finding import CheckResult, CheckStatus, bad, good, note
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.units import format_duration
 from tidings.contract.contract import Contract
-from tidings.exceptions import TidingsError
+from tidings.exceptions import HubClosed, TidingsError
+from tidings.protocol import payloads
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import PING, Pong
@@ -36,6 +37,11 @@ async def check_session(connection: ClientConnection, *, token: str | None) -> A
     """Receive the greeting, check the right to be there, compare contracts and clocks, and measure round trips."""
     try:
         established = await _established(connection)
+    except HubClosed as error:  # such as a hub that is opening its log
+        yield bad(CONTRACT, f"the hub closed the connection ({error.close_code}): {error.message}", error.hint)
+        for check in AFTER_UPGRADE[1:]:
+            yield skipped(check)
+        return
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, TypeError) as error:
         reason = "no message" if isinstance(error, TimeoutError) else str(error)
         hint = "Something other than a tidings hub answers: correct the URL."
@@ -75,6 +81,10 @@ async def _receive(connection: ClientConnection) -> Envelope:
 
 async def _established(connection: ClientConnection) -> ConnectionEstablished:
     envelope = await _receive(connection)
+    if envelope.type == MessageType.CONNECTION_CLOSED:
+        closed = msgspec.json.decode(envelope.data, type=payloads.ConnectionClosed)
+        hint = "Wait, and try again." if closed.reconnect else "See the log of the hub."
+        raise HubClosed(closed.reason, close_code=closed.code, hint=hint)
     if envelope.type != MessageType.CONNECTION_ESTABLISHED:
         raise TypeError(f"the first message is {envelope.type[:80]!r}")
     return msgspec.json.decode(envelope.data, type=ConnectionEstablished)
