@@ -1,9 +1,9 @@
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page, Route } from "@playwright/test";
-import { ROOT } from "./executables.ts";
+import { PYTHON, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
-import { freePort } from "./processes.ts";
+import { freePort, Process } from "./processes.ts";
 import { Tabs } from "./tabs.ts";
 import { hasProgress, isLive, isStale, open, row } from "./views.ts";
 import { Wire } from "./wire.ts";
@@ -42,6 +42,21 @@ test("a killed hub makes the page stale, and a new one on its data makes it live
   await isLive(page);
   job.progress(80);
   await hasProgress(row(page, "Import prices"), 80);
+});
+
+test("a hub that opens its log says so, and the page comes back by itself", async ({ page, faults, start, folder }) => {
+  faults.expect(/status of 503/);
+  const [port, gate] = [await freePort(), join(folder, "gate")];
+  const options = ["serve", "--port", String(port), "--data", join(folder, "log")];
+  const hub = start.process(
+    new Process(PYTHON, ["-m", "tests.cli.serve.slow_tidings", ...options], { cwd: ROOT, env: { GATE: gate } }),
+  );
+  await hub.printed(/opening the log/);
+  await page.goto(`http://127.0.0.1:${port}/`);
+  await expect(page.getByText("The hub is opening its log: 312,000 of 500,000 rows read.").first()).toBeVisible();
+  writeFileSync(gate, "");
+  await isLive(page);
+  await expect(page.getByText("opening its log")).toHaveCount(0);
 });
 
 test("a restart of the hub is survived, also where the log was in memory", async ({ page, faults, start }) => {
