@@ -9,9 +9,9 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BUNDLE = join(ROOT, "src/tidings/server/dashboard/static");
 const KB = 1000;
 /** Of what the dashboard loads before it shows a page. */
-const MAX_FIRST_PAGE_KB = 126;
+const MAX_FIRST_PAGE_KB = 130;
 /** Of everything, with the library for charts, which is loaded when it is needed. */
-const MAX_DASHBOARD_KB = 148;
+const MAX_DASHBOARD_KB = 153;
 
 function gzipped(content: string | Buffer): number {
   return gzipSync(content, { level: 9 }).length / KB;
