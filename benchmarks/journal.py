@@ -130,7 +130,7 @@ def run_node(folder: Path, events: int, pause_s: float, seconds: float) -> None:
     """Take part, and measure when a line comes; prints the result as JSON."""
     loop = new_loop()
     node = Node(folder, loop, events, pause_s)
-    node.node.join()
+    node.node.join(0)
     loop.run_until_complete(asyncio.sleep(SETTLE_S))
     print("ready", flush=True)
     loop.run_until_complete(loop.run_in_executor(None, sys.stdin.readline))

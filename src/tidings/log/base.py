@@ -222,6 +222,8 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
 
 AppendDone = Callable[[Sequence[Outcome] | LogError], None]
 """Called once per batch: with the outcome of each event, in order, or with the error that kept all from the log."""
+StateAfter = Callable[[Sequence[Outcome]], bytes]
+"""Called with the outcomes of a batch, before it is stored: returns bytes to store together with it."""
 ReadDone = Callable[[Page | LogError], None]
 """Called once per read, with the page or with the error."""
 RevokeDone = Callable[[Revocation | LogError], None]

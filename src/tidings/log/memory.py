@@ -16,6 +16,7 @@ from tidings.log.base import (
     Record,
     Retention,
     RevokeDone,
+    StateAfter,
     Tail,
 )
 from tidings.log.clock_jumps import ClockJumps
@@ -185,12 +186,14 @@ class MemoryLog:
     def __init__(self, epoch: str, retention: Retention | None = None) -> None:
         retention = retention or Retention()
         self._epochs = Epochs([Epoch(epoch, 0)])
+        self.stored_state = b""
+        """See `LocalLog.stored_state`."""
         self._rows = MemoryRows(retention.keep_newest)
         self._trim_marks = TrimMarks()
         self._tail: Tail = _ignore
         self._head = 0
         self._appending = False
-        self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone]] = deque()
+        self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone, StateAfter | None]] = deque()
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
         self._revocations = RevocationTable()
@@ -233,10 +236,10 @@ class MemoryLog:
         """See `Log.follow`."""
         self._tail = tail
 
-    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
-        """See `Log.append`."""
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
+        """See `Log.append` and `LocalLog.append`."""
         # A batch from within `done` or the tail waits until the tail has brought the one before.
-        self._waiting.append((batch, done))
+        self._waiting.append((batch, done, state))
         if not self._appending:
             self._appending = True
             try:
@@ -245,8 +248,10 @@ class MemoryLog:
             finally:
                 self._appending = False
 
-    def _append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
+    def _append(self, batch: Sequence[EventToAppend], done: AppendDone, state: StateAfter | None) -> None:
         outcomes, accepted = self._judge.judge(batch, self._head)
+        if state is not None:
+            self.stored_state = state(outcomes)
         first = self._head + 1
         records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
         for record, entry in zip(records, accepted, strict=True):

@@ -67,13 +67,7 @@ class TestNode:
             lost=lambda reason, error: self.losses.append((reason, error)),
         )
         self.node.follow(storage.state)
-
-    def join_when_caught_up(self) -> None:
-        if self.alive and not self.losses:
-            if self.node.seq < self.cluster.engine.state().last:
-                self.cluster.loop.call_later(0.05, self.join_when_caught_up)
-            else:
-                self.node.join()
+        self.node.join(cluster.engine.state().last)
 
     def publish(self, texts: Sequence[str]) -> None:
         self.unsent.append(list(texts))
@@ -130,8 +124,6 @@ class Cluster:
         self._sessions = 0
         self._states: dict[int, set[int]] = {}
         self.nodes = [TestNode(self, f"node-{number}", Storage(), store_s) for number in range(nodes)]
-        for node in self.nodes:
-            node.join_when_caught_up()
 
     def new_session(self) -> str:
         self._sessions += 1
@@ -147,7 +139,6 @@ class Cluster:
         old.kill()
         self.nodes[number] = node = TestNode(self, old.name, old.storage, self._store_s)
         node.answered = old.answered
-        node.join_when_caught_up()
 
     def heal(self) -> None:
         """Take the faults away, and let all nodes fold everything."""

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from tidings.log.base import EventToAppend, OperationSearch
-from tidings.log.journal.controls import Begin, Control, Heartbeat, NodeGone
+from tidings.log.journal.controls import Begin, ClockJump, Control, Forget, Heartbeat, NewEpoch, NodeGone, Revoke
 from tidings.log.journal.entries import RULES, NodeBatch
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
@@ -45,6 +45,16 @@ controls: st.SearchStrategy[Control] = st.one_of(
     st.builds(Begin, node=names, after=numbers, rules=numbers, version=names),
     st.builds(Heartbeat, seq=numbers, crc=numbers),
     st.builds(NodeGone, session=names, number=numbers),
+    st.builds(NewEpoch, name=names, instead_of=texts),
+    st.builds(Forget, now_ns=numbers),
+    st.builds(
+        Revoke,
+        kind=st.sampled_from(["credential", "subject"]),
+        name=texts,
+        issued_before_ns=numbers,
+        kept_until_ns=st.none() | numbers,
+    ),
+    st.builds(ClockJump, jump_ns=st.integers(-(2**63), 2**63 - 1)),
 )
 batches = st.builds(
     NodeBatch,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tidings.log.revocations import RevocationKind
+
 MAX_NAME_BYTES = 64
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_BYTES)]
@@ -44,5 +46,34 @@ class NodeGone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True,
     number: Number
 
 
-Control = Begin | Heartbeat | NodeGone
+class NewEpoch(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
+    """The name of the epoch in which events are appended from now on. The first of several proposals counts."""
+
+    name: Name
+    instead_of: Annotated[str, Meta(max_length=MAX_NAME_BYTES)]
+    """The epoch that it follows; empty for the first one."""
+
+
+class Forget(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=5):
+    """The time by which all nodes apply their retention now: what they forget is then the same."""
+
+    now_ns: Number
+
+
+class Revoke(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
+    """A revocation; see `tidings.log.revocations.Revocation`."""
+
+    kind: RevocationKind
+    name: str
+    issued_before_ns: int
+    kept_until_ns: int | None
+
+
+class ClockJump(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
+    """A jump of the wall clock: every event so far counts as received so much later, in nanoseconds."""
+
+    jump_ns: int
+
+
+Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump
 """Every control."""

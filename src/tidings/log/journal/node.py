@@ -128,6 +128,7 @@ class JournalNode:
         """The name of the own session; empty before `join` and after `leave`."""
         self._number = 0
         self._proposal: _Proposal | None = None
+        self._join_at: int | None = None
         self._heartbeat_due = False
         self._stopped = False
 
@@ -191,6 +192,7 @@ class JournalNode:
             self._stop(LossReason.FAILED, LogError(f"the entry at {self._mark.seq} could not be folded: {error!r}"))
         finally:
             self._in_loop = False
+        self._try_join()
         if self._paused and not self._waiting:
             self._paused = False
             self._journal.resume()
@@ -276,8 +278,15 @@ class JournalNode:
 
     # Proposing.
 
-    def join(self) -> None:
-        """Begin a session. To be called once, when the node has folded all entries that there were."""
+    def join(self, seq: int) -> None:
+        """Begin a session as soon as the node has folded all entries up to `seq`. To be called once."""
+        self._join_at = seq
+        self._try_join()
+
+    def _try_join(self) -> None:
+        if self._join_at is None or self._mark.seq < self._join_at or self._folding is not None or self._stopped:
+            return
+        self._join_at = None
         self._begin_again()
         self._scheduler.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 

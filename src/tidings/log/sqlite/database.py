@@ -74,6 +74,11 @@ INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), 
     ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('generation', 0), ('thinned', ''), ('clean', 1),
     ('boot', ''), ('checkpoints', 0);
 """
+STORED_STATE = "stored_state"
+"""Table with one row: the bytes that were stored with the newest batch that had some. Only logs that are folded from a
+journal have it."""
+CREATE_STORED_STATE = f"CREATE TABLE IF NOT EXISTS {STORED_STATE} (number INTEGER PRIMARY KEY, state BLOB NOT NULL)"
+REPLACE_STORED_STATE = f"INSERT OR REPLACE INTO {STORED_STATE} VALUES (1, ?)"
 # In `meta`: `head` and the counters belong together and date from the last step of retention; events after `head` are
 # counted when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.sqlite.saved_index`.
 # `clean`: the log was closed. `boot`: the boot id of the machine when the log was opened.

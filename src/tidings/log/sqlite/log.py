@@ -25,6 +25,7 @@ from tidings.log.base import (
     Retention,
     RevokeDone,
     Scheduler,
+    StateAfter,
     Tail,
 )
 from tidings.log.newest import Newest
@@ -52,6 +53,7 @@ MAX_BUSY_S = 5.0
 class _PendingAppend(msgspec.Struct):
     batch: Sequence[EventToAppend]
     done: AppendDone
+    state: StateAfter | None
     deadline: float
 
 
@@ -183,14 +185,19 @@ class SqliteLog:
 
     # Appending.
 
-    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
-        """See `Log.append`."""
+    @property
+    def stored_state(self) -> bytes:
+        """See `LocalLog.stored_state`."""
+        return self._state.read_stored_state()
+
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
+        """See `Log.append` and `LocalLog.append`."""
         if self._pending is not None:
             raise RuntimeError("append was called before the last batch was done")
         if self._closed:
             done(LogUnavailable(f"{self._path} is closed"))
             return
-        self._pending = _PendingAppend(batch, done, time.monotonic() + MAX_BUSY_S)
+        self._pending = _PendingAppend(batch, done, state, time.monotonic() + MAX_BUSY_S)
         if self._delivering:  # from within `done` or the tail: the tail brings that batch first
             self._scheduler.call_soon(self._try_append)
         else:
@@ -202,7 +209,7 @@ class SqliteLog:
             return
         try:
             self._check_writable()
-            outcomes, records, size = self._state.append(pending.batch)
+            outcomes, records, size = self._state.append(pending.batch, pending.state)
         except Exception as error:  # also OSError and MemoryError: a batch without a result would stop all publishing
             if not self._closed and is_busy(error) and time.monotonic() < pending.deadline:
                 self._scheduler.call_later(RETRY_DELAY_S, self._try_append)

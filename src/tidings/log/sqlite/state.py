@@ -8,14 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tidings.log.base import EventToAppend, LogStatistics, Outcome, Page, Query, Record, Retention
+from tidings.log.base import EventToAppend, LogStatistics, Outcome, Page, Query, Record, Retention, StateAfter
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.judge import Judge, KnownEvent
 from tidings.log.newest import owner_of
 from tidings.log.opening import OpeningProgress
 from tidings.log.retention import RetentionSweeper
 from tidings.log.revocations import RevocationTable
-from tidings.log.sqlite.database import INSERT, DamagedRow, content_error, encode_row, open_database
+from tidings.log.sqlite.database import (
+    CREATE_STORED_STATE,
+    INSERT,
+    REPLACE_STORED_STATE,
+    STORED_STATE,
+    DamagedRow,
+    content_error,
+    encode_row,
+    open_database,
+)
 from tidings.log.sqlite.queries import SqliteRows, find_last_before, read_page
 from tidings.log.sqlite.saved_clock import SavedClock
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
@@ -126,8 +135,10 @@ class SqliteState:
 
     # Appending.
 
-    def append(self, batch: Sequence[EventToAppend]) -> tuple[list[Outcome], list[Record], int]:
-        """Judge `batch`, and store the accepted events after the head.
+    def append(
+        self, batch: Sequence[EventToAppend], state: StateAfter | None = None
+    ) -> tuple[list[Outcome], list[Record], int]:
+        """Judge `batch`, and store the accepted events after the head, with the bytes that `state` returns.
 
         Returns:
             The outcomes, the records, and the size of their data in bytes.
@@ -145,6 +156,9 @@ class SqliteState:
             self._connection.executemany(
                 INSERT, [encode_row(record.offset, entry) for record, entry in zip(records, accepted, strict=True)]
             )
+            if state is not None:
+                self._connection.execute(CREATE_STORED_STATE)
+                self._connection.execute(REPLACE_STORED_STATE, (state(outcomes),))
         self.head += len(records)
         apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
         for offset, entry in enumerate(accepted, first):
@@ -157,6 +171,16 @@ class SqliteState:
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return outcomes, records, size
+
+    def read_stored_state(self) -> bytes:
+        """Return the bytes that were stored with the newest batch; empty if there are none.
+
+        Raises:
+            sqlite3.Error: They cannot be read.
+        """
+        found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (STORED_STATE,)).fetchone()
+        row = found and self._connection.execute(f"SELECT state FROM {STORED_STATE} WHERE number = 1").fetchone()
+        return row[0] if row and isinstance(row[0], bytes) else b""
 
     def save_revocations(self) -> None:
         """Save the changes of `revocations`.

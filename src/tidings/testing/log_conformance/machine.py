@@ -261,6 +261,7 @@ class LogMachine(RuleBasedStateMachine):
         """Do one step of retention."""
         self.model.maintain(self.harness.history(self.log), self.make.now_ns)
         self.log.maintain(self.make.now_ns)
+        self.harness.settle()
 
     @rule()
     def maintain(self) -> None:

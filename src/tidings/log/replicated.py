@@ -1,0 +1,439 @@
+"""A log of many nodes: each folds the same journal into a log of its own (ARCHITECTURE.md, "The journal").
+
+Only appending is far. Events are proposed to the journal, and judged, stored and answered when their entry comes back;
+reading is local. All nodes that have folded the same entries have the same events at the same offsets.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct, structs
+
+from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogUnavailable
+from tidings.log.base import (
+    AppendDone,
+    EventToAppend,
+    Log,
+    LogStatistics,
+    Outcome,
+    PublishResult,
+    Query,
+    ReadDone,
+    RevokeDone,
+    Scheduler,
+    StateAfter,
+    Tail,
+)
+from tidings.log.epochs import Epoch, Epochs
+from tidings.log.journal.base import Journal, LossReason
+from tidings.log.journal.controls import ClockJump, Control, Forget, NewEpoch, Revoke
+from tidings.log.journal.node import FoldedEntry, FoldState, JournalNode
+from tidings.log.newest import Newest
+from tidings.log.revocations import Revocation, RevocationTable
+from tidings.operations.table import OperationTable
+from tidings.protocol.paths import PathSet
+from tidings.protocol.positions import Position, parse_position
+
+PATIENCE_S = 10.0
+"""Time after which the publishers of a batch learn that the journal is not available. The batch may still be stored."""
+STORE_RETRY_S = 0.5
+"""Delay before an entry is stored again that the local log could not store, as on a full disk."""
+_STEP_DELAY_S = 0.001
+_MAX_UNSTORED = 256
+"""Number of entries without events after which the state is stored: they are folded again after a restart."""
+
+logger = logging.getLogger(__name__)
+
+
+class LocalLog(Log, Protocol):
+    """A log that stores bytes together with a batch; the embedded logs are such."""
+
+    @property
+    def stored_state(self) -> bytes:
+        """The bytes that were stored with the newest batch that had some; empty if there are none."""
+
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
+        """See `Log.append`. The bytes that `state` returns are stored together with the events, or not at all."""
+
+
+class _Append(Struct):
+    """A batch of the hub that was not answered yet."""
+
+    batch: Sequence[EventToAppend]
+    done: AppendDone
+    proposed: bool = False
+
+
+class _State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The state that is stored with the events."""
+
+    fold: bytes
+    epochs: list[tuple[str, int]]
+
+
+class ReplicatedLog:
+    """A `tidings.log.base.Log` that other nodes append to as well.
+
+    Args:
+        journal: The journal that all nodes share.
+        local: The log of this node alone, which nothing else appends to. Its own epochs are not used.
+        scheduler: The loop.
+        node: The name of this node; see `tidings.log.journal.controls.Begin.node`.
+        version: Its version of tidings.
+        new_name: Creates names of sessions and epochs: random, 8 lower-case hex digits.
+
+    Raises:
+        LogCorrupt: The state in the local log is damaged.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        local: LocalLog,
+        scheduler: Scheduler,
+        *,
+        node: str,
+        version: str,
+        new_name: Callable[[], str],
+    ) -> None:
+        self._journal = journal
+        self._local = local
+        self._scheduler = scheduler
+        self._new_name = new_name
+        self._epochs: list[Epoch] = []
+        self._positions = Epochs([Epoch("", 0)])
+        self._append: _Append | None = None
+        self._proposed: _Append | None = None
+        """The batch in the entry that is under way, answered or not."""
+        self._controls: list[Control] = []
+        """Controls for the next entry."""
+        self._revoking: list[tuple[Revoke, RevokeDone]] = []
+        self._forgetting = False
+        """Whether a `Forget` of this node is not folded yet."""
+        self._forgotten_to: tuple[int, int] | None = None
+        """The time of the last `Forget`, and the head after it."""
+        self._unstored = 0
+        self._failure: LogError | None = None
+        self._closed = False
+        self._node = JournalNode(
+            journal, scheduler, name=node, version=version, new_session=new_name, fold=self._fold, lost=self._lost
+        )
+
+    # Opening.
+
+    def start(self, last: int) -> None:
+        """Fold the journal, and take part in it from the entry `last` on.
+
+        Raises:
+            LogCorrupt: The state in the local log is damaged.
+        """
+        stored = self._local.stored_state
+        fold = FoldState()
+        if stored:
+            try:
+                state = msgspec.msgpack.decode(stored, type=_State)
+            except msgspec.MsgspecError as cause:
+                raise LogCorrupt(f"the state of the journal in the log is damaged: {cause}") from cause
+            fold = FoldState.decode(state.fold)
+            self._set_epochs([Epoch(name, start) for name, start in state.epochs])
+        self._node.follow(fold)
+        self._node.join(last)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the node has folded what there was, and takes part."""
+        return self._node.joined and bool(self._epochs)
+
+    @property
+    def seq(self) -> int:
+        """The entry of the journal up to which the node has folded."""
+        return self._node.seq
+
+    @property
+    def failed(self) -> LogError | None:
+        """See `Log.failed`."""
+        return self._failure or self._local.failed or self._journal.failure
+
+    def _lost(self, reason: LossReason, error: LogError) -> None:
+        self._failure = error
+        self._fail_append(error)
+
+    def _set_epochs(self, epochs: list[Epoch]) -> None:
+        self._epochs = epochs
+        if epochs:
+            self._positions = Epochs(epochs)
+
+    # Appending.
+
+    def follow(self, tail: Tail) -> None:
+        """See `Log.follow`."""
+        self._local.follow(tail)
+
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
+        """See `Log.append`."""
+        if self._append is not None:
+            raise RuntimeError("append was called before the last batch was done")
+        if self._closed or self._failure is not None:
+            done(self._failure or LogUnavailable("the log is closed"))
+            return
+        self._append = append = _Append(batch, done)
+        self._scheduler.call_later(PATIENCE_S, lambda: self._give_up(append))
+        self._propose()
+
+    def _give_up(self, append: _Append) -> None:
+        if append is not self._append:
+            return
+        cause = "" if self._journal.failure is None else f": {self._journal.failure}"
+        if append.proposed:
+            error = LogUnavailable(
+                f"the journal did not bring the batch within {PATIENCE_S:.0f} s; it may be stored later{cause}",
+                hint="Publish it again with the same event_id.",
+            )
+        else:
+            error = LogUnavailable(f"the journal brings nothing{cause}")
+        self._fail_append(error)
+
+    def _fail_append(self, error: LogError) -> None:
+        append, self._append = self._append, None
+        if append is not None:
+            append.done(error)
+
+    def _propose(self) -> None:
+        """Propose what waits, if no entry is under way."""
+        if self._node.busy or not self._node.joined or self._closed:
+            return
+        if not self._epochs:
+            self._controls.append(NewEpoch(name=self._new_name(), instead_of=""))
+        append = self._append if self._append is not None and not self._append.proposed else None
+        if append is None and not self._controls:
+            return
+        controls, self._controls = self._controls, []
+        self._proposed = append
+        if append is not None:
+            append.proposed = True
+        self._node.propose(() if append is None else append.batch, controls)
+
+    # Folding.
+
+    def _fold(self, folded: FoldedEntry) -> None:
+        self._apply(folded, iter(folded.batch.controls))
+
+    def _apply(self, folded: FoldedEntry, controls: Iterator[Control]) -> None:
+        """Apply the controls that change the local log, then store the events."""
+        for control in controls:
+            match control:
+                case Revoke():
+                    row = Revocation(
+                        kind=control.kind,
+                        name=control.name,
+                        issued_before_ns=control.issued_before_ns,
+                        kept_until_ns=control.kept_until_ns,
+                    )
+                    self._local.revoke(row, partial(self._revoked, folded, controls, control))
+                    return
+                case ClockJump():
+                    self._local.record_jump(control.jump_ns)
+                case Forget():
+                    self._forget(folded, controls, control)
+                    return
+        self._store(folded)
+
+    def _revoked(
+        self, folded: FoldedEntry, controls: Iterator[Control], control: Revoke, result: Revocation | LogError
+    ) -> None:
+        if folded.own:
+            for waiting in self._revoking:
+                if waiting[0] == control:
+                    self._revoking.remove(waiting)
+                    waiting[1](result)
+                    break
+        self._apply(folded, controls)
+
+    def _forget(self, folded: FoldedEntry, controls: Iterator[Control], control: Forget) -> None:
+        """Do all steps of retention, with turns of the loop between them."""
+        if self._closed:
+            return
+        try:
+            more = self._local.maintain(control.now_ns)
+        except LogError as error:
+            logger.warning("retention of the local log failed: %s", error)
+            more = False
+        if more:
+            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._forget(folded, controls, control))
+            return
+        if folded.own:
+            self._forgetting = False
+        self._forgotten_to = control.now_ns, self._local.head
+        self._apply(folded, controls)
+
+    def _store(self, folded: FoldedEntry) -> None:
+        self._unstored += 1
+        new_epoch = any(isinstance(control, NewEpoch) for control in folded.batch.controls)
+        if not folded.batch.events and not new_epoch and self._unstored < _MAX_UNSTORED:
+            self._node.settle(b"")
+            self._finish(folded, [])
+            return
+        self._local.append(folded.batch.events, partial(self._stored, folded), state=partial(self._state_after, folded))
+
+    def _state_after(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> bytes:
+        head = self._local.head + sum(_is_new(outcome) for outcome in outcomes)
+        epochs = _epochs_after(self._epochs, folded.batch.controls, head)
+        fold = self._node.settle(_digest(outcomes))
+        return msgspec.msgpack.encode(_State(fold, [(epoch.name, epoch.start) for epoch in epochs]))
+
+    def _stored(self, folded: FoldedEntry, outcomes: Sequence[Outcome] | LogError) -> None:
+        if isinstance(outcomes, LogError):
+            if not self._closed:  # the entry is in the journal: it must be stored before any other one
+                self._scheduler.call_later(STORE_RETRY_S, lambda: self._store(folded))
+            return
+        self._unstored = 0
+        self._set_epochs(_epochs_after(self._epochs, folded.batch.controls, self._local.head))
+        self._finish(folded, outcomes)
+
+    def _finish(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> None:
+        append = self._proposed if folded.own else None
+        if folded.own:
+            self._proposed = None
+        try:
+            if append is not None and append is self._append:
+                self._append = None
+                append.done([self._with_position(outcome) for outcome in outcomes])
+        finally:
+            self._node.resume()
+            self._propose()
+
+    def _with_position(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with a position of this log, where it names one of the local log."""
+        if not isinstance(outcome, EventIDReused) or not outcome.position:
+            return outcome
+        position = str(self.position(parse_position(outcome.position).offset))
+        return EventIDReused(str(outcome).replace(outcome.position, position), position=position)
+
+    # Reading.
+
+    @property
+    def newest(self) -> Newest:
+        """See `Log.newest`."""
+        return self._local.newest
+
+    @property
+    def operations(self) -> OperationTable:
+        """See `Log.operations`."""
+        return self._local.operations
+
+    @property
+    def revocations(self) -> RevocationTable:
+        """See `Log.revocations`."""
+        return self._local.revocations
+
+    @property
+    def epoch(self) -> str:
+        """See `Log.epoch`."""
+        return self._positions.current.name
+
+    @property
+    def head(self) -> int:
+        """See `Log.head`."""
+        return self._local.head
+
+    def read(self, query: Query, done: ReadDone) -> None:
+        """See `Log.read`."""
+        self._local.read(query, done)
+
+    def trimmed(self, after: int, paths: PathSet) -> int | None:
+        """See `Log.trimmed`."""
+        return self._local.trimmed(after, paths)
+
+    def position(self, offset: int) -> Position:
+        """See `Log.position`."""
+        return self._positions.position(offset)
+
+    def resolve(self, position: Position) -> int | None:
+        """See `Log.resolve`."""
+        return self._positions.resolve(position)
+
+    def last_before(self, received_ns: int) -> int:
+        """See `Log.last_before`."""
+        return self._local.last_before(received_ns)
+
+    def received_ns(self, offset: int, received_ns: int) -> int:
+        """See `Log.received_ns`."""
+        return self._local.received_ns(offset, received_ns)
+
+    def statistics(self) -> LogStatistics:
+        """See `Log.statistics`."""
+        return structs.replace(self._local.statistics(), epoch=self.epoch)
+
+    # Controls.
+
+    def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
+        """See `Log.revoke`."""
+        if self._closed:
+            done(LogUnavailable("the log is closed"))
+            return
+        self._local.revoke(revocation, lambda result: None)  # in force here before the journal brings it
+        control = Revoke(
+            kind=revocation.kind,
+            name=revocation.name,
+            issued_before_ns=revocation.issued_before_ns,
+            kept_until_ns=revocation.kept_until_ns,
+        )
+        self._revoking.append((control, done))
+        self._controls.append(control)
+        self._propose()
+
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`."""
+        self._local.start_clock(now_ns, steady_ns)
+
+    def record_jump(self, jump_ns: int) -> None:
+        """See `Log.record_jump`."""
+        self._controls.append(ClockJump(jump_ns=jump_ns))
+        self._propose()
+
+    def maintain(self, now_ns: int) -> bool:
+        """See `Log.maintain`. The lead proposes a `Forget`, and all nodes do its steps when it comes back."""
+        if self._closed or not self._node.leads or self._forgotten_to == (now_ns, self.head):
+            return False
+        if not self._forgetting:
+            self._forgetting = True
+            self._controls.append(Forget(now_ns=now_ns))
+            self._propose()
+        return True
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._node.stop()
+        self._journal.close()
+        self._fail_append(LogUnavailable("the log was closed; the batch may be stored"))
+        self._local.close()
+
+
+def _is_new(outcome: Outcome) -> bool:
+    return isinstance(outcome, PublishResult) and not outcome.duplicate
+
+
+def _digest(outcomes: Sequence[Outcome]) -> bytes:
+    """Return what all nodes must agree on about a batch."""
+    return msgspec.msgpack.encode(
+        [
+            (outcome.offset, outcome.duplicate, outcome.trace_id, outcome.attempt, outcome.operation_id)
+            if isinstance(outcome, PublishResult)
+            else outcome.code
+            for outcome in outcomes
+        ]
+    )
+
+
+def _epochs_after(epochs: list[Epoch], controls: Sequence[Control], head: int) -> list[Epoch]:
+    """Return the epochs after the controls of an entry; `head` is the offset of its last event."""
+    for control in controls:
+        if isinstance(control, NewEpoch) and control.instead_of == (epochs[-1].name if epochs else ""):
+            epochs = [*epochs, Epoch(control.name, head if epochs else 0)]
+    return epochs
