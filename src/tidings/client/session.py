@@ -289,7 +289,7 @@ class Session:
         self.heartbeat.received(now)
         try:
             envelope = _decode_envelope(body)
-            # A hub that is opening its log sends its greeting to no one, but says why it closes.
+            # A hub that is opening its log sends no greeting, but gives the reason when it closes.
             if self.phase is Phase.GREETING and envelope.type != MessageType.CONNECTION_CLOSED:
                 self._greeted(envelope, now)
                 return ()

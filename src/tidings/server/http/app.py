@@ -379,5 +379,5 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 def _way_to_root(scope: Scope) -> str:
     """Return the relative URL that leads from a request's own URL to the hub's root, also behind a prefix."""
-    encoded = scope.get("raw_path", b"").lower().count(b"%2f")  # to a browser, these are no slashes
+    encoded = scope.get("raw_path", b"").lower().count(b"%2f")  # a browser does not take these for slashes
     return "../" * (route_path(scope).count("/") - 1 - encoded) or "./"

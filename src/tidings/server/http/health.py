@@ -116,7 +116,7 @@ class StatusRoutes:
         try:
             check_ready(self._host.running().hub)
         except TidingsError as error:
-            # While the log opens, no one can be identified; how far it is, is no secret.
+            # While the log opens, no one can be identified; its progress is public.
             if isinstance(error, LogOpening) or await self._may_read_reasons(request.scope):
                 raise
             terse = HubError("the hub is not ready", hint="Ask with a credential that has the grant `admin`.")

@@ -275,7 +275,7 @@ def _ended(hub: Hub, status: OperationStatus, now_ns: int) -> float | None:
 
 
 def _heard(hub: Hub, status: OperationStatus, now_ns: int) -> float:
-    # By the time of the first page: an operation that is heard again and again would come on every page.
+    # By the time of the first page: otherwise, an operation that reports again and again is on every page.
     return float(min(status.heard_ns, now_ns))
 
 
