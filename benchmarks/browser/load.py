@@ -41,6 +41,13 @@ def job(lane: int, updates: int, logs: int, names: int) -> Iterator[bytes]:
             yield event("complete", message=f"{updates} rows")
 
 
+def large(lane: int, size: int) -> Iterator[bytes]:
+    """Yield events of data that carry a text of `size` bytes, as lines of NDJSON."""
+    for number in itertools.count():
+        data = {"dataset": f"load-{lane}", "rows": number, "note": "x" * size}
+        yield json.dumps({"type": "data:update", "data": data}).encode() + b"\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
@@ -48,18 +55,22 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10_000.0, help="events per second")
     parser.add_argument("--updates", type=int, default=1000, help="progress updates of each run")
     parser.add_argument("--logs", type=int, default=0, help="log lines of each run")
+    parser.add_argument("--padding", type=int, default=0, help="bytes of text; publishes data instead of runs")
     parser.add_argument("--names", type=int, default=40)
     parser.add_argument("--events", type=int, default=0, help="end after this many")
     chosen = parser.parse_args()
     url = urlsplit(chosen.url)
     connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=60)
-    lanes = [job(lane, chosen.updates, chosen.logs, chosen.names) for lane in range(chosen.running)]
+    lanes = [
+        large(lane, chosen.padding) if chosen.padding else job(lane, chosen.updates, chosen.logs, chosen.names)
+        for lane in range(chosen.running)
+    ]
     events = (next(lane) for lane in itertools.cycle(lanes))
     sent, began = 0, time.monotonic()
     while not (chosen.events and sent >= chosen.events):
         due = int((time.monotonic() - began) * chosen.rate) - sent
         if due >= 1:
-            batch = b"".join(itertools.islice(events, min(due, 1000)))
+            batch = b"".join(itertools.islice(events, min(due, 20 if chosen.padding else 1000)))
             connection.request("POST", "/v1/events", batch, {"Content-Type": "application/x-ndjson"})
             answer = connection.getresponse()
             body = answer.read()

@@ -1,12 +1,13 @@
 /**
  * Benchmarks of the dashboard, in Debian's Chromium with a real hub. Run by hand, on a machine that does nothing else:
  *
- *     make bench-browser                     # all but memory
- *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory
+ *     make bench-browser                     # all but memory and attacks
+ *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory, attacks
  *     node benchmarks/browser/main.ts load --page events --profile
  *     node benchmarks/browser/main.ts memory --hours 8 --minutes 30
  */
 import { parseArgs } from "node:util";
+import { attacks } from "./attacks.ts";
 import { ended } from "./ended.ts";
 import { fanout } from "./fanout.ts";
 import { load } from "./load.ts";
@@ -36,6 +37,7 @@ const benchmarks: Readonly<Record<string, () => Promise<boolean>>> = {
   load: async () => await load({ seconds, rate: Number(values.rate), isProfiled: values.profile, only: values.page }),
   paint: async () => await paint(rounds),
   fanout: async () => await fanout(seconds, rounds),
+  attacks: async () => await attacks(seconds),
   ended: async () => await ended(seconds),
   memory: async () => await memory(minutes, hours),
   pages: async () => await pages(switches),

@@ -10,6 +10,8 @@ export interface Load {
   readonly updates?: number;
   /** Log lines of each run. */
   readonly logs?: number;
+  /** Publish events of data with so many bytes instead of runs. */
+  readonly padding?: number;
 }
 
 /** Events published, and the seconds that it took. */
@@ -22,8 +24,8 @@ export interface Published {
 export class Publisher {
   readonly #process: Process;
 
-  constructor(hub: Hub, { running, rate, updates = 1000, logs = 0 }: Load) {
-    const options = { running, rate, updates, logs };
+  constructor(hub: Hub, { running, rate, updates = 1000, logs = 0, padding = 0 }: Load) {
+    const options = { running, rate, updates, logs, padding };
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
     this.#process = new Process(PYTHON, ["-m", "benchmarks.browser.load", hub.url, ...flags], { cwd: ROOT });
   }
