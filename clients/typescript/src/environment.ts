@@ -54,6 +54,7 @@ function watchPage(listener: (event: PageEvent) => void): () => void {
     );
   const global = globalThis as unknown as Partial<EventTarget>;
   on(document, "visibilitychange");
+  on(document, "freeze", "frozen");
   on(document, "resume", "woken");
   on(global, "pagehide", "frozen");
   on(global, "pageshow", "woken");
