@@ -12,13 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.log.killed_writers import report, serve_writers
+
 from tidings.log.journal.base import JournalEntry, LossReason
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.sqlite import checkpointer
-
-
-def report(text: str) -> None:
-    os.write(1, f"{text}\n".encode())  # immediately, and in one piece
 
 
 class Writer:
@@ -53,20 +51,12 @@ def main() -> None:
     folder = Path(sys.argv[1])
     checkpointer.CHECK_INTERVAL_S = 0.005
     checkpointer.MAX_WAL_BYTES = checkpointer.MIN_WAL_BYTES = 200_000
-    for _ in sys.stdin:
-        child = os.fork()
-        if not child:
-            random.seed()
-            try:
-                loop = asyncio.new_event_loop()
-                loop.run_until_complete(Writer(folder, loop).write_forever())
-            except BaseException as error:
-                report(f"failed {error!r}")
-            finally:
-                os._exit(1)
-        report(f"started {child}")
-        os.waitpid(child, 0)
-        report("dead")
+
+    def write() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(Writer(folder, loop).write_forever())
+
+    serve_writers(write)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.log.killed_writers import MAX_WAIT_S, run_and_kill_writer, start_writer, writer_processes
 
 from tidings.log.journal.base import JournalEntry
 from tidings.log.journal.bells import FOLDER
@@ -26,27 +24,7 @@ KILLS = int(os.environ.get("TIDINGS_KILLS", "40"))
 """Number of writers to kill; a long run takes a thousand."""
 _MAX_LINES = 40
 """Entries that a writer receives before it is killed: counted, because the time for them depends on the load."""
-_MAX_DELAY_S = 0.002
-_MAX_WAIT_S = 30.0
-
-
-@contextmanager
-def writers(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.log.journal.journal_writer", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(_MAX_WAIT_S)
+_WRITER = "tests.log.journal.journal_writer"
 
 
 class WriterReport:
@@ -58,33 +36,8 @@ class WriterReport:
         self.received = {int(number): int(seq) for _, number, seq in map(str.split, lines)}
 
 
-def start_writer(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    lines: list[str] = []
-    while True:
-        line = process.stdout.readline()
-        if line.startswith("started"):  # perhaps after the writer's first lines
-            return int(line.split()[1]), lines
-        lines.append(line)
-
-
 def run_and_kill(process: "subprocess.Popen[str]") -> WriterReport:
-    """Start a writer, let it write for a while, and kill it."""
-    pid, lines = start_writer(process)
-    assert process.stdout is not None
-    life = random.randrange(_MAX_LINES)
-    while len(lines) < life:
-        line = process.stdout.readline()
-        assert line
-        assert not line.startswith("failed"), line
-        lines.append(line)
-    time.sleep(random.uniform(0.0, _MAX_DELAY_S))  # waits for nothing: the writer is killed between two lines as well
-    os.kill(pid, signal.SIGKILL)
-    lines += iter(process.stdout.readline, "dead\n")
-    return WriterReport(pid, lines)
+    return WriterReport(*run_and_kill_writer(process, _MAX_LINES))
 
 
 @pytest.mark.timeout(120 + KILLS)
@@ -93,8 +46,8 @@ def test_received_entries_survive_kills_and_others_go_on(tmp_path: Path) -> None
     reports: list[WriterReport] = []
     with (
         closing(loop),
-        writers(tmp_path) as process,
-        writers(tmp_path) as other,
+        writer_processes(_WRITER, tmp_path) as process,
+        writer_processes(_WRITER, tmp_path) as other,
         closing(SqliteJournal(tmp_path, loop)) as journal,
     ):
         follower = RecordingFollower(journal)
@@ -107,7 +60,7 @@ def test_received_entries_survive_kills_and_others_go_on(tmp_path: Path) -> None
         survivor_lines += iter(other.stdout.readline, "dead\n")
         reports.append(WriterReport(survivor, survivor_lines))
         stored = read_all(tmp_path / FILE)
-        give_up = time.monotonic() + _MAX_WAIT_S
+        give_up = time.monotonic() + MAX_WAIT_S
         while len(follower.entries) < len(stored):
             assert time.monotonic() < give_up
             loop.run_until_complete(asyncio.sleep(0.001))

@@ -2,17 +2,13 @@
 
 import json
 import os
-import random
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.log.killed_writers import run_and_kill_writer, writer_processes
 from tests.log.sqlite.crash_writer import RETENTION
 
 from tidings.log.sqlite.database import FILE, connect_read_only
@@ -20,11 +16,10 @@ from tidings.log.sqlite.inspect import verify
 
 pytestmark = pytest.mark.alone
 
-KILLS = 60
+KILLS = int(os.environ.get("TIDINGS_KILLS", "60"))
+"""Number of writers to kill; a long run takes a thousand."""
 _MAX_LINES = 80
 """Lines that a writer prints before it is killed: counted, because what it does in a given time depends on the load."""
-_MAX_DELAY_S = 0.002
-_MAX_EXIT_S = 30.0
 
 
 class WriterReport:
@@ -48,45 +43,8 @@ class WriterReport:
                 self.epochs.add(epoch)
 
 
-@contextmanager
-def crash_writers(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.log.sqlite.crash_writer", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(_MAX_EXIT_S)
-
-
-def run_and_kill_writer(process: "subprocess.Popen[str]") -> WriterReport:
-    """Start a writer, let it write for a while, and kill it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    lines: list[str] = []
-    pid, life = 0, random.randrange(_MAX_LINES)
-    while not pid or len(lines) < life:
-        line = process.stdout.readline()
-        assert line
-        assert not line.startswith("failed"), line
-        if line.startswith("started"):  # perhaps after the writer's first lines
-            pid = int(line.split()[1])
-        else:
-            lines.append(line)
-    time.sleep(random.uniform(0.0, _MAX_DELAY_S))  # waits for nothing: the writer is killed between two lines as well
-    os.kill(pid, signal.SIGKILL)
-    lines += iter(process.stdout.readline, "dead\n")
-    return WriterReport(lines)
+def run_and_kill(process: "subprocess.Popen[str]") -> WriterReport:
+    return WriterReport(run_and_kill_writer(process, _MAX_LINES)[1])
 
 
 class StoredRows:
@@ -133,14 +91,14 @@ class StoredRows:
         return max(floor, self.trim_marks.get(("operations", key), 0)) if type == "operation:log" else floor
 
 
-@pytest.mark.timeout(120)
-def test_acknowledged_events_survive_sixty_kills(tmp_path: Path) -> None:
+@pytest.mark.timeout(120 + KILLS)
+def test_acknowledged_events_survive_kills(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     assigned: dict[int, str] = {}
     acknowledged, epochs = 0, list[set[str]]()
-    with crash_writers(folder) as process:
+    with writer_processes("tests.log.sqlite.crash_writer", folder) as process:
         for _ in range(KILLS):
-            writer = run_and_kill_writer(process)
+            writer = run_and_kill(process)
             acknowledged += len(writer.first)
             epochs.append(writer.epochs)
             for number, first in writer.first.items():
