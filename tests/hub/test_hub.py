@@ -1,12 +1,14 @@
 """Batches and their failures, and the start and end of a hub."""
 
+from collections.abc import Sequence
+
 import pytest
 from msgspec import Raw
 from tests.hub.events import make_entry, make_event, progress, publish_updates, update
 
 from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.log.base import Outcome, PublishResult
+from tidings.log.base import Outcome, PublishResult, Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
@@ -230,3 +232,22 @@ def test_retention_is_fast_while_busy_and_continues_after_an_error() -> None:
     log.fails = True
     hub.loop.advance(3)
     assert log.steps == 53
+
+
+def test_hub_forgets_event_ids_below_the_range() -> None:
+    hub = InMemoryHub(HubConfig(retention=Retention(events=5)))
+    client = hub.connect("channels=none")
+    hub.settle()  # retention has run, and runs again later
+    ids = [f"{number:016}" for number in range(20)]
+
+    def publish(event_ids: Sequence[str]) -> list[object]:
+        client.read()
+        for event_id in event_ids:
+            client.send("data:update", update(), event_id=event_id)
+        hub.settle()
+        return [message["data"].get("duplicate", False) for message in client.read()]
+
+    assert publish(ids) == [False] * 20
+    assert publish(ids) == [True] * 20
+    hub.loop.advance(5)
+    assert publish((ids[0], ids[19])) == [False, True]

@@ -49,7 +49,7 @@ class Log:
         self, type: str, key: str | None, *, latest: bool = False, effect: SlotEffect = SlotEffect.REPLACE
     ) -> None:
         event = self.write(type, key, latest=latest, effect=effect)
-        self.rows.append(Record(self.write.offset, event, 0), "")
+        self.rows.append(Record(self.write.offset, event, 0))
         self.sweeper.count(event, 0)
 
     def state(self) -> object:

@@ -432,7 +432,11 @@ class Hub:
             log.warning("the wall clock was set: ages go on as before", seconds=round(jump_ns / 1e9, 1))
         if abs(jump_ns) >= MIN_JUMP_NS:
             self.log.record_jump(jump_ns)
-        return _RETENTION_PAUSE_S if self.log.maintain(self._wall.now_ns()) else None
+        now_ns = self._wall.now_ns()
+        more = self.log.maintain(now_ns)
+        # This hub alone decides what its log forgets.
+        more = self.log.forget(now_ns, self.log.forgettable) or more
+        return _RETENTION_PAUSE_S if more else None
 
     def close(self) -> None:
         """Append the staged events and stop; the caller closes the log."""

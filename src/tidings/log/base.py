@@ -116,6 +116,8 @@ class Page(Struct, frozen=True):
 _NS = 1_000_000_000
 EVENT_OVERHEAD_BYTES = 256
 """Size of an event in a log besides its data: its other columns, and its entries in the indexes."""
+ID_BYTES = 180
+"""Size of a remembered event id in a log, with its entry in the index."""
 _KEEP_NEWEST = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
 
 
@@ -149,9 +151,11 @@ class Retention(Struct, frozen=True, kw_only=True):
     """Maximum size of those operations, in bytes. Beyond it those that ended first are forgotten."""
     operations_age_s: float = 7 * 86_400.0
     """Time for which ended operations are remembered, in seconds. The newest run of each name always stays."""
+    ids: int = 1_000_000
+    """Maximum number of event ids that are remembered. Beyond it, and below the range, the oldest are forgotten."""
     total_bytes: int | None = None
     """Maximum size of everything that the log stores, in bytes: the range has what the snapshot, superseded events and
-    operations leave of it, at least half. None means that each has its own limit only."""
+    operations leave of it, at least three eighths. None means that each has its own limit only."""
     keep_newest: Mapping[str, int] = field(default_factory=_KEEP_NEWEST.copy)
     """Number of events to keep per key, by event type. Default: the limits of the built-in catalogue."""
 
@@ -159,8 +163,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     def within(cls, total_bytes: int, **limits: Any) -> "Retention":
         """Return a retention in which all that the log stores takes at most `total_bytes` together.
 
-        At least half is for the range of durable events, at most a quarter for the snapshot, an eighth for superseded
-        events, and an eighth for ended operations.
+        At least three eighths are for the range of durable events, at most a quarter for the snapshot, an eighth for
+        superseded events, an eighth for ended operations, and an eighth for event ids.
         """
         return cls(
             bytes=total_bytes,
@@ -168,6 +172,7 @@ class Retention(Struct, frozen=True, kw_only=True):
             newest_bytes=total_bytes // 4,
             superseded_bytes=total_bytes // 8,
             operations_bytes=min(cls().operations_bytes, total_bytes // 8),
+            ids=min(cls().ids, total_bytes // 8 // ID_BYTES),
             **limits,
         )
 
@@ -252,7 +257,8 @@ class Log(Protocol):
       after a crash or in a copy.
     - **Judging.** The log judges each event when it appends it, in log order, after all earlier events, those of the
       same batch included (`tidings.log.judge`): whether its event id is known, and whether its operation allows it.
-      It fills in what depends on the operation: trace id, operation id and attempt.
+      It fills in what depends on the operation: trace id, operation id and attempt. The outcome depends on the events
+      appended and on the calls of `forget`, in their order, and on nothing else, such as trimming.
     - **Atomicity.** The accepted events of a batch are stored together or not at all. They are in the log before its
       `AppendDone` is called, and its `AppendDone` is called before the tail brings them.
     - **Durability.** Events that `AppendDone` reported survive a crash of the process, but not always a crash of the
@@ -262,7 +268,8 @@ class Log(Protocol):
       `trimmed` reports it. A `latest` event is missing only if it was trimmed, or if `Query.conflate` skipped it for a
       newer one of its (channel, type, key).
     - **Operations.** `operations` is derived from all events ever appended, in log order, and up to date when
-      `AppendDone` is called: trimming removes nothing from it. Ended operations are forgotten according to `Retention`.
+      `AppendDone` is called: trimming removes nothing from it. Ended operations are forgotten according to `Retention`,
+      by number and size when another one ends, and by age in `forget`.
       A crash may set a live operation back to its newest progress event.
     - **Revocations.** A revocation is in `revocations` when `revoke` returns, even if it cannot be stored; then
       `maintain` tries again to store it. One that `RevokeDone` reported as stored survives like an event.
@@ -313,6 +320,24 @@ class Log(Protocol):
         OperationError, LimitExceeded, Forbidden, PayloadTooLarge or InternalError. `done` receives LogFull, LogBusy,
         LogReadOnly or LogUnavailable if nothing of the batch was judged or stored. It may append the next batch, which
         is then processed after the tail has brought this one.
+        """
+
+    @property
+    def forgettable(self) -> int:
+        """Offset up to which event ids may be forgotten by `Retention`: below the range, or beyond `Retention.ids`.
+
+        It depends on what was trimmed here. One process decides with it up to where all copies of the log `forget`.
+        """
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """Forget ended operations by their age, and the ids of events up to an offset; return whether to go on.
+
+        This changes later outcomes: an event that is published again under a forgotten id is a new one. So all copies
+        of a log call it with the same values between the same events. It is stored with the next steps of `maintain`.
+
+        Args:
+            now_ns: The time by which ages are measured, nanoseconds since 1970.
+            ids_until: The offset; ids up to a lower one stay forgotten.
         """
 
     def read(self, query: Query, done: ReadDone) -> None:
@@ -367,7 +392,7 @@ class Log(Protocol):
         """Return when the event at `offset` was received by the present clock: after all jumps since then."""
 
     def maintain(self, now_ns: int) -> bool:
-        """Do one small step of retention; return whether more work is waiting.
+        """Do one small step of trimming and saving, which changes no outcome; return whether more work is waiting.
 
         Args:
             now_ns: The wall clock, nanoseconds since 1970.

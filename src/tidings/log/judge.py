@@ -5,6 +5,7 @@ every log, so processes that share one order of events need no further agreement
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from msgspec import Struct, structs
@@ -25,17 +26,45 @@ from tidings.operations.table import MAX_LIVE_OF_OWNER, OperationTable
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.positions import Position
-from tidings.protocol.raw_json import is_stored_as, with_last_member
+from tidings.protocol.raw_json import with_last_member
 
 _START = str(MessageType.OPERATION_START)
 
 
-class KnownEvent(Struct, frozen=True, gc=False):
-    """The event that was published with a given event id."""
+DIGEST_BYTES = 16
+"""Size of a digest: two events never have the same one by chance."""
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return the digest by which a log recognizes the data of an event."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+class KnownID(Struct, frozen=True, gc=False):
+    """The facts that a log remembers of an event id, for longer than the event is in the log."""
 
     offset: int
+    """Offset of the event that was published with it."""
     type: str
-    data: bytes
+    digests: bytes
+    """Digests of its data as it was published and, if the log filled in something, as it is stored."""
+    attempt: int | None = None
+    """See `PublishResult.attempt`; None too for an event of an older version of tidings."""
+
+    def is_of(self, event: Event) -> bool:
+        """Return whether `event` is the same as the one that was published with the id."""
+        if event.type != self.type:
+            return False
+        digest = digest_of(event.data)
+        return digest in (self.digests[:DIGEST_BYTES], self.digests[DIGEST_BYTES:])
+
+
+class NewID(NamedTuple):
+    """An event id to remember, with its namespace."""
+
+    scope: str
+    event_id: str
+    known: KnownID
 
 
 class Judgement(NamedTuple):
@@ -45,6 +74,8 @@ class Judgement(NamedTuple):
     """The outcome of each event of the batch."""
     accepted: list[EventToAppend]
     """The events to append after the head, with what the judge filled in."""
+    ids: list[NewID]
+    """The ids of these events."""
 
 
 class Judge:
@@ -52,20 +83,20 @@ class Judge:
 
     Args:
         operations: The log's operations, folded up to the head.
-        find_event: Returns the event with an event id, by scope and id, or None.
+        find_id: Returns what the log remembers of an event id, by scope and id, or None.
         position: Returns the position of an offset.
     """
 
-    __slots__ = ("_find_event", "_operations", "_position")
+    __slots__ = ("_find_id", "_operations", "_position")
 
     def __init__(
         self,
         operations: OperationTable,
-        find_event: Callable[[str, str], KnownEvent | None],
+        find_id: Callable[[str, str], KnownID | None],
         position: Callable[[int], Position],
     ) -> None:
         self._operations = operations
-        self._find_event = find_event
+        self._find_id = find_id
         self._position = position
 
     def judge(self, batch: Sequence[EventToAppend], head: int) -> Judgement:
@@ -77,6 +108,7 @@ class Judge:
         """
         outcomes: list[Outcome] = []
         accepted: list[EventToAppend] = []
+        ids: list[NewID] = []
         overlay = _Overlay(self._operations)
         for entry in batch:
             event_id = entry.event.event_id
@@ -99,25 +131,29 @@ class Judge:
             outcomes.append(result)
             accepted.append(stored)
             if event_id is not None:
-                overlay.ids[entry.scope, event_id] = entry.event, result
-        return Judgement(outcomes, accepted)
+                published, data = digest_of(entry.event.data), stored.event.data
+                digests = published if data is entry.event.data else published + digest_of(data)
+                known = KnownID(head, stored.event.type, digests, attempt)
+                overlay.ids[entry.scope, event_id] = known, result
+                ids.append(NewID(entry.scope, event_id, known))
+        return Judgement(outcomes, accepted, ids)
 
     def _find_repeated(self, entry: EventToAppend, event_id: str, overlay: "_Overlay") -> Outcome | None:
         """Return the outcome of an event whose event id is known, or None."""
         event = entry.event
         staged = overlay.ids.get((entry.scope, event_id))
         if staged is not None:
-            first, result = staged
-            if event.type == first.type and is_stored_as(event.data, first.data):
-                return structs.replace(result, duplicate=True)
-            return self._reused(event_id, result.offset)
-        known = self._find_event(entry.scope, event_id)
-        if known is None:
+            known, result = staged
+            return (
+                structs.replace(result, duplicate=True) if known.is_of(event) else self._reused(event_id, known.offset)
+            )
+        found = self._find_id(entry.scope, event_id)
+        if found is None:
             return None
-        if event.type == known.type and is_stored_as(event.data, known.data):
+        if found.is_of(event):
             event = overlay.with_trace(entry).event
-            return PublishResult(known.offset, True, event.trace_id, overlay.attempt_of(event))
-        return self._reused(event_id, known.offset)
+            return PublishResult(found.offset, True, event.trace_id, found.attempt or overlay.attempt_of(event))
+        return self._reused(event_id, found.offset)
 
     def _reused(self, event_id: str, offset: int) -> EventIDReused:
         position = str(self._position(offset))
@@ -133,14 +169,14 @@ class _Overlay:
         self._operations = operations
         self._lives: dict[str, OperationLife] = {}
         """The lives that the batch changed."""
-        self.ids: dict[tuple[str, str], tuple[Event, PublishResult]] = {}
-        """The events of the batch as they were published, and their results, by scope and event id."""
+        self.ids: dict[tuple[str, str], tuple[KnownID, PublishResult]] = {}
+        """The ids of the batch, and the results of their events, by scope and event id."""
 
     def _life(self, operation_id: str) -> OperationLife | None:
         return self._lives.get(operation_id) or self._operations.life(operation_id)
 
     def attempt_of(self, event: Event) -> int | None:
-        """Return the attempt of an `operation:start` that is in the log; None for another event."""
+        """Return the attempt of an `operation:start` that an older version stored; None for another event."""
         if event.type != _START or event.key is None:
             return None
         life = self._life(event.key)

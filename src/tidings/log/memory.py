@@ -2,7 +2,7 @@
 
 import logging
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
@@ -21,7 +21,7 @@ from tidings.log.base import (
 )
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
-from tidings.log.judge import Judge, KnownEvent
+from tidings.log.judge import Judge, KnownID, NewID
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest, owner_of
 from tidings.log.retention import RetainedRow, RetentionSweeper
@@ -90,8 +90,39 @@ class Blocks:
         return records[bisect_left(records, received_ns, key=lambda record: record.received_ns) - 1].offset
 
 
+class MemoryIDs:
+    """The event ids of a log in memory."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], KnownID] = OrderedDict()
+        """By scope and event id, in the order of their offsets."""
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, scope: str, event_id: str) -> KnownID | None:
+        """Return what is remembered of an event id, or None."""
+        return self._known.get((scope, event_id))
+
+    def add(self, ids: Iterable[NewID]) -> None:
+        """Add the ids of accepted events, in log order."""
+        for scope, event_id, known in ids:
+            self._known[scope, event_id] = known
+
+    def forget(self, until: int) -> None:
+        """Forget the ids of events up to an offset."""
+        known = self._known
+        while known and next(iter(known.values())).offset <= until:
+            known.popitem(last=False)
+
+    def offset_of_oldest(self, number: int) -> int:
+        """Return the offset of the `number`-th of the oldest ids, or 0 if there are fewer."""
+        found = next(islice(self._known.values(), number - 1, None), None)
+        return 0 if found is None else found.offset
+
+
 class MemoryRows:
-    """The `tidings.log.retention.RetainedRows` of a log in memory, with an index of event ids.
+    """The `tidings.log.retention.RetainedRows` of a log in memory.
 
     Args:
         thinned: The types of which only the newest few of a key are kept.
@@ -99,30 +130,18 @@ class MemoryRows:
 
     def __init__(self, thinned: Iterable[str]) -> None:
         self.all = Blocks()
-        self._offsets_by_id: dict[tuple[str, str], int] = {}
-        """Offsets by scope and event id."""
-        self._scopes: dict[int, str] = {}
         self._latest = Blocks()
         self._thinned = frozenset(thinned)
         self._by_key: defaultdict[tuple[str, str, str | None], dict[int, None]] = defaultdict(dict)
 
-    def append(self, record: Record, scope: str) -> None:
+    def append(self, record: Record) -> None:
         """Add a record whose offset is greater than all before."""
         event = record.event
         self.all.append(record)
-        if event.event_id is not None:
-            self._offsets_by_id[scope, event.event_id] = record.offset
-            self._scopes[record.offset] = scope
         if event.event_class is EventClass.LATEST:
             self._latest.append(record)
         elif event.type in self._thinned:
             self._by_key[event.channel, event.type, event.key][record.offset] = None
-
-    def find_event(self, scope: str, event_id: str) -> KnownEvent | None:
-        """Return the event that was published with `event_id` in `scope`, if it exists."""
-        offset = self._offsets_by_id.get((scope, event_id))
-        record = None if offset is None else self.all.get(offset)
-        return None if record is None else KnownEvent(record.offset, record.event.type, record.event.data)
 
     def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `RetainedRows.after`."""
@@ -153,8 +172,6 @@ class MemoryRows:
             event = record.event
             self.all.delete(offset)
             self._latest.delete(offset)
-            if event.event_id is not None:
-                del self._offsets_by_id[self._scopes.pop(offset), event.event_id]
             slot = event.channel, event.type, event.key
             if slot in self._by_key:
                 self._by_key[slot].pop(offset, None)
@@ -188,6 +205,7 @@ class MemoryLog:
         self._epochs = Epochs([Epoch(epoch, 0)])
         self.stored_state = b""
         """See `LocalLog.stored_state`."""
+        self._max_ids = retention.ids
         self._rows = MemoryRows(retention.keep_newest)
         self._trim_marks = TrimMarks()
         self._tail: Tail = _ignore
@@ -197,7 +215,8 @@ class MemoryLog:
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
         self._revocations = RevocationTable()
-        self._judge = Judge(self._operations, self._rows.find_event, self._epochs.position)
+        self._ids = MemoryIDs()
+        self._judge = Judge(self._operations, self._ids.find, self._epochs.position)
         self._jumps = ClockJumps()
         self._now_ns = 0
         self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention, self._jumps)
@@ -249,14 +268,14 @@ class MemoryLog:
                 self._appending = False
 
     def _append(self, batch: Sequence[EventToAppend], done: AppendDone, state: StateAfter | None) -> None:
-        outcomes, accepted = self._judge.judge(batch, self._head)
+        outcomes, accepted, ids = self._judge.judge(batch, self._head)
         if state is not None:
             self.stored_state = state(outcomes)
         first = self._head + 1
         records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
         for record, entry in zip(records, accepted, strict=True):
             try:
-                self._rows.append(record, entry.scope)
+                self._rows.append(record)
                 self._newest.apply(record.offset, entry.event, entry.received_ns, entry.scope)
                 self._sweeper.count(entry.event, entry.received_ns)
                 if entry.event.type in TRANSITIONS:
@@ -271,6 +290,7 @@ class MemoryLog:
             except Exception:
                 logger.exception("event %d is not in all tables of the log", record.offset)
         self._operations.discard_changes()
+        self._ids.add(ids)
         self._head += len(records)
         try:
             done(outcomes)
@@ -338,13 +358,25 @@ class MemoryLog:
         self._revocations.expire(now_ns)
         self._revocations.discard_changes()
         more = self._newest.expire(now_ns)
-        more = self._operations.expire(now_ns, self._jumps.adjust) or more
-        self._operations.discard_changes()
-        self._sweeper.operations_bytes = self._operations.ended_bytes
+        self._sweeper.operations_bytes, self._sweeper.ids = self._operations.ended_bytes, len(self._ids)
         if self._sweeper.is_due(now_ns):
             more = self._sweeper.step(now_ns) or more
             self._sweeper.commit()
         return more
+
+    @property
+    def forgettable(self) -> int:
+        """See `Log.forgettable`."""
+        excess = len(self._ids) - self._max_ids
+        oldest = self._ids.offset_of_oldest(min(excess, MAX_READ_EVENTS)) if excess > 0 else 0
+        return max(oldest, self._newest.durable_floor)
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """See `Log.forget`."""
+        self._ids.forget(ids_until)
+        more = self._operations.expire(now_ns, self._jumps.adjust)
+        self._operations.discard_changes()
+        return more or len(self._ids) > self._max_ids
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""

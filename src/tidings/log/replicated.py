@@ -115,6 +115,8 @@ class ReplicatedLog:
         """Whether a `Forget` of this node is not folded yet."""
         self._forgotten_to: tuple[int, int] | None = None
         """The time of the last `Forget`, and the head after it."""
+        self._ids_until = 0
+        """Offset up to which this node proposed to forget event ids."""
         self._unstored = 0
         self._failure: LogError | None = None
         self._closed = False
@@ -237,6 +239,7 @@ class ReplicatedLog:
                 case ClockJump():
                     self._local.record_jump(control.jump_ns)
                 case Forget():
+                    self._local.forget(control.now_ns, control.ids_until)
                     self._forget(folded, controls, control)
                     return
         self._store(folded)
@@ -393,6 +396,19 @@ class ReplicatedLog:
         """See `Log.record_jump`."""
         self._controls.append(ClockJump(jump_ns=jump_ns))
         self._propose()
+
+    @property
+    def forgettable(self) -> int:
+        """See `Log.forgettable`."""
+        return self._local.forgettable
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """See `Log.forget`. The lead proposes it; ended operations are forgotten with each `Forget`."""
+        if not self._closed and self._node.leads and ids_until > self._ids_until:
+            self._ids_until = ids_until
+            self._controls.append(Forget(now_ns=now_ns, ids_until=ids_until))
+            self._propose()
+        return False
 
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`. The lead proposes a `Forget`, and all nodes do its steps when it comes back."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tidings.log.base import EVENT_OVERHEAD_BYTES, LogStatistics, Retention
+from tidings.log.base import EVENT_OVERHEAD_BYTES, ID_BYTES, LogStatistics, Retention
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.newest import Newest
 from tidings.log.trim_marks import TrimMarks
@@ -134,6 +134,8 @@ class RetentionSweeper:
         self.counts = RangeCounts()
         self.operations_bytes = 0
         """Size of the operations, which counts towards `Retention.total_bytes`."""
+        self.ids = 0
+        """Number of event ids, whose size counts towards `Retention.total_bytes`."""
         self._kept_after = 0
         """Offset up to which the current pass of `_evict_kept` has looked at events."""
         self._kept_seen: int | None = 0
@@ -270,8 +272,12 @@ class RetentionSweeper:
         total = retention.total_bytes
         if total is None:
             return retention.bytes
-        others = counts.kept_bytes + self._latest_size() + self.operations_bytes
-        return max(total // 2, min(retention.bytes, total - others))
+        others = counts.kept_bytes + self._latest_size() + self.operations_bytes + self._ids_size()
+        return max(total // 8 * 3, min(retention.bytes, total - others))
+
+    def _ids_size(self) -> int:
+        """Return the size of the event ids beyond those of the range, of which only the data counts."""
+        return ID_BYTES * max(0, self.ids - self.counts.durable_events)
 
     def step(self, now_ns: int) -> bool:
         """Do one step, in the transaction that the caller opened; return whether more work is waiting.

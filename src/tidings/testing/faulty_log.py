@@ -174,6 +174,15 @@ class FaultyLog:
         """See `Log.received_ns`."""
         return self._log.received_ns(offset, received_ns)
 
+    @property
+    def forgettable(self) -> int:
+        """See `Log.forgettable`."""
+        return self._log.forgettable
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """See `Log.forget`."""
+        return self._log.forget(now_ns, ids_until)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         return self._log.maintain(now_ns)

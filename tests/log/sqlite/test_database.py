@@ -6,16 +6,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.log.mounts import read_only
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogReadOnly, LogTooNew
-from tidings.log.base import Retention
+from tidings.log.base import OperationSearch, Retention
 from tidings.log.revocations import Revocation
-from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite.database import APPLICATION_ID, FILE, OLD_IDS_INDEX, SCHEMA_VERSION
 from tidings.log.sqlite.inspect import info, verify
 from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.harness import EventFactory
+from tidings.testing.log_conformance.judging import show
 
 
 @pytest.fixture
@@ -103,6 +105,7 @@ def test_log_of_version_2_is_checked_as_it_is_and_migrated_on_opening(sqlite: Sq
     sqlite.close_one(log)
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
         connection.execute("DROP TABLE revocations")
+        drop_ids(connection)
         connection.execute("PRAGMA user_version = 2")
     assert verify(folder).faults == ()
     log = sqlite.open_at(folder)
@@ -111,6 +114,54 @@ def test_log_of_version_2_is_checked_as_it_is_and_migrated_on_opening(sqlite: Sq
     sqlite.close_one(log)
     assert verify(folder).faults == ()
     assert info(folder).schema == SCHEMA_VERSION
+
+
+def drop_ids(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TABLE ids")
+    connection.execute(OLD_IDS_INDEX)
+
+
+def test_event_ids_of_a_log_of_version_3_are_known_after_its_migration(sqlite: SqliteHarness, folder: Path) -> None:
+    log, make = sqlite.open_at(folder), EventFactory()
+    update = make("data:update", "a", event_id="0123456789abcdef", scope="me")
+    first = make("operation:start", "op", event_id="0123456789abcde1", data=b'{"operation_id":"op"}')
+    second = make("operation:start", "op", event_id="0123456789abcde2", data=b'{"operation_id":"op"}')
+    failed = structs.replace(
+        make("operation:failed", trace_id="t", event_id="0123456789abcde3", data=b'{"code":"boom"}'),
+        search=OperationSearch(),
+    )
+    third = make("operation:start", "op", trace_id="t", event_id="0123456789abcde4", data=b'{"operation_id":"op"}')
+    batch = [update, first, make("operation:complete", "op"), second, make("operation:complete", "op"), third, failed]
+    sqlite.append(log, *batch, make("data:update", "a"))
+    sqlite.close_one(log)
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+        drop_ids(connection)
+        connection.execute("PRAGMA user_version = 3")
+        assert verify(folder).faults == ()
+        connection.execute("UPDATE events SET data = CAST(data AS TEXT) WHERE offset = 2")
+    log = sqlite.open_at(folder)
+    outcomes = sqlite.outcomes(log, update, second, failed, first, structs.replace(update, scope="you"))
+    assert show(outcomes) == ["=1", "=4", "=7", "event_id_reused", "9"]
+    stored = structs.replace(second, event=sqlite.history(log)[2].event)
+    assert stored.event.data == b'{"operation_id":"op","attempt":2}'
+    assert show(sqlite.outcomes(log, stored)) == ["=4"]
+    sqlite.close_one(log)
+    assert info(folder).schema == SCHEMA_VERSION
+
+
+def test_event_id_that_is_not_remembered_is_a_fault(sqlite: SqliteHarness, folder: Path) -> None:
+    log, make = sqlite.open_at(folder), EventFactory()
+    sqlite.append(log, *(make("data:update", event_id=f"0123456789abcde{number}") for number in range(4)))
+    log.forget(make.now_ns, 1)
+    sqlite.close_one(log)
+    assert verify(folder).faults == ()
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM ids WHERE offset = 2")
+        connection.execute("UPDATE ids SET digests = x'00' WHERE offset = 3")
+    faults = verify(folder).faults
+    assert len(faults) == 2
+    assert "event 2" in faults[1]
+    assert "event 3" in faults[0]
 
 
 def overwrite_pages(content: bytes) -> bytes:

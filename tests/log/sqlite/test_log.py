@@ -49,7 +49,8 @@ def test_batch_is_one_transaction_with_one_statement_per_event(
     sqlite.append(log, *(make("data:update", event_id=f"0123456789abc{number:03}") for number in range(events)))
     assert statements[0] == "BEGIN IMMEDIATE"
     done = [statement.split(" VALUES")[0].split(" WHERE")[0] for statement in statements[1:-1]]
-    assert done == ["SELECT offset, type, data FROM events"] * events + ["INSERT INTO events"] * events
+    each = ["SELECT offset, type, digests, attempt FROM ids", "INSERT INTO events", "INSERT OR REPLACE INTO ids"]
+    assert done == [statement for statement in each for _ in range(events)]
     assert statements[-1] == "COMMIT"
 
 

@@ -58,6 +58,8 @@ class Forget(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, t
     """The time by which all nodes apply their retention now: what they forget is then the same."""
 
     now_ns: Number
+    ids_until: Number = 0
+    """Offset up to which event ids are forgotten."""
 
 
 class Revoke(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):

@@ -2,23 +2,27 @@
 
 import errno
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogReadOnly, LogTooNew, LogUnavailable
 from tidings.log.base import EventToAppend, Record
+from tidings.log.judge import digest_of
 from tidings.protocol.envelope import Event
-from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
 
 FILE = "log.db"
 APPLICATION_ID = 0x7469_6431
 """ASCII "tid1": marks the file as a log of tidings (PRAGMA application_id)."""
-SCHEMA_VERSION = 3
-"""Version of the tables. Version 1 had no operations, version 2 no revocations; such a file is migrated when it is
-opened for writing. An older program does not open it: it would accept what is revoked."""
+SCHEMA_VERSION = 4
+"""Version of the tables. Version 1 had no operations, version 2 no revocations, version 3 no table of event ids;
+such a file is migrated when it is opened for writing. An older program does not open it: it would accept what is
+revoked, and store events twice."""
 _SCHEMA_WITH_OPERATIONS = 2
 _SCHEMA_WITH_REVOCATIONS = 3
+_SCHEMA_WITH_IDS = 4
 
 # Tables.
 
@@ -38,6 +42,21 @@ CREATE TABLE revocations (target TEXT PRIMARY KEY, issued_before_ns INTEGER NOT 
     WITHOUT ROWID;
 """
 # `target`: `credential:` and its id, or `subject:` and its name.
+_IDS = """
+CREATE TABLE ids (offset INTEGER PRIMARY KEY, scope TEXT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL,
+    digests BLOB NOT NULL, attempt INTEGER);
+"""
+OLD_IDS_INDEX = "CREATE UNIQUE INDEX events_id ON events (scope, event_id) WHERE event_id IS NOT NULL"
+"""The index of event ids before version 4."""
+_IDS_INDEX = "CREATE UNIQUE INDEX ids_event ON ids (scope, event_id);"
+# `digests` and `attempt`: see `tidings.log.judge.KnownID`. In `meta`, `ids_floor` is the offset up to which ids are
+# forgotten. The rows are in the order of their offsets, so that adding and forgetting touch few pages.
+_IDS_OF_EVENTS = """
+INSERT INTO ids SELECT offset, scope, event_id, type,
+    CASE typeof(data) WHEN 'blob' THEN tidings_digests(type, data) ELSE x'' END, NULL
+    FROM events WHERE event_id IS NOT NULL ORDER BY offset;
+DROP INDEX events_id;
+"""
 _MIGRATION = """
 ALTER TABLE events ADD COLUMN producer_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE events ADD COLUMN lease_s REAL NOT NULL DEFAULT 0;
@@ -69,7 +88,6 @@ CREATE INDEX events_key ON events (offset >> 11, key) WHERE latest = 0 AND key I
 CREATE INDEX events_trace ON events (offset >> 11, trace_id) WHERE latest = 0;
 CREATE INDEX events_latest ON events (offset) WHERE latest = 1;
 CREATE INDEX events_global ON events (offset) WHERE channel = 'global';
-CREATE UNIQUE INDEX events_id ON events (scope, event_id) WHERE event_id IS NOT NULL;
 INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), ('durable_events', 0),
     ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('generation', 0), ('thinned', ''), ('clean', 1),
     ('boot', ''), ('checkpoints', 0);
@@ -100,6 +118,9 @@ INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data"
 _DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
 EFFECTS = {int(effect): effect for effect in SlotEffect}
+
+_ADDED_ATTEMPT = re.compile(rb',"attempt":[0-9]+\}\Z')
+_ADDED_OPERATION = re.compile(rb'\A\{"operation_id":"(?:[^"\\]|\\.)*",')
 
 SqlRow = tuple[Any, ...]
 _ROW_TYPES = {
@@ -235,10 +256,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             raise LogReadOnly(f"{path}: the file system cannot keep a write-ahead log")
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
-            operations = f"{_MIGRATION} {_OPERATIONS}" if version < _SCHEMA_WITH_OPERATIONS else ""
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {operations} {_REVOCATIONS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+            _migrate(connection, version)
     except LogError:
         connection.close()
         raise
@@ -246,6 +264,27 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.close()
         raise to_log_error(cause, path) from cause
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    steps = [_IDS, _IDS_OF_EVENTS, _IDS_INDEX]
+    if version < _SCHEMA_WITH_REVOCATIONS:
+        steps.insert(0, _REVOCATIONS)
+    if version < _SCHEMA_WITH_OPERATIONS:
+        steps.insert(0, _MIGRATION + _OPERATIONS)
+    connection.create_function("tidings_digests", 2, _digests_of_stored, deterministic=True)
+    connection.executescript(f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _digests_of_stored(type: str, data: bytes) -> bytes:
+    """Return `KnownID.digests` of an event of an older version, which may have filled in what was not published."""
+    if type == MessageType.OPERATION_START:
+        published = _ADDED_ATTEMPT.sub(b"}", data)
+    elif type == MessageType.OPERATION_FAILED:
+        published = _ADDED_OPERATION.sub(b"{", data)
+    else:
+        published = data
+    return digest_of(data) if published == data else digest_of(published) + digest_of(data)
 
 
 def _create(path: Path) -> None:
@@ -269,7 +308,7 @@ def _create(path: Path) -> None:
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create the tables of a new log."""
     connection.executescript(
-        f"BEGIN; {_TABLES} {_OPERATIONS} {_REVOCATIONS}"
+        f"BEGIN; {_TABLES} {_OPERATIONS} {_REVOCATIONS} {_IDS} {_IDS_INDEX}"
         f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 
@@ -278,6 +317,12 @@ def has_revocations(connection: sqlite3.Connection) -> bool:
     """Return whether a log has the table of revocations; one that was not opened for writing since may lack it."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version >= _SCHEMA_WITH_REVOCATIONS
+
+
+def has_ids(connection: sqlite3.Connection) -> bool:
+    """Return whether a log has the table of event ids; one that was not opened for writing since may lack it."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version >= _SCHEMA_WITH_IDS
 
 
 def replace_file(source: Path, target: Path) -> None:

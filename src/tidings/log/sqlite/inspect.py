@@ -24,7 +24,9 @@ from tidings.log.sqlite.database import (
     connect_read_only,
     content_error,
     decode_row,
+    has_ids,
 )
+from tidings.log.sqlite.saved_ids import SavedIDs
 from tidings.log.sqlite.schema_check import foreign_schema
 from tidings.log.sqlite.set_aside import read_reasons, reading_any_text
 from tidings.log.sqlite.state import SqliteState, read_epochs
@@ -206,6 +208,7 @@ class _Check:
         """Yield the faults."""
         yield from self._check_marks()
         yield from self._check_rows()
+        yield from self._check_ids()
         yield from self._check_counters()
         yield from self._check_opening()
 
@@ -241,6 +244,23 @@ class _Check:
             if floors[latest] < offset <= self._meta["head"]:
                 self._counted[latest][0] += 1
                 self._counted[latest][1] += len(data)
+
+    def _check_ids(self) -> Iterator[str]:
+        if not has_ids(self._connection):  # not migrated yet
+            return
+        floor = self._meta.get("ids_floor", 0)
+        if not 0 <= floor <= self._head:
+            yield f"ids_floor is {floor}, but the head is {self._head}"
+        for row in self._connection.execute("SELECT offset, type, digests, attempt FROM ids"):
+            if not SavedIDs.is_row(row) or not 0 < row[0] <= self._head:
+                yield f"the event id of event {row[0]} is not one that a log writes"
+        for offset, event_id in self._connection.execute(
+            "SELECT events.offset, events.event_id FROM events LEFT JOIN ids ON ids.offset = events.offset"
+            " AND ids.scope = events.scope AND ids.event_id = events.event_id AND ids.type = events.type"
+            " WHERE events.event_id IS NOT NULL AND events.offset > ? AND ids.offset IS NULL ORDER BY events.offset",
+            (floor,),
+        ):
+            yield f"event {offset}: its event id {event_id!r} is not remembered"
 
     def _check_counters(self) -> Iterator[str]:
         durable, latest = self._counted[0], self._counted[1]

@@ -353,6 +353,18 @@ class SqliteLog:
         """See `Log.received_ns`."""
         return self._state.jumps.adjust(offset, received_ns)
 
+    @property
+    def forgettable(self) -> int:
+        """See `Log.forgettable`."""
+        try:
+            return self._state.forgettable
+        except sqlite3.Error as error:
+            raise to_log_error(error, self._path) from error
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """See `Log.forget`."""
+        return self._state.forget(now_ns, ids_until)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         if self._closed:

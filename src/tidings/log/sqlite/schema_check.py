@@ -4,7 +4,13 @@ import sqlite3
 from contextlib import closing
 from functools import cache
 
-from tidings.log.sqlite.database import STORED_STATE, create_tables, has_revocations
+from tidings.log.sqlite.database import (
+    OLD_IDS_INDEX,
+    STORED_STATE,
+    create_tables,
+    has_ids,
+    has_revocations,
+)
 from tidings.log.sqlite.set_aside import TABLE
 
 Schema = dict[tuple[str, str], object]
@@ -16,6 +22,10 @@ def foreign_schema(connection: sqlite3.Connection) -> list[str]:
     found, expected = _read_schema(connection), dict(_new_schema())
     if not has_revocations(connection):  # not migrated yet
         expected.pop(("table", "revocations"))
+    if not has_ids(connection):
+        expected.pop(("table", "ids"))
+        expected.pop(("index", "ids_event"))
+        expected["index", "events_id"] = OLD_IDS_INDEX
     for optional in (TABLE, STORED_STATE):
         found.pop(("table", optional), None)
     faults = [f"the {type} {name!r} is not part of a log" for type, name in found if (type, name) not in expected]

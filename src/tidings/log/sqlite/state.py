@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tidings.log.base import EventToAppend, LogStatistics, Outcome, Page, Query, Record, Retention, StateAfter
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
-from tidings.log.judge import Judge, KnownEvent
+from tidings.log.judge import Judge, KnownID
 from tidings.log.newest import owner_of
 from tidings.log.opening import OpeningProgress
 from tidings.log.retention import RetentionSweeper
@@ -27,6 +27,7 @@ from tidings.log.sqlite.database import (
 )
 from tidings.log.sqlite.queries import SqliteRows, find_last_before, read_page
 from tidings.log.sqlite.saved_clock import SavedClock
+from tidings.log.sqlite.saved_ids import SavedIDs
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
 from tidings.log.sqlite.saved_revocations import SavedRevocations
@@ -99,7 +100,10 @@ class SqliteState:
         self._saved_revocations = SavedRevocations(connection, self.revocations, self.set_aside)
         self._saved_revocations.restore()
         self.epochs = Epochs(read_epochs(connection))
-        self._judge = Judge(self.operations, self._find_event, lambda offset: self.epochs.position(offset))
+        self._max_ids = retention.ids
+        self._ids = SavedIDs(connection)
+        self._ids.restore()
+        self._judge = Judge(self.operations, self._find_id, lambda offset: self.epochs.position(offset))
         self.now_ns = 0
         """The hub's clock at the last step of retention, nanoseconds since 1970; 0 before the first."""
 
@@ -150,15 +154,17 @@ class SqliteState:
         # A busy file fails here, before the batch is judged in vain. Everything that may fail comes before the commit:
         # after it the events are in the log.
         with self._transaction():
-            outcomes, accepted = self._judge.judge(batch, self.head)
+            outcomes, accepted, ids = self._judge.judge(batch, self.head)
             records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
             size = sum([len(entry.event.data) for entry in accepted])
             self._connection.executemany(
                 INSERT, [encode_row(record.offset, entry) for record, entry in zip(records, accepted, strict=True)]
             )
+            self._ids.add(ids)
             if state is not None:
                 self._connection.execute(CREATE_STORED_STATE)
                 self._connection.execute(REPLACE_STORED_STATE, (state(outcomes),))
+        self._ids.count += len(ids)
         self.head += len(records)
         apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
         for offset, entry in enumerate(accepted, first):
@@ -194,16 +200,8 @@ class SqliteState:
 
     # Reading.
 
-    def _find_event(self, scope: str, event_id: str) -> KnownEvent | None:
-        row = self._read_any_text(
-            lambda: self._connection.execute(
-                "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
-            ).fetchone()
-        )
-        if row is None:
-            return None
-        offset, type, data = row
-        return KnownEvent(offset, type, data if isinstance(data, bytes) else b"")  # b"" in a damaged row
+    def _find_id(self, scope: str, event_id: str) -> KnownID | None:
+        return self._read_any_text(partial(self._ids.find, scope, event_id))
 
     def read(self, query: Query) -> Page:
         """Return one page of `query`.
@@ -269,8 +267,22 @@ class SqliteState:
         """Remove some entries that are too old from the tables in memory; return whether to continue."""
         more = self.newest.expire(now_ns)
         self.revocations.expire(now_ns)
-        self._sweeper.operations_bytes = self.operations.ended_bytes
-        return self.operations.expire(now_ns, self.jumps.adjust) or more
+        self._sweeper.operations_bytes, self._sweeper.ids = self.operations.ended_bytes, self._ids.count
+        return more
+
+    @property
+    def forgettable(self) -> int:
+        """See `Log.forgettable`.
+
+        Raises:
+            sqlite3.Error: The look-up failed.
+        """
+        return max(self._ids.excess(self._max_ids), self.newest.durable_floor)
+
+    def forget(self, now_ns: int, ids_until: int) -> bool:
+        """See `Log.forget`."""
+        self._ids.floor = max(self._ids.floor, min(ids_until, self.head))
+        return self.operations.expire(now_ns, self.jumps.adjust) or self._ids.count > self._max_ids
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether a step would do anything."""
@@ -279,6 +291,7 @@ class SqliteState:
             or self._saved_operations.is_due()
             or self._saved_revocations.is_due()
             or self._clock.is_due()
+            or self._ids.is_due()
             or self._sweeper.is_due(now_ns)
             or self.saved_index.is_due(self.head)
         )
@@ -309,12 +322,15 @@ class SqliteState:
                     self.saved_index.step(self.head)
                 self._save_marks()
                 self._saved_revocations.step()
+                self._ids.step()
                 self._clock.save(now_ns)
         except Exception:
+            self._ids.roll_back()
             self._saved_operations.roll_back()
             self._sweeper.roll_back()
             self.saved_index.abandon()
             raise
+        self._ids.commit()
         self._saved_operations.commit()
         self._saved_revocations.commit()
         self._sweeper.commit()
@@ -382,6 +398,7 @@ class SqliteState:
                 self.set_aside.step()
                 self._saved_operations.save(self.head)
                 self._saved_revocations.step()
+                self._ids.step()
                 self._save_marks()
                 self.saved_index.save(self.head)
                 self._clock.save(self.now_ns)

@@ -57,6 +57,21 @@ class DurabilityTests:
         assert again.resolve(Position(log.epoch, 161)) is None, "another copy of the log may have assigned it"
 
     @CLOSED_OR_KILLED
+    def test_event_ids_survive_trimming_and_reopening(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=2), EventFactory()
+        log = harness.open(retention)
+        events = [make("data:update", "a", event_id=f"0123456789abcde{number}") for number in range(6)]
+        starts = [make("operation:start", "op", event_id=f"0123456789abcdf{number}") for number in range(2)]
+        harness.append(log, *events, starts[0], make("operation:complete", "op"), starts[1])
+        log.forget(make.now_ns, 2)
+        harness.maintain(log, make.now_ns)
+        again = reopen_log(harness, log, retention, killed=killed)
+        harness.append(again, make("operation:complete", "op"), make("operation:start", "op"))
+        outcomes = harness.outcomes(again, *events[2:], *starts, events[1])
+        assert [outcome.offset for outcome in outcomes if isinstance(outcome, PublishResult)] == [3, 4, 5, 6, 7, 9, 12]
+        assert [outcome.attempt for outcome in outcomes if isinstance(outcome, PublishResult)][4:6] == [1, 2]
+
+    @CLOSED_OR_KILLED
     def test_offsets_continue_in_an_emptied_log_after_reopening(self, harness: LogHarness, killed: bool) -> None:
         retention, make = Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0), EventFactory()
         log = harness.open(retention)

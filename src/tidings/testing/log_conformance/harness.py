@@ -110,9 +110,9 @@ class LogHarness(ABC):
         return self.read_all(log, Query(after=0, until=log.head, paths=paths, newest_only=True))
 
     def maintain(self, log: Log, now_ns: int) -> None:
-        """Do steps of retention until none is due at `now_ns`."""
+        """Do steps of retention until none is due at `now_ns`, and forget the ended operations that are too old."""
         for _ in range(MAX_STEPS):
-            if not log.maintain(now_ns):
+            if not (log.forget(now_ns, 0) | log.maintain(now_ns)):
                 return
         raise AssertionError(f"retention is not done after {MAX_STEPS} steps")
 

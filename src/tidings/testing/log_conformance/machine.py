@@ -3,7 +3,7 @@
 The model keeps every event ever appended, and marks those that the log may have removed.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -52,6 +52,8 @@ class LogModel:
         """Offset of the newest event with each event id."""
         self.published: dict[int, Event] = {}
         """The events with an id as they were published, by offset."""
+        self.forgotten_to = 0
+        """Offset up to which event ids are forgotten."""
         self.lives: dict[str, OperationLife] = {}
         self.newest: dict[Slot, int] = {}
         self.expired: set[Slot] = set()
@@ -64,20 +66,14 @@ class LogModel:
         """Offset of the last event."""
         return len(self.records)
 
-    def append(self, batch: Iterable[EventToAppend], known: Container[int]) -> list[str]:
-        """Append a batch; return the outcome of each event as `show` does.
+    def append(self, batch: Iterable[EventToAppend]) -> list[str]:
+        """Append a batch; return the outcome of each event as `show` does."""
+        return [self._append(entry) for entry in batch]
 
-        Args:
-            batch: The batch.
-            known: The offsets of earlier events whose ids are known.
-        """
-        head = self.head
-        return [self._append(entry, lambda offset: offset > head or offset in known) for entry in batch]
-
-    def _append(self, entry: EventToAppend, is_known: Callable[[int], bool]) -> str:
+    def _append(self, entry: EventToAppend) -> str:
         event = entry.event
-        first = self.ids.get(event.event_id or "")
-        if first is not None and is_known(first):
+        first = self.ids.get(event.event_id or "", 0)
+        if first > self.forgotten_to:
             same = (event.type, event.data) == (self.published[first].type, self.published[first].data)
             return f"={first}" if same else "event_id_reused"
         data = event.data
@@ -228,10 +224,9 @@ class LogMachine(RuleBasedStateMachine):
     def append(self, batch: list[dict[str, Any]]) -> None:
         """Append a batch."""
         entries = [self._make_entry(**facts) for facts in batch]
-        known = {record.offset for record in self.harness.history(self.log)}
         head = self.model.head
         outcomes = self.harness.outcomes(self.log, *entries)
-        assert show(outcomes) == self.model.append(entries, known)
+        assert show(outcomes) == self.model.append(entries)
         appended = range(head + 1, self.model.head + 1)
         assert self.tail == [self.model.records[offset] for offset in appended]
         self.tail.clear()
@@ -255,6 +250,14 @@ class LogMachine(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.make.advance(seconds)
+
+    @rule(share=st.floats(0, 1))
+    def forget(self, share: float) -> None:
+        """Forget some event ids, and save that."""
+        until = int(share * self.model.head)
+        self.log.forget(self.make.now_ns, until)
+        self.model.forgotten_to = max(self.model.forgotten_to, until)
+        self.maintain()
 
     @rule()
     def maintain_once(self) -> None:

@@ -176,13 +176,32 @@ class RetentionTests:
         assert log.trimmed(kept[0] - 1, OPERATIONS) is None
         assert log.trimmed(0, quiet) is None
 
-    def test_event_id_is_known_until_its_event_is_trimmed(self, harness: LogHarness) -> None:
+    def test_event_id_is_known_until_it_is_forgotten(self, harness: LogHarness) -> None:
         log, make = harness.open(Retention(events=3)), EventFactory()
         events = [make("data:update", "a", event_id=f"0123456789abcde{number}") for number in range(6)]
         harness.append(log, *events)
         harness.maintain(log, make.now_ns)
+        assert len(harness.history(log)) == 3
+        assert show(harness.outcomes(log, *events)) == ["=1", "=2", "=3", "=4", "=5", "=6"]
+        assert log.forgettable == 3
+        log.forget(make.now_ns, 3)
         assert show(harness.outcomes(log, *events[3:], *events[:3])) == ["=4", "=5", "=6", "7", "8", "9"]
-        assert show(harness.outcomes(log, events[0])) == ["=7"]
+        log.forget(make.now_ns, 2)  # a lower offset brings nothing back
+        harness.maintain(log, make.now_ns)
+        assert show(harness.outcomes(log, *events)) == ["=7", "=8", "=9", "=4", "=5", "=6"]
+
+    def test_more_event_ids_than_the_limit_are_forgettable(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(ids=10)), EventFactory()
+        events = [make("data:update", "a", event_id=f"0123456789abcd{number:02}") for number in range(30)]
+        harness.append(log, *events[:10])
+        assert log.forgettable == 0
+        harness.append(log, *(make("data:update", "a") for _ in range(10)), *events[10:])
+        assert log.forgettable == 30
+        log.forget(make.now_ns, log.forgettable)
+        harness.maintain(log, make.now_ns)
+        assert log.forgettable <= 30
+        assert len(harness.history(log)) == 40
+        assert show(harness.outcomes(log, events[20], events[19])) == ["=31", "41"]
 
     def test_cleared_slot_leaves_the_snapshot_until_its_next_event(self, harness: LogHarness) -> None:
         log, make = harness.open(Retention()), EventFactory()
