@@ -280,6 +280,7 @@ export function showQuery(query: URLSearchParams): void {
 
 /** Follows the store while the list is shown. Returns a function that ends it. */
 export function followOperations(): () => void {
+  let wasLive = connection.peek().state === "live";
   const stops = [
     effect(() => {
       void structure.value;
@@ -294,11 +295,14 @@ export function followOperations(): () => void {
     }),
     effect(() => {
       // The events that follow do not include operations that ended in the meantime.
+      const isLive = connection.value.state === "live";
       if (isStale.value) wasLost = true;
-      else if (wasLost && connection.value.state === "live") {
+      // Nor could they be read while the hub was opening its log.
+      else if (isLive && (wasLost || (!wasLive && history.peek().error !== undefined))) {
         wasLost = false;
         readAgain();
       }
+      wasLive = isLive;
     }),
   ];
   const textTimer = setInterval(() => {
