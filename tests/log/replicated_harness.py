@@ -94,10 +94,11 @@ class ReplicatedHarness(LogHarness):
         return is_settled(first) and is_settled(second) and first.seq == second.seq
 
     def maintain(self, log: Log, now_ns: int) -> None:
+        both = (log, self.other(log))  # the lead, and only it, does something: either of them after a pause
         for _ in range(MAX_STEPS):
-            more = log.maintain(now_ns)
+            more = [each.maintain(now_ns) for each in both]
             self.settle()
-            if not more:
+            if not any(more):
                 return
         raise AssertionError("retention is never done")
 
