@@ -113,7 +113,7 @@ export class Chromium {
     await this.send("Target.activateTarget", { targetId });
   }
 
-  /** Freeze a hidden tab, as Chromium does with tabs that nobody looks at for minutes. */
+  /** Freeze a hidden tab, as Chromium does with tabs that were hidden for minutes. */
   async freeze(targetId: string): Promise<void> {
     await this.attached(targetId, async (session) => {
       await this.send("Page.setWebLifecycleState", { state: "frozen" }, session);

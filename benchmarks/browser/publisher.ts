@@ -10,7 +10,7 @@ export interface Load {
   readonly updates?: number;
   /** Log lines of each run. */
   readonly logs?: number;
-  /** Publish events of data with so many bytes instead of runs. */
+  /** Size of `data:update` events to publish instead of runs, in bytes. */
   readonly padding?: number;
 }
 

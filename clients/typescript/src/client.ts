@@ -45,7 +45,7 @@ export interface PacedSource {
   pace(ms: number): void;
 }
 
-/** How much a state matters beside that of another link: the first try of one is no news while the other is live. */
+/** How much a state matters beside that of another link: while one link is live, the first attempt of the other changes nothing. */
 function rank({ state, reason }: ConnectionState): number {
   if (reason.code === "idle") return -1;
   return reason.code === "connecting" ? 0 : STATES.indexOf(state);

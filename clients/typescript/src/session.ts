@@ -145,7 +145,7 @@ export class Session {
     return subscription;
   }
 
-  /** Take over a watch of another connection. To begin with one is no news to the application. */
+  /** Take over a watch of another connection. The application is not told of the first one. */
   adopt(subscription: Subscription): void {
     this.subscriptions.adopt(subscription);
     if (this.#phase === "idle") this.#hush();

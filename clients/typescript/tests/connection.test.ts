@@ -418,7 +418,7 @@ describe("state", () => {
     return { world, hub, states, stop };
   }
 
-  test("the first try of another connection is no news, and the first one is left when it is live", async () => {
+  test("the first attempt of another connection is not reported, and the first one is left when it is live", async () => {
     const { states, world } = await both();
     await world.pass(3_000);
     expect([world.live, states]).toEqual([2, []]);
@@ -430,7 +430,7 @@ describe("state", () => {
     expect([world.live, [...new Set(states)]]).toEqual([1, ["catching-up: catching-up", "live: connected"]]);
   });
 
-  test("a store that reads its list again opens no other connection, and is no news", async () => {
+  test("a store that reads its list again opens no other connection, and reports nothing", async () => {
     const { hub, states, stop, world } = await both();
     world.socket.open();
     world.socket.greet();

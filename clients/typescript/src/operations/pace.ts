@@ -1,4 +1,4 @@
-/** How often a page needs its events: less often while nobody looks at it. */
+/** How often a page needs its events: less often while it is hidden. */
 
 /** How long a page is hidden before its pace changes, in milliseconds: people switch between tabs. */
 const SLOW_AFTER_MS = 10_000;
