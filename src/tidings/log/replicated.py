@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogUnavailable
+from tidings.exceptions import EventIDReused, LogError, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
@@ -30,7 +30,8 @@ from tidings.log.base import (
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.journal.base import Journal, LossReason
 from tidings.log.journal.controls import ClockJump, Control, Forget, NewEpoch, Revoke
-from tidings.log.journal.node import FoldedEntry, FoldState, JournalNode
+from tidings.log.journal.node import FoldedEntry, JournalNode
+from tidings.log.journal.replica_state import ReplicaState
 from tidings.log.newest import Newest
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
@@ -42,8 +43,10 @@ PATIENCE_S = 10.0
 STORE_RETRY_S = 0.5
 """Delay before an entry is stored again that the local log could not store, as on a full disk."""
 _STEP_DELAY_S = 0.001
-_MAX_UNSTORED = 256
+MAX_UNSTORED = 256
 """Number of entries without events after which the state is stored: they are folded again after a restart."""
+MAX_EPOCHS = 256
+"""Number of epochs that are remembered: they are stored with each batch."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +70,6 @@ class _Append(Struct):
     proposed: bool = False
 
 
-class _State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The state that is stored with the events."""
-
-    fold: bytes
-    epochs: list[tuple[str, int]]
-
-
 class ReplicatedLog:
     """A `tidings.log.base.Log` that other nodes append to as well.
 
@@ -84,6 +80,8 @@ class ReplicatedLog:
         node: The name of this node; see `tidings.log.journal.controls.Begin.node`.
         version: Its version of tidings.
         new_name: Creates names of sessions and epochs: random, 8 lower-case hex digits.
+        epoch: An epoch that begins before the log is open, if it never did: all processes that a parent starts have the
+            same. "" where any epoch will do.
 
     Raises:
         LogCorrupt: The state in the local log is damaged.
@@ -98,12 +96,16 @@ class ReplicatedLog:
         node: str,
         version: str,
         new_name: Callable[[], str],
+        epoch: str = "",
     ) -> None:
         self._journal = journal
         self._local = local
         self._scheduler = scheduler
         self._new_name = new_name
+        self._epoch = epoch
         self._epochs: list[Epoch] = []
+        self._has_epoch = False
+        """Whether there is an epoch, and it is the wanted one or one after it."""
         self._positions = Epochs([Epoch("", 0)])
         self._append: _Append | None = None
         self._proposed: _Append | None = None
@@ -132,27 +134,25 @@ class ReplicatedLog:
         Raises:
             LogCorrupt: The state in the local log is damaged.
         """
-        stored = self._local.stored_state
-        fold = FoldState()
-        if stored:
-            try:
-                state = msgspec.msgpack.decode(stored, type=_State)
-            except msgspec.MsgspecError as cause:
-                raise LogCorrupt(f"the state of the journal in the log is damaged: {cause}") from cause
-            fold = FoldState.decode(state.fold)
-            self._set_epochs([Epoch(name, start) for name, start in state.epochs])
-        self._node.follow(fold)
+        state = ReplicaState.decode(self._local.stored_state)
+        self._set_epochs(list(state.epochs))
+        self._node.follow(state.fold)
         self._node.join(last)
 
     @property
     def is_open(self) -> bool:
         """Whether the node has folded what there was, and takes part."""
-        return self._node.joined and bool(self._epochs)
+        return self._node.joined and self._has_epoch
 
     @property
     def seq(self) -> int:
         """The entry of the journal up to which the node has folded."""
         return self._node.seq
+
+    @property
+    def trimmable(self) -> int:
+        """The entry up to which no node needs the journal any more, if this node leads; else 0."""
+        return max(0, self._node.folded_by_all - 2 * MAX_UNSTORED) if self._node.leads else 0
 
     @property
     def failed(self) -> LogError | None:
@@ -165,6 +165,7 @@ class ReplicatedLog:
 
     def _set_epochs(self, epochs: list[Epoch]) -> None:
         self._epochs = epochs
+        self._has_epoch = any(self._epoch in ("", epoch.name) for epoch in epochs)
         if epochs:
             self._positions = Epochs(epochs)
 
@@ -207,8 +208,9 @@ class ReplicatedLog:
         """Propose what waits, if no entry is under way."""
         if self._node.busy or not self._node.joined or self._closed:
             return
-        if not self._epochs:
-            self._controls.append(NewEpoch(name=self._new_name(), instead_of=""))
+        if not self._has_epoch:
+            current = self._epochs[-1].name if self._epochs else ""
+            self._controls.append(NewEpoch(name=self._epoch or self._new_name(), instead_of=current))
         append = self._append if self._append is not None and not self._append.proposed else None
         if append is None and not self._controls:
             return
@@ -275,7 +277,7 @@ class ReplicatedLog:
     def _store(self, folded: FoldedEntry) -> None:
         self._unstored += 1
         new_epoch = any(isinstance(control, NewEpoch) for control in folded.batch.controls)
-        if not folded.batch.events and not new_epoch and self._unstored < _MAX_UNSTORED:
+        if not folded.batch.events and not new_epoch and self._unstored < MAX_UNSTORED:
             self._node.settle(b"")
             self._finish(folded, [])
             return
@@ -285,7 +287,7 @@ class ReplicatedLog:
         head = self._local.head + sum(_is_new(outcome) for outcome in outcomes)
         epochs = _epochs_after(self._epochs, folded.batch.controls, head)
         fold = self._node.settle(_digest(outcomes))
-        return msgspec.msgpack.encode(_State(fold, [(epoch.name, epoch.start) for epoch in epochs]))
+        return ReplicaState(fold, tuple(epochs)).encode()
 
     def _stored(self, folded: FoldedEntry, outcomes: Sequence[Outcome] | LogError) -> None:
         if isinstance(outcomes, LogError):
@@ -451,5 +453,7 @@ def _epochs_after(epochs: list[Epoch], controls: Sequence[Control], head: int) -
     """Return the epochs after the controls of an entry; `head` is the offset of its last event."""
     for control in controls:
         if isinstance(control, NewEpoch) and control.instead_of == (epochs[-1].name if epochs else ""):
-            epochs = [*epochs, Epoch(control.name, head if epochs else 0)]
+            if len(epochs) > 1 and epochs[-1].start == head:  # no position has its name
+                epochs = epochs[:-1]
+            epochs = [*epochs, Epoch(control.name, head if epochs else 0)][-MAX_EPOCHS:]
     return epochs

@@ -90,10 +90,10 @@ class TestNode:
         texts = [entry.event.data.decode() for entry in folded.batch.events]
         self.node.settle(b"a try that failed")
         state = self.node.settle("".join(texts).encode() + self.skew)
-        self.storage.state = FoldState.decode(state)
+        self.storage.state = FoldState.decode(state.encode())
         self.storage.texts += texts
         self.storage.seqs.append(folded.entry.seq)
-        self.cluster.note(folded.entry.seq, zlib.crc32(state) if not self.skew else 0)
+        self.cluster.note(folded.entry.seq, zlib.crc32(state.encode()) if not self.skew else 0)
         if folded.own and texts:
             assert texts == self.under_way
             self.answered += texts

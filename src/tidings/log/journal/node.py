@@ -120,6 +120,8 @@ class JournalNode:
         """CRC of the outcomes up to each of the last entries, by sequence."""
         self._agrees: dict[str, bool] = {}
         """Whether a session's newest heartbeat has the CRC that this node has."""
+        self._folded: dict[str, int] = {}
+        """`Heartbeat.seq` of a session's newest heartbeat."""
         self._waiting: deque[JournalEntry] = deque()
         self._paused = False
         self._folding: FoldedEntry | None = None
@@ -152,6 +154,13 @@ class JournalNode:
     def seq(self) -> int:
         """The entry up to which the node has folded the journal."""
         return self._mark.seq
+
+    @property
+    def folded_by_all(self) -> int:
+        """The entry up to which all live nodes have folded the journal, as far as this node knows."""
+        live = self.sessions.live
+        self._folded = {each.name: self._folded[each.name] for each in live if each.name in self._folded}
+        return min((self._folded.get(each.name, each.after) for each in live), default=0)
 
     # Folding.
 
@@ -219,7 +228,7 @@ class JournalNode:
         self._folding = FoldedEntry(entry, batch, own, ended, self.sessions.now_ns)
         self._fold(self._folding)
 
-    def settle(self, outcomes: bytes) -> bytes:
+    def settle(self, outcomes: bytes) -> FoldState:
         """Return the state after the entry that is being folded, to be stored with its events.
 
         Args:
@@ -227,7 +236,7 @@ class JournalNode:
         """
         before = self._crcs[next(reversed(self._crcs))]
         self._crc = zlib.crc32(outcomes, before)
-        return FoldState(self._mark, self._crc, self.sessions.save()).encode()
+        return FoldState(self._mark, self._crc, self.sessions.save())
 
     def resume(self) -> None:
         """Go on: what the last entry brought is stored."""
@@ -252,6 +261,8 @@ class JournalNode:
             LogCorrupt: Most nodes have another log than this one, or half of them, with the lead.
         """
         for control in batch.controls:
+            if isinstance(control, Heartbeat):
+                self._folded[batch.session] = control.seq
             if isinstance(control, Heartbeat) and control.seq in self._crcs:
                 self._agrees[batch.session] = self._crcs[control.seq] == control.crc
         live = self.sessions.live
