@@ -269,8 +269,10 @@ for (const late of ["nothing", "v1/whoami", "v1/operations?*"]) {
     await expect(banner).toBeVisible();
     // It stays when the outcome is known: the new hub does not have the log of the old one.
     await page.locator(".link").click();
-    await expect(page.getByRole("dialog", { name: "The link to the hub" })).toContainText("Back;");
+    const link = page.getByRole("dialog", { name: "The link to the hub" });
+    await expect(link).toContainText("Back;");
     await page.keyboard.press("Escape");
+    await expect(link).toHaveCount(0);
     await page.getByRole("button", { name: "Reload" }).click();
     await isLive(page);
     await expect(banner).toHaveCount(0);

@@ -42,29 +42,33 @@ function OpenPopup({ open, anchor, class: name, label, role, children }: PopupPr
     const popup = self.current;
     if (popup === null) return;
     const first = popup.querySelector<HTMLElement>("[autofocus], textarea, input, [role^=menuitem], button");
-    first?.focus({ preventScroll: true });
+    (first ?? popup).focus({ preventScroll: true });
     const follow = () => place(popup, anchor.current);
     const press = (event: PointerEvent) => {
       const at = event.target;
       if (at instanceof Node && !popup.contains(at) && anchor.current?.contains(at) !== true) open.value = false;
     };
+    // Wherever the focus is: what had it in here may be gone by now. A dialog above the popup closes first.
     const key = (event: KeyboardEvent) => {
-      if (event.key !== "Escape") return;
+      if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog:modal") !== null) return;
       event.preventDefault();
       event.stopPropagation();
       open.value = false;
     };
-    popup.addEventListener("keydown", key);
+    document.addEventListener("keydown", key, true); // before the page, which would leave for another one
+    const sizes = new ResizeObserver(follow); // its content changes while it is open
+    sizes.observe(popup);
     addEventListener("resize", follow);
     addEventListener("pointerdown", press);
     return () => {
-      popup.removeEventListener("keydown", key);
+      document.removeEventListener("keydown", key, true);
+      sizes.disconnect();
       removeEventListener("resize", follow);
       removeEventListener("pointerdown", press);
     };
   }, [anchor, open]);
   return (
-    <div ref={self} class={`popup ${name}`} {...{ role, "aria-label": label }} popover="manual">
+    <div ref={self} class={`popup ${name}`} {...{ role, "aria-label": label }} popover="manual" tabIndex={-1}>
       {children}
     </div>
   );

@@ -1,0 +1,39 @@
+/** The dashboard by keyboard alone. */
+import { expect, test } from "./fixtures.ts";
+import { isLive, isStale, open, someOperations } from "./views.ts";
+import { Wire } from "./wire.ts";
+
+for (const path of ["", "operation?id=import-1", "log?id=import-1", "events"]) {
+  test(`Esc closes what floats, and leaves neither the page nor the focus: /${path}`, async ({ page, hub }) => {
+    await hub.publish(...someOperations());
+    await open(page, hub, path);
+    const place = new URL(page.url()).pathname;
+    const button = page.locator(".link");
+    await button.focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog", { name: "The link to the hub" });
+    await expect(dialog).toBeFocused(); // it has no control of its own while the link is live
+    await page.keyboard.press("Escape");
+    await expect(dialog).toHaveCount(0);
+    await expect(button).toBeFocused();
+    expect(new URL(page.url()).pathname).toBe(place);
+  });
+}
+
+test("Esc closes a popup whose focused button has gone", async ({ page, faults, hub }) => {
+  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|WebSocket connection to/);
+  const wire = await Wire.to(hub.port);
+  await open(page, wire);
+  wire.cut();
+  await isStale(page);
+  await page.locator(".link").click();
+  const dialog = page.getByRole("dialog", { name: "The link to the hub" });
+  await expect(dialog.getByRole("button", { name: "Try now" })).toBeFocused();
+  wire.restore();
+  await isLive(page);
+  await expect(dialog.getByRole("button")).toHaveCount(0);
+  await page.keyboard.press("Escape");
+  await expect(dialog).toHaveCount(0);
+  await expect(page.locator(".link")).toBeFocused();
+  wire.close();
+});
