@@ -105,7 +105,7 @@ class ReplicatedLog:
         self._epoch = epoch
         self._epochs: list[Epoch] = []
         self._has_epoch = False
-        """Whether there is an epoch, and it is the wanted one or one after it."""
+        """Whether the epoch that the caller named has begun; any epoch counts if it named none."""
         self._positions = Epochs([Epoch("", 0)])
         self._append: _Append | None = None
         self._proposed: _Append | None = None
@@ -122,6 +122,7 @@ class ReplicatedLog:
         self._unstored = 0
         self._failure: LogError | None = None
         self._closed = False
+        self._when_closed: list[Callable[[], object]] = []
         self._node = JournalNode(
             journal, scheduler, name=node, version=version, new_session=new_name, fold=self._fold, lost=self._lost
         )
@@ -148,6 +149,11 @@ class ReplicatedLog:
     def seq(self) -> int:
         """The entry of the journal up to which the node has folded."""
         return self._node.seq
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes that take part, this one included."""
+        return len(self._node.sessions)
 
     @property
     def trimmable(self) -> int:
@@ -422,11 +428,17 @@ class ReplicatedLog:
             self._propose()
         return True
 
+    def when_closed(self, call: Callable[[], object]) -> None:
+        """Call a function when the log is closed."""
+        self._when_closed.append(call)
+
     def close(self) -> None:
         """See `Log.close`."""
         if self._closed:
             return
         self._closed = True
+        for call in self._when_closed:
+            call()
         self._node.stop()
         self._journal.close()
         self._fail_append(LogUnavailable("the log was closed; the batch may be stored"))

@@ -157,7 +157,7 @@ class JournalNode:
 
     @property
     def folded_by_all(self) -> int:
-        """The entry up to which all live nodes have folded the journal, as far as this node knows."""
+        """The entry up to which all live nodes have folded the journal, by their newest heartbeats."""
         live = self.sessions.live
         self._folded = {each.name: self._folded[each.name] for each in live if each.name in self._folded}
         return min((self._folded.get(each.name, each.after) for each in live), default=0)

@@ -64,6 +64,11 @@ class DataDir:
         except OSError:
             pass  # a full disk: other processes then report an unknown process id
 
+    @property
+    def lock(self) -> int:
+        """Descriptor of the lock file. A process that inherits it keeps the folder locked until it has ended, too."""
+        return self._lock
+
     def create_ballast(self) -> None:
         """Create the ballast if it is missing and as much space again stays free. May wait for the disk."""
         if not self.reserve_bytes or self.has_ballast() or self.free_bytes() < 2 * self.reserve_bytes:

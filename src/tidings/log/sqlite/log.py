@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
+from tidings.exceptions import LogBusy, LogError, LogForeign, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
@@ -28,6 +28,7 @@ from tidings.log.base import (
     StateAfter,
     Tail,
 )
+from tidings.log.journal.sqlite_file import FILE as JOURNAL_FILE
 from tidings.log.newest import Newest
 from tidings.log.opening import OpeningProgress
 from tidings.log.revocations import Revocation, RevocationTable
@@ -98,6 +99,12 @@ class SqliteLog:
         self._scheduler = scheduler
         self._data_dir = DataDir(folder, ballast_bytes=ballast_bytes)
         self._path = folder / FILE
+        if (folder / JOURNAL_FILE).exists():
+            self._data_dir.close()
+            raise LogForeign(
+                f"{folder} belongs to a hub of several workers",
+                hint="Run `tidings serve --workers N`, or `tidings serve`, which makes it the folder of one process.",
+            )
         self._disk_space = DiskSpaceGuard(self._data_dir, folder / f"{FILE}-wal")
         self._pending: _PendingAppend | None = None
         self._revoking: list[_PendingRevocation] = []
