@@ -10,7 +10,7 @@ from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, m
 
 from tidings.contract.contract import Contract, compute_identity, with_operation
 from tidings.contract.event_types import BUILTIN, EventType, event
-from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
+from tidings.exceptions import InvalidContract, InvalidPayload, InvalidTraceID, PayloadTooLarge, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_shapes import LEARNING_MESSAGES
 from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
@@ -348,6 +348,26 @@ def test_usual_event_needs_no_search_for_its_names(body: bytes, monkeypatch: pyt
     assert searched == []
     read(body.replace(b'"data":{', b'"data":{"x":1,'), contract=contract)
     assert len(searched) == 1
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(1, True), (128, True), (129, False)])
+@pytest.mark.parametrize("text", ["m", 'a \\"b\\"', "é"])
+def test_trace_id_of_an_event_of_a_known_shape_is_checked(length: int, accepted: bool, text: str) -> None:
+    contract = Contract()
+
+    def publish(trace_id: str) -> str:
+        members = {"timestamp": '"2026-01-01T00:00:00.5Z"', "trace_id": f'"{trace_id}"'}
+        body = message("operation:log", f'{{"operation_id":"a","message":"{text}"}}', **members)
+        return read(body, contract=contract).trace_id
+
+    for _ in range(LEARNING_MESSAGES):
+        publish("t")
+    if accepted:
+        assert publish("t" * length) == "t" * length
+    else:
+        with pytest.raises(InvalidTraceID):
+            publish("t" * length)
+    assert publish("") == MINTED
 
 
 class Item(msgspec.Struct):

@@ -272,18 +272,19 @@ class Contract:
                 effect = SlotEffect.CLEAR
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _check_payload_key(row, key)
-        timestamp = envelope.timestamp
-        # Nearly all timestamps are canonical, have a fraction, and are of a second that was read before.
+        timestamp, trace_id = envelope.timestamp, envelope.trace_id
         if body and (plain or BACKSLASH not in body) and row.shapes.matches_stamped(body):
-            stamped = True
+            proven = plain
+            # Nearly all events are of a second that was read before.
+            if not (timestamp and timestamp[:19] in known_seconds):
+                timestamp = _canonical_timestamp(timestamp, defaults)
         else:
+            proven = False
             if body:
                 row.shapes.check(body)
-            stamped = bool(timestamp and is_canonical_end(timestamp, 19))
-        if not (stamped and timestamp and timestamp[:19] in known_seconds):
-            timestamp = _canonical_timestamp(timestamp, defaults)
-        trace_id = envelope.trace_id
-        if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID_CHARS):
+            if not (timestamp and is_canonical_end(timestamp, 19) and timestamp[:19] in known_seconds):
+                timestamp = _canonical_timestamp(timestamp, defaults)
+        if not proven and trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID_CHARS):
             check_trace_id(trace_id)
         channel, event_id = envelope.channel, envelope.event_id
         return Event(
