@@ -125,6 +125,20 @@ def test_reader_of_a_prefix_visits_only_its_entries() -> None:
     assert keyed(ring, 9_900, "operations/team7.n*") == [10_001]
 
 
+def test_reader_of_many_prefixes_visits_only_their_entries() -> None:
+    ring = Ring(1 << 30, 0)
+    for offset in range(1, 20_001):
+        key = f"team{offset % 100}.op-{offset % 10_000}"
+        ring.add(make_record(offset, make_event(key=key, channel="operations")), f"e:{offset}")
+    expected = [at for at in range(1, 20_001) if at % 100 < 50 and str(at % 10_000).startswith("12")]
+    prefixes = [f"operations/team{number}.op-12*" for number in range(50)]
+    assert keyed(ring, 0, *prefixes, limit=1_000) == expected
+    assert ring.visits == len(expected) > 100
+    prefixes = [f"operations/team{number}.op-1*" for number in range(50)]
+    expected = [at for at in range(1, 20_001) if at % 100 < 50 and str(at % 10_000).startswith("1")]
+    assert keyed(ring, 0, *prefixes, limit=2_000) == expected, "these are more keys than one prefix may have"
+
+
 def test_reader_of_a_prefix_of_many_keys_reads_its_channel() -> None:
     ring = Ring(1 << 30, 0)
     for offset in range(1, 5_001):

@@ -17,8 +17,9 @@ place in the index."""
 _DROPPED_SHARE = 64
 """Share of the limit that is dropped at a time: cutting lists costs their whole length."""
 _MAX_PREFIX_KEYS = 256
-"""Keys with a prefix whose lists are read instead of all entries of the channel. With more of them, at least 1 % of the
-entries match, and looking into each list costs more than passing over the others."""
+_MAX_PREFIX_KEYS_SHARE = 32
+"""Keys with one of some prefixes whose lists are read instead of all entries of the channel: 256, or a 32nd of the
+number of entries. With more of them, looking into each list costs more than passing over the other entries."""
 
 
 class RingEntry:
@@ -46,6 +47,12 @@ class RingEntry:
 
 def _offset(entry: RingEntry) -> int:
     return entry.record.offset
+
+
+def _find_prefix(keys: list[str], prefix: str) -> tuple[int, int]:
+    """Return where the keys that begin with `prefix` start and stop in `keys`, which are in order."""
+    start = bisect_left(keys, prefix)
+    return start, bisect_left(keys, True, start, key=lambda key: not key.startswith(prefix))
 
 
 class Ring:
@@ -150,34 +157,35 @@ class Ring:
             return [self._entries]
         whole = {path.channel for path in paths.paths if path.key is None}
         keys: list[tuple[str, str | None]] = []
-        room = _MAX_PREFIX_KEYS
+        ranges: list[tuple[str, int, int]] = []
+        room = max(_MAX_PREFIX_KEYS, len(self._entries) // _MAX_PREFIX_KEYS_SHARE)
         for channel, key, prefix in ((path.channel, path.key, path.prefix) for path in paths.paths):
             if key is None or channel in whole:
                 continue
             if not prefix:
                 keys.append((channel, key))
-            elif (found := self._with_prefix(channel, key, room)) is None:
+                continue
+            start, stop = _find_prefix(self._keys_of(channel), key)
+            if stop - start > room:
                 whole.add(channel)
             else:
-                room -= len(found)
-                keys.extend((channel, each) for each in found)
+                room -= stop - start
+                ranges.append((channel, start, stop))
+        for channel, start, stop in ranges:
+            if channel not in whole:
+                keys += [(channel, key) for key in self._sorted_keys[channel][start:stop]]
         sources = [self._channels[channel] for channel in whole if channel in self._channels]
         sources += [self._keys[key] for key in keys if key in self._keys and key[0] not in whole]
         return [self._entries] if sum(map(len, sources)) * 2 > len(self._entries) else sources
 
-    def _with_prefix(self, channel: str, prefix: str, limit: int) -> list[str] | None:
-        """Return the indexed keys of a channel that begin with `prefix`; None if there are more than `limit`."""
+    def _keys_of(self, channel: str) -> list[str]:
+        """Return the indexed keys of a channel, in order."""
         keys = self._sorted_keys.get(channel)
         if keys is None:
             keys = self._sorted_keys[channel] = sorted(
                 key for each, key in self._keys if each == channel and key is not None
             )
-        start = bisect_left(keys, prefix)
-        stop = start + limit
-        if stop < len(keys) and keys[stop].startswith(prefix):
-            return None
-        end = bisect_left(keys, True, start, min(stop, len(keys)), key=lambda key: not key.startswith(prefix))
-        return keys[start:end]
+        return keys
 
     def _index(self) -> None:
         channels, keys = self._channels, self._keys

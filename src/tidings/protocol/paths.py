@@ -164,18 +164,26 @@ class PathSet(Struct, frozen=True):
         """Return `matches` as a function for many events; its cost does not depend on the number of paths."""
         whole = {path.channel for path in self.paths if path.key is None}
         exact = {(path.channel, path.key) for path in self.paths if not path.prefix}
-        by_channel: defaultdict[str, list[str]] = defaultdict(list)
+        by_channel: dict[str, list[str]] = {}
         for path in self.paths:
             if path.prefix and path.key is not None:
-                by_channel[path.channel].append(path.key)
-        prefixes = {channel: tuple(keys) for channel, keys in by_channel.items()}
+                by_channel.setdefault(path.channel, []).append(path.key)
+        if not by_channel:
+            return lambda channel, key: channel in whole or (channel, key) in exact
 
         def matches(channel: str, key: str | None) -> bool:
             if channel in whole:
                 return True
             if key is None:
                 return False
-            return (channel, key) in exact or key.startswith(prefixes.get(channel, ()))
+            prefixes = by_channel.get(channel)
+            if prefixes is not None:
+                # In canonical form, only the last prefix that does not sort after the key can be its own: keys that
+                # begin with an earlier one sort before the next.
+                place = bisect_right(prefixes, key)
+                if place and key.startswith(prefixes[place - 1]):
+                    return True
+            return (channel, key) in exact
 
         return matches
 
