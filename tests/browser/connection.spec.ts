@@ -225,27 +225,6 @@ test("a page from the back-forward cache has its rows at once, and is live again
   }
 });
 
-test("a hidden tab goes on, and shows the present when it is looked at again", async ({ hub, start }) => {
-  const tabs = await Tabs.launch();
-  try {
-    const job = await start.job(hub, "Import prices");
-    const tab = await tabs.open(hub.url);
-    await tab.waitForSelector("[role=progressbar]");
-    const other = await tabs.open("about:blank");
-    const polling = 500; // a hidden tab draws no frames
-    await tab.waitForFunction(() => document.visibilityState === "hidden", { polling });
-    job.progress(40);
-    job.fail("HealthCheck", "web-2 answered 503");
-    await tab.waitForFunction(() => document.title.startsWith("1 needs attention"), { polling });
-    await other.close();
-    await tab.bringToFront();
-    await tab.waitForFunction(() => document.body.textContent.includes("HealthCheck: web-2 answered 503"));
-    await tab.waitForSelector("[data-state=live]");
-  } finally {
-    await tabs.close();
-  }
-});
-
 for (const late of ["nothing", "v1/whoami", "v1/operations?*"]) {
   test(`an upgraded hub offers a reload, which brings its pages, while ${late} is late`, async ({
     page,

@@ -8,10 +8,10 @@ import type { LoggedEvent, Sink } from "../items.ts";
 import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
 import { isLive, type Operation } from "./operation.ts";
-import { followVisibility } from "./pace.ts";
 import { makeSchedule, type Schedule } from "./schedule.ts";
 import { NO_OPERATIONS, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import { OperationTable } from "./table.ts";
+import { followVisibility } from "./visibility.ts";
 
 /** Operations in one answer of the list; the hub's limit. */
 const PAGE = 1_000;
@@ -21,6 +21,18 @@ const MAX_PARENTS = 50;
 const LINGER_MS = 1_000;
 /** First and longest delay before the list is read again after a failure, in milliseconds. */
 const RETRY_MS = [1_000, 30_000] as const;
+/** At most one delivery of events per this many milliseconds, conflated in between. */
+const SHOWN_PACE_MS = 250;
+/** The same for a hidden page, of the operations that someone waits for. */
+const HIDDEN_PACE_MS = 5_000;
+/** How often a hidden page asks which other operations began, ended or need attention, in milliseconds. */
+const ASK_MS = 30_000;
+/** How much of the time before is asked for again, in milliseconds: an answer and the events take a while. */
+const OVERLAP_MS = 10_000;
+/** Maximum operations that a hidden page follows one by one. */
+const MAX_FOLLOWED = 100;
+/** Ids that are a path as they are (PROTOCOL.md, "Channels, keys and paths"). */
+const PLAIN_ID = /^[^*%\s]+$/;
 
 /** What a store of operations needs of its client. */
 export interface OperationSource {
@@ -69,6 +81,12 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #cursor: string | undefined;
   #stopWatch: (() => void) | undefined;
   #reading: AbortController | undefined;
+  #askTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether the page was hidden for some time. */
+  #hidden = false;
+  /** Ids that a hidden page follows by their events. */
+  #followed: ReadonlySet<string> = new Set();
+  #pace = SHOWN_PACE_MS;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
@@ -79,7 +97,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   constructor(source: OperationSource, schedule: (callback: () => void) => Schedule = makeSchedule) {
     this.#source = source;
     this.#schedule = schedule(() => this.#publish());
-    this.#unfollow = followVisibility(source.pace);
+    this.#unfollow = followVisibility((isHidden) => this.#hide(isHidden));
   }
 
   readonly subscribe = (listener: () => void): (() => void) => this.#listen(this.#listeners, listener);
@@ -96,6 +114,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
         this.#single.set(id, listeners);
         const stop = this.#listen(listeners, listener);
         if (this.#next.status === "ready") void this.#lookUp(id);
+        if (this.#askTimer !== undefined) this.#followFew();
         return () => {
           stop();
           if (listeners.size === 0 && this.#single.get(id) === listeners) this.#single.delete(id);
@@ -136,6 +155,11 @@ export class OperationStore implements Store<OperationsSnapshot> {
     this.#stop();
   }
 
+  /** Whether the operations are read or followed. */
+  get #active(): boolean {
+    return this.#stopWatch !== undefined || this.#reading !== undefined || this.#askTimer !== undefined;
+  }
+
   get #used(): boolean {
     return this.#listeners.size > 0 || this.#single.size > 0;
   }
@@ -143,7 +167,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #listen(listeners: Set<Listener>, listener: () => void): () => void {
     const entry: Listener = { call: listener }; // one function may be subscribed twice
     listeners.add(entry);
-    if (this.#stopWatch === undefined && this.#reading === undefined) this.#read();
+    if (!this.#active) this.#read();
     return () => {
       if (!listeners.delete(entry)) return;
       clearTimeout(this.#lingerTimer);
@@ -163,7 +187,8 @@ export class OperationStore implements Store<OperationsSnapshot> {
         if (this.#reading !== reading) return;
         this.#reading = undefined;
         this.#failures = 0;
-        this.#watch(position ?? "snapshot");
+        if (this.#hidden) this.#followFew();
+        else this.#follow(this.#source.paths(), position ?? "snapshot");
       },
       (error: unknown) => {
         if (this.#reading !== reading) return;
@@ -220,18 +245,67 @@ export class OperationStore implements Store<OperationsSnapshot> {
     const signedOut = error instanceof CredentialError || error instanceof SignedOutError;
     clearTimeout(this.#retryTimer);
     if (!signedOut) this.#retryTimer = setTimeout(() => this.#read(), delay);
-    if (follow) this.#watch("snapshot", signedOut);
+    if (follow) this.#follow(this.#source.paths(), "snapshot", signedOut);
     else this.#stopWatch = undefined;
   }
 
+  /** Follows less while nobody looks, and reads everything again when somebody does. */
+  #hide(isHidden: boolean): void {
+    this.#hidden = isHidden;
+    if (!this.#active) return;
+    if (!isHidden) this.#read();
+    else if (this.#next.status === "ready" && this.#reading === undefined) this.#followFew();
+  }
+
   /**
-   * Follows the events.
+   * In a hidden page: follows the live operations that someone listens to one by one, and asks now and then for what
+   * the others came to. Their progress is read when the page is shown.
+   */
+  #followFew(): void {
+    this.#stop();
+    const ids = [...this.#single.keys()].filter((id) => PLAIN_ID.test(id) && this.#table.isLive(id));
+    this.#followed = new Set(ids.slice(0, MAX_FOLLOWED));
+    const paths = [...this.#followed].map((id) => `operations/${id}`);
+    if (paths.length > 0) this.#follow(paths, "snapshot");
+    this.#askLater(this.#source.clock.now());
+  }
+
+  /** @param since - Time up to which everything is known, in milliseconds since 1970. */
+  #askLater(since: number): void {
+    this.#askTimer = setTimeout(() => void this.#ask(since), ASK_MS);
+  }
+
+  async #ask(since: number): Promise<void> {
+    const asking = new AbortController();
+    this.#reading = asking;
+    const now = this.#source.clock.now();
+    const news = new Map<string, Operation>();
+    const troubled = new Map<string, Operation>();
+    let known = now;
+    try {
+      const after = new Date(since - OVERLAP_MS).toISOString();
+      await this.#readPages({ since: after }, news, asking.signal);
+      await this.#readPages({ state: ["stalled", "away"] }, troubled, asking.signal);
+    } catch {
+      known = since; // the connection shows what is wrong
+    }
+    if (this.#reading !== asking) return;
+    this.#reading = undefined;
+    if (known === now) this.#table.update(new Map([...news, ...troubled]), new Set(troubled.keys()), this.#followed);
+    this.#schedule.request();
+    this.#askLater(known);
+  }
+
+  /**
+   * Follows the events of some paths.
    *
    * @param since - Where to start: at the position of the list, or with a snapshot of the events where there is none.
    * @param thenRead - Whether to read the list as soon as the hub accepts the client.
    */
-  #watch(since: string, thenRead = false): void {
-    const paths = this.#source.paths();
+  #follow(paths: readonly string[], since: string, thenRead = false): void {
+    const pace = this.#hidden ? HIDDEN_PACE_MS : SHOWN_PACE_MS;
+    if (pace !== this.#pace) this.#source.pace(pace);
+    this.#pace = pace;
     let phase: "joining" | "resuming" | "live" = "joining";
     this.#stopWatch = this.#source.watch(paths, since, {
       persistent: true,
@@ -253,7 +327,11 @@ export class OperationStore implements Store<OperationsSnapshot> {
       end: (error) => {
         if (error === undefined || this.#closed) return;
         const known = this.#source.paths();
-        if (error instanceof ForbiddenError && known.join() !== paths.join()) this.#watch(since, thenRead);
+        if (this.#askTimer !== undefined) {
+          this.#stopWatch = undefined;
+          this.#followed = new Set(); // they are asked for as well
+        } else if (error instanceof ForbiddenError && known.join() !== paths.join())
+          this.#follow(known, since, thenRead);
         else this.#fail(error, !(error instanceof ForbiddenError));
       },
     });
@@ -297,9 +375,10 @@ export class OperationStore implements Store<OperationsSnapshot> {
 
   #stop(): void {
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#askTimer);
     this.#reading?.abort();
     this.#stopWatch?.();
-    this.#reading = this.#stopWatch = undefined;
+    this.#reading = this.#stopWatch = this.#askTimer = undefined;
   }
 
   #change(changes: Partial<Reading>): void {

@@ -109,6 +109,29 @@ export class OperationTable {
     return added.length;
   }
 
+  /** Returns whether an operation is known and has not ended. */
+  isLive(id: string): boolean {
+    const own = this.#entries.get(id)?.own;
+    return own !== undefined && isLive(own);
+  }
+
+  /**
+   * Takes rows that are newer than what is known.
+   *
+   * @param rows - Operations by id.
+   * @param troubled - Ids of all that are stalled or whose producer is away now.
+   * @param except - Ids of operations that are known better.
+   */
+  update(rows: ReadonlyMap<string, Operation>, troubled: ReadonlySet<string>, except: ReadonlySet<string>): void {
+    for (const [id, { own }] of this.#entries) {
+      const isTroubled = own.stalled === true || own.presence === "away";
+      if (!isTroubled || !isLive(own) || troubled.has(id) || except.has(id)) continue;
+      this.#set(id, { ...own, stalled: false, presence: "attached", away_since: undefined });
+    }
+    for (const [id, row] of rows) if (!except.has(id)) this.#setRow(row);
+    if (this.#ended > this.#capacity * (1 + SLACK)) this.#evict();
+  }
+
   /**
    * Applies an event, in log order.
    *

@@ -1,34 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { followVisibility } from "../../src/operations/pace.ts";
 import { makeSchedule } from "../../src/operations/schedule.ts";
-
-/** A page whose frames come when the test says so. */
-class FakePage extends EventTarget {
-  visibilityState: "visible" | "hidden" = "visible";
-  readonly frames = new Map<number, () => void>();
-  #count = 0;
-
-  install(): void {
-    vi.stubGlobal("document", this);
-    vi.stubGlobal("requestAnimationFrame", (callback: () => void) => {
-      this.#count += 1;
-      this.frames.set(this.#count, callback);
-      return this.#count;
-    });
-    vi.stubGlobal("cancelAnimationFrame", (id: number) => this.frames.delete(id));
-  }
-
-  frame(): void {
-    const due = [...this.frames.values()];
-    this.frames.clear();
-    for (const callback of due) callback();
-  }
-
-  show(state: "visible" | "hidden"): void {
-    this.visibilityState = state;
-    this.dispatchEvent(new Event("visibilitychange"));
-  }
-}
+import { followVisibility } from "../../src/operations/visibility.ts";
+import { FakePage } from "./fake-page.ts";
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => {
@@ -98,35 +71,35 @@ test("without frames, a timer publishes; a cancelled publication does not come",
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("a page is slow ten seconds after it was hidden, and not any more when it is shown", () => {
+test("a page counts as hidden after ten seconds, and not any more when it is shown", () => {
   const page = new FakePage();
   page.install();
-  const pace = vi.fn<(ms: number) => void>();
-  const stop = followVisibility(pace);
+  const changed = vi.fn<(isHidden: boolean) => void>();
+  const stop = followVisibility(changed);
   page.show("hidden");
   vi.advanceTimersByTime(9_999);
   page.show("visible");
   vi.advanceTimersByTime(60_000);
-  expect(pace.mock.calls).toEqual([]);
+  expect(changed.mock.calls).toEqual([]);
   page.show("hidden");
   vi.advanceTimersByTime(10_000);
   page.show("visible");
-  expect(pace.mock.calls).toEqual([[5_000], [250]]);
+  expect(changed.mock.calls).toEqual([[true], [false]]);
   page.show("hidden");
   stop();
   vi.advanceTimersByTime(60_000);
-  expect(pace).toHaveBeenCalledTimes(2);
+  expect(changed).toHaveBeenCalledTimes(2);
 });
 
-test("a page that is opened in the background becomes slow, and a program in Node never", () => {
-  const pace = vi.fn<(ms: number) => void>();
-  followVisibility(pace);
+test("a page that is opened in the background becomes hidden, and a program in Node never", () => {
+  const changed = vi.fn<(isHidden: boolean) => void>();
+  followVisibility(changed);
   vi.advanceTimersByTime(60_000);
-  expect(pace.mock.calls).toEqual([]);
+  expect(changed.mock.calls).toEqual([]);
   const page = new FakePage();
   page.visibilityState = "hidden";
   page.install();
-  followVisibility(pace);
+  followVisibility(changed);
   vi.advanceTimersByTime(10_000);
-  expect(pace.mock.calls).toEqual([[5_000]]);
+  expect(changed.mock.calls).toEqual([[true]]);
 });

@@ -1,0 +1,73 @@
+/** Tabs that nobody looks at: what they cost the hub, and what they show when they are looked at again. */
+import type { Page } from "puppeteer-core";
+import { expect, test } from "./fixtures.ts";
+import type { Hub } from "./processes.ts";
+import { Tabs } from "./tabs.ts";
+
+/** Milliseconds between two looks at a hidden tab, which draws no frames. */
+const POLLING = 500;
+
+/** The messages that a tab receives over WebSockets from now on, as the browser's own tools list them. */
+async function messagesTo(tab: Page): Promise<string[]> {
+  const received: string[] = [];
+  const tools = await tab.createCDPSession();
+  tools.on("Network.webSocketFrameReceived", ({ response }) => received.push(response.payloadData));
+  await tools.send("Network.enable");
+  return received;
+}
+
+/** Number of connections of pages that read operations, by the hub's own account. */
+async function readers(hub: Hub): Promise<number> {
+  const { clients } = (await (await fetch(new URL("v1/system", hub.url))).json()) as {
+    clients: readonly { pace_ms?: number; state: string }[];
+  };
+  return clients.filter(({ pace_ms, state }) => pace_ms !== undefined && state !== "idle").length;
+}
+
+test("a hidden tab goes on, and shows the present when it is looked at again", async ({ hub, start }) => {
+  const tabs = await Tabs.launch();
+  try {
+    const job = await start.job(hub, "Import prices");
+    const tab = await tabs.open(hub.url);
+    await tab.waitForSelector("[role=progressbar]");
+    const other = await tabs.open("about:blank");
+    const polling = POLLING;
+    await tab.waitForFunction(() => document.visibilityState === "hidden", { polling });
+    job.progress(40);
+    job.fail("HealthCheck", "web-2 answered 503");
+    await tab.waitForFunction(() => document.title.startsWith("1 needs attention"), { polling });
+    await other.close();
+    await tab.bringToFront();
+    await tab.waitForFunction(() => document.body.textContent.includes("HealthCheck: web-2 answered 503"));
+    await tab.waitForSelector("[data-state=live]");
+  } finally {
+    await tabs.close();
+  }
+});
+
+test("the hub writes no progress to a hidden tab, which has it all when it is looked at", async ({ hub, start }) => {
+  const tabs = await Tabs.launch();
+  try {
+    const job = await start.job(hub, "Import prices");
+    const other = await start.job(hub, "Deploy web");
+    const tab = await tabs.open("about:blank");
+    const received = await messagesTo(tab);
+    await tab.goto(hub.url);
+    job.progress(1);
+    await tab.waitForSelector("[role=progressbar][aria-valuenow='1']");
+    const ofOperations = () => received.filter((message) => message.includes('"channel":"operations"'));
+    expect(ofOperations()).not.toEqual([]);
+    await tabs.open("about:blank");
+    await expect.poll(() => readers(hub)).toBe(0);
+    received.length = 0;
+    for (let percent = 2; percent <= 70; percent += 1) job.progress(percent);
+    other.fail("HealthCheck", "web-2 answered 503");
+    const polling = POLLING;
+    await tab.waitForFunction(() => document.title.startsWith("1 needs attention"), { polling, timeout: 100_000 });
+    expect(ofOperations()).toEqual([]);
+    await tab.bringToFront();
+    await tab.waitForSelector("[role=progressbar][aria-valuenow='70']");
+  } finally {
+    await tabs.close();
+  }
+});
