@@ -5,9 +5,20 @@ import asyncio
 import pytest
 
 from tidings.server.websocket import read_queue
-from tidings.server.websocket.read_queue import BYTES_PER_ROUND, SHORT_BYTES, ReadQueue
+from tidings.server.websocket.read_queue import BYTES_PER_ROUND, SHORT_BYTES, TURN_S, ReadQueue
 
 Turns = list[str]
+
+
+class Work:
+    """A clock that turns move, each by its own time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.taken: dict[str, float] = {}
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Connection:
@@ -93,6 +104,41 @@ async def test_longer_segment_is_not_overtaken_for_ever(monkeypatch: pytest.Monk
     monkeypatch.undo()
     await settle(queue)
     assert order == ["commands", "event"]
+
+
+class Busy(Connection):
+    """A connection that has the next segment as soon as it has had its turn, until the clock shows `END_S`."""
+
+    END_S = 60.0
+
+    def __init__(self, name: str, work: Work, queue: ReadQueue, *, cost_s: float, size: int) -> None:
+        super().__init__(name, Turns(), turns=1, size=size)
+        self.work, self.queue, self.cost_s = work, queue, cost_s
+
+    def take_turn(self, deadline: float) -> bool:
+        self.work.now += self.cost_s
+        self.work.taken[self.name] = self.work.taken.get(self.name, 0.0) + self.cost_s
+        if self.work.now >= self.END_S:
+            return False
+        if self.size > SHORT_BYTES:
+            return True
+        asyncio.get_running_loop().call_soon(self.queue.run, self)
+        return False
+
+
+@pytest.mark.parametrize(("short", "long"), [(1, 1), (20, 1), (20, 20), (1, 20)])
+async def test_long_segments_get_the_share_of_time_of_the_short_ones(short: int, long: int) -> None:
+    work = Work()
+    queue = ReadQueue(work)
+    costs = [(0.002, 200)] * short + [(TURN_S, 100_000)] * long
+    for number, (cost_s, size) in enumerate(costs):
+        queue.run(Busy(f"{size} {number}", work, queue, cost_s=cost_s, size=size))
+    await settle(queue)
+    shares = {size: [work.taken.get(f"{size} {number}", 0.0) for number in range(len(costs))] for _, size in costs}
+    shorts, longs = shares[200][:short], shares[100_000][short:]
+    assert min(longs) > 0.4 * sum(work.taken.values()) / len(costs)
+    assert max(longs) - min(longs) <= 2 * TURN_S, "those with long segments have turns"
+    assert max(shorts) - min(shorts) <= 0.1 * max(shorts)
 
 
 async def test_failing_connection_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,8 @@
 Event loops read one socket many times a round (uvloop up to 32 times, 250 KB each), and hand over each segment
 immediately. A turn delivers the messages of a segment for a bounded time, and a round of the loop has turns for a
 bounded time. The rest waits here, in two queues as in fair queuing (RFC 8290, section 4.1): connections with a
-short segment come before those with more than a turn's work, and among them the shortest first.
+short segment come before those with more than a turn's work, and among them the shortest first. If short segments take
+all the time, the long ones get the share of it that their number is of all that wait.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ its subscribers it takes up to five rounds."""
 
 SHORT_BYTES: Final = 32_768
 """Unread bytes up to which a connection comes before those that send much: about a turn's work, and two seconds of a
-publisher with 100 events per second. With a lower bound, a publisher that was late once would wait behind all others
-from then on."""
+publisher with 100 events per second. With a lower bound, a publisher that was late once would have to share with those
+that send at full speed from then on."""
 
 BYTES_PER_ROUND: Final = 16
 """Size of a segment that is as urgent as one which has waited for a round longer and is that much longer: 300 clients
@@ -56,7 +57,7 @@ class ReadQueue:
         clock: Seconds of a clock that never goes back; `take_turn` reads `perf_counter`.
     """
 
-    __slots__ = ("_clock", "_count", "_long", "_renewal_due", "_short", "_spent_s", "rounds")
+    __slots__ = ("_clock", "_count", "_long", "_owed_s", "_renewal_due", "_short", "_spent_s", "rounds")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
@@ -65,6 +66,8 @@ class ReadQueue:
         self._count = 0
         """Connections that were put into the heap so far."""
         self._long: deque[ReadingConnection] = deque()
+        self._owed_s = 0.0
+        """Seconds of turns that `_long` has yet to get for the turns that `_short` had before it."""
         self._spent_s = 0.0
         self._renewal_due = False
         self.rounds = 0
@@ -112,6 +115,28 @@ class ReadQueue:
             if self._spent_s >= ROUND_S:
                 self._renew_soon()
                 return
-            connection = heappop(self._short)[-1] if self._short else self._long.popleft()
-            if not self._take_turn(connection):
-                self._long.append(connection)
+            if not self._short or (self._long and self._owed_s > 0.0):
+                self._take_long_turn()
+            else:
+                self._take_short_turn()
+
+    def _take_short_turn(self) -> None:
+        connection = heappop(self._short)[-1]
+        before_s, others = self._spent_s, len(self._short)
+        left = not self._take_turn(connection)
+        # Each long one is owed as much as each short one gets; at most a round, for which a short one may wait.
+        owed_s = (self._spent_s - before_s) * len(self._long) / (others + 1)
+        self._owed_s = min(self._owed_s + owed_s, ROUND_S)
+        if left:
+            self._long.append(connection)
+
+    def _take_long_turn(self) -> None:
+        connection = self._long.popleft()
+        before_s = self._spent_s
+        left = not self._take_turn(connection)
+        if self._short:  # else nothing waited for this turn
+            self._owed_s -= self._spent_s - before_s
+        if left:
+            self._long.append(connection)
+        elif not self._long:
+            self._owed_s = 0.0
