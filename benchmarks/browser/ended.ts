@@ -17,7 +17,14 @@ export async function ended(seconds: number): Promise<boolean> {
     { type: "operation:complete", data: { operation_id: "ended" } },
   );
   let isGood = true;
-  for (const path of ["operation?id=ended", "log?id=ended", "", "events", "names", "wall"]) {
+  for (const path of [
+    "operation?id=ended",
+    "log?id=ended",
+    "",
+    "events?channel=operations&key=ended",
+    "names",
+    "wall",
+  ]) {
     const browser = await Chromium.launch();
     try {
       const page = await browser.open(new URL(path, hub.url).href);

@@ -5,7 +5,7 @@ import { PYTHON, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { freePort, Process } from "./processes.ts";
 import { Tabs } from "./tabs.ts";
-import { hasProgress, isLive, isStale, open, row } from "./views.ts";
+import { hasProgress, isLive, isStale, open, row, someOperations, TRACE_ID } from "./views.ts";
 import { Wire } from "./wire.ts";
 
 const AWAY =
@@ -44,20 +44,59 @@ test("a killed hub makes the page stale, and a new one on its data makes it live
   await hasProgress(row(page, "Import prices"), 80);
 });
 
-test("a hub that opens its log says so, and the page comes back by itself", async ({ page, faults, start, folder }) => {
-  faults.expect(/status of 503/);
-  const [port, gate] = [await freePort(), join(folder, "gate")];
-  const options = ["serve", "--port", String(port), "--data", join(folder, "log")];
-  const hub = start.process(
-    new Process(PYTHON, ["-m", "tests.cli.serve.slow_tidings", ...options], { cwd: ROOT, env: { GATE: gate } }),
-  );
-  await hub.printed(/opening the log/);
-  await page.goto(`http://127.0.0.1:${port}/`);
-  await expect(page.getByText("The hub is opening its log: 312,000 of 500,000 rows read.").first()).toBeVisible();
-  writeFileSync(gate, "");
-  await isLive(page);
-  await expect(page.getByText("opening its log")).toHaveCount(0);
-});
+for (const path of ["", "operation?id=a", "log?id=a", "names", "name?name=a", "events", "trace?id=a", "system"]) {
+  test(`a hub that opens its log says so, once, and the page comes back by itself: /${path}`, async ({
+    page,
+    faults,
+    start,
+    folder,
+  }) => {
+    faults.expect(/status of (404|503)/);
+    const [port, gate] = [await freePort(), join(folder, "gate")];
+    const options = ["serve", "--port", String(port), "--data", join(folder, "log")];
+    const hub = start.process(
+      new Process(PYTHON, ["-m", "tests.cli.serve.slow_tidings", ...options], { cwd: ROOT, env: { GATE: gate } }),
+    );
+    await hub.printed(/opening the log/);
+    const refused = page.waitForResponse((answer) => answer.url().includes("/v1/") && answer.status() === 503);
+    await page.goto(`http://127.0.0.1:${port}/${path}`);
+    await expect(page.getByText("The hub is opening its log: 312,000 of 500,000 rows read.").first()).toBeVisible();
+    await refused;
+    await expect(page.getByRole("alert")).toHaveCount(0);
+    writeFileSync(gate, "");
+    await isLive(page);
+    await expect(page.getByText("opening its log")).toHaveCount(0);
+    await expect(page.getByRole("status", { name: /^(Waiting|Loading|Reading)/ })).toHaveCount(0);
+    if (path === "events") await expect(page.getByRole("row", { name: /system:status/ }).first()).toBeVisible();
+  });
+}
+
+for (const [path, read] of [
+  ["log?id=import-1", "**/v1/events?*"],
+  [`trace?id=${TRACE_ID}`, "**/v1/events?*"],
+  ["name?name=Import%20prices", "**/v1/operations?*"],
+] as const) {
+  test(`what a lost network kept a page from reading is read when the link is back: /${path}`, async ({
+    page,
+    faults,
+    hub,
+  }) => {
+    faults.expect(AWAY);
+    await hub.publish(...someOperations());
+    const wire = await Wire.to(hub.port);
+    await page.route(read, (route) => route.abort("internetdisconnected"));
+    await page.goto(new URL(path, wire.url).href);
+    await expect(page.getByRole("alert")).toContainText("Cannot show");
+    await page.unroute(read);
+    wire.cut();
+    await isStale(page);
+    wire.restore();
+    await isLive(page);
+    await expect(page.getByRole("alert")).toHaveCount(0);
+    await expect(page.locator("main")).toContainText(/level error|40|Import prices/);
+    wire.close();
+  });
+}
 
 test("a restart of the hub is survived, also where the log was in memory", async ({ page, faults, start }) => {
   faults.expect(AWAY);

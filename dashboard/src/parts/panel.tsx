@@ -45,6 +45,7 @@ export interface PanelErrorProps {
 /** An error in the place of what could not be shown. */
 export function PanelError({ what, error, onRetry }: PanelErrorProps): JSX.Element {
   const { code, message, hint } = errorFacts(error);
+  if (isOpening(error)) return <Skeleton label={`Waiting for the hub to show ${what}`} />;
   return (
     <div class="panel-error" role="alert">
       <Icon name="error" />
@@ -63,6 +64,11 @@ export function PanelError({ what, error, onRetry }: PanelErrorProps): JSX.Eleme
       </div>
     </div>
   );
+}
+
+/** Whether the hub is opening its log: the banner says so, and pages read again when the link is live. */
+export function isOpening(error: unknown): boolean {
+  return errorFacts(error).code === "log_opening";
 }
 
 /** Code, message and hint of whatever was thrown. */

@@ -1,7 +1,7 @@
 /** An answer of the hub that a page shows, loaded with the page and again when it may have changed. */
 
 import { type ReadonlySignal, signal, useSignalEffect } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { connection } from "../hub.ts";
 
 /** What was loaded, and what went wrong last. A value stays while another one is loaded, and when that fails. */
@@ -69,11 +69,18 @@ export function useResource<T>(load: (signal: AbortSignal) => Promise<T>, key: s
     loader.reload();
     return () => loader.stop();
   }, [loader]);
-  const wasLive = useMemo(() => ({ current: connection.peek().state === "live" }), []);
+  useLinkReturn(loader.reload);
+  return loader;
+}
+
+/** Calls `run` whenever the link to the hub becomes live while the component is shown. */
+export function useLinkReturn(run: () => void): void {
+  const last = useRef(run);
+  last.current = run;
+  const wasLive = useRef(connection.peek().state === "live");
   useSignalEffect(() => {
     const isLive = connection.value.state === "live";
-    if (isLive && !wasLive.current) loader.reload();
+    if (isLive && !wasLive.current) last.current();
     wasLive.current = isLive;
   });
-  return loader;
 }

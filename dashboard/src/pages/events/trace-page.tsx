@@ -14,7 +14,7 @@ import { usePageTitle } from "../../page-title.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { StateIcon } from "../../parts/icon.tsx";
 import { PanelError, Skeleton } from "../../parts/panel.tsx";
-import { useResource } from "../../parts/resource.ts";
+import { useLinkReturn, useResource } from "../../parts/resource.ts";
 import { Go, hrefOf, useQuery } from "../../router.tsx";
 import { zone } from "../../settings.ts";
 import { loadContract } from "./contract.ts";
@@ -47,6 +47,9 @@ function Trace({ id, wanted }: { readonly id: string; readonly wanted: string | 
     void feed.start();
     return () => feed.stop();
   }, [feed]);
+  useLinkReturn(() => {
+    if (feed.state.peek().error !== undefined) void feed.start();
+  });
   useSignalEffect(() => {
     const found = feed.state.value.events.find((event) => event.position === wanted);
     if (found !== undefined && selected.peek() === null) selected.value = found;

@@ -11,6 +11,7 @@ import { type Command, useCommands } from "../../keys.ts";
 import { Icon } from "../../parts/icon.tsx";
 import { Menu, type MenuItem } from "../../parts/menu.tsx";
 import { PanelError, Skeleton } from "../../parts/panel.tsx";
+import { useLinkReturn } from "../../parts/resource.ts";
 import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
 import { zone } from "../../settings.ts";
 import { FindField } from "./find-field.tsx";
@@ -65,6 +66,9 @@ export function LogViewer(props: LogViewerProps): JSX.Element {
     changes.value += 1;
   };
 
+  useLinkReturn(() => {
+    if (status.peek().state === "failed") retries.value += 1;
+  });
   useEffect(() => {
     isPlaced.current = false;
     status.value = READING;

@@ -177,7 +177,12 @@ class HttpEndpoint:
                 hub = self._host.running().hub
                 scope = scope if recall_sender(hub, scope, headers) else await identify(hub, scope)
         except TidingsError as error:
-            await error_answer(error).send(send)  # the audit trail records it
+            # The audit trail records it. A person at a wrong address learns that, not which header is absent.
+            page = self._unknown_page(scope, header(headers, b"accept"))
+            if page is None:
+                await error_answer(error).send(send)
+            else:
+                await page(scope, receive, _secured(send, hsts=_requires_tls(scope, header(headers, b"host"))))
             return
         hsts = _requires_tls(scope, header(headers, b"host"))
         is_post = method == "POST" and path == EVENTS
@@ -240,10 +245,17 @@ class HttpEndpoint:
         allowed = self._allowed_at(request.scope)
         if error.status_code == 405 and allowed is not None:
             return to_response(method_refusal(path, allowed))
-        if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
-            page = unknown_page(path[:200], prefix=_way_to_root(request.scope))
-            return Response(page, status_code=404, headers={**PAGE_HEADERS, "vary": "Accept"}, media_type=HTML)
-        return to_response(error_answer(NotFound(f"no such route: {path[:200]!r}")))
+        page = self._unknown_page(request.scope, request.headers.get("accept"))
+        return page or to_response(error_answer(NotFound(f"no such route: {path[:200]!r}")))
+
+    def _unknown_page(self, scope: Scope, accept: str | None) -> Response | None:
+        """Return the page for a browser at an address without a route; None for any other request."""
+        if scope["method"] not in ("GET", "HEAD") or "text/html" not in (accept or ""):
+            return None
+        if self._allowed_at(scope) is not None:
+            return None
+        page = unknown_page(route_path(scope)[:200], prefix=_way_to_root(scope))
+        return Response(page, status_code=404, headers={**PAGE_HEADERS, "vary": "Accept"}, media_type=HTML)
 
     def _takes_no_body(self, scope: Scope) -> bool:
         return scope["method"] in ("GET", "HEAD") and "GET" in (self._allowed_at(scope) or "")

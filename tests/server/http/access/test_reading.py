@@ -40,3 +40,20 @@ def test_history_of_keys_needs_grants_for_the_keys_only(hub: Secured) -> None:
     assert [event["data"]["dataset"] for event in events] == ["daily-1"]
     assert hub.get("/v1/events?channel=data&key=other", "ada").status_code == 403
     assert hub.get("/v1/events?key=other", "ada").json()["events"] == []
+
+
+def test_browser_without_a_credential_gets_a_page_for_an_unknown_address(hub: Secured) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for who in ("", "unknown", "ada"):
+        answer = hub.get("/a/b", who, headers=browser)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert 'href="../"' in answer.text
+    refused = [
+        hub.get("/a/b"),
+        hub.get("/v1/operations", headers=browser),
+        hub.get("/v1/operations/x", headers=browser),
+    ]
+    assert [(answer.status_code, answer.headers["content-type"]) for answer in refused] == [
+        (401, "application/json")
+    ] * 3
