@@ -25,7 +25,7 @@ from tests.hub.watcher import CHANNELS, Watcher
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.hub.lanes import SubscriberState
-from tidings.log.base import Log, Page, Query, Record, Retention, Tail
+from tidings.log.base import Log, OnControl, Page, Query, Record, Retention, Tail
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import parse_paths
@@ -99,12 +99,12 @@ class RecordingLog(FaultyLog):
         super().__init__(log)
         self.records: dict[int, Record] = {}
 
-    def follow(self, tail: Tail) -> None:
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         def record(records: Sequence[Record]) -> None:
             self.records.update((record.offset, record) for record in records)
             tail(records)
 
-        super().follow(record)
+        super().follow(record, on_control)
 
 
 class HubMachine(RuleBasedStateMachine):

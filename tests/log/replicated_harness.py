@@ -11,8 +11,9 @@ from typing import cast
 from tidings.log.base import Log, Outcome, Retention
 from tidings.log.journal.base import Journal
 from tidings.log.journal.sqlite import SqliteJournal
+from tidings.log.local_log import LocalLog
 from tidings.log.memory import MemoryLog
-from tidings.log.replicated import LocalLog, ReplicatedLog
+from tidings.log.replicated import ReplicatedLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.log_conformance import LogHarness
 from tidings.testing.log_conformance.harness import MAX_STEPS

@@ -11,10 +11,13 @@ from msgspec import Struct, field
 
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError, TidingsError
+from tidings.log.journal.controls import HubControl
 from tidings.log.newest import Newest
+from tidings.log.producers import ProducerTable
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Event
+from tidings.protocol.messages import Verdict
 from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
 
@@ -50,6 +53,9 @@ class EventToAppend(Struct, frozen=True, gc=False):
     """The attempt in which its operation must be running; 0 if the event does not depend on it."""
     max_live: int = 0
     """Live operations in the log beyond which the event begins no other; 0 for no limit."""
+    holder_sign: int | None = None
+    """The sign of life of the operation's holder (`ProducerTable.sign`) after which none may have come; it needs
+    `running_attempt`. None if the event does not depend on it."""
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -229,12 +235,36 @@ AppendDone = Callable[[Sequence[Outcome] | LogError], None]
 """Called once per batch: with the outcome of each event, in order, or with the error that kept all from the log."""
 StateAfter = Callable[[Sequence[Outcome]], bytes]
 """Called with the outcomes of a batch, before it is stored: returns bytes to store together with it."""
+StoredRows = dict[str, bytes | None]
+"""Rows to store together with a batch, by their keys; None deletes a row."""
 ReadDone = Callable[[Page | LogError], None]
 """Called once per read, with the page or with the error."""
 RevokeDone = Callable[[Revocation | LogError], None]
 """Called once per revocation: with the row of the table, or with the reason why it is not stored yet."""
 Tail = Callable[[Sequence[Record]], None]
 """Called with every committed batch of any publisher, in log order."""
+
+
+class SessionEnded(Struct, frozen=True):
+    """The end of a session: the hub that was known by it has stopped, or takes part under another one."""
+
+    session: str
+
+
+class ReceivedControl(Struct, frozen=True, gc=False):
+    """A control as every hub of a log receives it."""
+
+    control: HubControl | SessionEnded
+    own: bool
+    """Whether this hub recorded it; for the end of a session, whether it is one of this hub."""
+    verdicts: Sequence[Verdict] = ()
+    """The verdicts on the claims of a `ProducerAttached`."""
+    detached: Sequence[str] = ()
+    """The producers that have no connection from now on."""
+
+
+OnControl = Callable[[ReceivedControl], None]
+"""Called with every control of any hub, in log order among the batches of the tail."""
 
 
 class Scheduler(Protocol):
@@ -264,6 +294,9 @@ class Log(Protocol):
     - **Durability.** Events that `AppendDone` reported survive a crash of the process, but not always a crash of the
       machine: SQLite may then lose the last seconds. `MemoryLog` makes no such promise.
     - **Delivery.** The tail brings every committed event once and in order, to one listener, as it was stored.
+    - **Controls.** Every control that a hub records is received by all hubs of the log once, in one order with the
+      events,
+      and changes `producers` and the holders of `operations` at that place in the order, alike for all of them.
     - **Reading.** Matching events come in offset order. A durable event is missing only if it was trimmed, and then
       `trimmed` reports it. A `latest` event is missing only if it was trimmed, or if `Query.conflate` skipped it for a
       newer one of its (channel, type, key).
@@ -310,8 +343,32 @@ class Log(Protocol):
         one publishes. It becomes None again when the cause is gone.
         """
 
-    def follow(self, tail: Tail) -> None:
-        """Call `tail` with every batch committed from now on. To be called once, before the first append."""
+    @property
+    def producers(self) -> ProducerTable:
+        """The producers, and which of them are connected to a hub of the log: derived from the controls."""
+
+    @property
+    def session(self) -> str:
+        """The name of this hub among those of a shared log, which changes when it was taken for dead; else empty."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this hub does what one hub of the log does for all. Two may for a moment; one alone always does."""
+
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
+        """Call `tail` with every batch committed from now on, and `on_control` with every control.
+
+        To be called once, before the first append. Requests to cancel that are still open are received again.
+        """
+
+    def record(self, control: HubControl) -> None:
+        """Add `control` to the order of the log. A log of one hub calls `on_control` in the call, a shared one later.
+
+        A control that was recorded while no append was under way comes before all later events of this hub.
+        """
+
+    def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
+        """Return how many of the first events of `batch` one append takes: all, unless the log is shared."""
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """Judge `batch` in its order, append the events that are accepted, and call `done`.

@@ -85,19 +85,22 @@ class Judge:
         operations: The log's operations, folded up to the head.
         find_id: Returns what the log remembers of an event id, by scope and id, or None.
         position: Returns the position of an offset.
+        sign: Returns the number of a producer's newest sign of life; see `tidings.log.producers`.
     """
 
-    __slots__ = ("_find_id", "_operations", "_position")
+    __slots__ = ("_find_id", "_operations", "_position", "_sign")
 
     def __init__(
         self,
         operations: OperationTable,
         find_id: Callable[[str, str], KnownID | None],
         position: Callable[[int], Position],
+        sign: Callable[[str], int],
     ) -> None:
         self._operations = operations
         self._find_id = find_id
         self._position = position
+        self._sign = sign
 
     def judge(self, batch: Sequence[EventToAppend], head: int) -> Judgement:
         """Judge each event after those before it; nothing changes in the log.
@@ -109,7 +112,7 @@ class Judge:
         outcomes: list[Outcome] = []
         accepted: list[EventToAppend] = []
         ids: list[NewID] = []
-        overlay = _Overlay(self._operations)
+        overlay = _Overlay(self._operations, self._sign)
         for entry in batch:
             event_id = entry.event.event_id
             if event_id is not None:
@@ -163,10 +166,11 @@ class Judge:
 class _Overlay:
     """The operations and event ids of a log after the accepted events of a batch."""
 
-    __slots__ = ("_lives", "_operations", "ids")
+    __slots__ = ("_lives", "_operations", "_sign", "ids")
 
-    def __init__(self, operations: OperationTable) -> None:
+    def __init__(self, operations: OperationTable, sign: Callable[[str], int]) -> None:
         self._operations = operations
+        self._sign = sign
         self._lives: dict[str, OperationLife] = {}
         """The lives that the batch changed."""
         self.ids: dict[tuple[str, str], tuple[KnownID, PublishResult]] = {}
@@ -208,7 +212,7 @@ class _Overlay:
         if key is None:
             return entry, None
         if entry.running_attempt:
-            self._check_running(key, entry.running_attempt)
+            self._check_running(key, entry.running_attempt, entry.holder_sign)
         if event.type not in TRANSITIONS:
             return entry, None
         before = self._life(key)
@@ -231,12 +235,15 @@ class _Overlay:
                 entry = structs.replace(entry, event=structs.replace(event, data=data))
         return entry, life.attempt
 
-    def _check_running(self, operation_id: str, attempt: int) -> None:
+    def _check_running(self, operation_id: str, attempt: int, holder_sign: int | None) -> None:
         life = self._life(operation_id)
         if life is None or life.state is not OperationState.RUNNING or life.attempt != attempt:
             current = 0 if life is None else life.attempt
             fault = f"attempt {attempt} of operation {operation_id!r} is not running"
             raise OperationFenced(fault, operation_id=operation_id, attempt=current)
+        if holder_sign is not None and self._sign(life.producer_id) != holder_sign:
+            fault = f"the producer of operation {operation_id!r} is back"
+            raise OperationFenced(fault, operation_id=operation_id, attempt=attempt)
 
     def _check_room(self, entry: EventToAppend) -> None:
         if owner_of(entry.scope) in self._operations.crowded:

@@ -11,19 +11,24 @@ from tidings.log.base import (
     AppendDone,
     EventToAppend,
     LogStatistics,
+    OnControl,
     Query,
     ReadDone,
+    ReceivedControl,
     Record,
     Retention,
     RevokeDone,
     StateAfter,
+    StoredRows,
     Tail,
 )
 from tidings.log.clock_jumps import ClockJumps
 from tidings.log.epochs import Epoch, Epochs
+from tidings.log.journal.controls import HubControl
 from tidings.log.judge import Judge, KnownID, NewID
 from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest, owner_of
+from tidings.log.producers import ProducerTable
 from tidings.log.retention import RetainedRow, RetentionSweeper
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.trim_marks import TrimMarks
@@ -205,18 +210,22 @@ class MemoryLog:
         self._epochs = Epochs([Epoch(epoch, 0)])
         self.stored_state = b""
         """See `LocalLog.stored_state`."""
+        self.stored_rows: dict[str, bytes] = {}
+        """See `LocalLog.stored_rows`."""
         self._max_ids = retention.ids
         self._rows = MemoryRows(retention.keep_newest)
         self._trim_marks = TrimMarks()
         self._tail: Tail = _ignore
+        self._on_control: OnControl | None = None
         self._head = 0
         self._appending = False
-        self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone, StateAfter | None]] = deque()
+        self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone, StateAfter | None, StoredRows | None]] = deque()
         self._newest = retention.new_newest()
         self._operations = retention.new_operations()
         self._revocations = RevocationTable()
         self._ids = MemoryIDs()
-        self._judge = Judge(self._operations, self._ids.find, self._epochs.position)
+        self._producers = ProducerTable(self._operations)
+        self._judge = Judge(self._operations, self._ids.find, self._epochs.position, self._producers.sign)
         self._jumps = ClockJumps()
         self._now_ns = 0
         self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention, self._jumps)
@@ -251,14 +260,48 @@ class MemoryLog:
         """See `Log.failed`: never, while there is memory."""
         return None
 
-    def follow(self, tail: Tail) -> None:
+    @property
+    def producers(self) -> ProducerTable:
+        """See `Log.producers`."""
+        return self._producers
+
+    @property
+    def session(self) -> str:
+        """See `Log.session`."""
+        return ""
+
+    @property
+    def leads(self) -> bool:
+        """See `Log.leads`."""
+        return True
+
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         """See `Log.follow`."""
         self._tail = tail
+        self._on_control = on_control
 
-    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
+    def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
+        """See `Log.count_fitting`."""
+        return len(batch)
+
+    def record(self, control: HubControl) -> None:
+        """See `Log.record`."""
+        folded = self._producers.fold(control, "")
+        self._producers.changed.clear()
+        if self._on_control is not None:
+            self._on_control(ReceivedControl(control, True, *folded))
+
+    def append(
+        self,
+        batch: Sequence[EventToAppend],
+        done: AppendDone,
+        *,
+        state: StateAfter | None = None,
+        rows: StoredRows | None = None,
+    ) -> None:
         """See `Log.append` and `LocalLog.append`."""
         # A batch from within `done` or the tail waits until the tail has brought the one before.
-        self._waiting.append((batch, done, state))
+        self._waiting.append((batch, done, state, rows))
         if not self._appending:
             self._appending = True
             try:
@@ -267,10 +310,17 @@ class MemoryLog:
             finally:
                 self._appending = False
 
-    def _append(self, batch: Sequence[EventToAppend], done: AppendDone, state: StateAfter | None) -> None:
+    def _append(
+        self, batch: Sequence[EventToAppend], done: AppendDone, state: StateAfter | None, rows: StoredRows | None
+    ) -> None:
         outcomes, accepted, ids = self._judge.judge(batch, self._head)
         if state is not None:
             self.stored_state = state(outcomes)
+        for key, row in (rows or {}).items():
+            if row is None:
+                self.stored_rows.pop(key, None)
+            else:
+                self.stored_rows[key] = row
         first = self._head + 1
         records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
         for record, entry in zip(records, accepted, strict=True):

@@ -7,35 +7,44 @@ reading is local. All nodes that have folded the same entries have the same even
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, LogError, LogUnavailable
+from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
-    Log,
     LogStatistics,
+    OnControl,
     Outcome,
     PublishResult,
-    Query,
-    ReadDone,
+    ReceivedControl,
     RevokeDone,
     Scheduler,
-    StateAfter,
+    SessionEnded,
+    StoredRows,
     Tail,
 )
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.journal.base import Journal, LossReason
-from tidings.log.journal.controls import ClockJump, Control, Forget, NewEpoch, Revoke
+from tidings.log.journal.controls import (
+    Begin,
+    ClockJump,
+    Control,
+    Forget,
+    Heartbeat,
+    HubControl,
+    NewEpoch,
+    NodeGone,
+    Revoke,
+)
+from tidings.log.journal.entries import count_fitting, count_fitting_controls, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
 from tidings.log.journal.replica_state import ReplicaState
-from tidings.log.newest import Newest
-from tidings.log.revocations import Revocation, RevocationTable
-from tidings.operations.table import OperationTable
-from tidings.protocol.paths import PathSet
+from tidings.log.local_log import LocalLog, LocalReader
+from tidings.log.revocations import Revocation
+from tidings.log.shared_controls import SharedControls
 from tidings.protocol.positions import Position, parse_position
 
 PATIENCE_S = 10.0
@@ -51,17 +60,6 @@ MAX_EPOCHS = 256
 logger = logging.getLogger(__name__)
 
 
-class LocalLog(Log, Protocol):
-    """A log that stores bytes together with a batch; the embedded logs are such."""
-
-    @property
-    def stored_state(self) -> bytes:
-        """The bytes that were stored with the newest batch that had some; empty if there are none."""
-
-    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
-        """See `Log.append`. The bytes that `state` returns are stored together with the events, or not at all."""
-
-
 class _Append(Struct):
     """A batch of the hub that was not answered yet."""
 
@@ -70,7 +68,7 @@ class _Append(Struct):
     proposed: bool = False
 
 
-class ReplicatedLog:
+class ReplicatedLog(LocalReader):
     """A `tidings.log.base.Log` that other nodes append to as well.
 
     Args:
@@ -99,7 +97,7 @@ class ReplicatedLog:
         epoch: str = "",
     ) -> None:
         self._journal = journal
-        self._local = local
+        super().__init__(local)
         self._scheduler = scheduler
         self._new_name = new_name
         self._epoch = epoch
@@ -111,7 +109,16 @@ class ReplicatedLog:
         self._proposed: _Append | None = None
         """The batch in the entry that is under way, answered or not."""
         self._controls: list[Control] = []
-        """Controls for the next entry."""
+        """Controls for the next entries."""
+        self._max_bytes = max_entry_bytes(journal.max_bytes)
+        self._shared = SharedControls(local.producers, local.operations)
+        self._rows: StoredRows = {}
+        """Rows to store with the next state."""
+        self._on_control: OnControl | None = None
+        self._folding = False
+        """Whether an entry is being folded."""
+        self._verdicts: list[str] = []
+        """The verdicts on the claims in that entry."""
         self._revoking: list[tuple[Revoke, RevokeDone]] = []
         self._forgetting = False
         """Whether a `Forget` of this node is not folded yet."""
@@ -135,7 +142,13 @@ class ReplicatedLog:
         Raises:
             LogCorrupt: The state in the local log is damaged.
         """
-        state = ReplicaState.decode(self._local.stored_state)
+        stored = self._local.stored_state
+        state = ReplicaState.decode(stored)
+        if stored:
+            try:
+                self._shared.restore(self._local.stored_rows)
+            except msgspec.MsgspecError as cause:
+                raise LogCorrupt(f"a row of the log's state is damaged: {cause}") from cause
         self._set_epochs(list(state.epochs))
         self._node.follow(state.fold)
         self._node.join(last)
@@ -177,9 +190,20 @@ class ReplicatedLog:
 
     # Appending.
 
-    def follow(self, tail: Tail) -> None:
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         """See `Log.follow`."""
         self._local.follow(tail)
+        self._on_control = on_control
+        for request in self._shared.requests:
+            self._report(ReceivedControl(request, False))
+
+    def _report(self, received: ReceivedControl) -> None:
+        if self._on_control is not None:
+            self._on_control(received)
+
+    def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
+        """See `Log.count_fitting`."""
+        return count_fitting(batch, self._max_bytes)
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
@@ -212,7 +236,7 @@ class ReplicatedLog:
 
     def _propose(self) -> None:
         """Propose what waits, if no entry is under way."""
-        if self._node.busy or not self._node.joined or self._closed:
+        if self._node.busy or not self._node.joined or self._closed or self._folding:
             return
         if not self._has_epoch:
             current = self._epochs[-1].name if self._epochs else ""
@@ -220,7 +244,8 @@ class ReplicatedLog:
         append = self._append if self._append is not None and not self._append.proposed else None
         if append is None and not self._controls:
             return
-        controls, self._controls = self._controls, []
+        fitting = count_fitting_controls(self._controls, self._max_bytes)
+        controls, self._controls = self._controls[:fitting], self._controls[fitting:]
         self._proposed = append
         if append is not None:
             append.proposed = True
@@ -229,10 +254,15 @@ class ReplicatedLog:
     # Folding.
 
     def _fold(self, folded: FoldedEntry) -> None:
+        self._folding = True
+        self._verdicts.clear()
+        for ended in folded.ended:
+            detached = self._shared.end_session(ended.name)
+            self._report(ReceivedControl(SessionEnded(ended.name), ended.name == self._node.session, detached=detached))
         self._apply(folded, iter(folded.batch.controls))
 
     def _apply(self, folded: FoldedEntry, controls: Iterator[Control]) -> None:
-        """Apply the controls that change the local log, then store the events."""
+        """Apply the controls, then store the events."""
         for control in controls:
             match control:
                 case Revoke():
@@ -250,6 +280,13 @@ class ReplicatedLog:
                     self._local.forget(control.now_ns, control.ids_until)
                     self._forget(folded, controls, control)
                     return
+                case Begin() | Heartbeat() | NodeGone() | NewEpoch():
+                    pass
+                case _:
+                    result = self._shared.fold(control, folded.batch.session)
+                    self._verdicts += [verdict.verdict for verdict in result.verdicts]
+                    self._report(ReceivedControl(control, folded.own, *result))
+        self._rows |= self._shared.take_changes()
         self._store(folded)
 
     def _revoked(
@@ -284,15 +321,20 @@ class ReplicatedLog:
         self._unstored += 1
         new_epoch = any(isinstance(control, NewEpoch) for control in folded.batch.controls)
         if not folded.batch.events and not new_epoch and self._unstored < MAX_UNSTORED:
-            self._node.settle(b"")
+            self._node.settle(self._digest([]))
             self._finish(folded, [])
             return
-        self._local.append(folded.batch.events, partial(self._stored, folded), state=partial(self._state_after, folded))
+        self._local.append(
+            folded.batch.events,
+            partial(self._stored, folded),
+            state=partial(self._state_after, folded),
+            rows=self._rows,
+        )
 
     def _state_after(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> bytes:
         head = self._local.head + sum(_is_new(outcome) for outcome in outcomes)
         epochs = _epochs_after(self._epochs, folded.batch.controls, head)
-        fold = self._node.settle(_digest(outcomes))
+        fold = self._node.settle(self._digest(outcomes))
         return ReplicaState(fold, tuple(epochs)).encode()
 
     def _stored(self, folded: FoldedEntry, outcomes: Sequence[Outcome] | LogError) -> None:
@@ -301,6 +343,8 @@ class ReplicatedLog:
                 self._scheduler.call_later(STORE_RETRY_S, lambda: self._store(folded))
             return
         self._unstored = 0
+        self._rows = {}
+        self._shared.apply_events(folded.batch.events)
         self._set_epochs(_epochs_after(self._epochs, folded.batch.controls, self._local.head))
         self._finish(folded, outcomes)
 
@@ -308,6 +352,7 @@ class ReplicatedLog:
         append = self._proposed if folded.own else None
         if folded.own:
             self._proposed = None
+        self._folding = False
         try:
             if append is not None and append is self._append:
                 self._append = None
@@ -315,6 +360,10 @@ class ReplicatedLog:
         finally:
             self._node.resume()
             self._propose()
+
+    def _digest(self, outcomes: Sequence[Outcome]) -> bytes:
+        """Return what all nodes must agree on about an entry."""
+        return _digest(outcomes) + "".join(self._verdicts).encode()
 
     def _with_position(self, outcome: Outcome) -> Outcome:
         """Return an outcome with a position of this log, where it names one of the local log."""
@@ -326,37 +375,19 @@ class ReplicatedLog:
     # Reading.
 
     @property
-    def newest(self) -> Newest:
-        """See `Log.newest`."""
-        return self._local.newest
+    def session(self) -> str:
+        """See `Log.session`."""
+        return self._node.session
 
     @property
-    def operations(self) -> OperationTable:
-        """See `Log.operations`."""
-        return self._local.operations
-
-    @property
-    def revocations(self) -> RevocationTable:
-        """See `Log.revocations`."""
-        return self._local.revocations
+    def leads(self) -> bool:
+        """See `Log.leads`."""
+        return self._node.leads
 
     @property
     def epoch(self) -> str:
         """See `Log.epoch`."""
         return self._positions.current.name
-
-    @property
-    def head(self) -> int:
-        """See `Log.head`."""
-        return self._local.head
-
-    def read(self, query: Query, done: ReadDone) -> None:
-        """See `Log.read`."""
-        self._local.read(query, done)
-
-    def trimmed(self, after: int, paths: PathSet) -> int | None:
-        """See `Log.trimmed`."""
-        return self._local.trimmed(after, paths)
 
     def position(self, offset: int) -> Position:
         """See `Log.position`."""
@@ -366,19 +397,17 @@ class ReplicatedLog:
         """See `Log.resolve`."""
         return self._positions.resolve(position)
 
-    def last_before(self, received_ns: int) -> int:
-        """See `Log.last_before`."""
-        return self._local.last_before(received_ns)
-
-    def received_ns(self, offset: int, received_ns: int) -> int:
-        """See `Log.received_ns`."""
-        return self._local.received_ns(offset, received_ns)
-
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
         return structs.replace(self._local.statistics(), epoch=self.epoch)
 
     # Controls.
+
+    def record(self, control: HubControl) -> None:
+        """See `Log.record`."""
+        if not self._closed:
+            self._controls.append(control)
+            self._propose()
 
     def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
         """See `Log.revoke`."""
@@ -396,19 +425,11 @@ class ReplicatedLog:
         self._controls.append(control)
         self._propose()
 
-    def start_clock(self, now_ns: int, steady_ns: int) -> None:
-        """See `Log.start_clock`."""
-        self._local.start_clock(now_ns, steady_ns)
-
     def record_jump(self, jump_ns: int) -> None:
-        """See `Log.record_jump`."""
-        self._controls.append(ClockJump(jump_ns=jump_ns))
-        self._propose()
-
-    @property
-    def forgettable(self) -> int:
-        """See `Log.forgettable`."""
-        return self._local.forgettable
+        """See `Log.record_jump`. The lead proposes it: every hub notices that the machine's clock was set."""
+        if self._node.leads:
+            self._controls.append(ClockJump(jump_ns=jump_ns))
+            self._propose()
 
     def forget(self, now_ns: int, ids_until: int) -> bool:
         """See `Log.forget`. The lead proposes it; ended operations are forgotten with each `Forget`."""

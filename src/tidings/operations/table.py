@@ -71,6 +71,8 @@ class OperationTable:
         self._scan: Iterator[str] = iter(())
         self.dirty: dict[str, int] = {}
         """Offset of the first unsaved change of each operation whose life has changed since it was saved, in order."""
+        self.held: dict[str, None] = {}
+        """Operations whose holder changed without an event since they were saved."""
         self.dirty_names: dict[str, None] = {}
         """Names whose history has changed or was removed."""
         self.removed: deque[int] = deque()
@@ -256,6 +258,7 @@ class OperationTable:
         status.life = OperationLife(life.attempt, life.state, life.trace_id, producer_id, lease_s)
         self._index(status)
         self.dirty.setdefault(operation_id, status.offset)
+        self.held[operation_id] = None
 
     def restore(self, status: OperationStatus) -> None:
         """Restore a saved operation; ended operations in the order of their ends."""
@@ -329,6 +332,7 @@ class OperationTable:
         """Record that changes of these operations and names, and the first `removed` removals, were saved."""
         for operation_id in operation_ids:
             self.dirty.pop(operation_id, None)
+            self.held.pop(operation_id, None)
         for name in names:
             self.dirty_names.pop(name, None)
         for _ in range(removed):
@@ -337,6 +341,7 @@ class OperationTable:
     def discard_changes(self) -> None:
         """Record that no change needs saving: the log keeps no file."""
         self.dirty.clear()
+        self.held.clear()
         self.dirty_names.clear()
         self.removed.clear()
 

@@ -9,12 +9,15 @@ from tidings.log.base import (
     EventToAppend,
     Log,
     LogStatistics,
+    OnControl,
     Query,
     ReadDone,
     RevokeDone,
     Tail,
 )
+from tidings.log.journal.controls import HubControl
 from tidings.log.newest import Newest
+from tidings.log.producers import ProducerTable
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
@@ -108,9 +111,32 @@ class FaultyLog:
         """See `Log.failed`."""
         return self._failed or self._log.failed
 
-    def follow(self, tail: Tail) -> None:
+    @property
+    def producers(self) -> ProducerTable:
+        """See `Log.producers`."""
+        return self._log.producers
+
+    @property
+    def session(self) -> str:
+        """See `Log.session`."""
+        return self._log.session
+
+    @property
+    def leads(self) -> bool:
+        """See `Log.leads`."""
+        return self._log.leads
+
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         """See `Log.follow`."""
-        self._log.follow(tail)
+        self._log.follow(tail, on_control)
+
+    def record(self, control: HubControl) -> None:
+        """See `Log.record`."""
+        self._log.record(control)
+
+    def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
+        """See `Log.count_fitting`."""
+        return self._log.count_fitting(batch)
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""

@@ -10,7 +10,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
 from tidings.hub.system_status import SystemStatusPublisher
-from tidings.log.base import AppendDone, EventToAppend, Log, Record, Tail
+from tidings.log.base import AppendDone, EventToAppend, Log, OnControl, Record, Tail
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.faults import Faults
@@ -32,14 +32,14 @@ class RecordingLog(FaultyLog):
         self._faults = faults
         self.records: list[Record] = []
 
-    def follow(self, tail: Tail) -> None:
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         """See `Log.follow`."""
 
-        def record(records: Sequence[Record]) -> None:
+        def keep(records: Sequence[Record]) -> None:
             self.records.extend(records)
             tail(records)
 
-        super().follow(record)
+        super().follow(keep, on_control)
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""

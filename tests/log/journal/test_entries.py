@@ -33,6 +33,7 @@ def row(**changes: object) -> list[object]:
     values: dict[str, object] = {
         "type": "t", "timestamp": "", "trace_id": "", "data": b"{}", "channel": "c", "key": None, "latest": False,
         "event_id": None, "effect": 0, "received_ns": 0, "scope": "", "producer_id": "", "lease_s": 0.0, "rare": None,
+        "max_live": 0,
     }  # fmt: skip
     return list((values | changes).values())
 
@@ -96,10 +97,10 @@ def test_damaged_body_is_decoded_or_refused_with_one_error(batch: NodeBatch, dat
         pack([1, "s", 1, [row(lease_s=-1.0)], []]),
         pack([1, "s", 1, [row(lease_s=float("nan"))], []]),
         pack([1, "s", 1, [row(lease_s=float("inf"))], []]),
-        pack([1, "s", 1, [row(rare=[False, True, None])], []]),
-        pack([1, "s", 1, [row(rare=[False, True, None, -1])], []]),
-        pack([1, "s", 1, [row(rare=[False, True, [None], 0])], []]),
-        pack([1, "s", 1, [row(rare=[False, True, [[["c", [["c", 1, False]]]], True], 0])], []]),
+        pack([1, "s", 1, [row(rare=[False, True, None, 0])], []]),
+        pack([1, "s", 1, [row(rare=[False, True, None, -1, None])], []]),
+        pack([1, "s", 1, [row(rare=[False, True, [None], 0, None])], []]),
+        pack([1, "s", 1, [row(rare=[False, True, [[["c", [["c", 1, False]]]], True], 0, None])], []]),
         pack([1, "s", 1, [row()] * (MAX_EVENTS + 1), []]),
         pack([1, "s", 1, [], [[99]]]),
         pack([1, "s", 1, [], [[2, 1]]]),

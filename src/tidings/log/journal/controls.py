@@ -1,9 +1,9 @@
-"""Controls: the records in a journal that are about the hubs themselves, and not events.
+"""Controls: the records of a log that are not events: about the nodes of a journal, and about what hubs share.
 
 Their tags and the order of their fields are stored: never change one, and add fields at the end, with a default.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,6 +12,7 @@ from tidings.log.revocations import RevocationKind
 MAX_NAME_BYTES = 64
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_BYTES)]
+Seconds = Annotated[float, Meta(ge=0)]
 
 
 class Begin(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
@@ -77,5 +78,73 @@ class ClockJump(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     jump_ns: int
 
 
-Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump
+class HeldClaim(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An operation that a producer claims to hold when it attaches."""
+
+    operation_id: str
+    attempt: Number | None
+    """The producer's attempt; None means the current one."""
+    lease_s: Seconds
+    """The lease that the operation has from then on, in seconds."""
+
+
+class ProducerAttached(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):
+    """A producer attached on a connection of the hub that records it."""
+
+    producer_id: str
+    connection: Number
+    """The connection, by a number that the hub gives to no other one."""
+    lease_s: Seconds
+    """Default lease of its operations, in seconds."""
+    claims: list[HeldClaim]
+    takes_over: bool = True
+    """Whether it takes the place of another connection of the producer; if not, that one stays."""
+
+
+class ProducerDetached(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=9):
+    """The end of a connection on which a producer attached, on the hub that records it."""
+
+    producer_id: str
+    connection: Number
+
+
+class ProducerSeen(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=10):
+    """A sign of life of a producer without a connection."""
+
+    producer_id: str
+    lease_s: Seconds
+    """Default lease of its operations, in seconds."""
+    age_s: Seconds
+    """Time between the sign of life and this control, in seconds."""
+
+
+class CancelRequested(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=11):
+    """The end of one attempt is requested; the first of several requests counts, and the others join it."""
+
+    operation_id: str
+    attempt: Number
+    push_id: str
+    """Id of the request, and of the push to the holder of the operation."""
+    requested_ns: Number
+    """Time of the request, nanoseconds since 1970."""
+    reason: str | None
+    cancelled_by: str | None
+    parent_id: str = ""
+    """The operation that it is cancelled with; empty for one that was named."""
+    is_due: bool = True
+    """Whether the holder is asked now; False while the descendants come first."""
+
+
+class CancelAnswered(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=12):
+    """The answer of a holder to the push of a request."""
+
+    operation_id: str
+    push_id: str
+    verdict: Literal["stopping", "refused"]
+    reason: str | None
+
+
+HubControl = ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered
+"""Controls that a hub records for all hubs of its log; see `tidings.log.base.Log.record`."""
+Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump | HubControl
 """Every control."""

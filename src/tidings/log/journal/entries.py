@@ -23,6 +23,8 @@ RULES = 1
 a node folds only by rules that it supports, and entries are written by those that all live nodes support."""
 MAX_EVENTS = 2_000
 """Maximum number of events in an entry: folding it takes about 20 ms."""
+MAX_CONTROLS = 1_000
+"""Maximum number of controls in an entry that are not about its node; a few of those come in addition."""
 MAX_BYTES = 512 << 10
 """Maximum size of an entry; half of what the journal takes, if that is less."""
 _MIN_BYTES = 2 * MAX_DATA_BYTES
@@ -35,12 +37,13 @@ _EFFECTS = {int(effect): effect for effect in SlotEffect}
 _Text = str | None
 _PathRow = tuple[str, _Text, bool]
 _Search = tuple[list[tuple[str, list[_PathRow]]] | None, bool]
-_Rare = tuple[bool, bool, _Search | None, Number]
-"""Whether the hub publishes it, whether its trace id is its own, the search for its operation, and its attempt."""
+_Rare = tuple[bool, bool, _Search | None, Number, Number | None]
+"""Whether the hub publishes it, whether its trace id is its own, the search for its operation, its attempt, and the
+sign of its holder."""
 _Lease = Annotated[float, Meta(ge=0)]
-_Row = tuple[str, str, str, bytes, str, _Text, bool, _Text, int, Number, str, str, _Lease, _Rare | None]
+_Row = tuple[str, str, str, bytes, str, _Text, bool, _Text, int, Number, str, str, _Lease, _Rare | None, Number]
 """Type, timestamp, trace id, data, channel, key, whether it is `latest`, event id, effect, time of receipt, scope,
-producer id, lease, and the fields of `EventToAppend` that few events have."""
+producer id, lease, the fields of `EventToAppend` that few events have, and the limit of live operations."""
 
 
 class NodeBatch(Struct, frozen=True, kw_only=True):
@@ -53,7 +56,7 @@ class NodeBatch(Struct, frozen=True, kw_only=True):
     number: int
     """Counts the entries of the session, from 1."""
     events: Sequence[EventToAppend]
-    """To be judged in this order, before the controls."""
+    """To be judged in this order, after the controls."""
     controls: Sequence[Control]
     """To be applied in this order."""
 
@@ -96,6 +99,7 @@ def encode_batch(batch: NodeBatch) -> bytes:
                 entry.producer_id,
                 entry.lease_s,
                 _rare_fields(entry),
+                entry.max_live,
             )
         )
     return _encode((batch.rules, batch.session, batch.number, events, batch.controls))
@@ -109,7 +113,7 @@ def _rare_fields(entry: EventToAppend) -> _Rare | None:
         writable = entry.search.writable
         rows = None if writable is None else [(channel, _path_rows(paths)) for channel, paths in writable]
         search = rows, entry.search.required
-    return entry.by_hub, entry.has_own_trace, search, entry.running_attempt
+    return entry.by_hub, entry.has_own_trace, search, entry.running_attempt, entry.holder_sign
 
 
 def _path_rows(paths: PathSet) -> list[_PathRow]:
@@ -138,16 +142,28 @@ def decode_batch(body: bytes) -> NodeBatch:
 
 def _make_event(row: _Row) -> EventToAppend:
     type, timestamp, trace_id, data, channel, key, latest, event_id, effect = row[:9]
-    received_ns, scope, producer_id, lease_s, rare = row[9:]
+    received_ns, scope, producer_id, lease_s, rare, max_live = row[9:]
     if effect not in _EFFECTS or not isfinite(lease_s):
         raise ValueError(f"invalid effect {effect} or lease {lease_s}")
     event_class = _LATEST if latest else _DURABLE
     event = Event(type, timestamp, trace_id, data, channel, key, event_class, event_id, _EFFECTS[effect])
     if rare is None:
-        return EventToAppend(event, received_ns, scope, producer_id, lease_s)
-    by_hub, has_own_trace, search, running_attempt = rare
+        return EventToAppend(event, received_ns, scope, producer_id, lease_s, max_live=max_live)
+    by_hub, has_own_trace, search, running_attempt, holder_sign = rare
     found = None if search is None else OperationSearch(_make_writable(search[0]), search[1])
-    return EventToAppend(event, received_ns, scope, producer_id, lease_s, by_hub, has_own_trace, found, running_attempt)
+    return EventToAppend(
+        event,
+        received_ns,
+        scope,
+        producer_id,
+        lease_s,
+        by_hub,
+        has_own_trace,
+        found,
+        running_attempt,
+        max_live,
+        holder_sign,
+    )
 
 
 def _make_writable(rows: list[tuple[str, list[_PathRow]]] | None) -> tuple[tuple[str, PathSet], ...] | None:
@@ -215,3 +231,18 @@ def count_fitting(events: Sequence[EventToAppend], max_bytes: int) -> int:
         if size > max_bytes and count:
             return count
     return min(len(events), MAX_EVENTS)
+
+
+def count_fitting_controls(controls: Sequence[Control], max_bytes: int) -> int:
+    """Return the number of the first controls that fit in one entry besides its events; at least 1 if there is one.
+
+    Args:
+        controls: The controls, in their order.
+        max_bytes: See `count_fitting`; controls use half as much in addition.
+    """
+    size = 0
+    for count, control in enumerate(controls[:MAX_CONTROLS]):
+        size += len(_encode(control))
+        if size > max_bytes // 2 and count:
+            return count
+    return min(len(controls), MAX_CONTROLS)

@@ -151,6 +151,11 @@ class JournalNode:
         return lead is not None and lead.name == self._session
 
     @property
+    def session(self) -> str:
+        """The name of the own session; empty before the first one."""
+        return self._session
+
+    @property
     def seq(self) -> int:
         """The entry up to which the node has folded the journal."""
         return self._mark.seq

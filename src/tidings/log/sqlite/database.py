@@ -96,7 +96,9 @@ STORED_STATE = "stored_state"
 """Table with one row: the bytes that were stored with the newest batch that had some. Only logs that are folded from a
 journal have it."""
 CREATE_STORED_STATE = f"CREATE TABLE IF NOT EXISTS {STORED_STATE} (number INTEGER PRIMARY KEY, state BLOB NOT NULL)"
-REPLACE_STORED_STATE = f"INSERT OR REPLACE INTO {STORED_STATE} VALUES (1, ?)"
+STORED_ROWS = "stored_rows"
+"""Table of the rows that were stored together with batches; see `STORED_STATE`."""
+CREATE_STORED_ROWS = f"CREATE TABLE IF NOT EXISTS {STORED_ROWS} (key TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
 # In `meta`: `head` and the counters belong together and date from the last step of retention; events after `head` are
 # counted when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.sqlite.saved_index`.
 # `clean`: the log was closed. `boot`: the boot id of the machine when the log was opened.

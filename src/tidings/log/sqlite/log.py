@@ -18,19 +18,24 @@ from tidings.log.base import (
     AppendDone,
     EventToAppend,
     LogStatistics,
+    OnControl,
     Page,
     Query,
     ReadDone,
+    ReceivedControl,
     Record,
     Retention,
     RevokeDone,
     Scheduler,
     StateAfter,
+    StoredRows,
     Tail,
 )
+from tidings.log.journal.controls import HubControl
 from tidings.log.journal.sqlite_file import FILE as JOURNAL_FILE
 from tidings.log.newest import Newest
 from tidings.log.opening import OpeningProgress
+from tidings.log.producers import ProducerTable
 from tidings.log.revocations import Revocation, RevocationTable
 from tidings.log.sqlite.checkpointer import Checkpointer
 from tidings.log.sqlite.data_dir import DataDir
@@ -55,6 +60,7 @@ class _PendingAppend(msgspec.Struct):
     batch: Sequence[EventToAppend]
     done: AppendDone
     state: StateAfter | None
+    rows: StoredRows | None
     deadline: float
 
 
@@ -112,6 +118,7 @@ class SqliteLog:
         self._displaced: LogError | None = None
         """Why the file could not be found when it was last looked for; None if it was."""
         self._tail: Tail = _ignore
+        self._on_control: OnControl | None = None
         self._closed = False
         try:
             self._state = self._open(new_epoch, retention or Retention(), save_every, progress)
@@ -166,9 +173,36 @@ class SqliteLog:
             return self._full()
         return self._displaced
 
-    def follow(self, tail: Tail) -> None:
+    @property
+    def producers(self) -> ProducerTable:
+        """See `Log.producers`."""
+        return self._state.producers
+
+    @property
+    def session(self) -> str:
+        """See `Log.session`."""
+        return ""
+
+    @property
+    def leads(self) -> bool:
+        """See `Log.leads`."""
+        return True
+
+    def follow(self, tail: Tail, on_control: OnControl | None = None) -> None:
         """See `Log.follow`."""
         self._tail = tail
+        self._on_control = on_control
+
+    def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
+        """See `Log.count_fitting`."""
+        return len(batch)
+
+    def record(self, control: HubControl) -> None:
+        """See `Log.record`."""
+        folded = self._state.producers.fold(control, "")
+        self._state.producers.changed.clear()
+        if self._on_control is not None:
+            self._on_control(ReceivedControl(control, True, *folded))
 
     def position(self, offset: int) -> Position:
         """See `Log.position`."""
@@ -195,16 +229,28 @@ class SqliteLog:
     @property
     def stored_state(self) -> bytes:
         """See `LocalLog.stored_state`."""
-        return self._state.read_stored_state()
+        return self._state.stored.read()
 
-    def append(self, batch: Sequence[EventToAppend], done: AppendDone, *, state: StateAfter | None = None) -> None:
+    @property
+    def stored_rows(self) -> dict[str, bytes]:
+        """See `LocalLog.stored_rows`."""
+        return self._state.stored.read_rows()
+
+    def append(
+        self,
+        batch: Sequence[EventToAppend],
+        done: AppendDone,
+        *,
+        state: StateAfter | None = None,
+        rows: StoredRows | None = None,
+    ) -> None:
         """See `Log.append` and `LocalLog.append`."""
         if self._pending is not None:
             raise RuntimeError("append was called before the last batch was done")
         if self._closed:
             done(LogUnavailable(f"{self._path} is closed"))
             return
-        self._pending = _PendingAppend(batch, done, state, time.monotonic() + MAX_BUSY_S)
+        self._pending = _PendingAppend(batch, done, state, rows, time.monotonic() + MAX_BUSY_S)
         if self._delivering:  # from within `done` or the tail: the tail brings that batch first
             self._scheduler.call_soon(self._try_append)
         else:
@@ -216,7 +262,7 @@ class SqliteLog:
             return
         try:
             self._check_writable()
-            outcomes, records, size = self._state.append(pending.batch, pending.state)
+            outcomes, records, size = self._state.append(pending.batch, pending.state, pending.rows)
         except Exception as error:  # also OSError and MemoryError: a batch without a result would stop all publishing
             if not self._closed and is_busy(error) and time.monotonic() < pending.deadline:
                 self._scheduler.call_later(RETRY_DELAY_S, self._try_append)

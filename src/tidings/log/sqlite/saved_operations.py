@@ -122,15 +122,7 @@ class SavedOperations:
         operations, execute = self._operations, self._connection.execute
         self._saved = saved = dict(islice(operations.dirty.items(), piece))
         for operation_id in saved:
-            status = operations.get(operation_id)
-            if status is None:
-                continue
-            try:
-                row = (status.number, status.offset, _encode(status))
-            except (msgspec.MsgspecError, OverflowError, TypeError, ValueError) as error:
-                self._set_aside.add("operations", status, error)
-                continue
-            execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", row)
+            self._save(operation_id)
         self._save_names()
         self._deleted = list(islice(operations.removed, piece))
         self._connection.executemany("DELETE FROM operations WHERE number = ?", ((number,) for number in self._deleted))
@@ -138,6 +130,22 @@ class SavedOperations:
         saved_to = head if left is None else left - 1
         execute("UPDATE meta SET value = ? WHERE name = 'operations_to'", (saved_to,))
         return saved_to
+
+    def save_held(self) -> None:
+        """Save the operations with a holder that no event shows, in the caller's transaction."""
+        for operation_id in self._operations.held:
+            self._save(operation_id)
+
+    def _save(self, operation_id: str) -> None:
+        status = self._operations.get(operation_id)
+        if status is None:
+            return
+        try:
+            row = (status.number, status.offset, _encode(status))
+        except (msgspec.MsgspecError, OverflowError, TypeError, ValueError) as error:
+            self._set_aside.add("operations", status, error)
+            return
+        self._connection.execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", row)
 
     def _save_names(self) -> None:
         # All of them, because they include the names of the operations saved in this step.

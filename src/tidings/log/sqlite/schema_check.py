@@ -6,6 +6,7 @@ from functools import cache
 
 from tidings.log.sqlite.database import (
     OLD_IDS_INDEX,
+    STORED_ROWS,
     STORED_STATE,
     create_tables,
     has_ids,
@@ -26,7 +27,7 @@ def foreign_schema(connection: sqlite3.Connection) -> list[str]:
         expected.pop(("table", "ids"))
         expected.pop(("index", "ids_event"))
         expected["index", "events_id"] = OLD_IDS_INDEX
-    for optional in (TABLE, STORED_STATE):
+    for optional in (TABLE, STORED_STATE, STORED_ROWS):
         found.pop(("table", optional), None)
     faults = [f"the {type} {name!r} is not part of a log" for type, name in found if (type, name) not in expected]
     faults += [f"the {type} {name!r} is missing" for type, name in expected if (type, name) not in found]

@@ -8,18 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tidings.log.base import EventToAppend, LogStatistics, Outcome, Page, Query, Record, Retention, StateAfter
+from tidings.log.base import (
+    EventToAppend,
+    LogStatistics,
+    Outcome,
+    Page,
+    Query,
+    Record,
+    Retention,
+    StateAfter,
+    StoredRows,
+)
 from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.judge import Judge, KnownID
 from tidings.log.newest import owner_of
 from tidings.log.opening import OpeningProgress
+from tidings.log.producers import ProducerTable
 from tidings.log.retention import RetentionSweeper
 from tidings.log.revocations import RevocationTable
 from tidings.log.sqlite.database import (
-    CREATE_STORED_STATE,
     INSERT,
-    REPLACE_STORED_STATE,
-    STORED_STATE,
     DamagedRow,
     content_error,
     encode_row,
@@ -33,6 +41,7 @@ from tidings.log.sqlite.saved_operations import SavedOperations
 from tidings.log.sqlite.saved_revocations import SavedRevocations
 from tidings.log.sqlite.schema_check import foreign_schema
 from tidings.log.sqlite.set_aside import LostEvent, SetAside, is_text_error, reading_any_text
+from tidings.log.sqlite.stored_state import StoredState
 from tidings.log.trim_marks import TrimMarks
 from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.paths import PathSet
@@ -103,7 +112,11 @@ class SqliteState:
         self._max_ids = retention.ids
         self._ids = SavedIDs(connection)
         self._ids.restore()
-        self._judge = Judge(self.operations, self._find_id, lambda offset: self.epochs.position(offset))
+        self.producers = ProducerTable(self.operations)
+        self.stored = StoredState(connection)
+        self._judge = Judge(
+            self.operations, self._find_id, lambda offset: self.epochs.position(offset), self.producers.sign
+        )
         self.now_ns = 0
         """The hub's clock at the last step of retention, nanoseconds since 1970; 0 before the first."""
 
@@ -140,7 +153,7 @@ class SqliteState:
     # Appending.
 
     def append(
-        self, batch: Sequence[EventToAppend], state: StateAfter | None = None
+        self, batch: Sequence[EventToAppend], state: StateAfter | None = None, rows: StoredRows | None = None
     ) -> tuple[list[Outcome], list[Record], int]:
         """Judge `batch`, and store the accepted events after the head, with the bytes that `state` returns.
 
@@ -162,8 +175,10 @@ class SqliteState:
             )
             self._ids.add(ids)
             if state is not None:
-                self._connection.execute(CREATE_STORED_STATE)
-                self._connection.execute(REPLACE_STORED_STATE, (state(outcomes),))
+                self.stored.write(state(outcomes), rows or {})
+                self._saved_operations.save_held()
+        if state is not None:
+            self.operations.held.clear()
         self._ids.count += len(ids)
         self.head += len(records)
         apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
@@ -177,16 +192,6 @@ class SqliteState:
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return outcomes, records, size
-
-    def read_stored_state(self) -> bytes:
-        """Return the bytes that were stored with the newest batch; empty if there are none.
-
-        Raises:
-            sqlite3.Error: They cannot be read.
-        """
-        found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (STORED_STATE,)).fetchone()
-        row = found and self._connection.execute(f"SELECT state FROM {STORED_STATE} WHERE number = 1").fetchone()
-        return row[0] if row and isinstance(row[0], bytes) else b""
 
     def save_revocations(self) -> None:
         """Save the changes of `revocations`.

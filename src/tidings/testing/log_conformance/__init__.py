@@ -23,6 +23,7 @@ The tests call the log from one thread, one batch at a time, as the docstring of
 from hypothesis import settings
 
 from tidings.testing.log_conformance.appending import AppendTests
+from tidings.testing.log_conformance.controls import ControlTests
 from tidings.testing.log_conformance.durability import DurabilityTests
 from tidings.testing.log_conformance.harness import LogHarness
 from tidings.testing.log_conformance.judging import JudgeTests
@@ -35,7 +36,7 @@ from tidings.testing.log_conformance.revocations import ReopenedRevocationTests,
 __all__ = ["DurableLogConformance", "LogConformance", "LogHarness"]
 
 
-class LogConformance(AppendTests, JudgeTests, ReadTests, RetentionTests, OperationTests, RevocationTests):
+class LogConformance(AppendTests, JudgeTests, ControlTests, ReadTests, RetentionTests, OperationTests, RevocationTests):
     """Every guarantee of the port except durability. Needs a fixture `harness` that provides a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

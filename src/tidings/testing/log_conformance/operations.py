@@ -3,6 +3,7 @@
 from msgspec import structs
 
 from tidings.log.base import Log, Retention
+from tidings.log.journal.controls import HeldClaim, ProducerAttached
 from tidings.operations.lifecycle import OperationState
 from tidings.testing.log_conformance.durability import CLOSED_OR_KILLED, reopen_log
 from tidings.testing.log_conformance.harness import EventFactory, LogHarness
@@ -125,7 +126,8 @@ class ReopenedOperationTests:
         start = make("operation:start", "a", data=_data("a"))
         harness.append(log, structs.replace(start, producer_id="p", lease_s=5.0))
         harness.append(log, make("operation:start", "b", data=_data("b")))
-        log.operations.hold("b", "q", 7.0)
+        log.record(ProducerAttached("q", 1, 30.0, [HeldClaim("b", 1, 7.0)]))
+        harness.settle()
         harness.maintain(log, make.now_ns)
         again = reopen_log(harness, log, Retention(), killed=killed)
         lives = [again.operations.life(key) for key in "ab"]
