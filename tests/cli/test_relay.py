@@ -6,14 +6,15 @@ import re
 import select
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.cli.hub_log import datasets, read_log, until
-from tests.cli.processes import TIMEOUT_S, Hub, Process, Terminal, tidings
+from tests.cli.processes import TIMEOUT_S, Hub, Process, Terminal, environment, tidings
+from tests.cli.serve.test_access import KeyHub
 from tests.client.hub_server import HubServer
 from tests.relay.foreign_service import ForeignService, envelope, joined, numbered
 from websockets.sync.client import connect
@@ -24,8 +25,10 @@ AT = "2025-07-30T12:00:00.{:09d}Z"
 class RelayProcess(Process):
     """`tidings relay`, and what it tells on stderr."""
 
-    def __init__(self, service: ForeignService, hub: Hub | HubServer, *options: str) -> None:
-        super().__init__("relay", service.url, "--to", hub.url, *options)
+    def __init__(
+        self, service: ForeignService | Hub, hub: Hub | HubServer, *options: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__("relay", service.url, "--to", hub.url, *options, env=env)
         self._told = b""
 
     def read_told(self, text: str) -> str:
@@ -258,6 +261,64 @@ def test_credentials_are_sent_to_their_own_side_only(service: ForeignService, hu
     (headers,) = service.headers
     assert headers["cookie"] == "session=s"
     assert "for-the-hub" not in str(headers)
+
+
+def test_a_revoked_key_of_the_service_is_reported_once_and_ends_with_give_up(hub: Hub, tmp_path: Path) -> None:
+    with KeyHub(tmp_path, "--log-level", "error") as source:
+        key = source.add("reader", "read data")
+        options = ("--header", f"Authorization: Bearer {key}", "--give-up", "2s")
+        with RelayProcess(source, hub, *options) as relay:
+            relay.read_told("connected to")
+            source.revoke("reader")
+            told = relay.read_told("(4001)")
+            code, _, rest = relay.wait()
+    told += rest
+    assert code == 1
+    assert told.count("retrying until it answers") <= 2
+    assert told.count("connected to") <= 2
+    assert "was revoked" in told.splitlines()[-2]
+    assert key not in told
+
+
+def test_a_revoked_key_for_the_hub_is_replaced_by_that_of_its_file(service: ForeignService, tmp_path: Path) -> None:
+    with KeyHub(tmp_path / "hub", "--log-level", "error") as hub:
+        file = tmp_path / "key"
+        file.write_text(hub.add("relay", "publish data"))
+        reader = hub.add("reader", "read data")
+        with RelayProcess(service, hub, "--token-file", str(file)) as relay:
+            service.wait_accepted(1)
+            service.say(*numbered(1, 3))
+            until(lambda: relayed(hub, reader) == 3)
+            hub.revoke("relay")
+            relay.read_told("was revoked at")
+            relay.read_told("events wait until there is another token")
+            service.say(*numbered(4, 6))
+            file.write_text(hub.add("relay", "publish data"))
+            relay.read_told("connected to the hub")
+            until(lambda: relayed(hub, reader) == 6)
+            code, told = relay.stop()
+    assert code == 0
+    assert figure(told, "published") == 6
+    assert "tdk_" not in told
+
+
+def relayed(hub: KeyHub, key: str) -> int:
+    """Return the number of updates in a hub, as the holder of a key sees it."""
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{hub.http}v1/events", params={"channel": "data", "since": "first"}, headers=headers)
+    return len(answer.json()["events"])
+
+
+def test_a_refused_key_for_the_hub_ends_the_relay_with_its_reason(service: ForeignService, tmp_path: Path) -> None:
+    with KeyHub(tmp_path, "--log-level", "error") as hub:
+        key = hub.add("relay", "publish data")
+        with RelayProcess(service, hub, env=environment(TIDINGS_TOKEN=key)) as relay:
+            service.wait_accepted(1)
+            hub.revoke("relay")
+            code, _, told = relay.wait()
+    assert code == 77
+    assert "was revoked at" in told
+    assert key not in told
 
 
 def test_unsent_events_exit_with_1(service: ForeignService) -> None:

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.client.waiting import until
 from tests.relay.foreign_service import GREETING, ForeignService, joined, numbered
+from websockets.asyncio.server import ServerConnection, serve
 
 from tidings.client.reconnect import Reconnect
 from tidings.exceptions import ConfigError
@@ -117,6 +118,41 @@ async def test_source_gives_up_only_after_give_up_s() -> None:
             await later(service.stop)
             with pytest.raises(SourceGone, match="no server answers"):
                 await asyncio.wait_for(reading.task, 60)
+
+
+REQUIRED = '{"type":"connection:established","timestamp":"2025-07-30T12:00:00Z","data":{"auth":"required"}}'
+FAILED = '{"type":"auth:failed","timestamp":"2025-07-30T12:00:00Z","data":{"code":"credential_revoked"}}'
+
+
+@pytest.mark.parametrize("refusal", [(), (REQUIRED, FAILED), ('{"type":"connection:closed","data":{}}',)])
+async def test_source_that_accepts_no_connection_counts_as_away_and_is_reported_once(refusal: Sequence[str]) -> None:
+    revoked = False
+
+    async def answer(connection: ServerConnection) -> None:
+        if revoked:
+            for message in refusal:
+                await connection.send(message)
+            await connection.close(4001, "the key was revoked")
+        else:
+            await connection.send(GREETING)
+            await connection.wait_closed()
+
+    async with serve(answer, "127.0.0.1", 0) as service:
+        url = f"ws://127.0.0.1:{service.sockets[0].getsockname()[1]}/"
+        async with Reading(url, give_up_s=2.0) as reading:
+            await until(lambda: len(reading.messages) == 1)
+            revoked = True
+            for connection in service.connections:
+                await connection.close(4001, "the key was revoked")
+            await until(lambda: reading.source.connections >= 5)
+            assert [change.connected for change in reading.changes if change.connected] == [True, True]
+            revoked = False
+            await until(lambda: reading.source.status.connected)
+            revoked = True
+            for connection in service.connections:
+                await connection.close(4001, "the key was revoked")
+            with pytest.raises(SourceGone, match="the key was revoked"):
+                await asyncio.wait_for(reading.task, 60.0)
 
 
 @pytest.mark.parametrize(

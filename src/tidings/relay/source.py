@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,7 +49,11 @@ logger.addFilter(hide_tokens)
 
 _REFUSALS: Mapping[int, type[AccessError]] = {4001: InvalidCredential, 4003: Forbidden}
 _AUTH_REQUIRED = f'"{MessageType.AUTH_REQUIRED}"'.encode()
-_AUTH_REQUIRED_WITHIN = 64
+_IS_REFUSING = re.compile(
+    rb'[^,]*"(?:auth:(?:required|failed)"|connection:closed"|connection:established".*"auth":"required")', re.DOTALL
+).match
+"""Called with a message: matches those of a service that has not accepted the client, or does not any more."""
+_TYPE_WITHIN = 64
 """Bytes in which a hub names the type of its message: a type comes first, and an event may hold the words, too."""
 
 
@@ -105,13 +110,16 @@ class PlainSource:
         self._is_hub = is_hub
         self._token: str | None = None
         self._give_up_s = give_up_s
+        self._settled_s = reconnect.settled_s
         self._backoff = Backoff(reconnect, random.random)
+        self._accepted = True
+        """Whether the service accepted the present connection, or the last one: it sent something, or kept it open."""
 
     async def run(self) -> None:
         """Read until it is cancelled.
 
         Raises:
-            SourceGone: The service was away for `give_up_s`.
+            SourceGone: The service was away for `give_up_s`, or accepted no connection in that time.
             InvalidCredential: The hub refuses the token.
             Forbidden: The token has no grant for the paths of the URL.
         """
@@ -123,14 +131,17 @@ class PlainSource:
                 socket = await self._open()
                 began = loop.time()
                 self.connections += 1
-                self._change(SourceStatus(connected=True))
-                error = await self._read(socket)
+                if self._accepted:  # else it may refuse this connection, too, and reports would alternate
+                    self._change(SourceStatus(connected=True))
+                refused_before, self._accepted = not self._accepted, False
+                error = await self._read(socket, report=refused_before)
             except TokenUnavailable as failure:
                 error = str(failure)
             except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI, ConfigError) as failure:
                 error = _explain(failure, self._url)
             lasted_s = 0.0 if began is None else loop.time() - began
-            if began is not None:
+            self._accepted = self._accepted or lasted_s >= self._settled_s
+            if began is not None and self._accepted:
                 away_since = loop.time()
             if self._give_up_s is not None and loop.time() - away_since >= self._give_up_s:
                 raise SourceGone(error, hint="Start the service, correct its URL, or wait longer with --give-up.")
@@ -155,13 +166,22 @@ class PlainSource:
         _keep_alive(connection)
         return connection
 
-    async def _read(self, connection: ClientConnection) -> str:
-        """Read to the end of a connection, and return why it ended."""
+    async def _read(self, connection: ClientConnection, *, report: bool) -> str:
+        """Read to the end of a connection, and return why it ended.
+
+        Args:
+            connection: The connection.
+            report: Whether to report that it is connected when the service has accepted it.
+        """
         try:
             while True:
                 message = await connection.recv(decode=False)
-                if self._tokens is not None and _AUTH_REQUIRED in message[:_AUTH_REQUIRED_WITHIN]:
+                if self._tokens is not None and _AUTH_REQUIRED in message[:_TYPE_WITHIN]:
                     await self._send_token(connection, self._tokens)
+                if not self._accepted and not _IS_REFUSING(message):
+                    self._accepted = True
+                    if report:
+                        self._change(SourceStatus(connected=True))
                 waiting = self._deliver(message)
                 if waiting is not None:
                     await waiting
