@@ -5,12 +5,17 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.nats_server import NatsServer
+
+from tidings.exceptions import LogError
 from tidings.log.journal import sqlite
 from tidings.log.journal.base import Journal
+from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
+from tidings.log.journal.jetstream_stream import JetStreamAddress, parse_address
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.journal.sqlite_file import FILE
 from tidings.testing.clock import ManualClock
@@ -25,6 +30,8 @@ _LOOKS = 3
 _ROUNDS = 200
 _POLL_S = 0.0005
 _MAX_VIRTUAL_S = 5.0
+_QUIET_S = 0.1
+_MAX_WAIT_S = 20.0
 
 
 class ManualJournalHarness(JournalHarness):
@@ -124,4 +131,76 @@ class SqliteJournalHarness(JournalHarness):
             journal.close()
         self.loop.close()
         sqlite.LOOK_INTERVAL_S = self._look_interval_s
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class JetStreamHarness(JournalHarness):
+    """A stream of one server, which is put back by starting the server on an older copy of its folder."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tidings-nats-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
+        self.server = NatsServer(self.folder / "server")
+        self.server.start()
+        self.loop = asyncio.new_event_loop()
+        self._journals: list[JetStreamJournal] = []
+        self._last = 0
+
+    @property
+    def address(self) -> JetStreamAddress:
+        return parse_address(f"{self.server.url}/hubs")
+
+    def open(self) -> JetStreamJournal:
+        journal = self.loop.run_until_complete(open_jetstream(self.address))
+        self._journals.append(journal)
+        return journal
+
+    def wait_until(self, condition: Callable[[], object]) -> bool:
+        met = self.loop.run_until_complete(self._wait_until(condition))
+        self._copy()
+        return met
+
+    async def _wait_until(self, condition: Callable[[], object]) -> bool:
+        end = self.loop.time() + _MAX_WAIT_S
+        while not condition():
+            if self.loop.time() > end or await self._is_quiet(condition):
+                return bool(condition())
+        return True
+
+    async def _is_quiet(self, condition: Callable[[], object]) -> bool:
+        """Wait; return whether all followers have received what the stream has, and nothing happened meanwhile."""
+        before = await self._look()
+        end = self.loop.time() + _QUIET_S
+        while self.loop.time() < end and not condition():
+            await asyncio.sleep(_POLL_S)
+        places = [place for journal in self._journals if (place := journal.place) is not None]
+        return before == await self._look() and all(place == before for place in places)
+
+    async def _look(self) -> int:
+        for journal in reversed(self._journals):
+            with suppress(LogError):  # closed, or still without the server that was started again
+                return (await journal.look()).last
+        return 0
+
+    def _copy(self) -> None:
+        """Keep a copy of what the server has stored, by its last sequence."""
+        last = self.loop.run_until_complete(self._look())
+        if last > self._last:
+            self._last = last
+            shutil.copytree(self.server.folder, self.folder / str(last), dirs_exist_ok=True)
+
+    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        return self.loop.run_until_complete(call)
+
+    def rewind(self, last: int) -> None:
+        self.server.stop()
+        shutil.rmtree(self.server.folder)
+        shutil.copytree(self.folder / str(last), self.server.folder)
+        self.server.start()
+
+    def close(self) -> None:
+        for journal in self._journals:
+            journal.close()
+            self.loop.run_until_complete(journal.wait_closed())
+        self.loop.close()
+        self.server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.log.journal.harnesses import ManualJournalHarness, SqliteJournalHarness
+from tests.log.journal.harnesses import JetStreamHarness, ManualJournalHarness, SqliteJournalHarness
 
 from tidings.testing.journal_conformance import JournalConformance, JournalHarness
 
@@ -31,4 +31,11 @@ class TestSqliteJournalWithoutBells(JournalConformance):
     @pytest.fixture
     def harness(self) -> Iterator[JournalHarness]:
         with SqliteJournalHarness(bells=False) as harness:
+            yield harness
+
+
+class TestJetStreamJournal(JournalConformance):
+    @pytest.fixture
+    def harness(self) -> Iterator[JournalHarness]:
+        with JetStreamHarness() as harness:
             yield harness

@@ -1,0 +1,331 @@
+"""The journal of many machines: a stream of NATS JetStream, which copies it to the disks of several servers.
+
+An entry is stored when the stream's leader has it on a majority of its servers. What survives a power cut of all of
+them depends on their `sync_interval`: docs/scale.md says how to set it.
+"""
+
+import asyncio
+import base64
+import logging
+import ssl
+from collections import deque
+from contextlib import suppress
+
+import msgspec
+import nats
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.errors import APIError, NotFoundError
+
+from tidings.exceptions import LogBusy, LogError, LogUnavailable
+from tidings.log.journal.base import JournalEntry, JournalState, Lost, Receive
+from tidings.log.journal.jetstream_follower import StreamFollower
+from tidings.log.journal.jetstream_stream import (
+    MIN_SERVER,
+    OPENING_S,
+    REQUEST_S,
+    JetStreamAddress,
+    open_stream,
+    to_log_error,
+)
+from tidings.protocol.timestamps import canonicalize, to_nanoseconds
+
+MAX_BODY_BYTES = 1 << 20
+MAX_QUEUED_BYTES = 4 << 20
+"""Size of the entries that may wait for the connection. Others are lost, as the port allows."""
+PING_S = 2
+"""Time between two pings; a server that answers none of two is left."""
+_RECONNECT_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class _ApiError(Struct):
+    """An error in an answer of JetStream."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Stored(Struct):
+    """The answer to an entry that was published."""
+
+    error: _ApiError | None = None
+
+
+class _StoredMessage(Struct):
+    seq: int
+    time: str
+    data: str = ""
+    """The body in base64."""
+
+
+class _Found(Struct):
+    """The answer to a request for one message."""
+
+    message: _StoredMessage | None = None
+    error: _ApiError | None = None
+
+
+class JetStreamJournal:
+    """A `tidings.log.journal.base.Journal` in a stream; `open_jetstream` opens one.
+
+    Args:
+        connection: The connection, which nothing else uses.
+        address: The stream, which was checked.
+    """
+
+    def __init__(self, connection: Client, address: JetStreamAddress) -> None:
+        self.failure: LogError | None = None
+        self.max_bytes = min(MAX_BODY_BYTES, connection.max_payload)
+        self._connection = connection
+        self._manager = connection.jsm(timeout=REQUEST_S)
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._waits = asyncio.Event()
+        """Whether something is in the queue."""
+        self._answers = connection.new_inbox()
+        """Where the servers report whether an entry is stored."""
+        self._follower: StreamFollower | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to append. To be called once, after the stream was checked."""
+        await self._connection.subscribe(self._answers, cb=self._take_answer)
+        self._writer = self._loop.create_task(self._write())
+
+    # Appending.
+
+    def append(self, body: bytes) -> None:
+        """See `Journal.append`."""
+        if self._closed:
+            self.failure = LogUnavailable(f"{self._address} is closed")
+        elif len(body) > self.max_bytes:
+            self.failure = LogUnavailable(f"the entry has {len(body)} bytes; {self.max_bytes} are allowed")
+        elif not self._connection.is_connected:  # the driver would keep it, and send it much later
+            self.failure = LogUnavailable(f"{self._address} cannot be reached")
+        elif self._queued_bytes + len(body) > MAX_QUEUED_BYTES:
+            self.failure = LogBusy(f"{self._address}: too much waits to be appended")
+        else:
+            self._queue.append(body)
+            self._queued_bytes += len(body)
+            self._waits.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._waits.wait()
+            self._waits.clear()
+            await self._write_queued()
+
+    async def _write_queued(self) -> None:
+        while self._queue:
+            body = self._queue.popleft()
+            self._queued_bytes -= len(body)
+            try:
+                await self._connection.publish(self._address.subject, body, reply=self._answers)
+            except Exception as error:  # appending never raises
+                self.failure = to_log_error(error, self._address)
+
+    async def _take_answer(self, message: Msg) -> None:
+        """Note whether an entry is stored. Never raises: the driver would drop the answer with a log line only."""
+        if message.headers and message.headers.get("Status") == "503":
+            self.failure = to_log_error(nats.errors.NoRespondersError(), self._address)
+            return
+        try:
+            error = msgspec.json.decode(message.data, type=_Stored).error
+        except msgspec.MsgspecError as cause:
+            self.failure = LogUnavailable(f"{self._address} gave an answer that cannot be read: {cause}")
+            return
+        self.failure = None if error is None else _to_failure(error, self._address)
+
+    # Following.
+
+    def follow(self, after: int, receive: Receive, lost: Lost) -> None:
+        """See `Journal.follow`."""
+        if self._follower is not None:
+            self._follower.end()
+        self._follower = StreamFollower(
+            self._connection,
+            self._manager,
+            self._address,
+            self._loop,
+            after,
+            look=self._look,
+            find=self.entry,
+            receive=receive,
+            lost=lost,
+        )
+
+    def pause(self) -> None:
+        """See `Journal.pause`."""
+        if self._follower is not None:
+            self._follower.pause()
+
+    def resume(self) -> None:
+        """See `Journal.resume`."""
+        if self._follower is not None:
+            self._follower.resume()
+
+    def check(self) -> None:
+        """Compare the stream with what was received, after the connection was away."""
+        if self._follower is not None:
+            self._follower.check()
+
+    @property
+    def place(self) -> int | None:
+        """The sequence of the newest entry that was received; None without a follower that receives any."""
+        return None if self._follower is None else self._follower.place
+
+    # Asking.
+
+    async def _look(self) -> JournalState | None:
+        """Return the range of entries; None if the stream was deleted.
+
+        Raises:
+            LogError: The servers do not answer.
+        """
+        try:
+            state = (await self._manager.stream_info(self._address.stream)).state
+        except NotFoundError:
+            return None
+        except Exception as error:
+            raise to_log_error(error, self._address) from error
+        return JournalState(first=state.first_seq if state.messages else state.last_seq + 1, last=state.last_seq)
+
+    async def look(self) -> JournalState:
+        """See `Journal.look`."""
+        state = await self._look()
+        if state is None:
+            raise LogUnavailable(f"the stream {self._address} was deleted")
+        return state
+
+    async def entry(self, seq: int) -> JournalEntry | None:
+        """See `Journal.entry`."""
+        try:
+            answer = await self._connection.request(
+                f"$JS.API.STREAM.MSG.GET.{self._address.stream}",
+                msgspec.json.encode({"seq": seq}),
+                timeout=REQUEST_S,
+            )
+            found = msgspec.json.decode(answer.data, type=_Found)
+        except Exception as error:
+            raise to_log_error(error, self._address) from error
+        if found.message is not None:
+            at_ns = to_nanoseconds(canonicalize(found.message.time))
+            return JournalEntry(found.message.seq, at_ns, base64.b64decode(found.message.data))
+        if found.error is not None and found.error.code != 404:
+            raise _to_failure(found.error, self._address)
+        return None
+
+    async def trim(self, until: int) -> None:
+        """See `Journal.trim`."""
+        last = (await self.look()).last
+        if min(until, last) < 1:
+            return
+        try:
+            # Never beyond the last entry: the servers would skip the sequences up to there.
+            await self._manager.purge_stream(self._address.stream, seq=min(until, last) + 1)
+        except Exception as error:
+            raise to_log_error(error, self._address) from error
+
+    def close(self) -> None:
+        """See `Journal.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._follower is not None:
+            self._follower.end()
+        if self._writer is not None:
+            self._writer.cancel()
+        self._closing = self._loop.create_task(self._close())
+
+    async def _close(self) -> None:
+        with suppress(Exception):
+            await self._write_queued()
+            await self._connection.close()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is closed, after `close`."""
+        if self._closing is not None:
+            await self._closing
+
+
+async def open_jetstream(
+    address: JetStreamAddress, *, credentials: str = "", tls: ssl.SSLContext | None = None, name: str = "tidings"
+) -> JetStreamJournal:
+    """Connect, create the stream if it does not exist, and return the journal.
+
+    Args:
+        address: Where it is.
+        credentials: A file with the credentials of a user, as `nsc` writes it; or an NKey seed's file, if its name
+            ends with `.nk`.
+        tls: How to verify the servers; None uses the system's authorities.
+        name: Name of the connection, which the servers show.
+
+    Raises:
+        LogForeign: The stream is not a journal.
+        LogTooNew: A newer version of tidings created it.
+        LogUnavailable: No server answers, or it is too old, or it refuses.
+    """
+    journal: JetStreamJournal | None = None
+    refusal: Exception | None = None
+
+    async def reconnected() -> None:
+        if journal is not None:
+            journal.check()
+
+    async def failed(error: Exception) -> None:
+        nonlocal refusal
+        refusal = error
+        logger.info("%s: %s", address, error or type(error).__name__)
+
+    connection = Client()
+    is_nkey = credentials.endswith(".nk")
+    try:
+        await asyncio.wait_for(
+            connection.connect(
+                list(address.servers),
+                name=name,
+                error_cb=failed,
+                reconnected_cb=reconnected,
+                tls=tls,
+                user_credentials=credentials if credentials and not is_nkey else None,
+                nkeys_seed=credentials if is_nkey else None,
+                ping_interval=PING_S,
+                max_outstanding_pings=2,
+                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, also parts of one
+                max_reconnect_attempts=-1,
+                connect_timeout=int(REQUEST_S),
+            ),
+            OPENING_S,
+        )
+    except Exception as error:
+        raise to_log_error(
+            refusal if refusal is not None and isinstance(error, TimeoutError) else error, address
+        ) from error
+    try:
+        version = connection.connected_server_version
+        if (version.major, version.minor) < MIN_SERVER:
+            raise LogUnavailable(
+                f"{address} is nats-server {version.major}.{version.minor}",
+                hint=f"The journal needs nats-server {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer.",
+            )
+        await open_stream(connection.jsm(timeout=REQUEST_S), address)
+        journal = JetStreamJournal(connection, address)
+        await journal.start()
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, Exception):
+            raise to_log_error(error, address) from error
+        raise
+    return journal
+
+
+def _to_failure(error: _ApiError, address: JetStreamAddress) -> LogError:
+    return to_log_error(APIError(error.code, error.description, error.err_code), address)

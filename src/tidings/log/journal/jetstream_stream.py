@@ -1,0 +1,217 @@
+"""The stream of `tidings.log.journal.jetstream`: its address, its configuration, and the errors of its servers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import nats.errors
+from msgspec import Struct
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.errors import APIError, NotFoundError
+from nats.js.manager import JetStreamManager
+
+from tidings.exceptions import LogError, LogForeign, LogFull, LogTooNew, LogUnavailable
+
+FORMAT = 1
+"""The version of the entries in a stream, in its metadata."""
+FORMAT_KEY = "tidings.format"
+MIN_SERVER = (2, 10)
+"""The oldest nats-server whose streams have metadata."""
+REQUEST_S = 5.0
+"""Time after which a request to JetStream is given up."""
+OPENING_S = 30.0
+"""Time for which opening waits for servers that do not answer: a new cluster elects its leaders for 3 to 6 s."""
+RETRY_S = 0.3
+DEFAULT_STREAM = "tidings"
+DEFAULT_MAX_BYTES = 4 << 30
+_FULL = 10077
+"""JetStream's error code for a stream that reached its size."""
+_MAX_REPLICAS = 5
+_INVALID_IN_NAMES = frozenset(" \t\r\n.*>/\\")
+Result = TypeVar("Result")
+
+
+class JetStreamAddress(Struct, frozen=True, kw_only=True):
+    """Where a journal is, as `nats://[user:password@]host[:port][,host…]/NAME[?replicas=3&max_bytes=…]` says it."""
+
+    servers: tuple[str, ...]
+    """URLs of servers of one cluster."""
+    stream: str
+    """Name of the stream, which holds nothing else."""
+    replicas: int = 1
+    """Number of servers that store each entry, for a stream that is created."""
+    max_bytes: int = DEFAULT_MAX_BYTES
+    """Size of the entries at which appending fails, for a stream that is created."""
+
+    @property
+    def subject(self) -> str:
+        """The subject of the stream."""
+        return f"{self.stream}.journal"
+
+    def __str__(self) -> str:
+        """Return the address without user and password."""
+        hosts = ",".join(urlsplit(server).netloc.rpartition("@")[2] for server in self.servers)
+        return f"{urlsplit(self.servers[0]).scheme}://{hosts}/{self.stream}"
+
+
+def parse_address(url: str) -> JetStreamAddress:
+    """Return the address in a URL.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("nats", "tls") or not parts.netloc:
+        raise ValueError("the URL of a journal has the form nats://host:4222/NAME")
+    user, at, hosts = parts.netloc.rpartition("@")
+    stream = unquote(parts.path).strip("/") or DEFAULT_STREAM
+    if _INVALID_IN_NAMES & set(stream):
+        raise ValueError(f"{stream!r} is no name for a stream: it has a space, a dot, a slash, `*` or `>`")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    values = {
+        name: _read_number(name, options.pop(name), limit)
+        for name, limit in (("replicas", _MAX_REPLICAS), ("max_bytes", 1 << 60))
+        if name in options
+    }
+    if options:
+        raise ValueError(f"{min(options)!r} is no option of a journal; there are `replicas` and `max_bytes`")
+    servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(",") if host)
+    return JetStreamAddress(servers=servers, stream=stream, **values)
+
+
+def _read_number(name: str, text: str, limit: int) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= limit):
+        raise ValueError(f"{name}={text} is not a number from 1 to {limit}")
+    return int(text)
+
+
+def to_log_error(error: Exception, address: JetStreamAddress) -> LogError:
+    """Return the error of the log for one of the driver or the servers."""
+    if isinstance(error, LogError):
+        return error
+    if isinstance(error, APIError):
+        if error.err_code == _FULL:
+            return full_error(address)
+        return LogUnavailable(f"{address}: JetStream says: {error.description or error!r}")
+    if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
+        return LogUnavailable(f"{address} refused the credentials: {error}")
+    if isinstance(error, nats.errors.NoRespondersError):
+        return LogUnavailable(
+            f"{address}: no server with JetStream answers",
+            hint="Start nats-server with --jetstream, or check the account.",
+        )
+    if isinstance(error, TimeoutError | nats.errors.Error | OSError):
+        return LogUnavailable(f"{address} does not answer: {str(error) or type(error).__name__}")
+    return LogUnavailable(f"{address} failed: {error!r}")
+
+
+def full_error(address: JetStreamAddress) -> LogFull:
+    """Return the error for a stream that takes no more entries."""
+    return LogFull(
+        f"the stream {address} has reached its size",
+        hint="It shrinks when the hubs save their log; or raise its limit: nats stream edit --max-bytes.",
+    )
+
+
+async def retry_until_answered(call: Callable[[], Awaitable[Result]], address: JetStreamAddress) -> Result:
+    """Return the result of a call, which is made again while a cluster elects its leaders.
+
+    Raises:
+        LogError: It failed, or was not answered for `OPENING_S`.
+    """
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + OPENING_S
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not _may_pass(error) or loop.time() >= give_up:
+                raise to_log_error(error, address) from error
+        await asyncio.sleep(RETRY_S)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, APIError):
+        return error.code == 503
+    return isinstance(error, nats.errors.TimeoutError | nats.errors.NoRespondersError)
+
+
+async def open_stream(manager: JetStreamManager, address: JetStreamAddress) -> None:
+    """Create the stream if it does not exist, and check it.
+
+    Raises:
+        LogForeign: The stream is not a journal.
+        LogTooNew: A newer version of tidings created it.
+        LogError: The servers refused, or did not answer.
+    """
+    try:
+        info = await retry_until_answered(lambda: _find(manager, address), address)
+        if info is None:
+            info = await retry_until_answered(lambda: manager.add_stream(_configuration(address)), address)
+    except ValueError as error:
+        raise LogForeign(f"{address}: {error}") from error
+    check_stream(info, address)
+
+
+async def _find(manager: JetStreamManager, address: JetStreamAddress) -> StreamInfo | None:
+    try:
+        return await manager.stream_info(address.stream)
+    except NotFoundError:
+        return None
+
+
+def _configuration(address: JetStreamAddress) -> StreamConfig:
+    return StreamConfig(
+        name=address.stream,
+        description="The journal of tidings hubs",
+        subjects=[address.subject],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        num_replicas=address.replicas,
+        max_bytes=address.max_bytes,
+        max_msgs=-1,
+        max_age=0,
+        max_consumers=-1,
+        deny_delete=True,
+        allow_direct=True,
+        metadata={FORMAT_KEY: str(FORMAT)},
+    )
+
+
+def check_stream(info: StreamInfo, address: JetStreamAddress) -> None:
+    """Check that a stream is a journal that loses nothing by itself.
+
+    Raises:
+        LogForeign: It is not.
+        LogTooNew: A newer version of tidings created it.
+    """
+    config = info.config
+    version = (config.metadata or {}).get(FORMAT_KEY, "")
+    if not version.isdigit():
+        raise LogForeign(
+            f"the stream {address} was not created by tidings", hint="Give the journal a name that no other stream has."
+        )
+    if int(version) > FORMAT:
+        raise LogTooNew(f"the stream {address} has format {version}; this version reads up to {FORMAT}")
+    wrong = [
+        name
+        for name, right in (
+            ("subjects", config.subjects == [address.subject]),
+            ("storage", config.storage == StorageType.FILE),
+            ("retention", config.retention == RetentionPolicy.LIMITS),
+            ("discard", config.discard == DiscardPolicy.NEW),
+            ("max-age", not config.max_age),
+            ("max-msgs", (config.max_msgs or -1) < 0),
+            ("max-msgs-per-subject", config.max_msgs_per_subject < 0),
+            ("mirror", config.mirror is None and not config.sources),
+            ("sealed", not config.sealed and not config.deny_purge),
+        )
+        if not right
+    ]
+    if wrong:
+        raise LogForeign(
+            f"the stream {address} was changed and could lose entries: {', '.join(wrong)}",
+            hint="Set them back with `nats stream edit`, or use another name.",
+        )
