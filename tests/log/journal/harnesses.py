@@ -8,14 +8,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
+import asyncpg
 from tests.nats_server import NatsServer
+from tests.postgres_server import PostgresServer
 
 from tidings.exceptions import LogError
-from tidings.log.journal import sqlite
+from tidings.log.journal import jetstream_stream, postgres, sqlite
 from tidings.log.journal.base import Journal
 from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
-from tidings.log.journal.jetstream_stream import JetStreamAddress, parse_address
+from tidings.log.journal.jetstream_stream import JetStreamAddress
+from tidings.log.journal.postgres import PostgresJournal, open_postgres
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.journal.sqlite_file import FILE
 from tidings.testing.clock import ManualClock
@@ -134,30 +138,16 @@ class SqliteJournalHarness(JournalHarness):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class JetStreamHarness(JournalHarness):
-    """A stream of one server, which is put back by starting the server on an older copy of its folder."""
+class ServerHarness(JournalHarness):
+    """Journals of a server, in one loop."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="tidings-nats-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
-        self.server = NatsServer(self.folder / "server")
-        self.server.start()
+        self.folder = Path(tempfile.mkdtemp(prefix="tidings-server-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
         self.loop = asyncio.new_event_loop()
-        self._journals: list[JetStreamJournal] = []
-        self._last = 0
-
-    @property
-    def address(self) -> JetStreamAddress:
-        return parse_address(f"{self.server.url}/hubs")
-
-    def open(self) -> JetStreamJournal:
-        journal = self.loop.run_until_complete(open_jetstream(self.address))
-        self._journals.append(journal)
-        return journal
+        self.journals: list[JetStreamJournal | PostgresJournal] = []
 
     def wait_until(self, condition: Callable[[], object]) -> bool:
-        met = self.loop.run_until_complete(self._wait_until(condition))
-        self._copy()
-        return met
+        return self.loop.run_until_complete(self._wait_until(condition))
 
     async def _wait_until(self, condition: Callable[[], object]) -> bool:
         end = self.loop.time() + _MAX_WAIT_S
@@ -170,16 +160,50 @@ class JetStreamHarness(JournalHarness):
         """Wait; return whether all followers have received what the stream has, and nothing happened meanwhile."""
         before = await self._look()
         end = self.loop.time() + _QUIET_S
-        while self.loop.time() < end and not condition():
+        while self.loop.time() < end and not condition():  # noqa: ASYNC110  # no condition has an event
             await asyncio.sleep(_POLL_S)
-        places = [place for journal in self._journals if (place := journal.place) is not None]
+        places = [place for journal in self.journals if (place := journal.place) is not None]
         return before == await self._look() and all(place == before for place in places)
 
     async def _look(self) -> int:
-        for journal in reversed(self._journals):
+        for journal in reversed(self.journals):
             with suppress(LogError):  # closed, or still without the server that was started again
                 return (await journal.look()).last
         return 0
+
+    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        return self.loop.run_until_complete(call)
+
+    def close(self) -> None:
+        for journal in self.journals:
+            journal.close()
+            self.loop.run_until_complete(journal.wait_closed())
+        self.loop.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class JetStreamHarness(ServerHarness):
+    """A stream of one server, which is put back by starting the server on an older copy of its folder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = NatsServer(self.folder / "server")
+        self.server.start()
+        self._last = 0
+
+    @property
+    def address(self) -> JetStreamAddress:
+        return jetstream_stream.parse_address(f"{self.server.url}/hubs")
+
+    def open(self) -> JetStreamJournal:
+        journal = self.loop.run_until_complete(open_jetstream(self.address))
+        self.journals.append(journal)
+        return journal
+
+    def wait_until(self, condition: Callable[[], object]) -> bool:
+        met = super().wait_until(condition)
+        self._copy()
+        return met
 
     def _copy(self) -> None:
         """Keep a copy of what the server has stored, by its last sequence."""
@@ -188,9 +212,6 @@ class JetStreamHarness(JournalHarness):
             self._last = last
             shutil.copytree(self.server.folder, self.folder / str(last), dirs_exist_ok=True)
 
-    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        return self.loop.run_until_complete(call)
-
     def rewind(self, last: int) -> None:
         self.server.stop()
         shutil.rmtree(self.server.folder)
@@ -198,9 +219,34 @@ class JetStreamHarness(JournalHarness):
         self.server.start()
 
     def close(self) -> None:
-        for journal in self._journals:
-            journal.close()
-            self.loop.run_until_complete(journal.wait_closed())
-        self.loop.close()
+        super().close()
         self.server.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PostgresHarness(ServerHarness):
+    """A journal of its own in a database that all tests of a run share.
+
+    Args:
+        server: The server.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__()
+        self.address = postgres.parse_address(f"{server.url}?journal={uuid4().hex}")
+
+    def open(self) -> PostgresJournal:
+        journal = self.loop.run_until_complete(open_postgres(self.address))
+        self.journals.append(journal)
+        return journal
+
+    def rewind(self, last: int) -> None:
+        self.run(self._rewind(last))
+
+    async def _rewind(self, last: int) -> None:
+        connection = await asyncpg.connect(self.address.dsn)
+        async with connection.transaction():
+            await connection.execute("UPDATE tidings_journals SET last = $2 WHERE name = $1", self.address.name, last)
+            await connection.execute(
+                "DELETE FROM tidings_journal_entries WHERE name = $1 AND seq > $2", self.address.name, last
+            )
+        await connection.close()

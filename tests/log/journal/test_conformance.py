@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.log.journal.harnesses import JetStreamHarness, ManualJournalHarness, SqliteJournalHarness
+from tests.log.journal.harnesses import JetStreamHarness, ManualJournalHarness, PostgresHarness, SqliteJournalHarness
+from tests.postgres_server import PostgresServer, new_postgres_server
 
 from tidings.testing.journal_conformance import JournalConformance, JournalHarness
 
@@ -38,4 +39,17 @@ class TestJetStreamJournal(JournalConformance):
     @pytest.fixture
     def harness(self) -> Iterator[JournalHarness]:
         with JetStreamHarness() as harness:
+            yield harness
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    with new_postgres_server() as server:
+        yield server
+
+
+class TestPostgresJournal(JournalConformance):
+    @pytest.fixture
+    def harness(self, postgres_server: PostgresServer) -> Iterator[JournalHarness]:
+        with PostgresHarness(postgres_server) as harness:
             yield harness

@@ -246,6 +246,8 @@ class JetStreamJournal:
         self._closing = self._loop.create_task(self._close())
 
     async def _close(self) -> None:
+        if self._follower is not None:
+            await self._follower.wait_ended()
         with suppress(Exception):
             await self._write_queued()
             await self._connection.close()

@@ -113,6 +113,10 @@ class StreamFollower:
         self._ended = True
         self._task.cancel()
 
+    async def wait_ended(self) -> None:
+        """Return when nothing of it runs any more, after `end`."""
+        await asyncio.wait([self._task])
+
     async def _run(self) -> None:
         while not self._ended:
             subscription: Subscription | None = None
