@@ -339,8 +339,13 @@ class _Follower:
     async def _read(self, connection: DatabaseConnection) -> bool:
         """Receive the next entries; return whether to read on."""
         entries = await postgres_tables.read(connection, self._address, self._place, READ_ENTRIES)
-        if self._paused or not entries or entries[0].seq != self._place + 1:
-            return False  # what is missing was trimmed: `_has_lost` finds it
+        if self._paused or not entries:
+            return False
+        if entries[0].seq != self._place + 1:
+            if not await self._has_lost(connection):
+                self._lose(LossReason.FAILED, f"the entry at {self._place + 1} was deleted")
+            return False
+        entries = [entry for number, entry in enumerate(entries, self._place + 1) if entry.seq == number]
         self._place = entries[-1].seq
         self._mark = Mark.of(entries[-1])
         self._receive(entries)

@@ -50,7 +50,7 @@ WITH head AS (
 DELETE FROM tidings_journal_entries AS entry USING head WHERE entry.name = $1 AND entry.seq < head.first
 """
 _FULL = (asyncpg.DiskFullError, asyncpg.InsufficientResourcesError)
-_FOREIGN = (asyncpg.UndefinedColumnError, asyncpg.DatatypeMismatchError, asyncpg.WrongObjectTypeError)
+_FOREIGN = asyncpg.SyntaxOrAccessError
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError)
 
 
@@ -80,10 +80,10 @@ def to_log_error(error: Exception, address: PostgresAddress) -> LogError:
         return error
     if isinstance(error, _FULL):
         return LogFull(f"{address}: {error}")
-    if isinstance(error, _FOREIGN):
-        return LogForeign(f"{address}: the tables are not those of a journal: {error}")
     if isinstance(error, _REFUSED):
         return LogUnavailable(f"{address} refused: {error}")
+    if isinstance(error, _FOREIGN):
+        return LogForeign(f"{address}: the tables are not those of a journal: {error}")
     return LogUnavailable(f"{address} failed: {str(error) or type(error).__name__}")
 
 
