@@ -1,7 +1,7 @@
 """The journal of many machines: a stream of NATS JetStream, which copies it to the disks of several servers.
 
-An entry is stored when the stream's leader has it on a majority of its servers. What survives a power cut of all of
-them depends on their `sync_interval`: docs/scale.md says how to set it.
+An entry is stored when the stream's leader has it on a majority of its servers. After a power cut of
+all of them, what was written within their `sync_interval` may be missing.
 """
 
 import asyncio

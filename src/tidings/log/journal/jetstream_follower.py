@@ -84,7 +84,7 @@ class StreamFollower:
         self._paused = False
         self._ended = False
         self._deliver_subject = ""
-        self._heard = 0.0
+        self._active_at = 0.0
         self._trouble = asyncio.Event()
         self._task = self._loop.create_task(self._run())
 
@@ -129,7 +129,7 @@ class StreamFollower:
                 subscription = await self._connection.subscribe(
                     self._deliver_subject, cb=partial(self._take, self._deliver_subject)
                 )
-                self._heard = self._loop.time()
+                self._active_at = self._loop.time()
                 await self._manager.add_consumer(self._address.stream, self._configuration(consumer))
                 await self._wait_for_trouble()
             except Exception as error:  # also of the driver: whatever it is, the next consumer may work
@@ -167,7 +167,7 @@ class StreamFollower:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._trouble.wait(), HEARTBEAT_S)
                 return
-            if self._loop.time() - self._heard > SILENCE_S:
+            if self._loop.time() - self._active_at > SILENCE_S:
                 logger.info("the consumer of %s is silent", self._address)
                 return
 
@@ -204,7 +204,7 @@ class StreamFollower:
         try:
             if self._ended or deliver_subject != self._deliver_subject:  # of an earlier consumer
                 return
-            self._heard = self._loop.time()
+            self._active_at = self._loop.time()
             if message.headers and message.headers.get("Status"):
                 await self._take_status(message)
             else:

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 class JetStreamAddress(Struct, frozen=True, kw_only=True):
-    """Where a journal is, as `nats://[user:password@]host[:port][,host…]/NAME[?replicas=3&max_bytes=…]` says it."""
+    """Where a journal is, as `nats://[user:password@]host[:port][,host…]/NAME[?replicas=3&max_bytes=…]` names it."""
 
     servers: tuple[str, ...]
     """URLs of servers of one cluster."""
@@ -67,7 +67,7 @@ def parse_address(url: str) -> JetStreamAddress:
     user, at, hosts = parts.netloc.rpartition("@")
     stream = unquote(parts.path).strip("/") or DEFAULT_STREAM
     if _INVALID_IN_NAMES & set(stream):
-        raise ValueError(f"{stream!r} is no name for a stream: it has a space, a dot, a slash, `*` or `>`")
+        raise ValueError(f"{stream!r} is not a valid name of a stream: it has a space, a dot, a slash, `*` or `>`")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     values = {
         name: _read_number(name, options.pop(name), limit)
@@ -75,7 +75,7 @@ def parse_address(url: str) -> JetStreamAddress:
         if name in options
     }
     if options:
-        raise ValueError(f"{min(options)!r} is no option of a journal; there are `replicas` and `max_bytes`")
+        raise ValueError(f"a journal has no option {min(options)!r}; there are `replicas` and `max_bytes`")
     servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(",") if host)
     return JetStreamAddress(servers=servers, stream=stream, **values)
 
@@ -98,7 +98,7 @@ def to_log_error(error: Exception, address: JetStreamAddress) -> LogError:
     if isinstance(error, APIError):
         if error.err_code == _FULL:
             return full_error(address)
-        return LogUnavailable(f"{address}: JetStream says: {error.description}")
+        return LogUnavailable(f"{address}: JetStream answers: {error.description}")
     if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
         return LogUnavailable(f"{address} refused the credentials: {error}")
     if isinstance(error, TimeoutError | nats.errors.Error | OSError):

@@ -76,7 +76,7 @@ class _Session:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection, as far as this side knows."""
+        """Whether there is a connection, as far as it was noticed here."""
         return self._connection is not None and not self._connection.is_closed()
 
     async def connect(self) -> DatabaseConnection:
@@ -102,7 +102,7 @@ class _Session:
                 raise
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection without waiting."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -1,7 +1,7 @@
 """The tables of `tidings.log.journal.postgres`, its statements, and the errors of the database.
 
 A sequence of PostgreSQL is given before the transaction commits, so that readers would skip entries that are committed
-later. Here the row of the journal in `tidings_journals` counts: whoever appends holds its lock until the commit.
+later. Here the row of the journal in `tidings_journals` counts: a process that appends holds its lock until the commit.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -88,7 +88,7 @@ def to_log_error(error: Exception, address: PostgresAddress) -> LogError:
 
 
 async def open_tables(connection: DatabaseConnection, address: PostgresAddress) -> None:
-    """Create the tables and the journal if they do not exist, and check them. Many processes may do it at once.
+    """Create the tables and the journal if they do not exist, and check them. Many processes may do it at the same time.
 
     Raises:
         LogForeign: The tables are not those of a journal.
@@ -134,7 +134,7 @@ async def look(connection: DatabaseConnection, address: PostgresAddress) -> Jour
 
 
 async def trim(connection: DatabaseConnection, address: PostgresAddress, until: int) -> None:
-    """Delete all entries up to a sequence, in short transactions: no one can append meanwhile."""
+    """Delete all entries up to a sequence, in short transactions, as no process can append during one."""
     state = await look(connection, address)
     while state is not None and state.first <= min(until, state.last):
         await connection.execute(_TRIM, address.name, min(until, state.first + TRIM_ENTRIES - 1))
