@@ -88,7 +88,7 @@ def to_log_error(error: Exception, address: PostgresAddress) -> LogError:
 
 
 async def open_tables(connection: DatabaseConnection, address: PostgresAddress) -> None:
-    """Create the tables and the journal if they do not exist, and check them. Many processes may do it at the same time.
+    """Create the tables and the journal if they do not exist, and check them. Many processes may do it together.
 
     Raises:
         LogForeign: The tables are not those of a journal.
