@@ -121,6 +121,7 @@ TEXTS = {
     "token ghp_0123456789abcdefghijABCDEFGHIJ012345": "token REDACTED",
     "key sk-proj-0123456789abcdefABCDEF": "key REDACTED",
     f"sent tdk_abcdefg2_{'abcdefghijklmnopqrstuvwxyz' * 2} 42%": "sent REDACTED 42%",
+    "GET /v1/stream/tdt_X0KkaFxpoONY-oVtUuawhOK5knTSGe55": "GET /v1/stream/REDACTED",
     "slack xoxb-0123456789-abcdef": "slack REDACTED",
     "id AKIAIOSFODNN7EXAMPLE": "id REDACTED",
     "jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl": "jwt REDACTED",

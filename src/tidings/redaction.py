@@ -62,7 +62,7 @@ _LISTED_COMMAND = re.compile(
 _SHELL_WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"'])+")
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|gl(?:pat|rt|dt)-[\w-]{16,}"
-    r"|sk-(?=[\w-]*\d)[\w-]{16,}|tdk_[a-z2-7]{8}_[a-z2-7]{16,}|[rsp]k_(?:live|test)_\w{10,}|xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{10,}"
+    r"|sk-(?=[\w-]*\d)[\w-]{16,}|tdk_[a-z2-7]{8}_[a-z2-7]{16,}|tdt_[\w-]{16,}|[rsp]k_(?:live|test)_\w{10,}|xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{10,}"
     r"|A(?:KI|SI)A[A-Z0-9]{12,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{16,}"
     r"|hf_[A-Za-z0-9]{30,}|do[por]_v1_[a-f0-9]{32,}|SG\.[\w-]{16,}\.[\w-]{16,}|hv[sb]\.[\w-]{16,}"
     r"|shp(?:at|ss|ca|pa)_[a-f0-9]{16,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?)"
@@ -83,7 +83,7 @@ _LISTED_WORDS = (
 _TOKEN_WORDS = (
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "glrt-", "gldt-", "sk-", "k_live_", "k_test_"),
     *(
-        "tdk_",
+        "tdt_",
         "xox",
         "xapp-",
         "akia",
@@ -109,7 +109,7 @@ _HINT = re.compile(
     r"|smb|snmp|xfreerdp|zip|-(?:key|token)|_(?:auth|v1_)|a(?:ge-secret|iza|kia|sia|uthorization)"
     r"|b(?:asic|earer)|c(?:ookie|redential|url)"
     r"|eyj|g(?:h[opurs]_|ithub_pat_|l(?:dt|pat|rt)-)|h(?:f_|v[sb]\.)|k(?:ey|_(?:live|test)_)|m(?:ariadb|ysql)|npm_"
-    r"|p(?:ass|wd|ypi-)|s(?:ecret|g\.|hp|k-)|t(?:dk_|oken)|x(?:app-|ox)|ya29\."
+    r"|p(?:ass|wd|ypi-)|s(?:ecret|g\.|hp|k-)|t(?:d[kt]_|oken)|x(?:app-|ox)|ya29\."
 )
 
 # Values that are not secrets, whatever their name.

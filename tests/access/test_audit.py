@@ -10,6 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tidings.access.audit import MAX_REFUSALS_PER_S, AuditFile, AuditRecord, AuditTrail, encode_record
+from tidings.access.subjects import API_KEY_PREFIX
+from tidings.access.tickets import TICKET_PREFIX
 from tidings.exceptions import ConfigError
 
 NOON_NS = 1_753_876_800_000_000_000
@@ -67,6 +69,24 @@ def test_long_and_broken_facts_are_cut() -> None:
     line = encode_record(records[0])
     assert len(line) < 600
     assert b"\n" not in line
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"{API_KEY_PREFIX}abcdefg2_{'abcdefghij234567' * 3}",
+        f"{TICKET_PREFIX}{'Zx-9_' * 8}",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl",
+    ],
+    ids=["key", "ticket", "token"],
+)
+def test_secret_in_the_path_of_a_request_is_not_recorded(secret: str) -> None:
+    audit, records = trail()
+    with capture_logs() as logged:
+        audit.record("request", "refused", path=f"/v1/operations/{secret}", method="GET")
+        audit.record("publish", "refused", type="/" * 240 + secret)
+    assert records[0].facts == {"path": "/v1/operations/REDACTED", "method": "GET"}
+    assert all(secret[:12] not in f"{logged}{encode_record(record).decode()}" for record in records)
 
 
 def test_failing_sink_stops_neither_the_hub_nor_other_sinks() -> None:

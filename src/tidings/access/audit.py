@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tidings.exceptions import ConfigError
 from tidings.protocol.timestamps import from_nanoseconds
+from tidings.redaction import redact_text
 
 AuditAction = Literal["connect", "request", "publish", "cancel", "revoke", "ticket", "key", "reload", "admin", "audit"]
 """The action. `request` is an HTTP request that was refused, `audit` the trail itself."""
@@ -78,7 +79,8 @@ class AuditTrail:
             outcome: Its outcome.
             subject: Its name.
             address: Its address.
-            facts: Further facts; None is left out, and a long one is cut. Never a payload or a secret.
+            facts: Further facts; None is left out, a long one is cut, and keys and tokens in one are redacted. Never a
+                payload.
         """
         not_recorded = 0
         if outcome == "refused":
@@ -93,7 +95,7 @@ class AuditTrail:
             subject=_cut(subject),
             address=_cut(address),
             not_recorded=not_recorded,
-            facts={name: _cut(value) if isinstance(value, str) else value for name, value in _present(facts)},
+            facts={name: _shown(value) if isinstance(value, str) else value for name, value in _present(facts)},
         )
         log.info(action, **{name: value for name, value in _line(record).items() if name not in ("at", "action")})
         for sink in self.sinks:
@@ -200,6 +202,11 @@ def _line(record: AuditRecord) -> dict[str, Any]:
 
 def _present(facts: dict[str, str | int | None]) -> list[tuple[str, str | int]]:
     return [(name, value) for name, value in facts.items() if value is not None]
+
+
+def _shown(text: str) -> str:
+    """Return a fact without what looks like a secret: a path or an id may be a key that was put there by mistake."""
+    return _cut(redact_text(text))
 
 
 def _cut(text: str) -> str:
