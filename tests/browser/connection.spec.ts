@@ -152,6 +152,19 @@ for (const late of ["nothing", "v1/operations?*"]) {
   });
 }
 
+test("the link says how long ago the hub was heard, also before that is too long", async ({ page, faults, hub }) => {
+  faults.expect(AWAY);
+  const wire = await Wire.to(hub.port);
+  await open(page, wire);
+  const link = page.locator(".link");
+  await expect(link).toHaveText(/^Live heard (just now|\d s ago)$/);
+  await expect(link).toHaveAccessibleName("Link to the hub: live");
+  wire.silence();
+  await expect(link).toHaveText(/^Live heard [2-9] s ago$/);
+  await isStale(page);
+  wire.close();
+});
+
 test("a cut connection is resumed, and what happened in between is there", async ({ page, faults, hub, start }) => {
   faults.expect(AWAY);
   const wire = await Wire.to(hub.port);

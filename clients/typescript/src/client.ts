@@ -330,6 +330,10 @@ export class HubClient implements Hub {
     this.operations.restart();
   }
 
+  heardAt(): number | undefined {
+    return this.#foremost.session.heardAt;
+  }
+
   retryNow(): void {
     this.#forAll((session) => session.retryNow());
   }

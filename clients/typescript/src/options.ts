@@ -127,6 +127,12 @@ export interface Hub {
   signIn(token: string | TokenSupplier): void;
   /** Forget the token and disconnect; watches pause until `signIn`. */
   signOut(): void;
+  /**
+   * Return when the hub was last heard, in milliseconds since 1970 by this device's clock; undefined before its
+   * greeting. While the connection is live this changes with each message, so no listener is called: look at it when
+   * its age is shown.
+   */
+  heardAt(): number | undefined;
   /** Connect now rather than after the delay, also after a refusal. */
   retryNow(): void;
   /** Disconnect for good, and end all watches. */

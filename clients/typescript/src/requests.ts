@@ -1,11 +1,12 @@
 /** All that a client does over HTTP: its code is loaded with the first request. */
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
-import { HubError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
+import { ConfigError, HubError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
 import type { Transport, TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
+import { pathOf } from "./operations/operation.ts";
 import type { CancelOptions, CancelOutcome, ConnectOptions } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
@@ -60,8 +61,12 @@ export class Requests {
     this.#search = new WebSocketSearch(environment);
   }
 
-  cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions): Promise<CancelOutcome> {
-    return this.http.request(`v1/operations/${encodeURIComponent(operationId)}/cancel`, {
+  async cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions): Promise<CancelOutcome> {
+    const path = pathOf(operationId);
+    if (path === undefined) {
+      throw new ConfigError(`no URL can name the operation '${operationId}'`, `Use \`tidings cancel ${operationId}\`.`);
+    }
+    return await this.http.request(`${path}/cancel`, {
       body: { reason, timeout_s: timeoutS },
       ...(signal === undefined ? {} : { signal }),
     });

@@ -63,6 +63,8 @@ export class Session {
   readonly authentication: Authentication;
   /** WebSockets in a row that did not open, although the hub answers requests. */
   blocked = 0;
+  /** When the hub was last heard, in milliseconds since 1970 by this device's clock. */
+  heardAt: number | undefined;
   readonly #options: SessionOptions;
   readonly #backoff: Backoff;
   readonly #actions: Action[] = [];
@@ -80,7 +82,6 @@ export class Session {
   #establishedAt: number | undefined;
   /** Whether the hub asked for the delay before the next connection. */
   #delayed = false;
-  #heardAt: number | undefined;
   #reason: ConnectionReason = { code: "idle" };
   #attempts: readonly Reconnect[] = [];
   #hub: HubFacts | undefined;
@@ -479,8 +480,12 @@ export class Session {
   /** Note a sign of life that is not a message. */
   heard(generation: number): void {
     if (generation !== this.#generation) return;
-    this.#liveness?.heard(this.#options.now(), false);
-    this.#heardAt = this.#options.wall();
+    this.#hear(false);
+  }
+
+  #hear(pong: boolean): void {
+    this.#liveness?.heard(this.#options.now(), pong);
+    this.heardAt = this.#options.wall();
   }
 
   /** Handle a message. */
@@ -488,8 +493,7 @@ export class Session {
     if (generation !== this.#generation) return;
     const message = parseMessage(text);
     this.#steady = this.state.state === "live" && message?.position !== undefined;
-    this.#liveness?.heard(this.#options.now(), message?.reply_to === PING_ID);
-    this.#heardAt = this.#options.wall();
+    this.#hear(message?.reply_to === PING_ID);
     if (this.#streaming && this.#phase === "greeting" && message !== undefined) this.#enterStream(message);
     if (message === undefined || (this.#phase === "greeting" && !message.type.startsWith(GREETING))) {
       this.failed(generation, new NotAHubError("the server at the URL does not speak tidings"));
@@ -593,7 +597,7 @@ export class Session {
       state,
       since: this.#options.wall(),
       reason,
-      heardAt: this.#heardAt,
+      heardAt: this.heardAt,
       retryAt: this.#retryAt,
       attempts: this.#attempts,
       transport: this.#phase === "open" ? (this.#streaming ? "sse" : "websocket") : this.state.transport,

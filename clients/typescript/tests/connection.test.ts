@@ -102,6 +102,21 @@ describe("liveness", () => {
     expect(world.live).toBe(1);
   });
 
+  test("when the hub was heard is known at any time, and calls no listener", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    expect(hub.heardAt()).toBeUndefined();
+    await live(world, hub);
+    const listener = vi.fn();
+    hub.connection.subscribe(listener);
+    const first = hub.heardAt() ?? Number.NaN;
+    await world.pass(3_000);
+    expect(hub.heardAt()).toBe(first);
+    world.socket.event("p:1");
+    expect(hub.heardAt()).toBe(first + 3_000);
+    expect(listener).not.toHaveBeenCalled();
+  });
+
   test("an answer to the ping keeps the socket", async () => {
     const world = new FakeWorld();
     const hub = world.connect();

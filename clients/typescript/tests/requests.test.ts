@@ -1,5 +1,5 @@
 /** Requests over HTTP: publishing in order and once, cancelling, and typed errors. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { resolveHubUrl } from "../src/url.ts";
 import { FakeWorld, json } from "./fakes.ts";
 
@@ -84,6 +84,15 @@ test("a cancel names its operation, whatever its id, and returns the outcome", a
   const outcome = await world.connect().cancel("a/b ?#", { reason: "late", timeoutS: 0 });
   expect(outcome).toMatchObject({ outcome: "refused", reason: "busy" });
   expect(sent).toEqual(["/v1/operations/a%2Fb%20%3F%23/cancel", { reason: "late", timeout_s: 0 }]);
+});
+
+test.each([".", ".."])("an operation with the id %j cannot be named by a URL, and a cancel says so", async (id) => {
+  const world = new FakeWorld();
+  const respond = vi.fn();
+  world.respond = respond;
+  const hint = `Use \`tidings cancel ${id}\`.`;
+  await expect(world.connect().cancel(id)).rejects.toMatchObject({ code: "invalid_config", hint });
+  expect(respond).not.toHaveBeenCalled(); // its path would be that of something else
 });
 
 test("a rate limit says how long to wait, and a missing grant what is allowed", async () => {

@@ -60,11 +60,18 @@ export const nextTry: ReadonlySignal<string> = computed(() => {
 /** Number of the next try: `4th`. */
 export const nextTryOrdinal: ReadonlySignal<string> = computed(() => ordinal(tries.value + 1));
 
+/** How long ago the hub was heard, while the link is live: `heard 1 s ago`. */
+const heard = computed(() => {
+  const at = connection.value.state === "live" ? hub.heardAt() : undefined;
+  return at === undefined ? "" : `heard ${formatAgo(Math.max(0, (deviceNow.value - at) / 1000))}`;
+});
+
+/** What there is to know beside the state. */
 const facts = computed(() => {
   const { state, reason } = connection.value;
   switch (state) {
     case "live":
-      return "";
+      return ""; // a name that changed each second would be read out again and again
     case "catching-up":
       return "reading what was missed";
     case "connecting":
@@ -96,7 +103,9 @@ export function Link(): JSX.Element {
         onClick={toggle}
       >
         <Icon name={ICONS[state]} />
-        <b>{WORDS[state]}</b> <span class={state === "stale" ? "" : "not-phone"}>{facts}</span>
+        <b>{WORDS[state]}</b> <span class={state === "stale" ? "" : state === "live" ? "not-phone heard" : "not-phone"}>
+          {state === "live" ? heard : facts}
+        </span>
       </button>
       <Popup open={open} anchor={anchor} class="reconnects" label="The link to the hub" role="dialog">
         <Reconnects />

@@ -93,3 +93,11 @@ export interface Operation {
 export function isLive(operation: { readonly state: OperationState }): boolean {
   return operation.state === "running" || operation.state === "queued";
 }
+
+/**
+ * Returns the path of an operation below the hub's address; undefined for the ids `.` and `..`, which no URL can have as
+ * a part of its path, in whatever way they are written (https://url.spec.whatwg.org/#double-dot-path-segment).
+ */
+export function pathOf(operationId: string): string | undefined {
+  return /^\.\.?$/.test(operationId) ? undefined : `v1/operations/${encodeURIComponent(operationId)}`;
+}

@@ -304,6 +304,28 @@ test("a closed client asks for nothing", async () => {
   expect([source.requests.length, source.watches.length]).toEqual([1, 1]);
 });
 
+test.each([".", ".."])(
+  "an operation with the id %j is looked up in the list, because no URL can name it",
+  async (id) => {
+    const known = store.operation(id);
+    known.subscribe(() => {});
+    await load();
+    expect(source.requests.at(-1)).toMatchObject({ path: "v1/operations", query: { find: id } });
+    await source.answer({ operations: [row(`${id}more`)] }); // found by its beginning
+    flush();
+    expect(known.getSnapshot()).toBeNull();
+  },
+);
+
+test("an operation with the id .. is found", async () => {
+  const known = store.operation("..");
+  known.subscribe(() => {});
+  await load();
+  await source.answer({ operations: [row("..", { state: "complete" })] });
+  flush();
+  expect(known.getSnapshot()?.state).toBe("complete");
+});
+
 test.each([
   [undefined, ["operations"]],
   [["read data"], ["operations"]],
