@@ -103,7 +103,8 @@ export function Link(): JSX.Element {
         onClick={toggle}
       >
         <Icon name={ICONS[state]} />
-        <b>{WORDS[state]}</b> <span class={state === "stale" ? "" : state === "live" ? "not-phone heard" : "not-phone"}>
+        <b>{WORDS[state]}</b>{" "}
+        <span class={state === "stale" ? "" : state === "live" ? "not-phone heard" : "not-phone"}>
           {state === "live" ? heard : facts}
         </span>
       </button>
