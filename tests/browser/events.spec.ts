@@ -136,6 +136,23 @@ test("a filter is typed, kept by the address, and taken away", async ({ page, hu
   await expect(page).toHaveURL(/events\?q=needle$/);
 });
 
+test("a filter that finds something replaces the words of one that found nothing, and the other way round", async ({
+  page,
+  hub,
+}) => {
+  await hub.publish(update(1));
+  await openEvents(page, hub, "?q=needle");
+  const nothing = page.getByText("No event matches.");
+  await expect(nothing).toBeVisible();
+  await page.getByRole("button", { name: "Show all events" }).click();
+  await expect(table(page).getByText("1 record", { exact: true })).toBeVisible();
+  await expect(nothing).toHaveCount(0);
+  await openEvents(page, hub);
+  await page.getByRole("searchbox").fill("needle");
+  await page.keyboard.press("Enter");
+  await expect(nothing).toBeVisible();
+});
+
 test("a trace goes across operations, and follows what still runs", async ({ page, hub }) => {
   const trace_id = "9c1d07e2b5a84f30";
   const operation = (verb: string, operation_id: string, more: object = {}) => ({
@@ -209,6 +226,25 @@ test("a wall shows trouble first, and how old it is when the hub is silent", asy
   await expect(page.getByRole("heading", { level: 1 })).toHaveText(/^Nothing heard for \d+ s$/);
   hub.signal("SIGCONT");
   await expect(page.locator(".wall header")).toContainText("live");
+});
+
+test("the next run of a name has its own bar on the wall, not that of the run before", async ({ page, hub }) => {
+  const run = (operation_id: string) => ({ operation_id, name: "Import prices" });
+  await hub.publish(
+    { type: "operation:start", data: run("a") },
+    { type: "operation:complete", data: { operation_id: "a" } },
+    { type: "operation:start", data: { operation_id: "b", name: "Copy backup" } },
+  );
+  await page.goto(new URL("wall", hub.url).href);
+  const line = page.locator(".wall li").filter({ hasText: "Import prices" });
+  await expect(line.getByRole("progressbar")).toHaveAttribute("aria-valuetext", /took|^$|100%/);
+  await hub.publish(
+    { type: "operation:start", data: run("c") },
+    { type: "operation:progress", data: { operation_id: "c", progress: 2 } },
+  );
+  await expect(line.locator(".pct")).toHaveText("2%");
+  await expect(line.getByRole("progressbar")).toHaveAttribute("aria-valuenow", "2");
+  await expect(line.locator(".b-running")).toBeVisible();
 });
 
 test("the system page shows alerts from their beginning to their end", async ({ page, hub }) => {

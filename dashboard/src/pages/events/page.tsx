@@ -1,6 +1,6 @@
 /** The Events page: the live tail of the log, with filters and one event in full. */
 
-import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { computed, type ReadonlySignal, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
@@ -262,7 +262,7 @@ interface NothingProps extends FilterProps {
 
 /** What stands in the place of rows: the page is loading, nothing came yet, or nothing matches. */
 function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | null {
-  const isEmpty = useComputed(() => feed.rows.value.length === 0);
+  const isEmpty = useMemo(() => computed(() => feed.rows.value.length === 0), [feed]);
   if (!isEmpty.value) return null;
   if (!feed.isOpen.value || feed.mode.value === "reading") return <Skeleton label="Loading events" />;
   const isNarrow = since !== "" && since !== "now";

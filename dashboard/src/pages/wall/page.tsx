@@ -83,7 +83,8 @@ function Wall(): JSX.Element {
       <Head />
       <ul ref={list} class="frozen">
         {view.rows.map((row) => (
-          <Line key={row.operation.name || row.operation.operation_id} row={row} usualS={usual.get(row.name)} />
+          // Of one operation: what its line computes is of that one, and the next run of the name has its own.
+          <Line key={row.operation.operation_id} row={row} usualS={usual.get(row.name)} />
         ))}
         {view.rows.length === 0 ? <Nothing /> : null}
       </ul>
