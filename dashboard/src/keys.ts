@@ -45,6 +45,7 @@ let firstAt = 0;
 /** Runs the command of a key, if there is one. */
 export function handleKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (isCovered(event.target)) return;
   const isLetter = event.key.length === 1 && event.key !== " ";
   if (isLetter && !letterKeys.peek()) return;
   const inField = isField(event.target);
@@ -68,6 +69,12 @@ export function handleKey(event: KeyboardEvent): void {
 
 function begins(command: Command, key: string): boolean {
   return command.keys.some((each) => each.startsWith(`${key} `));
+}
+
+/** Whether the keys belong to what lies over the page: a dialog, or what floats and has the focus. */
+function isCovered(target: EventTarget | null): boolean {
+  if (document.querySelector("dialog:modal") !== null) return true;
+  return target instanceof Element && target.closest("[popover]") !== null;
 }
 
 function isField(target: EventTarget | null): boolean {

@@ -37,3 +37,26 @@ test("Esc closes a popup whose focused button has gone", async ({ page, faults, 
   await expect(page.locator(".link")).toBeFocused();
   wire.close();
 });
+
+test("keys act on what lies over the page, and not on the page below", async ({ page, hub }) => {
+  await hub.publish(...someOperations());
+  await open(page, hub, "operation?id=import-1");
+  await page.keyboard.press("?");
+  const keys = page.getByRole("dialog", { name: "Keys" });
+  await expect(keys).toBeVisible();
+  await page.keyboard.press("c"); // would ask whether to cancel the operation
+  await page.keyboard.press("Escape");
+  await expect(keys).toHaveCount(0);
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  await expect(page).toHaveURL(/operation\?id=import-1/);
+  const settings = page.getByRole("button", { name: /^Settings/ });
+  await settings.press("Enter");
+  await expect(page.getByRole("menu")).toBeVisible();
+  await page.keyboard.press("y"); // no entry begins with it; below, it copies
+  await page.keyboard.press("c"); // the first entry that begins with it
+  await expect(page.getByRole("menuitemcheckbox", { name: "Colours of the system" })).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(settings).toBeFocused();
+  await expect(page.getByText("Copied")).toHaveCount(0);
+  await expect(page).toHaveURL(/operation\?id=import-1/);
+});
