@@ -86,7 +86,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[HubServer, TokenTab
 
 def test_administrator_reads_records_as_they_come(server: tuple[HubServer, TokenTable]) -> None:
     hub, _ = server
-    audit = hub.app.running().hub.audit
+    audit = hub.call(lambda: hub.app.hub.audit)
     hub.call(lambda: audit.record("key", "accepted", subject="root", name="before"))
     with admin_of(hub) as stream:
         assert stream.message()["data"]["name"] == "before"
@@ -120,7 +120,7 @@ def test_audit_stream_ends_with_the_right_to_read_it(server: tuple[HubServer, To
 
 def test_audit_stream_ends_when_the_hub_drains(server: tuple[HubServer, TokenTable]) -> None:
     hub, _ = server
-    audit = hub.app.running().hub.audit
+    audit = hub.call(lambda: hub.app.hub.audit)
     with admin_of(hub) as stream:
         hub.call(lambda: audit.record("key", "accepted", subject="root"))
         stream.message()
