@@ -1,15 +1,13 @@
-"""Access control: the verification of credentials, and the end of sessions at expiry or revocation.
+"""Access control: the verification of credentials, and the end of sessions whose credentials do not count any more.
 
-A caller passes a credential and gets a subject. A connection that stays open is a session: it is asked for a new
-credential ahead of expiry, and ended at expiry or when its credential is revoked.
+A caller passes a credential and gets a subject. A connection that stays open is a session: its credential is verified
+again when keys, roles or revocations change.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from msgspec import Struct, structs
@@ -18,6 +16,7 @@ from tidings.access.credentials import ask_for_credential
 from tidings.access.quotas import FailureLimit, Quota, network_of
 from tidings.access.recent import FamiliarCredentials, RecentCredential, RecentCredentials
 from tidings.access.rechecks import Rechecks
+from tidings.access.sessions import AccessSession, OpenSessions, guarded
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
@@ -46,12 +45,6 @@ from tidings.log.revocations import RevocationTable
 
 DEFAULT_DEADLINE_S: Final = 10.0
 """Time for the first `auth:token` of a connection, in seconds: a browser may have to fetch the token first."""
-MAX_NOTICE_S: Final = 60.0
-"""Longest time ahead of expiry at which a session is asked for a new credential, in seconds."""
-_NOTICE_SHARE: Final = 5
-"""A session is asked a fifth of the credential's life ahead of expiry, if that is shorter."""
-_CLOCK_CHECK_S: Final = 1.0
-"""Interval at which the wall clock is read while a session expires: it may be set."""
 MAX_FAILURES: Final = 50
 """Invalid credentials that may come from one address at a time: a proxy, or a network behind one address, has many
 clients. No one guesses a token of 128 bits or more; the limit bounds the work, and the log lines."""
@@ -66,10 +59,6 @@ _RETRY_MS: Final = 5_000
 MAX_VERIFICATION_S: Final = 15.0
 """Time for the verification of one credential, in seconds: beyond the time limit of one request to another server. Also
 an application's own function that never answers leaves no client waiting."""
-_SLICE: Final = 100
-"""Sessions that are judged between two rounds of the event loop: a JWT costs 0.1 ms."""
-_MAX_STALE: Final = 1_024
-"""Superseded entries that the heap of expiries may hold in addition to as many as there are sessions."""
 MAX_SUBJECT_CHARS: Final = 255
 _RESERVED_SUBJECTS: Final = ("none", "required")
 """Values of `auth` in `connection:established` that are not subjects."""
@@ -81,27 +70,6 @@ REQUEST_AS_A_WHOLE: Final = Credential("", "request")
 """The credential of a request that has none of its own."""
 
 log = structlog.get_logger("tidings.access")
-
-
-class AccessSession(Protocol):
-    """Something that stays open for one subject: a WebSocket connection, an event stream, a request that waits."""
-
-    credential: Credential
-    """The credential that identified the subject; it is verified again when roles change."""
-    request: AccessRequest
-
-    @property
-    def subject(self) -> Subject:
-        """The subject, known since before the session was entered."""
-
-    def reauthorized(self, subject: Subject) -> None:
-        """Act on changed grants or another expiry of the same subject; `subject` is not replaced yet."""
-
-    def expiring(self, deadline_s: float) -> None:
-        """Ask for a new credential, because the present one expires in `deadline_s` seconds."""
-
-    def ended(self, error: AccessError) -> None:
-        """End: the credential has expired or was revoked. The session is left already."""
 
 
 class AccessOptions(Struct, frozen=True, kw_only=True):
@@ -176,16 +144,10 @@ class AccessControl:
         """Where people sign in."""
         self.changes = 0
         """How often credentials may have lost their rights: by revocations, and by changed keys or roles."""
-        self._numbers = count()
-        self._sessions: dict[int, AccessSession] = {}
-        """The sessions by number; a session gets another number with each credential."""
+        self._sessions = OpenSessions(wall_ns, scheduler, self._end)
         self._rechecks = Rechecks(
             options.recheck_s, wall_ns=wall_ns, scheduler=scheduler, sessions=self._sessions, verify=self._recheck
         )
-        self._number_of: dict[AccessSession, int] = {}
-        self._due: list[tuple[int, int]] = []
-        """A heap of times in nanoseconds and numbers of sessions."""
-        self._timer_runs = False
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -337,9 +299,7 @@ class AccessControl:
 
     def sessions(self, after: int = -1) -> Iterator[tuple[int, AccessSession]]:
         """Yield the open sessions and their numbers, those after a number, the oldest first."""
-        for number, session in list(self._sessions.items()):
-            if number > after:
-                yield number, session
+        return self._sessions.after(after)
 
     def check_room(self, subject: Subject | None) -> None:
         """Check that `subject` may have one more session.
@@ -359,63 +319,20 @@ class AccessControl:
         """
         self.leave(session)
         self.subjects.count(session.subject.name)
-        number = next(self._numbers)
-        self._sessions[number] = session
-        self._number_of[session] = number
+        number = self._sessions.add(session)
         if changes is not None and changes != self.changes:
-            self._scheduler.call_soon(partial(self._go_through, [number], self._verify_again))
-        expires_ns = session.subject.expires_ns
-        if expires_ns is not None:
-            heapq.heappush(self._due, (expires_ns - self._notice_ns(session.subject, expires_ns), number))
-            self._start_timer()
+            self._sessions.visit(self._verify_again, number)
         if self._requests is not None and self._finds_requests(session.credential):
             self._rechecks.add(number)
 
     def leave(self, session: AccessSession) -> None:
         """Forget `session`, which has ended."""
-        number = self._number_of.pop(session, None)
-        if number is None:
-            return
-        del self._sessions[number]
-        self.subjects.release(session.subject.name)  # a session never changes its subject's name
-        if len(self._due) > 2 * len(self._sessions) + _MAX_STALE:
-            self._due = [entry for entry in self._due if entry[1] in self._sessions]
-            heapq.heapify(self._due)
-
-    def _notice_ns(self, subject: Subject, expires_ns: int) -> int:
-        began_ns = self._wall_ns() if subject.issued_ns is None else subject.issued_ns
-        return max(0, min(int(MAX_NOTICE_S * 1e9), (expires_ns - began_ns) // _NOTICE_SHARE))
-
-    def _start_timer(self) -> None:
-        if self._timer_runs or not self._due:
-            return
-        self._timer_runs = True
-        due_s = (self._due[0][0] - self._wall_ns()) / 1e9
-        self._scheduler.call_later(min(max(due_s, 0.001), _CLOCK_CHECK_S), self._expire)
-
-    def _expire(self) -> None:
-        self._timer_runs = False
-        now_ns = self._wall_ns()
-        for _ in range(_SLICE):
-            if not self._due or self._due[0][0] > now_ns:
-                break
-            _, number = heapq.heappop(self._due)
-            session = self._sessions.get(number)
-            if session is not None:
-                self._remind(session, number, now_ns)
-        self._start_timer()
-
-    def _remind(self, session: AccessSession, number: int, now_ns: int) -> None:
-        expires_ns = session.subject.expires_ns or now_ns
-        if expires_ns <= now_ns:
-            self._end(session, TokenExpired("the credential has expired"))
-            return
-        heapq.heappush(self._due, (expires_ns, number))
-        _guarded(partial(session.expiring, (expires_ns - now_ns) / 1e9))
+        if self._sessions.remove(session):
+            self.subjects.release(session.subject.name)  # a session never changes its subject's name
 
     def _end(self, session: AccessSession, error: AccessError) -> None:
         self.leave(session)
-        _guarded(partial(session.ended, error))
+        guarded(partial(session.ended, error))
 
     # Changes.
 
@@ -427,13 +344,13 @@ class AccessControl:
         """End the sessions whose credentials are revoked now, in slices."""
         self.changes += 1
         self._recent.clear()
-        self._go_through(list(self._sessions), self._end_if_revoked)
+        self._sessions.visit(self._end_if_revoked)
 
     def reevaluate(self) -> None:
         """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
         self.changes += 1
         self._recent.clear()
-        self._go_through(list(self._sessions), self._verify_again)
+        self._sessions.visit(self._verify_again)
 
     def _finds_requests(self, credential: Credential) -> bool:
         return not credential.value or not any(each.accepts(credential) for each in self._authenticators)
@@ -444,14 +361,6 @@ class AccessControl:
             return False
         self._verify_again(number, session)
         return True
-
-    def _go_through(self, numbers: list[int], judge: Callable[[int, AccessSession], None], start: int = 0) -> None:
-        for number in numbers[start : start + _SLICE]:
-            session = self._sessions.get(number)
-            if session is not None:
-                judge(number, session)
-        if start + _SLICE < len(numbers):
-            self._scheduler.call_soon(partial(self._go_through, numbers, judge, start + _SLICE))
 
     def _end_if_revoked(self, number: int, session: AccessSession) -> None:
         if self._is_revoked(session.subject):
@@ -475,7 +384,7 @@ class AccessControl:
         elif result.name != session.subject.name:
             self._end(session, InvalidCredential("the credential belongs to another subject now"))
         elif structs.replace(result, issued_ns=session.subject.issued_ns) != session.subject:
-            _guarded(partial(session.reauthorized, result))
+            guarded(partial(session.reauthorized, result))
 
 
 class _Once:
@@ -495,11 +404,3 @@ class _Once:
         done, self._done = self._done, None
         if done is not None:
             done(result)
-
-
-def _guarded(call: Callable[[], object]) -> None:
-    """Call a session; its fault must not keep the others from theirs."""
-    try:
-        call()
-    except Exception:
-        log.exception("a session failed")
