@@ -69,6 +69,13 @@ function keptKey(): string | undefined {
   return undefined;
 }
 
+/** Where the key of the reader is kept; undefined if it lasts as long as the page. */
+export function keyPlace(): KeyPlace | undefined {
+  const [tab, browser] = storages();
+  if (tab?.getItem(KEY)) return "tab";
+  return browser?.getItem(KEY) ? "browser" : undefined;
+}
+
 /** Asks the hub who the reader is. */
 export async function askWhoAmI(): Promise<WhoAmI> {
   const who = await hub.request<WhoAmI>("v1/whoami");
@@ -149,6 +156,13 @@ function ask(): void {
 function ignoreUnreachable(error: unknown): void {
   // The link to the hub shows what is wrong, and asks again when it is back.
   if (!(error instanceof TidingsError)) throw error;
+}
+
+/** Whether the reader sees everything of a channel, or of all with `*`: what is empty for others may not be empty. */
+export function seesAll(channel: string): boolean {
+  const who = answer.value;
+  if (who === undefined || !who.identifies) return true;
+  return (who.grants ?? []).some((line) => ["admin", "read *", `read ${channel}`].includes(line.trim()));
 }
 
 /**

@@ -20,6 +20,7 @@ test("a key signs in, is kept, and is forgotten by signing out", async ({ page, 
   const hub = await start.hub({ options: ["--auth", "keys", "--keys", file] });
   await page.goto(hub.url);
   await page.getByRole("link", { name: "Sign in" }).first().click();
+  await expect(page.locator("main")).not.toContainText("Authorization"); // what a program would send helps no reader
   const field = page.getByLabel("Key or token");
   await field.fill("not-a-key");
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -31,11 +32,31 @@ test("a key signs in, is kept, and is forgotten by signing out", async ({ page, 
   await page.reload();
   await isLive(page);
   await page.getByRole("button", { name: /Signed in as/ }).click();
+  await expect(page.getByRole("dialog", { name: "Who you are" })).toContainText("kept until this tab is closed");
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
   await page.reload();
   await expect(page.getByRole("link", { name: "Sign in" }).first()).toBeVisible();
   expect(await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]))).not.toContain(key);
+});
+
+test("who sees only a part is not told that there is nothing", async ({ page, faults, start, folder }) => {
+  faults.expect(REFUSED);
+  const file = join(folder, "keys.jsonl");
+  const key = await keyOf(file, "ada", "read operations/acme.*");
+  const hub = await start.hub({ options: ["--auth", "keys", "--keys", file] });
+  await page.goto(new URL("signin", hub.url).href);
+  await page.getByLabel("Key or token").fill(key);
+  await page.getByLabel(/Stay signed in/).check();
+  await page.keyboard.press("Enter");
+  await isLive(page);
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Nothing has run here yet that you may see");
+  for (const path of ["names", "events"]) {
+    await open(page, hub, path);
+    await expect(page.locator("main")).toContainText("yet that you may see.");
+  }
+  await page.getByRole("button", { name: /Signed in as/ }).click();
+  await expect(page.getByRole("dialog", { name: "Who you are" })).toContainText("kept by this browser");
 });
 
 test("the command that begins without installing anything works where a key is needed", async ({

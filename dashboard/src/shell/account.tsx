@@ -8,10 +8,10 @@ import { LiveAge } from "../parts/age.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { Popup, useFloating } from "../parts/popup.tsx";
 import { Go, hrefOf } from "../router.tsx";
-import { needsSignIn, signOut, whoami } from "../session.ts";
+import { keyPlace, needsSignIn, signOut, whoami } from "../session.ts";
 
 const SOURCES = {
-  header: "with a key, kept by this browser",
+  header: "with a key",
   cookie: "by a cookie of the server in front of the hub",
   request: "by the server in front of the hub",
   ticket: "with a ticket",
@@ -48,7 +48,7 @@ export function Account(): JSX.Element | null {
       </button>
       <Popup open={open} anchor={anchor} class="who-am-i" label="Who you are" role="dialog">
         <h2>{subject}</h2>
-        <p class="two">Signed in {who.source === undefined ? "" : SOURCES[who.source]}.</p>
+        <p class="two">Signed in {who.source === undefined ? "" : `${SOURCES[who.source]}${keptWhere()}`}.</p>
         {who.expires_at === undefined ? null : (
           <p class="two">
             It expires <LiveAge at={expiry} words={words} />.
@@ -72,6 +72,12 @@ export function Account(): JSX.Element | null {
       </Popup>
     </>
   );
+}
+
+function keptWhere(): string {
+  const place = keyPlace();
+  if (place === undefined) return "";
+  return place === "tab" ? ", kept until this tab is closed" : ", kept by this browser until you sign out";
 }
 
 function untilOf(_age: number): string {

@@ -16,7 +16,7 @@ import { Lock } from "../../parts/lock.tsx";
 import { errorFacts, Skeleton } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
-import { whoami } from "../../session.ts";
+import { seesAll, whoami } from "../../session.ts";
 import { loadContract } from "./contract.ts";
 import type { EventContract } from "./contract-model.ts";
 import { EventDetail } from "./detail.tsx";
@@ -270,8 +270,7 @@ function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | nu
     return (
       <div class="empty">
         <p>
-          <b>{since === "now" ? "No new event so far." : "This hub has no events yet."}</b> New ones appear here by
-          themselves.
+          <b>{since === "now" ? "No new event so far." : noneYet()}</b> New ones appear here by themselves.
         </p>
         <p class="acts">
           {since === "now" ? (
@@ -306,6 +305,10 @@ function Nothing({ feed, filter, query, since }: NothingProps): JSX.Element | nu
       </p>
     </div>
   );
+}
+
+function noneYet(): string {
+  return seesAll("*") ? "This hub has no events yet." : "This hub has no events yet that you may see.";
 }
 
 interface Actions {

@@ -18,7 +18,7 @@ import { PanelError, Skeleton } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { VirtualList } from "../../parts/virtual-list.tsx";
 import { Go, hrefOf, navigate, useQuery } from "../../router.tsx";
-import { mayDo } from "../../session.ts";
+import { mayDo, seesAll } from "../../session.ts";
 import { holdRows } from "./order.ts";
 import "./names.css";
 import { isOf, matchesText, type NameRow, type NameView, nameRows, type Which } from "./rows.ts";
@@ -229,8 +229,8 @@ function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly
   return (
     <div class="empty">
       <p>
-        <b>Nothing has run here yet.</b> A name appears here with its first run.{" "}
-        <Go href={hrefOf("operations")}>How to begin</Go>
+        <b>{seesAll("operations") ? "Nothing has run here yet." : "Nothing has run here yet that you may see."}</b> A
+        name appears here with its first run. <Go href={hrefOf("operations")}>How to begin</Go>
       </p>
     </div>
   );

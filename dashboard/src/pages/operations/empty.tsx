@@ -8,7 +8,7 @@ import { CopyLine } from "../../parts/copy.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { Lock } from "../../parts/lock.tsx";
 import { PanelError, Skeleton } from "../../parts/panel.tsx";
-import { mayDo, whoami } from "../../session.ts";
+import { mayDo, seesAll, whoami } from "../../session.ts";
 import { changeFilter } from "./address.ts";
 import { withoutFilters } from "./filter.ts";
 import { filter, type ListState, listError, readAgain, totals } from "./model.ts";
@@ -74,7 +74,7 @@ function NothingYet(): JSX.Element {
   const example = `curl${credential} --json '{"type":"operation:progress","data":{"operation_id":"hello","progress":40}}' ${url}/v1/events`;
   return (
     <div class="first">
-      <h1>Nothing has run here yet</h1>
+      <h1>{seesAll("operations") ? "Nothing has run here yet" : "Nothing has run here yet that you may see"}</h1>
       <p class="lead">
         Put these three lines into a terminal. The bar of the command appears here while it runs; this page need not be
         reloaded.

@@ -29,7 +29,7 @@ export function SignInPage(): JSX.Element {
   return (
     <div class="sign-in">
       <h1>Sign in to {location.host}</h1>
-      {who?.error === undefined || refusal.value !== undefined ? null : (
+      {who?.error === undefined || who.error.code === NO_CREDENTIAL || refusal.value !== undefined ? null : (
         <p class="two">
           {toSentence(who.error.message)} <Hint text={who.error.hint} />
         </p>
@@ -49,6 +49,9 @@ export function SignInPage(): JSX.Element {
     </div>
   );
 }
+
+/** The hub's code for a request without a credential. Its hint is for programs; the form is what a person can do. */
+const NO_CREDENTIAL = "unauthenticated";
 
 interface Refusal {
   readonly message: string;
