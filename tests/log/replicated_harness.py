@@ -4,12 +4,15 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 from tidings.log.base import Log, Outcome, Retention
 from tidings.log.journal.base import Journal
+from tidings.log.journal.jetstream import JetStreamJournal
+from tidings.log.journal.postgres import PostgresJournal
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.local_log import LocalLog
 from tidings.log.memory import MemoryLog
@@ -148,8 +151,8 @@ class ManualReplicatedHarness(ReplicatedHarness):
             self.local.settle()
 
 
-class SqliteReplicatedHarness(ReplicatedHarness):
-    """Nodes of a SQLite journal, on a real loop.
+class LoopReplicatedHarness(ReplicatedHarness):
+    """Nodes on a real loop.
 
     Args:
         local: See `ReplicatedHarness`.
@@ -158,20 +161,12 @@ class SqliteReplicatedHarness(ReplicatedHarness):
     def __init__(self, local: LogHarness) -> None:
         super().__init__(local)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._root = Path(
-            tempfile.mkdtemp(prefix="tidings-replicated-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
-        )
 
     @property
     def scheduler(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop
-
-    def new_journals(self) -> tuple[Journal, Journal]:
-        folder = self._root / self.new_name()
-        folder.mkdir(parents=True)
-        return SqliteJournal(folder, self.scheduler), SqliteJournal(folder, self.scheduler)
 
     def run_until(self, condition: Callable[[], bool]) -> None:
         self.scheduler.run_until_complete(self._run_until(condition))
@@ -188,4 +183,56 @@ class SqliteReplicatedHarness(ReplicatedHarness):
         if self._loop is not None:
             self._loop.close()
             self._loop = None
+
+
+class SqliteReplicatedHarness(LoopReplicatedHarness):
+    """Nodes of a SQLite journal.
+
+    Args:
+        local: See `ReplicatedHarness`.
+    """
+
+    def __init__(self, local: LogHarness) -> None:
+        super().__init__(local)
+        self._root = Path(
+            tempfile.mkdtemp(prefix="tidings-replicated-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
+        )
+
+    def new_journals(self) -> tuple[Journal, Journal]:
+        folder = self._root / self.new_name()
+        folder.mkdir(parents=True)
+        return SqliteJournal(folder, self.scheduler), SqliteJournal(folder, self.scheduler)
+
+    def close(self) -> None:
+        super().close()
         shutil.rmtree(self._root, ignore_errors=True)
+
+
+class ServerReplicatedHarness(LoopReplicatedHarness):
+    """Nodes of a journal in a server.
+
+    Args:
+        local: See `ReplicatedHarness`.
+        open_journal: Opens a journal of a name that no other test uses.
+    """
+
+    def __init__(
+        self, local: LogHarness, open_journal: Callable[[str], Awaitable[JetStreamJournal | PostgresJournal]]
+    ) -> None:
+        super().__init__(local)
+        self._open_journal = open_journal
+        self._journals: list[JetStreamJournal | PostgresJournal] = []
+
+    def new_journals(self) -> tuple[Journal, Journal]:
+        name = uuid4().hex
+        first, second = (self.scheduler.run_until_complete(self._open_journal(name)) for _ in range(2))
+        self._journals += first, second
+        return first, second
+
+    def close(self) -> None:
+        for pair in self._pairs.values():
+            for log in pair:
+                log.close()
+        for journal in self._journals:
+            self.scheduler.run_until_complete(journal.wait_closed())
+        super().close()

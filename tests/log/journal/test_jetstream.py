@@ -148,6 +148,13 @@ def test_stream_that_could_lose_entries_is_refused(
         harness.run(open_jetstream(harness.address))
 
 
+def test_stream_that_no_server_has_room_for_is_refused(harness: JetStreamHarness) -> None:
+    address = parse_address(f"{harness.server.url}/hubs?max_bytes={1 << 59}")
+    with pytest.raises(LogUnavailable, match="insufficient storage") as caught:
+        harness.run(open_jetstream(address))
+    assert "max_bytes" in caught.value.hint
+
+
 def test_server_without_jetstream_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.log.journal.jetstream_stream.OPENING_S", 0.5)
     server = NatsServer(tmp_path, jetstream=False)

@@ -27,6 +27,8 @@ DEFAULT_STREAM = "tidings"
 DEFAULT_MAX_BYTES = 4 << 30
 _FULL = 10077
 """JetStream's error code for a stream that reached its size."""
+_NO_STORAGE = 10047
+"""JetStream's error code for a stream whose limit is more than what its servers have left."""
 _MAX_REPLICAS = 5
 _INVALID_IN_NAMES = frozenset(" \t\r\n.*>/\\")
 Result = TypeVar("Result")
@@ -97,21 +99,19 @@ def to_log_error(error: Exception, address: JetStreamAddress) -> LogError:
         )
     if isinstance(error, APIError):
         if error.err_code == _FULL:
-            return full_error(address)
-        return LogUnavailable(f"{address}: JetStream answers: {error.description}")
+            return LogFull(
+                f"the stream {address} has reached its size",
+                hint="It shrinks when the hubs save their log; or raise its limit: nats stream edit --max-bytes.",
+            )
+        return LogUnavailable(
+            f"{address}: JetStream answers: {error.description}",
+            hint="Choose a smaller limit: …?max_bytes=1000000000." if error.err_code == _NO_STORAGE else "",
+        )
     if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
         return LogUnavailable(f"{address} refused the credentials: {error}")
     if isinstance(error, TimeoutError | nats.errors.Error | OSError):
         return LogUnavailable(f"{address} does not answer: {str(error) or type(error).__name__}")
     return LogUnavailable(f"{address} failed: {error!r}")
-
-
-def full_error(address: JetStreamAddress) -> LogFull:
-    """Return the error for a stream that takes no more entries."""
-    return LogFull(
-        f"the stream {address} has reached its size",
-        hint="It shrinks when the hubs save their log; or raise its limit: nats stream edit --max-bytes.",
-    )
 
 
 async def retry_until_answered(call: Callable[[], Awaitable[Result]], address: JetStreamAddress) -> Result:
