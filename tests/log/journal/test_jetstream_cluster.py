@@ -161,12 +161,14 @@ async def _check_fault(fault: Fault, servers: list[NatsServer]) -> None:
     leader = await find_leader(address, servers)
     await fault(leader, [server for server in servers if server is not leader])
     healed = time.monotonic()
-    await wait_until(
-        lambda: all(publisher.stored >= count + _BATCHES for publisher, count in zip(publishers, before, strict=True))
-    )
-    print(
-        f"{fault.__name__}: silent for {max(publisher.longest_s for publisher in publishers):.1f} s at most;"
-        f" {_BATCHES} batches took {time.monotonic() - healed:.1f} s after it was healed"
+    goals = [publisher.stored + _BATCHES for publisher in publishers]
+    await wait_until(lambda: all(each.stored >= goal for each, goal in zip(publishers, goals, strict=True)))
+    logger.info(
+        "%s: silent for %.1f s at most; %d batches took %.1f s after it was healed",
+        fault.__name__,
+        max(publisher.longest_s for publisher in publishers),
+        _BATCHES,
+        time.monotonic() - healed,
     )
     for publisher in publishers:
         publisher.stop()
