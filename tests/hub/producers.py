@@ -1,5 +1,6 @@
 """Producers of an in-memory hub: they attach, publish, answer pushes and disconnect."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
@@ -13,6 +14,7 @@ class Producer:
         self.producer_id = producer_id
         self.lease_s = lease_s
         self.unread: list[Message] = []
+        self.settle: Callable[[], None] = hub.settle
         self.client: InMemoryClient
 
     def connect(self, *claims: Message) -> dict[str, str]:
@@ -31,7 +33,7 @@ class Producer:
     def ask(self, type: str, data: Any, **fields: Any) -> Message:
         """Send a command or an event and return its answer; other messages are kept in `unread`."""
         id = self.client.send(type, data, **fields)
-        self.hub.settle()
+        self.settle()
         answer = None
         for message in self.client.read():
             if message.get("reply_to") == id:
@@ -48,7 +50,7 @@ class Producer:
 
     def pushes(self) -> list[Message]:
         """Return the cancel pushes received since the last call."""
-        self.hub.settle()
+        self.settle()
         self.unread += self.client.read()
         found = [message for message in self.unread if message["type"] == "operation:cancel"]
         self.unread.clear()
@@ -56,11 +58,11 @@ class Producer:
 
     def answer(self, push: Message, verdict: str, **data: Any) -> None:
         self.client.send("operation:cancel_answer", {"verdict": verdict, **data}, reply_to=push["id"], id=None)
-        self.hub.settle()
+        self.settle()
 
     def drop(self) -> None:
         self.client.drop()
-        self.hub.settle()
+        self.settle()
 
 
 FIELDS: dict[str, Message] = {

@@ -12,6 +12,7 @@ from tests.hub.producers import Producer
 from tidings.hub.config import HubConfig
 from tidings.hub.connection import HubConnection
 from tidings.hub.operations.cancellation import CancellationRegistry
+from tidings.hub.operations.lease_checks import LeaseChecks
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.rounds import Rounds
 from tidings.hub.recurring_jobs import RecurringJobs
@@ -257,7 +258,7 @@ def test_failed_judgement_of_one_producer_does_not_stop_the_others(monkeypatch: 
 def test_stopped_timer_of_the_leases_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = two_lost_producers()
     with monkeypatch.context() as patched:
-        patched.setattr(Leases, "_beat", lambda *arguments: None)
+        patched.setattr(LeaseChecks, "_beat", lambda *arguments: None)
         hub.loop.advance(9)
     hub.loop.advance(60)
     assert state_of(hub, "good") == "failed"

@@ -4,7 +4,7 @@ Each handler stands once, registered for the command that it serves. The command
 `tidings.protocol.messages.MESSAGES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -25,8 +25,8 @@ from tidings.exceptions import (
 )
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.hub import Hub
+from tidings.hub.interfaces import LeaseHolder
 from tidings.hub.lanes import Subscriber
-from tidings.hub.operations.leases import LeaseHolder
 from tidings.hub.wire import Outlet
 from tidings.log.newest import SEPARATOR
 from tidings.protocol import messages
@@ -59,6 +59,12 @@ class CommandConnection(LeaseHolder, Protocol):
 
     def record(self, action: AuditAction, outcome: AuditOutcome, **facts: str | None) -> None:
         """Add a record to the audit trail."""
+
+    def hold_messages(self) -> None:
+        """Process no message that follows until `release_messages`."""
+
+    def release_messages(self) -> None:
+        """Process the messages that were held."""
 
     def notify_unavailable(self, type: str) -> None:
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
@@ -178,16 +184,20 @@ def _attach(connection: CommandConnection, command: Envelope, data: messages.Att
         )
     for claim in data.operations:
         check_key(claim.operation_id)
-    leases = connection.hub.leases
     connection.producer_id = producer_id
-    attached = _attach_as(subject, connection, data) if subject is not None else leases.attach(connection, data)
-    connection.outlet.set_peer_timeout(attached.lease_s)
-    connection.reply(command, attached)
-    leases.announce_attached(producer_id, connection)
+    attach, uncovered = (data, ()) if subject is None else _covered(subject, data)
+
+    def answer(attached: messages.Attached) -> None:
+        connection.outlet.set_peer_timeout(attached.lease_s)
+        connection.reply(command, _answer_all(data, attached, uncovered))
+        connection.release_messages()
+
+    connection.hold_messages()
+    connection.hub.leases.attach(connection, attach, answer)
 
 
-def _attach_as(subject: Subject, connection: CommandConnection, data: messages.Attach) -> messages.Attached:
-    """Attach a producer of `subject`; operations that its grants do not cover are lost to it.
+def _covered(subject: Subject, data: messages.Attach) -> tuple[messages.Attach, Collection[str]]:
+    """Return what a subject's grants cover of a command, and the operations that they do not, which are lost to it.
 
     Raises:
         Forbidden: The subject may publish nothing.
@@ -197,12 +207,18 @@ def _attach_as(subject: Subject, connection: CommandConnection, data: messages.A
         raise Forbidden(
             "no grant to publish anything", hint="Use a token or key with a grant such as `publish operations`."
         )
-    covered = [each for each in data.operations if grants.may_hold(each.operation_id)]
-    qualified = structs.replace(data, producer_id=subject.qualify(data.producer_id), operations=covered)
-    attached = connection.hub.leases.attach(connection, qualified)
-    verdicts = {verdict.operation_id: verdict for verdict in attached.operations}
+    uncovered = {each.operation_id for each in data.operations if not grants.may_hold(each.operation_id)}
+    covered = [each for each in data.operations if each.operation_id not in uncovered]
+    return structs.replace(data, producer_id=subject.qualify(data.producer_id), operations=covered), uncovered
+
+
+def _answer_all(data: messages.Attach, attached: messages.Attached, uncovered: Collection[str]) -> messages.Attached:
+    """Return the answer to all claims of a command, those that the grants do not cover included."""
+    verdicts = iter(attached.operations)
     answers = [
-        verdicts.get(claim.operation_id) or messages.Verdict(operation_id=claim.operation_id, verdict="lost")
+        messages.Verdict(operation_id=claim.operation_id, verdict="lost")
+        if claim.operation_id in uncovered
+        else next(verdicts)
         for claim in data.operations
     ]
     return structs.replace(attached, producer_id=data.producer_id, operations=answers)

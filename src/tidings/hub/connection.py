@@ -315,6 +315,16 @@ class HubConnection(ConnectionOutput):
             self.reject(error, envelope)
         self.publish_held()
 
+    def hold_messages(self) -> None:
+        """See `CommandConnection.hold_messages`."""
+        self._waits_for_events = True
+
+    def release_messages(self) -> None:
+        """See `CommandConnection.release_messages`."""
+        self._waits_for_events = False
+        if self._held:
+            self.hub.scheduler.call_soon(self.publish_held)  # after what follows from the answer
+
     def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
         self.reject(BinaryMessage("invalid binary message: expected a text frame"), scan_labels(body))

@@ -26,8 +26,18 @@ from tidings.hub.rate_limits import LogSampler
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
-from tidings.log.base import EventToAppend, Log, OperationSearch, Outcome, Record, Scheduler
+from tidings.log.base import (
+    EventToAppend,
+    Log,
+    OnControl,
+    OperationSearch,
+    Outcome,
+    ReceivedControl,
+    Record,
+    Scheduler,
+)
 from tidings.log.clock_jumps import MIN_JUMP_NS
+from tidings.log.journal.controls import HubControl
 from tidings.operations.lifecycle import OPERATION_CHANNELS
 from tidings.operations.owned_names import OwnedNames
 from tidings.operations.status import OperationStatus
@@ -107,6 +117,10 @@ class Hub:
         """The log's operations, without the events that are staged."""
         self.on_operation: list[Callable[[OperationStatus], None]] = []
         """Called with each operation that began or ended, after the event was appended and delivered."""
+        self.producers = event_log.producers
+        """The log's producers."""
+        self.on_control: list[OnControl] = []
+        """Called with each control of any hub of the log, after the events before it were delivered."""
         self.delivery = Delivery(event_log, scheduler, clock, self.config)
         self.refusal_log = LogSampler()
         """Which refusals of messages are logged."""
@@ -138,7 +152,7 @@ class Hub:
         self.leases = Leases(self)
         self.cancellations = CancellationRegistry(self, self.leases)
         self.estimates = EstimatePublisher(self, self.leases, self.cancellations)
-        event_log.follow(self._deliver)
+        event_log.follow(self._deliver, self._receive_control)
         event_log.start_clock(self.now_ns(), int(clock.monotonic() * 1e9))
         self.leases.start()
         self.cancellations.start()
@@ -185,6 +199,29 @@ class Hub:
         """The error for which the log does not accept events now; None if it accepts them."""
         return self.log.failed or self.log_error
 
+    # Other hubs of the log.
+
+    @property
+    def session(self) -> str:
+        """See `Log.session`."""
+        return self.log.session
+
+    @property
+    def leads(self) -> bool:
+        """See `Log.leads`."""
+        return self.log.leads
+
+    def record(self, control: HubControl) -> None:
+        """See `Log.record`."""
+        self.log.record(control)
+
+    def _receive_control(self, received: ReceivedControl) -> None:
+        for observe in self.on_control:
+            try:
+                observe(received)
+            except Exception:  # the tail goes on
+                log.exception("a control failed", control=type(received.control).__name__)
+
     # Publishing.
 
     @property
@@ -214,6 +251,7 @@ class Hub:
         body: bytes = b"",
         subject: Subject | None = None,
         running_attempt: int = 0,
+        holder_sign: int | None = None,
     ) -> Event:
         """Check `envelope` and stage its event; `settled` is called when the log has appended or rejected it.
 
@@ -227,6 +265,7 @@ class Hub:
             body: The message as it was sent; see `Contract.read`.
             subject: The subject that publishes it; None for the hub itself, and without authentication.
             running_attempt: See `EventToAppend.running_attempt`.
+            holder_sign: See `EventToAppend.holder_sign`.
 
         Returns:
             The event as it was staged.
@@ -273,6 +312,7 @@ class Hub:
                 search,
                 running_attempt,
                 self.config.live_operations,
+                holder_sign,
             ),
             settled,
         )

@@ -7,11 +7,14 @@ from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.staging import PublishCallback
-from tidings.log.base import Scheduler
+from tidings.log.base import OnControl, Scheduler
+from tidings.log.journal.controls import HubControl
+from tidings.log.producers import ProducerTable
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import CancelPush
 
 LICENSE_EXPIRED_CLOSE = 4051
 """Close code of connections when the grace of an expired license has passed."""
@@ -42,11 +45,22 @@ class HubLicense(Protocol):
         """Return the message `license:expired` for a client that joins now; None while the license is valid."""
 
 
+class LeaseHolder(Protocol):
+    """The connection of an attached producer."""
+
+    def push_cancel(self, push_id: str, push: CancelPush) -> None:
+        """Send a push that asks the producer to end an operation."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send `connection:closed` with the reason, and close."""
+
+
 class HubCore(Protocol):
     """The hub as leases, cancellation and estimates see it: it publishes events and has the state of all operations.
 
-    They also read its configuration, clock and timers, and `draining` and `closed`; they have no access to delivery,
-    connections or the log. All calls and callbacks happen on the thread of the hub's event loop.
+    They also read its configuration, clock and timers, and `draining` and `closed`, and record controls; they have no
+    other access to the log, and none to delivery and connections. All calls and callbacks happen on the thread of the
+    hub's event loop.
     """
 
     config: HubConfig
@@ -56,6 +70,10 @@ class HubCore(Protocol):
     """The log's operations, without the events that are staged."""
     on_operation: list[Callable[[OperationStatus], None]]
     """Called with each operation that began or ended, after the event was appended and delivered."""
+    producers: ProducerTable
+    """The log's producers."""
+    on_control: list[OnControl]
+    """Called with each control of any hub of the log, after the events before it were delivered."""
     mint: Callable[[], str]
     """Makes ids: 32 lower-case hex digits, a W3C trace id."""
     draining: bool
@@ -63,6 +81,17 @@ class HubCore(Protocol):
     jobs: RecurringJobs
     closed: bool
     """Whether the hub has stopped; timers that fire later do nothing."""
+
+    @property
+    def session(self) -> str:
+        """See `tidings.log.base.Log.session`."""
+
+    @property
+    def leads(self) -> bool:
+        """See `tidings.log.base.Log.leads`."""
+
+    def record(self, control: HubControl) -> None:
+        """See `tidings.log.base.Log.record`."""
 
     @property
     def staged(self) -> int:
@@ -84,6 +113,12 @@ class HubCore(Protocol):
         """Return the keys of which the log holds an event of a declared type."""
 
     def publish(
-        self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False, running_attempt: int = 0
+        self,
+        envelope: Envelope,
+        settled: PublishCallback,
+        *,
+        by_hub: bool = False,
+        running_attempt: int = 0,
+        holder_sign: int | None = None,
     ) -> Event:
         """Check an envelope and stage its event; see `tidings.hub.hub.Hub.publish`."""

@@ -22,6 +22,7 @@ def publish_internal(
     *,
     trace_id: str = "",
     running_attempt: int = 0,
+    holder_sign: int | None = None,
     settled: Callable[[TidingsError | None], None] | None = None,
 ) -> None:
     """Publish one of the hub's own events; never raises.
@@ -32,6 +33,7 @@ def publish_internal(
         payload: Data of the event.
         trace_id: Trace that it belongs to; "" for a trace of its own.
         running_attempt: See `EventToAppend.running_attempt`.
+        holder_sign: See `EventToAppend.holder_sign`.
         settled: Called once: with the error that kept the event from the log, or None when it is in the log.
     """
 
@@ -46,6 +48,6 @@ def publish_internal(
 
     envelope = Envelope(type=type, trace_id=trace_id or None, data=Raw(encode_payload(payload)))
     try:
-        hub.publish(envelope, report, by_hub=True, running_attempt=running_attempt)
+        hub.publish(envelope, report, by_hub=True, running_attempt=running_attempt, holder_sign=holder_sign)
     except TidingsError as error:
         report(error)

@@ -261,6 +261,8 @@ class ReceivedControl(Struct, frozen=True, gc=False):
     """The verdicts on the claims of a `ProducerAttached`."""
     detached: Sequence[str] = ()
     """The producers that have no connection from now on."""
+    session: str = ""
+    """The session of the hub that recorded it; see `Log.session`."""
 
 
 OnControl = Callable[[ReceivedControl], None]

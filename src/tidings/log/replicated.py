@@ -122,8 +122,8 @@ class ReplicatedLog(LocalReader):
         self._revoking: list[tuple[Revoke, RevokeDone]] = []
         self._forgetting = False
         """Whether a `Forget` of this node is not folded yet."""
-        self._forgotten_to: tuple[int, int] | None = None
-        """The time of the last `Forget`, and the head after it."""
+        self._has_forgotten = False
+        """Whether a `Forget` of this node was folded since `maintain` was called last."""
         self._ids_until = 0
         """Offset up to which this node proposed to forget event ids."""
         self._unstored = 0
@@ -195,7 +195,7 @@ class ReplicatedLog(LocalReader):
         self._local.follow(tail)
         self._on_control = on_control
         for request in self._shared.requests:
-            self._report(ReceivedControl(request, False))
+            self._report(ReceivedControl(structs.replace(request, is_due=True), False))
 
     def _report(self, received: ReceivedControl) -> None:
         if self._on_control is not None:
@@ -285,7 +285,7 @@ class ReplicatedLog(LocalReader):
                 case _:
                     result = self._shared.fold(control, folded.batch.session)
                     self._verdicts += [verdict.verdict for verdict in result.verdicts]
-                    self._report(ReceivedControl(control, folded.own, *result))
+                    self._report(ReceivedControl(control, folded.own, *result, folded.batch.session))
         self._rows |= self._shared.take_changes()
         self._store(folded)
 
@@ -312,9 +312,9 @@ class ReplicatedLog(LocalReader):
         if more:
             self._scheduler.call_later(_STEP_DELAY_S, lambda: self._forget(folded, controls, control))
             return
-        if folded.own:
+        if folded.own and not control.ids_until:
             self._forgetting = False
-        self._forgotten_to = control.now_ns, self._local.head
+            self._has_forgotten = True
         self._apply(folded, controls)
 
     def _store(self, folded: FoldedEntry) -> None:
@@ -441,17 +441,14 @@ class ReplicatedLog(LocalReader):
 
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`. The lead proposes a `Forget`, and all nodes do its steps when it comes back."""
-        if self._closed or not self._node.leads or self._forgotten_to == (now_ns, self.head):
+        has_forgotten, self._has_forgotten = self._has_forgotten, False
+        if self._closed or not self._node.leads or has_forgotten:
             return False
         if not self._forgetting:
             self._forgetting = True
             self._controls.append(Forget(now_ns=now_ns))
             self._propose()
         return True
-
-    def when_closed(self, call: Callable[[], object]) -> None:
-        """Call a function when the log is closed."""
-        self._when_closed.append(call)
 
     def close(self) -> None:
         """See `Log.close`."""

@@ -82,7 +82,7 @@ class ManualEngine:
 
     def after(self, seq: int) -> list[JournalEntry]:
         """Return the entries after a sequence, oldest first."""
-        return [entry for entry in self.entries if entry.seq > seq]
+        return self.entries[max(0, seq + 1 - self.state().first) :]
 
     def trim(self, until: int) -> None:
         """Delete all entries up to a sequence."""

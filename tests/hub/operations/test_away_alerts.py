@@ -1,5 +1,6 @@
 """Each alert of an absent producer is cleared in the end, also over restarts and refused appends."""
 
+import pytest
 from tests.hub.events import update
 from tests.hub.operations.test_leases import CONFIG, start, state
 from tests.hub.producers import Producer
@@ -91,7 +92,8 @@ def test_refused_alert_is_raised_again_and_cleared_by_the_end() -> None:
     assert raised(hub) == []
 
 
-def test_failure_that_is_refused_after_the_producer_was_told_of_it_is_published_again() -> None:
+@pytest.mark.parametrize("refused", [True, False])
+def test_producer_that_is_back_before_the_end_is_in_the_log_continues(refused: bool) -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub, producer = lose(log, 29.9)
     log.hold_appends()
@@ -103,13 +105,15 @@ def test_failure_that_is_refused_after_the_producer_was_told_of_it_is_published_
     hub.loop.advance(0.5)
     assert hub.hub.staged == 2
     log.release_appends()
-    log.fail_append(LogFull("as if"))
+    if refused:
+        log.fail_append(LogFull("as if"))
     hub.settle()
     (attached,) = [message for message in producer.client.read() if message["type"] == "producer:attached"]
-    assert attached["data"]["operations"][0]["verdict"] == "lost"
+    assert attached["data"]["operations"][0]["verdict"] == "held"
     hub.loop.advance(RETRY_S + 0.5)
-    assert state(hub) == "failed 1"
+    assert state(hub) == "running 1"
     assert raised(hub) == []
+    assert producer.publish("complete", "op") == "ok"
 
 
 def test_alerts_of_10_000_lost_operations_are_all_cleared() -> None:

@@ -6,8 +6,8 @@ from tests.hub.producers import Producer
 
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
-from tidings.hub.operations.leases import MAX_PRODUCERS
 from tidings.log.memory import MemoryLog
+from tidings.log.producers import MAX_PRODUCERS
 from tidings.protocol.envelope import Envelope
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
@@ -381,7 +381,7 @@ def test_many_producers_with_long_leases_and_no_operations_leave_nothing_behind(
         producer.drop()
     hub.loop.advance(60)
     assert hub.hub.leases._producers == {}
-    assert hub.hub.leases._checks == []
+    assert len(hub.hub.leases._checks) == 0
 
 
 def test_event_ids_are_unique_per_producer() -> None:

@@ -99,8 +99,8 @@ class AwayAlerts:
             self._clear(status.operation_id, f"the operation has ended: {status.state}")
 
     def _clear(self, operation_id: str, message: str) -> None:
-        if self._hub.closed or operation_id in self._raised:
-            return  # raised again by now
+        if self._hub.closed or operation_id in self._raised or not self._hub.leads:
+            return  # raised again by now, or cleared by the hub that leads
         life = self._hub.operations.life(operation_id)
         cleared = SystemAlertData(
             alert_id=_PREFIX + operation_id,

@@ -6,23 +6,24 @@ from functools import partial
 from itertools import repeat
 from typing import Literal, NamedTuple
 
-import structlog
 from msgspec import structs
 
 from tidings.access.grants import Grants
 from tidings.access.subjects import Subject
 from tidings.exceptions import HubError, InvalidCommand, OperationUnknown
-from tidings.hub.interfaces import HubCore
+from tidings.hub.interfaces import HubCore, LeaseHolder
 from tidings.hub.internal_events import publish_internal
-from tidings.hub.operations.leases import LeaseHolder, Leases
+from tidings.hub.operations.cancel_requests import CancelRequester, OpenCancellation, OutcomeCallback
+from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.rounds import Rounds
+from tidings.log.base import ReceivedControl, SessionEnded
+from tidings.log.journal.controls import CancelAnswered, CancelRequested
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.messages import Cancel, CancelAnswer, CancelOutcome, CancelPush
 from tidings.protocol.payloads import OperationCancelledData
 
-OutcomeCallback = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
 MAX_DESCENDANTS = 500
@@ -39,86 +40,6 @@ _CHILDREN_PER_STEP = 10
 _MAX_GENERATIONS = 16
 """Generations of descendants in an outcome: each is two levels of JSON, of which a message may have 64."""
 
-log = structlog.get_logger("tidings.hub.operations.cancellation")
-
-
-class _Cancellation:
-    """The cancellation of one attempt."""
-
-    __slots__ = (
-        "answer",
-        "children",
-        "push",
-        "push_id",
-        "pushed_to",
-        "pushing",
-        "requested_ns",
-        "requesters",
-        "timed_out",
-    )
-
-    def __init__(self, push_id: str, push: CancelPush, requested_ns: int) -> None:
-        self.push_id = push_id
-        self.push = push
-        self.requested_ns = requested_ns
-        """Time of the first request, nanoseconds since 1970."""
-        self.pushed_to: LeaseHolder | None = None
-        """The connection that the push was sent to."""
-        self.answer: CancelAnswer | None = None
-        self.requesters: dict[_Requester, None] = {}
-        self.pushing: list[Grants | None] = []
-        """Grants with which it is being passed on to the descendants now; None for all descendants."""
-        self.timed_out: list[_Requester] = []
-        """Requesters that are about to be answered, because they wait no longer."""
-        self.children: dict[_Cancellation, None] = {}
-        """Cancellations of the operation's children."""
-
-
-class _Requester:
-    """A request that waits for an outcome; it gets one only.
-
-    Its timer outlives it, and keeps nothing but this object alive.
-    """
-
-    __slots__ = ("_callback", "_on_drain", "cancellation", "due_at", "owner")
-
-    def __init__(self, callback: OutcomeCallback, on_drain: Callable[[], None] | None, owner: object) -> None:
-        self._callback: OutcomeCallback | None = callback
-        self._on_drain = on_drain
-        self.owner = owner
-        """The connection that asked, or None."""
-        self.cancellation: _Cancellation | None = None
-        self.due_at = 0.0
-        """When it is answered in any case, in seconds of the monotonic clock."""
-
-    @property
-    def reported(self) -> bool:
-        """Whether it was answered, or has been withdrawn."""
-        return self._callback is None
-
-    def withdraw(self) -> OutcomeCallback | None:
-        """Return the callback, which is called by no one else from now on; None if it was called."""
-        callback = self._callback
-        self._callback = self._on_drain = None
-        return callback
-
-    def drain(self) -> None:
-        """Report that no outcome will come, because the hub shuts down."""
-        on_drain = self._on_drain
-        if on_drain is not None:
-            self.withdraw()
-            on_drain()
-
-    def report(self, outcome: CancelOutcome) -> None:
-        """Report the outcome, unless one was reported before."""
-        callback = self.withdraw()
-        if callback is None:
-            return
-        try:
-            callback(outcome)
-        except Exception:  # one requester's fault must not keep the outcome from the others
-            log.exception("a requester's callback for a cancellation failed")
-
 
 class PendingCancel(NamedTuple):
     """A cancellation under way."""
@@ -130,21 +51,29 @@ class PendingCancel(NamedTuple):
 
 
 class CancellationRegistry:
-    """The cancellations under way in one hub."""
+    """The cancellations under way, as one hub sees them.
+
+    Where several hubs share a log, all of them have the same cancellations. The hub that was asked passes the request
+    on to the descendants and reports the outcome; the hub that a holder is connected to pushes to it.
+    """
 
     def __init__(self, hub: HubCore, leases: Leases) -> None:
         self._hub = hub
         self._leases = leases
-        self._cancellations: dict[str, _Cancellation] = {}
+        self._cancellations: dict[str, OpenCancellation] = {}
         """Cancellations by operation id."""
-        self._by_push: dict[str, _Cancellation] = {}
+        self._by_push: dict[str, OpenCancellation] = {}
+        self._proposed: dict[str, OpenCancellation] = {}
+        """Those that this hub has recorded and not received yet, by push id."""
         self._waiting = 0
-        self._waiting_of: dict[object, dict[_Requester, None]] = {}
+        self._waiting_of: dict[object, dict[CancelRequester, None]] = {}
         """Waiting requests by connection."""
         self._rounds = Rounds(hub)
         self.on_change: list[Callable[[str], None]] = []
         """Called with an operation whose cancellation began, or was refused by its holder."""
         hub.on_operation.append(self._on_operation)
+        hub.on_control.append(self._on_control)
+        leases.on_lead.append(self._on_lead)
         leases.on_attached.append(self._on_attached)
         leases.on_detached.append(self._on_detached)
 
@@ -159,12 +88,15 @@ class CancellationRegistry:
             HubError: There were some.
         """
         due = self._hub.clock.monotonic() - _WATCH_S
-        waiting = [each for cancellation in self._cancellations.values() for each in cancellation.requesters]
+        waiting = [each for cancellation in self._all() for each in cancellation.requesters]
         late = [requester for requester in waiting if requester.due_at < due]
         for requester in late:
             self._time_out(requester)
         if late:
             raise HubError(f"{len(late):,} requests to cancel were not answered in time")
+
+    def _all(self) -> list[OpenCancellation]:
+        return [*self._cancellations.values(), *self._proposed.values()]
 
     def __len__(self) -> int:
         return len(self._cancellations)
@@ -208,7 +140,7 @@ class CancellationRegistry:
         life = self._hub.operations.life(cancel.operation_id)
         if life is None:
             raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
-        requester = _Requester(callback, on_drain, owner)
+        requester = CancelRequester(callback, on_drain, owner)
         if not life.live:
             requester.report(self._ended(cancel.operation_id, life.attempt, life.state))
             return
@@ -219,7 +151,17 @@ class CancellationRegistry:
                 f"{where} for too many outcomes of cancelling: {max(len(of_owner), self._waiting):,}",
                 hint="Wait for their outcomes, or give them a shorter `timeout_s`; then cancel again.",
             )
-        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by)
+        cancellation = self._find(cancel.operation_id, life.attempt)
+        if cancellation is None:
+            push = CancelPush(
+                operation_id=cancel.operation_id,
+                attempt=life.attempt,
+                reason=cancel.reason,
+                cancelled_by=cancel.cancelled_by,
+            )
+            cancellation = OpenCancellation(self._hub.mint(), push, self._hub.now_ns())
+            self._proposed[cancellation.push_id] = cancellation
+            self._record(cancellation, is_due=False)
         self._add_requester(cancellation, requester)
         requester.due_at = self._hub.clock.monotonic() + cancel.timeout_s
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, requester))
@@ -233,14 +175,14 @@ class CancellationRegistry:
             self._remove_requester(requester)
             requester.withdraw()
 
-    def _add_requester(self, cancellation: _Cancellation, requester: _Requester) -> None:
+    def _add_requester(self, cancellation: OpenCancellation, requester: CancelRequester) -> None:
         requester.cancellation = cancellation
         cancellation.requesters[requester] = None
         self._waiting += 1
         if requester.owner is not None:
             self._waiting_of.setdefault(requester.owner, {})[requester] = None
 
-    def _remove_requester(self, requester: _Requester) -> None:
+    def _remove_requester(self, requester: CancelRequester) -> None:
         cancellation, owner = requester.cancellation, requester.owner
         if cancellation is None:
             return
@@ -254,7 +196,7 @@ class CancellationRegistry:
 
     def drain(self) -> None:
         """Answer every request that has no outcome yet, because the hub shuts down."""
-        for cancellation in self._cancellations.values():
+        for cancellation in self._all():
             for requester in list(cancellation.requesters):
                 requester.drain()
 
@@ -271,69 +213,129 @@ class CancellationRegistry:
         cancellation = self._by_push.get(push_id)
         if cancellation is None or cancellation.pushed_to is not holder:
             return
-        cancellation.answer = answer
-        if answer.verdict == "refused":
-            self._settle(cancellation)  # a later request is pushed again
-            self._changed(cancellation.push.operation_id)
+        self._hub.record(CancelAnswered(cancellation.push.operation_id, push_id, answer.verdict, answer.reason))
+
+    # What the hubs of the log record.
+
+    def _find(self, operation_id: str, attempt: int) -> OpenCancellation | None:
+        cancellation = self._cancellations.get(operation_id)
+        return None if cancellation is None or cancellation.push.attempt != attempt else cancellation
+
+    def _record(self, cancellation: OpenCancellation, *, is_due: bool, parent_id: str = "") -> None:
+        push = cancellation.push
+        self._hub.record(
+            CancelRequested(
+                push.operation_id,
+                push.attempt,
+                cancellation.push_id,
+                cancellation.requested_ns,
+                push.reason,
+                push.cancelled_by,
+                parent_id,
+                is_due,
+            )
+        )
+
+    def _on_control(self, received: ReceivedControl) -> None:
+        match received.control:
+            case CancelRequested():
+                self._receive_request(received.control, received)
+            case CancelAnswered(_, push_id, verdict, reason):
+                cancellation = self._by_push.get(push_id)
+                if cancellation is not None:
+                    cancellation.answer = CancelAnswer(verdict=verdict, reason=reason)
+                    if verdict == "refused":
+                        self._settle(cancellation)  # a later request is pushed again
+                        self._changed(cancellation.push.operation_id)
+            case SessionEnded(session):
+                for cancellation in list(self._cancellations.values()):
+                    if cancellation.session == session and not cancellation.is_due:
+                        self._make_due(cancellation)  # the hub that was asked no longer does it
+
+    def _receive_request(self, control: CancelRequested, received: ReceivedControl) -> None:
+        operation_id = control.operation_id
+        proposed = self._proposed.pop(control.push_id, None) if received.own else None
+        life = self._hub.operations.life(operation_id)
+        if life is None or not life.live or life.attempt != control.attempt:
+            if proposed is not None:  # it ended before the request was in the log
+                self._report(proposed)
+            return
+        cancellation = self._find(operation_id, control.attempt)
+        if cancellation is None:
+            push = CancelPush(
+                operation_id=operation_id,
+                attempt=control.attempt,
+                reason=control.reason,
+                cancelled_by=control.cancelled_by,
+            )
+            cancellation = proposed or OpenCancellation(control.push_id, push, control.requested_ns)
+            cancellation.session = received.session
+            self._cancellations[operation_id] = self._by_push[cancellation.push_id] = cancellation
+            self._changed(operation_id)
+        elif proposed is not None:
+            cancellation.join(proposed)
+        parent = self._cancellations.get(control.parent_id)
+        if parent is not None:
+            parent.children[cancellation] = None
+        if control.is_due:
+            self._make_due(cancellation)
+
+    def _make_due(self, cancellation: OpenCancellation) -> None:
+        cancellation.is_due = True
+        self._push(cancellation)
 
     # Asking the holder.
 
-    def _find_or_create(self, operation_id: str, reason: str | None, cancelled_by: str | None) -> _Cancellation:
-        life = self._hub.operations.life(operation_id)
-        assert life is not None
-        cancellation = self._cancellations.get(operation_id)
-        if cancellation is None or cancellation.push.attempt != life.attempt:
-            push = CancelPush(operation_id=operation_id, attempt=life.attempt, reason=reason, cancelled_by=cancelled_by)
-            cancellation = _Cancellation(self._hub.mint(), push, self._hub.now_ns())
-            self._cancellations[operation_id] = self._by_push[cancellation.push_id] = cancellation
-            self._changed(operation_id)
-        return cancellation
-
-    def _push_all(self, root: _Cancellation, grants: Grants | None) -> Iterator[None]:
+    def _push_all(self, root: OpenCancellation, grants: Grants | None) -> Iterator[None]:
         """Cancel the nearest descendants of an operation, generation by generation, and then itself."""
-        operations = self._hub.operations
-        seen = {root.push.operation_id}
-        parents = deque([root])
+        hub, push = self._hub, root.push
+        seen = {push.operation_id}
+        parents = deque([push.operation_id])
         while parents:
-            parent = parents.popleft()
+            parent_id = parents.popleft()
             left = MAX_DESCENDANTS + 1 - len(seen)
-            for child in operations.live_children(parent.push.operation_id, left):
+            for child in hub.operations.live_children(parent_id, left):
                 if child.operation_id in seen or not child.live:
                     continue
                 if grants is not None and not grants.may_cancel(child.operation_id):
                     continue
                 seen.add(child.operation_id)
-                below = self._find_or_create(child.operation_id, root.push.reason, root.push.cancelled_by)
-                parent.children[below] = None
-                parents.append(below)
-                self._push(below)
+                parents.append(child.operation_id)
+                below = self._find(child.operation_id, child.life.attempt)
+                if below is None:
+                    asked = structs.replace(push, operation_id=child.operation_id, attempt=child.life.attempt)
+                    below = OpenCancellation(hub.mint(), asked, hub.now_ns())
+                self._record(below, is_due=True, parent_id=parent_id)
                 yield
-        root.pushing.remove(grants)
-        self._push(root)
+        root = self._find(push.operation_id, push.attempt) or root
+        if grants in root.pushing:
+            root.pushing.remove(grants)
+        self._record(root, is_due=True)
 
     def _changed(self, operation_id: str) -> None:
         for observe in self.on_change:
             observe(operation_id)
 
-    def _push(self, cancellation: _Cancellation) -> None:
+    def _push(self, cancellation: OpenCancellation) -> None:
         """Push the cancellation to the operation's holder, or end a queued operation that has none."""
         operation_id = cancellation.push.operation_id
         life = self._hub.operations.life(operation_id)
         if life is None or not life.live:
             return  # its end is about to be appended, and settles the cancellation
-        holder = self._leases.holder(life.producer_id) if life.producer_id else None
-        if holder is not None:
-            if cancellation.pushed_to is not holder:
+        if life.producer_id and self._hub.producers.is_attached(life.producer_id):
+            holder = self._leases.holder(life.producer_id)
+            if holder is not None and cancellation.pushed_to is not holder:
                 cancellation.pushed_to = holder
                 holder.push_cancel(cancellation.push_id, cancellation.push)
         elif life.state is OperationState.QUEUED:
-            self._cancel_queued(cancellation)
+            if self._hub.leads:
+                self._cancel_queued(cancellation)
         elif not life.producer_id:
             # No producer has attached for it. A later post over HTTP that writes to it receives the cancellation.
             self._report(cancellation)
         # Otherwise its holder may come back, or post, in time.
 
-    def _cancel_queued(self, cancellation: _Cancellation) -> None:
+    def _cancel_queued(self, cancellation: OpenCancellation) -> None:
         """Publish the end of a queued operation without a holder."""
         push = cancellation.push
         cancelled = OperationCancelledData(
@@ -345,6 +347,13 @@ class CancellationRegistry:
         if self._cancellations:
             for operation_id in self.pending((), producer_id):
                 self._push(self._cancellations[operation_id])
+
+    def _on_lead(self) -> None:
+        """End the queued operations that an earlier lead did not."""
+        for operation_id, cancellation in list(self._cancellations.items()):
+            life = self._hub.operations.life(operation_id)
+            if cancellation.is_due and life is not None and life.state is OperationState.QUEUED:
+                self._push(cancellation)
 
     def _on_detached(self, producer_id: str) -> None:
         """End the queued operations whose holder went away without an answer."""
@@ -363,10 +372,10 @@ class CancellationRegistry:
             return
         if not (status.live and status.life.attempt == cancellation.push.attempt):
             self._settle(cancellation)
-        elif status.state is OperationState.RUNNING and self._leases.holder(status.life.producer_id) is not None:
+        elif status.state is OperationState.RUNNING and self._hub.producers.is_attached(status.life.producer_id):
             self._push(cancellation)
 
-    def _time_out(self, requester: _Requester) -> None:
+    def _time_out(self, requester: CancelRequester) -> None:
         cancellation = requester.cancellation
         if cancellation is not None:
             self._remove_requester(requester)
@@ -374,31 +383,31 @@ class CancellationRegistry:
             if len(cancellation.timed_out) == 1:
                 self._rounds.add(self._report_timed_out(cancellation))
 
-    def _report_timed_out(self, cancellation: _Cancellation) -> Iterator[None]:
+    def _report_timed_out(self, cancellation: OpenCancellation) -> Iterator[None]:
         requesters, cancellation.timed_out = cancellation.timed_out, []
         yield from self._report_to(requesters, self._outcome(cancellation))
 
-    def _settle(self, cancellation: _Cancellation) -> None:
+    def _settle(self, cancellation: OpenCancellation) -> None:
         # A later attempt may have a cancellation of its own by now.
         if self._cancellations.get(cancellation.push.operation_id) is cancellation:
             del self._cancellations[cancellation.push.operation_id]
         self._by_push.pop(cancellation.push_id, None)
         self._report(cancellation)
 
-    def _report(self, cancellation: _Cancellation) -> None:
+    def _report(self, cancellation: OpenCancellation) -> None:
         if cancellation.requesters:
             requesters = list(cancellation.requesters)
             for requester in requesters:
                 self._remove_requester(requester)
             self._rounds.add(self._report_to(requesters, self._outcome(cancellation)))
 
-    def _report_to(self, requesters: list[_Requester], outcome: CancelOutcome) -> Iterator[None]:
+    def _report_to(self, requesters: list[CancelRequester], outcome: CancelOutcome) -> Iterator[None]:
         steps = 1 + len(outcome.children or ()) // _CHILDREN_PER_STEP
         for requester in requesters:
             requester.report(outcome)
             yield from repeat(None, steps)
 
-    def _outcome(self, cancellation: _Cancellation, generation: int = 0) -> CancelOutcome:
+    def _outcome(self, cancellation: OpenCancellation, generation: int = 0) -> CancelOutcome:
         push = cancellation.push
         status = self._hub.operations.get(push.operation_id)
         below = cancellation.children if generation < _MAX_GENERATIONS else ()

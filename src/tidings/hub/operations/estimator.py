@@ -398,7 +398,7 @@ class EstimatePublisher:
         life = hub.operations.life(status.operation_id)
         is_running = life is not None and life.state is OperationState.RUNNING and life.attempt == estimator.attempt
         # Estimates can wait longer than all other events.
-        if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
+        if not is_running or not hub.leads or hub.draining or hub.staged > hub.config.staged_events // 4:
             return
         estimator.published, estimator.published_at, estimator.has_advanced = estimate, now, False
         self._unknown.discard(status.operation_id)

@@ -11,6 +11,8 @@ log = structlog.get_logger("tidings.hub.operations.rounds")
 
 MAX_STEPS_PER_ROUND = 50
 """Steps in one round of the event loop. A step publishes one event, which takes up to 0.1 ms."""
+CHECKS_PER_STEP = 100
+"""Operations checked in one step: under 0.1 ms."""
 _FULL_DELAY_S = 0.05
 """Delay of the next slice while the stage is half full: publishers come first."""
 

@@ -1,0 +1,114 @@
+"""Several hubs in memory that share one log through a manual journal."""
+
+from itertools import count
+
+from tests.hub.producers import Producer
+
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.log.replicated import ReplicatedLog
+from tidings.testing.clock import ManualClock
+from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
+from tidings.testing.loop import ManualLoop
+from tidings.testing.manual_journal import ManualEngine, ManualJournal
+
+CONFIG = HubConfig(status_s=0, metrics_s=0, lease_s=30.0, heartbeat_s=1000.0, maintain_s=60.0)
+SETTLE_S = 3.0
+"""Time in which all that was recorded has reached all hubs, also over a bad journal."""
+
+
+class SharedHub:
+    """One hub, with the parts that a test needs to disturb it.
+
+    Args:
+        hubs: The hubs that it belongs to.
+        name: The name of its node.
+    """
+
+    def __init__(self, hubs: "SharedHubs", name: str) -> None:
+        self.name = name
+        self.journal: ManualJournal = hubs.engine.open()
+        self.log = ReplicatedLog(
+            self.journal,
+            MemoryLog("0badc0de", hubs.config.retention),
+            hubs.loop,
+            node=name,
+            version="1",
+            new_name=hubs.new_name,
+        )
+        self.log.start(hubs.engine.state().last)
+        end = hubs.clock.now + 60
+        hubs.loop.run_until_idle()
+        while not self.log.is_open:
+            assert hubs.loop.advance_to_timer(end), "the log does not open"
+        self.hub = InMemoryHub(hubs.config, log=self.log, clock=hubs.clock, loop=hubs.loop, mint=hubs.mint)
+        self.hub.hub.estimates.start()
+
+    def kill(self) -> None:
+        """End the hub as SIGKILL does: it says nothing more, and its connections are cut."""
+        self.hub.hub.closed = True
+        self.hub.hub.jobs.close()
+        self.journal.close()
+        self.log.close()
+
+    def state(self, operation_id: str = "op") -> str:
+        """Return the state and the attempt of an operation as this hub has it."""
+        status = self.hub.hub.operations.get(operation_id)
+        return "" if status is None else f"{status.state} {status.life.attempt}"
+
+
+class SharedHubs:
+    """Hubs `a`, `b`, `c`, ... of one log.
+
+    Args:
+        number: How many.
+        config: Their limits and intervals.
+        faults: See `ManualEngine`.
+    """
+
+    def __init__(self, number: int = 2, config: HubConfig = CONFIG, **faults: float) -> None:
+        self.config = config
+        self.clock = ManualClock()
+        self.loop = ManualLoop(self.clock)
+        self.engine = ManualEngine(self.loop, self.clock, **faults)  # type: ignore[arg-type]
+        self._ids = count(1)
+        self._names = count(1)
+        self.hubs = [SharedHub(self, "abcdefgh"[index]) for index in range(number)]
+        self.settle()
+
+    def mint(self) -> str:
+        return f"{next(self._ids):032x}"
+
+    def new_name(self) -> str:
+        return f"{next(self._names):08x}"
+
+    def settle(self) -> None:
+        """Let the time pass that the journal needs."""
+        self.loop.advance(SETTLE_S)
+
+    def restart(self, hub: SharedHub) -> SharedHub:
+        """Start a killed hub again, which reads the whole journal; return the new one."""
+        again = SharedHub(self, hub.name)
+        self.hubs[self.hubs.index(hub)] = again
+        return again
+
+    def watch(self, hub: SharedHub) -> InMemoryClient:
+        """Return a client of one hub that watches operations and alerts."""
+        return hub.hub.connect("channels=operations,system")
+
+    def producer(self, hub: SharedHub, producer_id: str = "p-1", *, lease_s: float | None = None) -> "SharedProducer":
+        """Return a producer that will connect to one hub."""
+        return SharedProducer(self, hub, producer_id, lease_s=lease_s)
+
+
+class SharedProducer(Producer):
+    """A producer of hubs that answer when the journal brings back what they recorded."""
+
+    def __init__(self, hubs: SharedHubs, hub: SharedHub, producer_id: str, *, lease_s: float | None = None) -> None:
+        super().__init__(hub.hub, producer_id, lease_s=lease_s)
+        self._hubs = hubs
+        self.settle = hubs.settle
+
+    def move(self, hub: SharedHub) -> None:
+        """Use another hub from the next connection on."""
+        self.hub = hub.hub
