@@ -3,8 +3,10 @@
 from itertools import count
 
 from tests.hub.producers import Producer
+from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.hub.config import HubConfig
+from tidings.log.local_log import LocalLog
 from tidings.log.memory import MemoryLog
 from tidings.log.replicated import ReplicatedLog
 from tidings.testing.clock import ManualClock
@@ -23,14 +25,19 @@ class SharedHub:
     Args:
         hubs: The hubs that it belongs to.
         name: The name of its node.
+        local: Its own log: what the hub before it left. Default: a new one.
     """
 
-    def __init__(self, hubs: "SharedHubs", name: str) -> None:
+    def __init__(self, hubs: "SharedHubs", name: str, local: LocalLog | None = None) -> None:
         self.name = name
+        self.left: LocalLog | None = None
+        """The files that it left when it was killed, opened again; None for a log in memory, which is gone."""
+        self._hubs = hubs
+        self.local = local or hubs.open_local()
         self.journal: ManualJournal = hubs.engine.open()
         self.log = ReplicatedLog(
             self.journal,
-            MemoryLog("0badc0de", hubs.config.retention),
+            self.local,
             hubs.loop,
             node=name,
             version="1",
@@ -49,6 +56,7 @@ class SharedHub:
         self.hub.hub.closed = True
         self.hub.hub.jobs.close()
         self.journal.close()
+        self.left = self._hubs.crash_local(self.local)
         self.log.close()
 
     def state(self, operation_id: str = "op") -> str:
@@ -63,14 +71,20 @@ class SharedHubs:
     Args:
         number: How many.
         config: Their limits and intervals.
+        local: Opens their own logs. Default: logs in memory.
         faults: See `ManualEngine`.
     """
 
-    def __init__(self, number: int = 2, config: HubConfig = CONFIG, **faults: float) -> None:
+    def __init__(
+        self, number: int = 2, config: HubConfig = CONFIG, local: SqliteHarness | None = None, **faults: float
+    ) -> None:
         self.config = config
+        self._local = local
         self.clock = ManualClock()
         self.loop = ManualLoop(self.clock)
         self.engine = ManualEngine(self.loop, self.clock, **faults)  # type: ignore[arg-type]
+        if local is not None:
+            local.scheduler = self.loop  # type: ignore[assignment]
         self._ids = count(1)
         self._names = count(1)
         self.hubs = [SharedHub(self, "abcdefgh"[index]) for index in range(number)]
@@ -82,13 +96,22 @@ class SharedHubs:
     def new_name(self) -> str:
         return f"{next(self._names):08x}"
 
+    def open_local(self) -> LocalLog:
+        """Return a new log of one node."""
+        retention = self.config.retention
+        return MemoryLog("0badc0de", retention) if self._local is None else self._local.open(retention)
+
+    def crash_local(self, local: LocalLog) -> LocalLog | None:
+        """Return the log that a killed node leaves; None if it leaves nothing."""
+        return None if self._local is None else self._local.crash(local, self.config.retention)
+
     def settle(self) -> None:
         """Let the time pass that the journal needs."""
         self.loop.advance(SETTLE_S)
 
     def restart(self, hub: SharedHub) -> SharedHub:
-        """Start a killed hub again, which reads the whole journal; return the new one."""
-        again = SharedHub(self, hub.name)
+        """Start a killed hub again on the log that it left; return the new one."""
+        again = SharedHub(self, hub.name, hub.left)
         self.hubs[self.hubs.index(hub)] = again
         return again
 
