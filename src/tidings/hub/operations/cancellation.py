@@ -215,7 +215,7 @@ class CancellationRegistry:
             return
         self._hub.record(CancelAnswered(cancellation.push.operation_id, push_id, answer.verdict, answer.reason))
 
-    # What the hubs of the log record.
+    # Controls of all hubs of the log.
 
     def _find(self, operation_id: str, attempt: int) -> OpenCancellation | None:
         cancellation = self._cancellations.get(operation_id)

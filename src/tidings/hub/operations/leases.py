@@ -266,7 +266,7 @@ class Leases:
         producer.seen_at = self._checks.now() + in_s
         self._check_within(producer, producer.shortest_s / 2)
 
-    # What the hubs of the log record.
+    # Controls of all hubs of the log.
 
     def _on_control(self, received: ReceivedControl) -> None:
         for producer_id in received.detached:
