@@ -237,7 +237,7 @@ export class HubClient implements Hub {
   async #diagnose({ session }: Link): Promise<TidingsError | undefined> {
     try {
       const requests = await this.#requests();
-      const error = await requests.diagnose();
+      const error = await requests.diagnose(this.#streaming);
       const through = this.#links.some((link) => link.session.state.state === "live");
       if (error === undefined && session.blocked > 0 && !through && this.#options.transport !== "websocket") {
         this.#stream(true);

@@ -1,7 +1,7 @@
 /** All that a client does over HTTP: its code is loaded with the first request. */
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
-import { ConfigError, HubError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
+import { ConfigError, HubError, HubUnreachableError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
 import type { Transport, TransportHandlers } from "./link.ts";
@@ -20,6 +20,9 @@ const DIAGNOSIS_MS = 10_000;
 const RETRY_MS = 500;
 /** Events in an answer after one broke off: a bad network may carry those. */
 const RETRY_PAGE = 50;
+
+const HELD_BACK = "a proxy holds back the stream of events, and lets no WebSocket through";
+const LET_PASS = "Let the proxy pass WebSockets, or switch off its buffering of `/v1/stream` (docs/deploying.md).";
 
 /** What a hub says about itself at its root. */
 interface About {
@@ -135,15 +138,16 @@ export class Requests {
   /**
    * Find out why no WebSocket opened: a browser does not tell a page. One request asks the server who it is.
    *
+   * @param streams - Whether it was a stream that did not begin: only what holds it back keeps it from a hub that is well.
    * @returns what is wrong; undefined if the hub is well, so that only WebSockets do not get through.
    * @throws {@link TidingsError} when the request fails: a missing credential or right, a server that is not ready,
    *   another path, a web page, or no answer that a page may read.
    */
-  async diagnose(): Promise<TidingsError | undefined> {
+  async diagnose(streams = false): Promise<TidingsError | undefined> {
     const { name, websocket } = await this.http.request<About>("", { signal: AbortSignal.timeout(DIAGNOSIS_MS) });
     if (name !== "tidings") return new NotAHubError("the server at the URL is not a tidings hub");
     const spoken = websocket?.subprotocol ?? "nothing";
-    if (spoken === PROTOCOL) return undefined;
+    if (spoken === PROTOCOL) return streams ? new HubUnreachableError(HELD_BACK, LET_PASS) : undefined;
     return new NotSupportedError(`the hub speaks ${spoken}, and this client ${PROTOCOL}`);
   }
 }

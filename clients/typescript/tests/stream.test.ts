@@ -258,6 +258,35 @@ describe("a stream", () => {
     expect(world.timers.size).toBe(0);
   });
 
+  test.each(["the answer", "its body"])(
+    "of which a proxy holds %s back is a fault of its own, until it is passed on",
+    async (held) => {
+      const world = new FakeWorld();
+      const streams = new Streams();
+      let holds = true;
+      world.respond = (url, init) => {
+        const isHeld = holds && held === "the answer" && url.pathname.endsWith("/v1/stream");
+        return isHeld ? new Promise<Response>(() => {}) : streams.respond(url, init);
+      };
+      const hub = world.connect({ transport: "sse" });
+      hub.watch("data", () => {});
+      await settle(world);
+      await world.pass(10_000);
+      await settle(world);
+      const { reason, state } = hub.connection.getSnapshot();
+      expect([state, reason.code, reason.error?.code]).toEqual(["connecting", "lost", "hub_unreachable"]);
+      expect(reason.error?.message).toContain("a proxy holds back the stream of events");
+      expect(reason.error?.hint).toContain("`/v1/stream`");
+      holds = false;
+      await world.pass(2_000);
+      await settle(world);
+      streams.goLive();
+      await settle(world);
+      expect(hub.connection.getSnapshot()).toMatchObject({ state: "live", transport: "sse" });
+      hub.close();
+    },
+  );
+
   test("is not opened while the page is hidden, and then when it is shown", async () => {
     const world = new FakeWorld();
     const streams = new Streams();
