@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import time
 from typing import NoReturn
 
 import pytest
@@ -13,13 +12,19 @@ import tidings
 from tidings.integrations.training import Training
 
 
+@pytest.fixture
+def every_update_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report every update; otherwise a training reports ten times a second."""
+    monkeypatch.setattr("tidings.integrations.training._MIN_INTERVAL_S", 0.0)
+
+
+@pytest.mark.usefixtures("every_update_is_due")
 def test_percent_counts_all_epochs(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=2, batches=4)
     training.start_epoch(1)
     assert training.operation is not None
     assert training.operation.percent == 50
-    time.sleep(0.11)  # it reports ten times a second
     training.update_batches(2, {"loss": 0.25, "kind": "mean"})
     assert training.operation.percent == 75
     training.update_batches(4, {"loss": 0.125})
@@ -43,6 +48,7 @@ def test_percent_of_unknown_epochs_is_unknown(reported: Reported, unknown: float
     assert [data["message"] for kind, data in reported.received("op-1") if kind == "log"] == ["epoch 1: loss 1"]
 
 
+@pytest.mark.usefixtures("every_update_is_due")
 def test_number_of_batches_is_learned_from_the_first_epoch(reported: Reported) -> None:
     training = Training("Train", {})
     training.begin(epochs=2, batches=None)
@@ -50,9 +56,7 @@ def test_number_of_batches_is_learned_from_the_first_epoch(reported: Reported) -
     training.end_epoch(0, 10, None)
     assert training.operation is not None
     assert training.operation.percent == 50
-    time.sleep(0.11)
     training.start_epoch(1)
-    time.sleep(0.11)
     training.update_batches(5)
     assert training.operation.percent == 75
     training.end()

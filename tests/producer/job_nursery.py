@@ -17,6 +17,7 @@ import tidings
 import tidings.client.websocket
 import tidings.producer.operation
 import tidings.producer.outbox.outbox
+from tidings.producer.runtime import RUNTIME
 
 
 def work(url: str, lease_s: float, id: str) -> None:
@@ -29,7 +30,7 @@ def work(url: str, lease_s: float, id: str) -> None:
 def hog(url: str, lease_s: float, id: str, seconds: int) -> None:
     with tidings.operation("hog", id=id, url=url, lease_s=lease_s, quiet=True) as op:
         op.progress(10, "begun")
-        time.sleep(0.5)  # sends the start; from here on no other thread runs
+        RUNTIME.flush(60.0)  # the hub has the start; from here on no other thread runs
         ctypes.PyDLL(None).sleep(seconds)
 
 
