@@ -59,12 +59,7 @@ class SqliteJournal:
         bells: Whether processes wake each other; without it, each one reads every `LOOK_INTERVAL_S`.
 
     Raises:
-        LogForeign: The file is not a journal.
-        LogTooNew: A newer version of tidings wrote it.
-        LogCorrupt: It is damaged.
-        LogReadOnly: It cannot be written.
-        LogFull: The disk is full.
-        LogUnavailable: The file system failed, or other processes kept the file locked.
+        LogError: The file cannot be opened; the kinds are those of `open_journal`.
     """
 
     max_bytes = MAX_BODY_BYTES
