@@ -3,10 +3,14 @@
 Publishers send numbered events with event ids of their own, many in flight, and send again what a kill left unanswered.
 The hub gets SIGKILL after a random number of acknowledgements and starts again on the same port and data. At the end,
 each acknowledged event must be in the log at its position, each event once, and those of a publisher in order.
+
+With `--workers N`, a kill hits one of the workers, and each fifth one their parent: more deaths of workers within a
+minute would end the hub. At the end, the logs of all workers must be equal.
 """
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -14,15 +18,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 import tidings
 from benchmarks.fanout.machine import describe_machine
+from tidings.log.journal.shared_folder import find_replicas
 from tidings.log.sqlite.database import FILE, connect_read_only
 from tidings.log.sqlite.inspect import verify
+from tidings.server.workers.supervisor import MAX_DEATHS
 
 PUBLISHERS = 3
 IN_FLIGHT = 40
@@ -85,9 +94,16 @@ class Publisher:
 
 
 class HubProcess:
-    """A hub on a fixed port and folder, which is killed and started again."""
+    """A hub on a fixed port and folder, which is killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Folder for its data and its stderr.
+        workers: Number of its workers.
+    """
+
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        self._workers = workers
+        self._kills = 0
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -99,7 +115,15 @@ class HubProcess:
         command = [str(Path(sys.executable).with_name("tidings")), "serve", "--port", str(self.port)]
         with self._log.open("ab") as stderr:
             process = subprocess.Popen(
-                [*command, "--data", str(self.data), "--reconnect-rate", "100000"],
+                [
+                    *command,
+                    "--data",
+                    str(self.data),
+                    "--workers",
+                    str(self._workers),
+                    "--reconnect-rate",
+                    "100000",
+                ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
@@ -109,7 +133,15 @@ class HubProcess:
         return process
 
     def restart(self) -> None:
-        """Kill it, and start the next one."""
+        """Kill it, and start the next one; or kill one of its workers, which its parent replaces."""
+        self._kills += 1
+        if self._workers > 1 and self._kills % MAX_DEATHS:
+            parent = psutil.Process(self._process.pid)
+            while not (workers := parent.children()):
+                time.sleep(MAX_DELAY_S)  # all are dead, and the parent waits before it starts the next ones
+            with contextlib.suppress(psutil.NoSuchProcess):
+                random.choice(workers).kill()
+            return
         self._process.kill()
         self._wait()
         self._process = self._start()
@@ -132,12 +164,11 @@ class HubProcess:
 
 
 def find_faults(data: Path, published: dict[str, Published]) -> list[str]:
-    """Compare the log in `data` with what the publishers know; return the differences."""
-    faults = [str(fault) for fault in verify(data).faults]
-    with closing(connect_read_only(data / FILE)) as connection:
-        rows = connection.execute(
-            "SELECT offset, data FROM events WHERE type = 'data:update' ORDER BY offset"
-        ).fetchall()
+    """Compare the logs in `data` with what the publishers know; return the differences."""
+    faults = [f"{folder.name}: {fault}" for folder in find_replicas(data) or [data] for fault in verify(folder).faults]
+    logs = [read_rows(folder) for folder in find_replicas(data) or [data]]
+    rows = max(logs, key=len)
+    faults += [f"log {number} differs" for number, other in enumerate(logs, 1) if other != rows[: len(other)]]
     stored: dict[str, list[tuple[int, int]]] = {name: [] for name in published}
     for offset, text in rows:
         payload = json.loads(text)
@@ -155,9 +186,17 @@ def find_faults(data: Path, published: dict[str, Published]) -> list[str]:
     return faults
 
 
-async def measure(kills: int, folder: Path) -> bool:
+def read_rows(folder: Path) -> list[tuple[int, bytes]]:
+    """Return the offset and data of each event that was published, in order."""
+    with closing(connect_read_only(folder / FILE)) as connection:
+        return connection.execute(
+            "SELECT offset, data FROM events WHERE type = 'data:update' ORDER BY offset"
+        ).fetchall()
+
+
+async def measure(kills: int, folder: Path, workers: int = 1) -> bool:
     """Kill a hub `kills` times, print what was seen, and return whether nothing was lost or stored twice."""
-    hub = HubProcess(folder)
+    hub = HubProcess(folder, workers)
     acknowledged = asyncio.Semaphore(0)
     url = f"ws://127.0.0.1:{hub.port}/ws"
     publishers = {f"set-{index}": Publisher(f"set-{index}", url, acknowledged) for index in range(PUBLISHERS)}
@@ -193,13 +232,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 1 if an event was lost, stored twice or moved."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=500, metavar="N", help="number of kills (default 500)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="number of workers (default 1)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the hub's data and stderr there")
     chosen = parser.parse_args(arguments)
     print(describe_machine(network="loopback", pinning="none", program="benchmarks.kills"), flush=True)
     with tempfile.TemporaryDirectory(prefix="tidings-kills-") as temporary:
         folder = chosen.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        return 0 if asyncio.run(measure(chosen.kills, folder)) else 1
+        return 0 if asyncio.run(measure(chosen.kills, folder, chosen.workers)) else 1
 
 
 if __name__ == "__main__":
