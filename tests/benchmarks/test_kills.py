@@ -5,6 +5,7 @@ from pathlib import Path
 from benchmarks.kills import Published, find_faults
 
 from benchmarks import kills
+from tidings.log.journal.shared_folder import find_replicas
 
 
 async def test_two_kills_lose_nothing(tmp_path: Path) -> None:
@@ -21,3 +22,13 @@ async def test_faults_of_a_damaged_log_are_found(tmp_path: Path) -> None:
         known[name].offsets = {0: offset + 1, 1_000_000: 7}
     faults = find_faults(tmp_path / "data", known)
     assert any("event 1000000 was acknowledged at 7, and is at None" in fault for fault in faults)
+
+
+async def test_kills_of_workers_and_their_parent_lose_nothing(tmp_path: Path) -> None:
+    assert await kills.measure(6, tmp_path, workers=2)
+    folders = find_replicas(tmp_path / "data")
+    assert len(folders) == 2
+    with closing(sqlite3.connect(folders[1] / "log.db")) as connection, connection:
+        connection.execute("UPDATE events SET data = replace(data, 'set-0', 'set-1') WHERE type = 'data:update'")
+    known = {f"set-{index}": Published() for index in range(kills.PUBLISHERS)}
+    assert any("differs" in fault or "twice" in fault for fault in find_faults(tmp_path / "data", known))

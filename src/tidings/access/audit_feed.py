@@ -22,8 +22,12 @@ class AuditFeed:
 
     def add(self, record: AuditRecord) -> None:
         """Add a record."""
+        self.add_numbered(self.newest + 1, record)
+
+    def add_numbered(self, number: int, record: AuditRecord) -> None:
+        """Add a record that has a number, because the hub has several processes; the next one has the next number."""
         self._records.append(record)
-        self.newest += 1
+        self.newest = number
         for wake in list(self._readers):
             wake()
 

@@ -158,7 +158,9 @@ class KeyFile:
     def write_used(self, used: Mapping[str, int], keys: Iterable[ApiKey]) -> None:
         """Store when keys were last used, as well as possible: the file may be read-only."""
         known = {key.id for key in keys}
-        merged = {**self.read_used(), **used}
+        merged = self.read_used()  # of other workers, too
+        for id, at in used.items():
+            merged[id] = max(at, merged.get(id, 0))
         with contextlib.suppress(OSError):
             write_private(self._used_path, msgspec.json.encode({id: at for id, at in merged.items() if id in known}))
 

@@ -49,6 +49,8 @@ class Tickets:
         self._now_ns = now_ns
         self._tickets: dict[str, Ticket] = {}
         """By value, the oldest first."""
+        self.used: Callable[[str], object] = _ignore
+        """Called with a ticket that is used now."""
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -61,16 +63,28 @@ class Tickets:
             credential: The credential.
             request: The request that brought it.
         """
+        value = TICKET_PREFIX + secrets.token_urlsafe(24)
+        expires_ns = self._now_ns() + int(TICKET_LIFETIME_S * 1e9)
+        self.add(value, Ticket(subject, credential, request, expires_ns))
+        return value
+
+    def add(self, value: str, ticket: Ticket) -> None:
+        """Add a ticket, which another process of this hub may have issued."""
         self._drop_expired()
-        own = [value for value, ticket in self._tickets.items() if ticket.subject == subject]
+        own = [value for value, other in self._tickets.items() if other.subject == ticket.subject]
         if len(own) >= MAX_TICKETS_PER_SUBJECT:
             del self._tickets[own[0]]
         elif len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
-        value = TICKET_PREFIX + secrets.token_urlsafe(24)
-        expires_ns = self._now_ns() + int(TICKET_LIFETIME_S * 1e9)
-        self._tickets[value] = Ticket(subject, credential, request, expires_ns)
-        return value
+        self._tickets[value] = ticket
+
+    def find(self, value: str) -> Ticket | None:
+        """Return an unused ticket, or None."""
+        return self._tickets.get(value)
+
+    def remove(self, value: str) -> None:
+        """Remove a ticket that was used."""
+        self._tickets.pop(value, None)
 
     def redeem(self, value: str) -> Ticket:
         """Return the ticket with this value, which is used now.
@@ -82,6 +96,7 @@ class Tickets:
         ticket = self._tickets.pop(value, None)
         if ticket is None:
             raise InvalidTicket("the ticket is not valid: it was used, has expired, or is from another hub")
+        self.used(value)
         return ticket
 
     def _drop_expired(self) -> None:
@@ -90,3 +105,7 @@ class Tickets:
             if ticket.expires_ns > now_ns:
                 break
             del self._tickets[value]
+
+
+def _ignore(value: str) -> None:
+    """Do nothing: in a hub of one process."""

@@ -15,6 +15,7 @@ from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder
 from tidings.cli.units import describe_size, ordinal
 from tidings.exceptions import LogCorrupt, LogForeign
+from tidings.log.journal.shared_folder import find_log_folder
 from tidings.log.sqlite import backup as sqlite_backup
 from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
@@ -30,7 +31,7 @@ data = make_group(
 @data.command(cls=PlainCommand)
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what a log holds; works while a hub uses it."""
-    found = inspect.info(find_folder(data, config))
+    found = inspect.info(find_log_folder(find_folder(data, config)))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
@@ -46,7 +47,7 @@ def verify(
 ) -> None:
     """Verify that a log, or a copy of one, is intact; the exit code is 1 if it is not."""
     with _hints_for(path):
-        found = inspect.verify(find_folder(data, config) if path is None else path)
+        found = inspect.verify(find_log_folder(find_folder(data, config)) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
         if found.faults:
@@ -70,7 +71,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a log to a file; works while a hub uses it."""
-    made = sqlite_backup.backup(find_folder(data, config), target)
+    made = sqlite_backup.backup(find_log_folder(find_folder(data, config)), target)
     typer.echo(format_json(made) + "\n" if as_json else format_text(made), nl=False)
 
 

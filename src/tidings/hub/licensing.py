@@ -172,6 +172,8 @@ class LicenseWatch:
             due = _EXPIRED_ALERT
         elif left_ns <= NOTICE_DAYS[0] * _DAY_NS:
             due = f"{_PREFIX}{min(days for days in NOTICE_DAYS if left_ns <= days * _DAY_NS)}d"
+        if not self._hub.leads:  # another process of the hub publishes them
+            return
         raised = {alert_id for alert_id in _ALERTS if self._hub.has_event(MessageType.SYSTEM_ALERT, alert_id)}
         for alert_id in raised - {due}:
             self._publish(self._alert(alert_id, left_ns, cleared=True))

@@ -52,6 +52,8 @@ PATIENCE_S = 10.0
 STORE_RETRY_S = 0.5
 """Delay before an entry is stored again that the local log could not store, as on a full disk."""
 _STEP_DELAY_S = 0.001
+MAX_SILENCE_S = 5.0
+"""Time after which a node has failed that cannot store or receive what it proposes: a heartbeat each second."""
 MAX_UNSTORED = 256
 """Number of entries without events after which the state is stored: they are folded again after a restart."""
 MAX_EPOCHS = 256
@@ -129,7 +131,8 @@ class ReplicatedLog(LocalReader):
         self._unstored = 0
         self._failure: LogError | None = None
         self._closed = False
-        self._when_closed: list[Callable[[], object]] = []
+        self.when_closed: list[Callable[[], object]] = []
+        """Called when the log is closed."""
         self._node = JournalNode(
             journal, scheduler, name=node, version=version, new_session=new_name, fold=self._fold, lost=self._lost
         )
@@ -176,7 +179,15 @@ class ReplicatedLog(LocalReader):
     @property
     def failed(self) -> LogError | None:
         """See `Log.failed`."""
-        return self._failure or self._local.failed or self._journal.failure
+        failure = self._failure or self._local.failed or self._journal.failure
+        if failure is None and self._node.silent_s >= MAX_SILENCE_S:
+            return LogUnavailable(f"the journal has brought no entry of this process for {MAX_SILENCE_S:.0f} s")
+        return failure
+
+    @property
+    def stopped(self) -> LogError | None:
+        """The error for which this node folds no more until its process starts again; None while it folds."""
+        return self._failure
 
     def _lost(self, reason: LossReason, error: LogError) -> None:
         self._failure = error
@@ -455,7 +466,7 @@ class ReplicatedLog(LocalReader):
         if self._closed:
             return
         self._closed = True
-        for call in self._when_closed:
+        for call in self.when_closed:
             call()
         self._node.stop()
         self._journal.close()

@@ -1,7 +1,7 @@
 """Revocations: credentials that no longer count, although they have not expired (docs/access.md, "Revoking")."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -44,6 +44,8 @@ class RevocationTable:
         """Rows that a file does not have yet."""
         self.removed: dict[_Place, None] = {}
         """Rows that a file still has."""
+        self.added: Callable[[], object] = _ignore
+        """Called when a row was added or extended, by this process or another one of the same log."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -80,6 +82,7 @@ class RevocationTable:
             self.restore(revocation)
             self.dirty[place] = None
             self.removed.pop(place, None)
+            self.added()
         return revocation
 
     def restore(self, revocation: Revocation) -> None:
@@ -103,3 +106,7 @@ class RevocationTable:
         """Forget which rows a file does not have, for a log without files."""
         self.dirty.clear()
         self.removed.clear()
+
+
+def _ignore() -> None:
+    """Do nothing: before someone is interested."""

@@ -46,6 +46,8 @@ from tidings.server.websocket.handshake_check import HandshakeCheck
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.protocol import WebSocket
 from tidings.server.websocket.refusing_handler import RefusingHandler
+from tidings.server.workers.link import WorkerLink
+from tidings.server.workers.sharing import WorkerFigures, share_audit, share_tickets
 
 if TYPE_CHECKING:
     from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
@@ -56,6 +58,8 @@ MakeAccess = Callable[[Scheduler], AccessOptions]
 """Returns how clients are identified, with authenticators that use the event loop."""
 
 _IDS_PER_READ: Final = 256
+_MAX_MISSED_FIGURES: Final = 2.5
+"""Intervals of `system:status` after which the figures of a worker no longer count."""
 
 log = structlog.get_logger("tidings.server")
 
@@ -87,6 +91,7 @@ class HubApp:
         license: The license of the hub; None if it needs none.
         dashboard: Folder with the built files of the dashboard; None for those of this package.
         links: Links of each operation in the dashboard.
+        siblings: The other workers of this hub; None if this process is the whole hub.
 
     Raises:
         ConfigError: An origin, a host name, a proxy, the path or the list of links is not valid.
@@ -109,8 +114,10 @@ class HubApp:
         license: "LicenseFile | None" = None,
         dashboard: str | os.PathLike[str] | None = None,
         links: Iterable[LinkTemplate] = (),
+        siblings: WorkerLink | None = None,
     ) -> None:
         self._open_log = open_log
+        self._siblings = siblings
         self._config = config or HubConfig()
         self._contract = contract or Contract()
         self._clock = clock or SystemClock()
@@ -160,6 +167,11 @@ class HubApp:
     def identifies(self) -> bool:
         """See `HubHost.identifies`."""
         return self._access is not None
+
+    @property
+    def siblings(self) -> WorkerLink | None:
+        """See `HubHost.siblings`."""
+        return self._siblings
 
     @property
     def started(self) -> bool:
@@ -254,9 +266,19 @@ class HubApp:
         hub = Hub(self._contract, event_log, loop, self._clock, _random_ids().__next__, self._config, access)
         audit_feed = AuditFeed()
         if access is not None:
-            hub.audit.sinks.append(audit_feed.add)
+            # Another worker may revoke, too.
+            event_log.revocations.added = lambda: loop.call_soon(access.end_revoked)
+            if self._siblings is None:
+                hub.audit.sinks.append(audit_feed.add)
+            else:
+                share_audit(self._siblings, hub.audit, audit_feed)
+                share_tickets(self._siblings, access.tickets)
         connections = ConnectionRegistry(hub)
-        SystemStatusPublisher(hub, connections).start()
+        exchange = None
+        if self._siblings is not None:
+            max_age_s = _MAX_MISSED_FIGURES * max(1.0, self._config.status_s)
+            exchange = WorkerFigures(self._siblings, self._clock.monotonic, max_age_s)
+        SystemStatusPublisher(hub, connections, exchange).start()
         samples = SystemSamples(hub, connections)
         samples.start()
         hub.estimates.start()

@@ -1,8 +1,11 @@
 """`GET /metrics`: the hub's metrics for Prometheus, collected per request and at no cost per event."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from math import isfinite
 
+import msgspec
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,15 +23,22 @@ from tidings.server.operation_metrics import BUCKETS_S, Histogram, OperationMetr
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.version import __version__
 
+_QUESTION = "metrics"
+
 
 class MetricsRoute:
-    """The route `/metrics`, with a registry of its own, so that one process can have several hubs."""
+    """The route `/metrics`, with a registry of its own, so that one process can have several hubs.
+
+    In a hub of several workers, each answers for all of them: the label `source` names the worker of a sample.
+    """
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
         self._registry = CollectorRegistry()
         self._registry.register(HubCollector(host))
         ProcessCollector(registry=self._registry)
+        if host.siblings is not None:
+            host.siblings.responders[_QUESTION] = self._answer_sibling
 
     async def metrics(self, request: Request) -> Response:
         """Answer `GET /metrics` in the text format that the client prefers.
@@ -38,8 +48,75 @@ class MetricsRoute:
         """
         require_admin(self._host.running().hub, request.scope)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body: bytes = encode(self._registry)
+        body: bytes = encode(await self._collect_all())
         return Response(body, headers={"content-type": content_type})
+
+    async def _collect_all(self) -> "CollectorRegistry | _Collected":
+        """Return the metrics of this process, or those of all workers."""
+        siblings = self._host.siblings
+        if siblings is None:
+            return self._registry
+        sources = {siblings.source: view_metrics(self._registry.collect())}
+        for source, body in (await siblings.ask(_QUESTION)).items():
+            sources[source] = _decode_views(body)
+        return _Collected(merge_metrics(sources))
+
+    async def _answer_sibling(self, question: bytes) -> bytes:
+        return msgspec.json.encode(view_metrics(self._registry.collect()))
+
+
+class MetricView(Struct, frozen=True, array_like=True):
+    """A metric with its samples, as one worker passes it to another."""
+
+    name: str
+    help: str
+    type: str
+    unit: str
+    samples: list[tuple[str, dict[str, str], float | str]]
+    """Name, labels and value of each; a value that JSON lacks, such as infinity, as text."""
+
+
+_decode_views = msgspec.json.Decoder(list[MetricView]).decode
+
+
+def view_metrics(metrics: Iterable[Metric]) -> list[MetricView]:
+    """Return metrics in a form that can be passed to another process."""
+    return [
+        MetricView(
+            metric.name,
+            metric.documentation,
+            metric.type,
+            metric.unit,
+            [
+                (sample.name, sample.labels, float(sample.value) if isfinite(sample.value) else str(sample.value))
+                for sample in metric.samples
+            ],
+        )
+        for metric in metrics
+    ]
+
+
+def merge_metrics(sources: Mapping[str, Iterable[MetricView]]) -> list[Metric]:
+    """Return the metrics of several sources, each sample with the label `source`."""
+    merged: dict[str, Metric] = {}
+    for source, views in sorted(sources.items()):
+        for view in views:
+            metric = merged.get(view.name)
+            if metric is None:
+                metric = merged[view.name] = Metric(view.name, view.help, view.type, view.unit)
+            for name, labels, value in view.samples:
+                metric.add_sample(name, {**labels, "source": source}, float(value))
+    return list(merged.values())
+
+
+class _Collected:
+    """Metrics that are collected already, in place of a registry."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 class HubCollector:

@@ -11,6 +11,7 @@ from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.websocket.hub_handler import HubWebSocketApp
+from tidings.server.workers.link import WorkerLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class HubHost(Protocol):
     @property
     def started(self) -> bool:
         """Whether the hub runs."""
+
+    @property
+    def siblings(self) -> WorkerLink | None:
+        """The other workers of this hub; None if this process is the whole hub."""
 
     async def wait_for_opening(self) -> None:
         """Start the hub if it never was, and wait for its log; return immediately if another than a request started it.

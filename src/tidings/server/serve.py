@@ -56,13 +56,14 @@ _HOST_HINT = "Check the spelling of --host, or use an IP address."
 _PORT_HINT = "Use 0 to 65535; 0 picks a free port."
 
 
-def listen(host: str, port: int, *, loopback_only: bool = False) -> list[socket.socket]:
+def listen(host: str, port: int, *, loopback_only: bool = False, reuse_port: bool = False) -> list[socket.socket]:
     """Open a listening socket on every address of a host, all on one port.
 
     Args:
         host: An IP address or a name; "" stands for all interfaces.
         port: The port; 0 picks a free one.
         loopback_only: Whether the host may have only addresses that other machines cannot reach.
+        reuse_port: Whether further sockets may listen on the same port, among which the kernel divides connections.
 
     Raises:
         InsecureAddress: The host has another address, and `loopback_only` is True.
@@ -82,7 +83,7 @@ def listen(host: str, port: int, *, loopback_only: bool = False) -> list[socket.
         )
     for attempt in range(_MAX_PORT_ATTEMPTS):
         try:
-            return _listen_on_all(addresses, port)
+            return _listen_on_all(addresses, port, reuse_port)
         except OSError as error:
             # A port that was free on the first address can be taken on the second.
             picked_badly = port == 0 and error.errno == errno.EADDRINUSE and len(addresses) > 1
@@ -119,13 +120,15 @@ def _resolve(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
-def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+def _listen_on_all(
+    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, reuse_port: bool
+) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     absent: OSError | None = None
     try:
         for family, address in addresses:
             try:
-                sockets.append(_listen_on(family, address, port))
+                sockets.append(_listen_on(family, address, port, reuse_port))
             except OSError as error:
                 # `localhost` is often ::1 too, on machines whose kernel has no IPv6.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -142,12 +145,14 @@ def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, str]], port: 
     return sockets
 
 
-def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _listen_on(family: socket.AddressFamily, address: str, port: int, reuse_port: bool) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             # Lets a restart bind while old connections are in TIME_WAIT. On Windows it would steal the port.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind((address, port))

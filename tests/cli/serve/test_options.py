@@ -25,6 +25,7 @@ COMMAND = load_command("serve")
 EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "host": ("::1", '"::1"', "::1"),
     "port": ("9000", "9000", 9000),
+    "workers": ("4", "4", 4),
     "data": ("/a b", '"/a b"', Path("/a b")),
     "memory": ("yes", "true", True),
     "retention_events": ("5", "5", 5),
@@ -96,6 +97,7 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
 # For each option: text that it refuses.
 WRONG: Mapping[str, str] = {
     "port": "65536",
+    "workers": "0",
     "memory": "maybe",
     "retention_events": "0",
     "retention_bytes": "lots",

@@ -24,8 +24,18 @@ def serve(ctx: typer.Context, **options: Any) -> None:
         return
     # The hub's libraries take a while to load, and may not be installed.
     from tidings.cli.serve.process import run_hub
+    from tidings.cli.serve.workers import run_workers, take_link
 
-    run_hub(resolved.settings, reread=_reread, warnings=misspelt_variables(os.environ))
+    warnings = misspelt_variables(os.environ)
+    link = take_link()
+    if link is not None:
+        run_hub(resolved.settings, reread=_reread, link=link)
+    elif resolved.settings.workers == 1:
+        run_hub(resolved.settings, reread=_reread, warnings=warnings)
+    else:
+        code = run_workers(resolved.settings, warnings=warnings)
+        if code:
+            raise typer.Exit(code)
 
 
 def _reread() -> ServeSettings:

@@ -38,7 +38,7 @@ class StderrLogger:
     debug = info = warning = error = critical = exception = fatal = log = msg
 
 
-def configure_logging(format: str, level: str, stream: TextIO | None = None) -> None:
+def configure_logging(format: str, level: str, stream: TextIO | None = None, *, worker: int | None = None) -> None:
     """Send every log line to `stream` from now on.
 
     Levels below `level` cost one call of an empty method. Loggers are cached at first use, so a later call of this
@@ -48,6 +48,7 @@ def configure_logging(format: str, level: str, stream: TextIO | None = None) -> 
         format: `text`, with colours on a terminal, or `json`, one object per line.
         level: Lowest level to log: `debug`, `info`, `warning` or `error`.
         stream: Output. Default: stderr.
+        worker: Number of the worker that each line names; None where this process is the whole hub.
     """
     stream = stream or sys.stderr
     least = getattr(logging, level.upper())
@@ -58,6 +59,8 @@ def configure_logging(format: str, level: str, stream: TextIO | None = None) -> 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    if worker is not None:
+        shared.append(_WorkerName(worker))
     rendering = _renderers(format, stream)
     structlog.configure(
         processors=[*shared, *rendering],
@@ -77,6 +80,17 @@ def configure_logging(format: str, level: str, stream: TextIO | None = None) -> 
     for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(least if level == "debug" else max(least, logging.WARNING))
     logging.captureWarnings(True)
+
+
+class _WorkerName:
+    """Adds the number of the worker to each line."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event.setdefault("worker", self._worker)
+        return event
 
 
 def _renderers(format: str, stream: TextIO) -> Sequence[Processor]:

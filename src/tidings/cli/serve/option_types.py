@@ -92,6 +92,24 @@ def integer(minimum: int, maximum: int | None = None) -> OptionType:
     return OptionType("N", read, str)
 
 
+AUTO = "auto"
+
+
+def integer_or_auto(minimum: int, maximum: int) -> OptionType:
+    """Return the type of integers within bounds, which are included, or `auto`, which is read as 0."""
+    numbers = integer(minimum, maximum)
+
+    def read(value: object) -> int:
+        if value == AUTO:
+            return 0
+        try:
+            return int(numbers.read(value))
+        except ValueError:
+            raise _invalid("number", value, f"expected 'auto' or an integer from {minimum} to {maximum}") from None
+
+    return OptionType("N|auto", read, lambda value: str(value) if value else format_toml(AUTO))
+
+
 def size(minimum: int, maximum: int) -> OptionType:
     """Return the type of sizes, in bytes, within bounds, which are included."""
 

@@ -26,6 +26,7 @@ from tidings.cli.serve.option_types import (
     claim_header,
     duration,
     integer,
+    integer_or_auto,
     link_template,
     path,
     place,
@@ -47,6 +48,8 @@ _DAY_S = 86_400.0
 _CENTURY_S = 36_525 * _DAY_S
 _MAX_EVENTS = 10**12
 """Maximum number of durable events: more than any disk has space for."""
+MAX_WORKERS = 64
+"""Maximum number of workers: each folds all events, so that more would only cost memory."""
 _MAX_RATE = 1_000_000
 """Maximum number of messages per second that a limit allows: more than a hub processes."""
 _MIN_COMPRESSION_BYTES = 128
@@ -76,6 +79,9 @@ class ServeSettings:
 
     host: Annotated[str, About(text("ADDRESS"), "Address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1"
     port: Annotated[int, About(integer(0, 0xFFFF), "Port to listen on; 0 picks a free one.")] = 8765
+    workers: Annotated[
+        int, About(integer_or_auto(1, MAX_WORKERS), "Number of processes; auto is one for each core.")
+    ] = 1
     data: Annotated[
         Path | None, About(path("DIR"), "Folder of the log. Default: a folder in your user data.", _KEPT)
     ] = None

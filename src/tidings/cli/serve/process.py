@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import logging
 import os
 import secrets
 import shlex
 import shutil
-import socket
 import stat
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,36 +20,44 @@ import typer
 from tidings.access.audit import AuditFile
 from tidings.cli.errors import print_stderr
 from tidings.cli.serve.access import ServedAccess, check_methods
-from tidings.cli.serve.addresses import HubAddresses, explain_in_use, find_addresses, find_host_names, format_place
+from tidings.cli.serve.addresses import HubAddresses, find_addresses, find_host_names, format_place
+from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.process_limits import (
+    RESERVED_FILES,
+    limit_tcp_connections,
+    raise_file_limit,
+    reduce_garbage_collection,
+    return_large_blocks,
+)
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import AddressInUse, ConfigError, Draining
+from tidings.exceptions import ConfigError, Draining
 from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
+from tidings.log.journal.replaying import new_name, unshare
+from tidings.log.journal.shared_folder import has_shared_log
 from tidings.log.memory import MemoryLog
 from tidings.log.opening import OpeningProgress
-from tidings.log.sqlite.data_dir import max_ballast_bytes
+from tidings.log.replicated import ReplicatedLog
+from tidings.log.sqlite.data_dir import DataDir, max_ballast_bytes
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES, SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.opening_thread import OpeningThread
-from tidings.server.serve import DrainingServer, ListenAddress, listen
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
+from tidings.server.workers.link import WorkerLink
+from tidings.server.workers.opening import WorkerOpening
+from tidings.server.workers.readiness import ReadinessWatch
 from tidings.version import __version__
 
 if TYPE_CHECKING:
     from tidings.server.license_file import LicenseFile
-
-_RESERVED_FILES = 256
-"""File descriptors beside those of connections: of the log, the event loop and libraries."""
-
-_M_MMAP_THRESHOLD: Final = -3
-_MMAP_THRESHOLD_BYTES: Final = 128 << 10
 
 _QUICK_OPENING_S: Final = 0.5
 """Time for which clients wait, unanswered, while the log is opened: for a small log, it is shorter than coming back."""
@@ -59,17 +65,15 @@ _QUICK_OPENING_S: Final = 0.5
 _OPENING_LINE_INTERVAL_S: Final = 5.0
 """Interval of the log lines about an opening that takes long."""
 
-_SPARE_FILES = 128
-"""Those that TCP connections without a request may not take."""
-
-_SPARE_CONNECTIONS = 1_000
-"""TCP connections of HTTP requests, beside WebSockets and event streams."""
-
 log = structlog.get_logger("tidings.serve")
 
 
 def run_hub(
-    settings: ServeSettings, *, reread: Callable[[], ServeSettings] | None = None, warnings: Sequence[str] = ()
+    settings: ServeSettings,
+    *,
+    reread: Callable[[], ServeSettings] | None = None,
+    warnings: Sequence[str] = (),
+    link: WorkerLink | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -80,6 +84,7 @@ def run_hub(
         settings: The settings.
         reread: Returns the settings as they are now, for a reload.
         warnings: Lines to log as warnings at the start.
+        link: Connection with the parent, which then prints the line; None where this process is the whole hub.
 
     Raises:
         ServeError: The address cannot be bound.
@@ -87,23 +92,35 @@ def run_hub(
         ConfigError: The certificate is invalid.
         InvalidContract: The contract is missing or invalid.
     """
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, worker=None if link is None else link.role.worker)
     contract = Contract() if settings.contract is None else load_contract(settings.contract)
     for warning in warnings:
         log.warning(warning)
-    _reduce_garbage_collection()
+    reduce_garbage_collection()
     process = HubProcess(
         settings,
         contract.with_validation(lenient=True) if settings.lenient else contract,
-        max_connections=_raise_file_limit(settings.max_connections),
+        max_connections=raise_file_limit(settings.max_connections),
         reread=reread or (lambda: settings),
+        link=link,
     )
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
 
 
 class HubProcess:
-    """A hub, its log and its server, built from `settings`."""
+    """A hub, its log and its server, built from `settings`.
+
+    Args:
+        settings: The settings.
+        contract: The contract.
+        max_connections: See `HubConfig.max_connections`.
+        reread: Returns the settings as they are now.
+        link: Connection with the parent; None where this process is the whole hub.
+
+    Raises:
+        ConfigError: Settings contradict each other, or a file cannot be used.
+    """
 
     def __init__(
         self,
@@ -112,8 +129,10 @@ class HubProcess:
         *,
         max_connections: int,
         reread: Callable[[], ServeSettings],
+        link: WorkerLink | None = None,
     ) -> None:
         self._settings = settings
+        self._link = link
         check_methods(settings)
         self._access = ServedAccess(settings, contract, SystemClock(), reread) if settings.auth else None
         self._license = _open_license(settings)
@@ -157,6 +176,7 @@ class HubProcess:
             access=None if self._access is None else self._access.options,
             license=self._license,
             links=settings.link,
+            siblings=link,
         )
         self.runner = DrainingServer(
             self._hub_app,
@@ -175,20 +195,24 @@ class HubProcess:
             before_accepting=self._begin_opening,
             on_ready=self._listening,
             on_drain=self._drain,
-            max_tcp_connections=_limit_tcp_connections(self._max_connections),
+            max_tcp_connections=limit_tcp_connections(self._max_connections),
         )
 
     async def serve(self) -> None:
         """Serve until a stop signal."""
-        _return_large_blocks()
+        return_large_blocks()
         # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
+        settings, link = self._settings, self._link
+        if link is None:
+            listeners = open_listeners(settings, loopback_only=self._loopback_only)
+        else:
+            listeners = Listeners.inherited(link.role)
+            await link.start(parent_gone=self.runner.stop)
+        sockets = listeners.all
+        if listeners.admin:
+            self._admin_port = listeners.admin[0].getsockname()[1]
+            self._hub_app.use_admin_port(self._admin_port)
         try:
-            settings = self._settings
-            sockets = listen(settings.host, settings.port, loopback_only=self._loopback_only)
-        except AddressInUse as error:
-            raise explain_in_use(error) from error
-        try:
-            sockets += self._listen_for_admins(sockets[0].getsockname()[1])
             await self.runner.serve(sockets)
             self._hub_app.stop()
             if self._reporting is not None:
@@ -199,6 +223,8 @@ class HubProcess:
             self._hub_app.stop()
             if self._access is not None:
                 self._access.stopped()
+            if link is not None:
+                await link.close()
         log.info("hub stopped")
 
     async def _begin_opening(self) -> None:
@@ -206,7 +232,8 @@ class HubProcess:
         self._opening = asyncio.create_task(self._open())
         await asyncio.wait([self._opening], timeout=_QUICK_OPENING_S)
         if self._opening.done():
-            self._opening.result()
+            with contextlib.suppress(Draining):  # a signal came, or the parent of this worker is gone
+                self._opening.result()
 
     async def _open(self) -> None:
         self._hub_app.start()
@@ -222,6 +249,8 @@ class HubProcess:
         self._started()
 
     def _listening(self, listening: Sequence[ListenAddress]) -> None:
+        if self._link is not None:
+            self._link.report_listening()
         self._reporting = asyncio.create_task(self._report_when_open(listening))
 
     async def _report_when_open(self, listening: Sequence[ListenAddress]) -> None:
@@ -254,40 +283,42 @@ class HubProcess:
                 on_reload(part.name, part.reload, files=part.files)
         if self._license is not None:
             on_reload("license", self._license.reload)
+        self._watch_readiness()
 
-    def _listen_for_admins(self, port: int) -> list[socket.socket]:
-        """Open the admin listener, if there is one; `port` is the hub's other port.
-
-        Raises:
-            AddressUnavailable: The address cannot be listened on.
-            InsecureAddress: Other machines could reach it, and the hub identifies no one.
-            ConfigError: The port is the same.
-        """
-        place = self._settings.admin_listen
-        if place is None:
-            return []
-        host, _, admin_port = place.rpartition(":")
-        if int(admin_port) == port:
-            raise ConfigError(
-                f"--admin-listen: port {port} is the hub's own port",
-                option="admin-listen",
-                hint="Choose another port: the hub distinguishes the listeners by it.",
-            )
-        sockets = listen(host.strip("[]"), int(admin_port), loopback_only=self._loopback_only)
-        self._admin_port = sockets[0].getsockname()[1]
-        self._hub_app.use_admin_port(self._admin_port)
-        return sockets
+    def _watch_readiness(self) -> None:
+        hub, data = self._hub_app.hub, self._settings.data
+        if self._link is None or data is None or not isinstance(hub.log, ReplicatedLog):
+            return
+        connections = self._hub_app.connections
+        ReadinessWatch(
+            hub.log,
+            data,
+            self._link.role.worker,
+            close_clients=lambda code, reason, retry_ms: connections.close_all(code, reason, retry_after_ms=retry_ms),
+            restart=self.runner.stop,
+        ).start(hub.jobs)
 
     def _open_log(self, scheduler: Scheduler) -> Log | OpeningThread:
-        data, ballast = self._settings.data, self._settings.ballast
+        data, ballast, retention = self._settings.data, self._settings.ballast, self._retention
         if data is None:
-            return MemoryLog(_new_epoch(), self._retention)
+            return MemoryLog(new_name(), retention)
         _check_ballast(data, ballast)
+        if self._link is not None:
+            role = self._link.role
+            return WorkerOpening(
+                data,
+                worker=role.worker,
+                workers=role.workers,
+                epoch=role.epoch,
+                retention=retention,
+                ballast_bytes=ballast,
+            )
 
         def open_log(progress: OpeningProgress) -> Log:
-            return SqliteLog(
-                data, scheduler, _new_epoch, retention=self._retention, ballast_bytes=ballast, progress=progress
-            )
+            if has_shared_log(data):  # workers used it
+                with closing(DataDir(data, ballast_bytes=0)):
+                    unshare(data, retention, progress, stamp=new_name())
+            return SqliteLog(data, scheduler, new_name, retention=retention, ballast_bytes=ballast, progress=progress)
 
         return OpeningThread(open_log)
 
@@ -320,30 +351,28 @@ class HubProcess:
             )
 
     def _report_ready(self, listening: Sequence[ListenAddress]) -> None:
-        settings = self._settings
+        settings, link = self._settings, self._link
         addresses = find_addresses(listening, ws_path=settings.ws_path, secure=settings.tls_cert is not None)
-        greeting = addresses.greeting(__version__, has_dashboard=self._hub_app.dashboard is not None)
-        # The parent process may not read stdout, or may be gone.
-        with contextlib.suppress(OSError, ValueError):
-            on_terminal = sys.stdout.isatty()
-            typer.echo(greeting if on_terminal else f"{addresses.websocket} {addresses.http}")
         first_key = None if self._access is None else self._access.take_first_key_notice(addresses.websocket)
-        print_stderr(first_key)
+        if link is None:
+            print_ready(addresses, has_dashboard=self._hub_app.dashboard is not None)
+            print_stderr(first_key)
         self._log_opened()
         if self._max_connections < settings.max_connections:
             # A reduced default is not worth a warning, because the user did not ask for that number.
             level = logging.INFO if settings.max_connections == HubConfig().max_connections else logging.WARNING
-            open_files = self._max_connections + _RESERVED_FILES
+            open_files = self._max_connections + RESERVED_FILES
             log.log(
                 level,
                 "the limit of open files reduces max_connections",
                 open_files=open_files,
                 max_connections=self._max_connections,
             )
-        self._warn_of_strangers(addresses)
+        if link is None:
+            warn_of_strangers(settings, addresses)
         identity = self._contract.identity
         log.info(
-            "hub ready",
+            "hub ready" if link is None else "worker ready",
             version=__version__,
             contract=f"{identity.version} {identity.hash}",
             own_events=len(self._contract.own),
@@ -352,28 +381,41 @@ class HubProcess:
             admin=[format_place(*each) for each in listening if each.port == self._admin_port],
             max_connections=self._max_connections,
         )
-
-    def _warn_of_strangers(self, addresses: HubAddresses) -> None:
-        settings = self._settings
-        if settings.insecure and settings.auth:
-            log.warning("--insecure has no effect: --auth identifies clients", hint="Remove --insecure.")
-        if not addresses.is_public:
-            return
-        if self._access is None:
-            log.warning(
-                "other machines can reach this hub, which has no access control: they can read and publish everything",
-                hint="Use --auth keys instead of --insecure, or --host 127.0.0.1 (docs/access.md).",
-            )
-        elif settings.tls_cert is None and not settings.trusted_proxy:
-            log.warning(
-                "credentials of other machines cross the network unencrypted",
-                hint="Pass --tls-cert, or put a proxy with TLS in front and name it with --trusted-proxy.",
-            )
+        if link is not None:
+            hub_log = self._hub_app.hub.log
+            link.report_ready(str(hub_log.position(hub_log.head)), first_key or "")
 
     async def _drain(self) -> None:
         if self._hub_app.started:
             log.info("hub drains", connections=len(self._hub_app.connections))
         self._hub_app.drain()
+
+
+def print_ready(addresses: HubAddresses, *, has_dashboard: bool) -> None:
+    """Print where the hub is: two lines for people on a terminal, one with two URLs for programs."""
+    # The parent process may not read stdout, or may be gone.
+    with contextlib.suppress(OSError, ValueError):
+        on_terminal = sys.stdout.isatty()
+        greeting = addresses.greeting(__version__, has_dashboard=has_dashboard)
+        typer.echo(greeting if on_terminal else f"{addresses.websocket} {addresses.http}")
+
+
+def warn_of_strangers(settings: ServeSettings, addresses: HubAddresses) -> None:
+    """Log warnings if other machines reach the hub in a way that is not safe."""
+    if settings.insecure and settings.auth:
+        log.warning("--insecure has no effect: --auth identifies clients", hint="Remove --insecure.")
+    if not addresses.is_public:
+        return
+    if not settings.auth:
+        log.warning(
+            "other machines can reach this hub, which has no access control: they can read and publish everything",
+            hint="Use --auth keys instead of --insecure, or --host 127.0.0.1 (docs/access.md).",
+        )
+    elif settings.tls_cert is None and not settings.trusted_proxy:
+        log.warning(
+            "credentials of other machines cross the network unencrypted",
+            hint="Pass --tls-cert, or put a proxy with TLS in front and name it with --trusted-proxy.",
+        )
 
 
 def _check_ballast(data: Path, ballast: int) -> None:
@@ -416,60 +458,3 @@ def _open_license(settings: ServeSettings) -> "LicenseFile | None":
 
 def _new_epoch() -> str:
     return secrets.token_hex(4)
-
-
-def _return_large_blocks() -> None:
-    """Let blocks of 128 KiB and more return to the operating system as soon as they are released.
-
-    glibc starts like this, but raises the threshold to 32 MiB as large blocks are released. The buffers of many large
-    messages then leave holes in the heap: twice the memory at the peak, and all of it kept (`man 3 mallopt`, "dynamic
-    mmap threshold"). Setting the threshold ends that. C libraries without `mallopt` are left alone.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-
-
-def _reduce_garbage_collection() -> None:
-    """Run Python's cycle collector 30 times less often than by default.
-
-    A hub creates many objects that live for a while (the ring holds tens of thousands) and hardly any cycle, so that
-    the collector finds nothing: it took a quarter of the server's time when events came in batches.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-
-
-def _raise_file_limit(connections: int) -> int:
-    """Raise the limit of open files for `connections`, and return the number of connections that it allows.
-
-    A hub without free file descriptors does not accept connections; with a known limit it refuses them with a reason.
-    """
-    if sys.platform == "win32":
-        return connections
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = connections + _RESERVED_FILES
-    if soft != resource.RLIM_INFINITY and soft < files:
-        raised = files if hard == resource.RLIM_INFINITY else min(files, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-            soft = raised
-    if soft == resource.RLIM_INFINITY or soft >= files:
-        return connections
-    return max(1, soft - _RESERVED_FILES)
-
-
-def _limit_tcp_connections(connections: int) -> int:
-    """Return the number of TCP connections beside which the hub can still open its files."""
-    limit = connections + _SPARE_CONNECTIONS
-    if sys.platform == "win32":
-        return limit
-    import resource
-
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return limit if files == resource.RLIM_INFINITY else max(1, min(limit, files - _SPARE_FILES))

@@ -132,6 +132,8 @@ class JournalNode:
         self._proposal: _Proposal | None = None
         self._join_at: int | None = None
         self._heartbeat_due = False
+        self._silent_intervals = 0
+        """Number of heartbeat intervals since the last own entry was folded and stored."""
         self._stopped = False
 
     @property
@@ -166,6 +168,11 @@ class JournalNode:
         live = self.sessions.live
         self._folded = {each.name: self._folded[each.name] for each in live if each.name in self._folded}
         return min((self._folded.get(each.name, each.after) for each in live), default=0)
+
+    @property
+    def silent_s(self) -> float:
+        """Time since the last own entry was folded and stored: one is proposed in each heartbeat interval."""
+        return self._silent_intervals * HEARTBEAT_INTERVAL_S
 
     # Folding.
 
@@ -249,6 +256,8 @@ class JournalNode:
         if folded is None:
             raise RuntimeError("resume was called without an entry")
         self._folding = None
+        if folded.own:
+            self._silent_intervals = 0
         self._remember_crc()
         if any(session.name == self._session for session in folded.ended):
             self._begin_again()
@@ -346,6 +355,7 @@ class JournalNode:
             return
         self._scheduler.call_later(HEARTBEAT_INTERVAL_S, self._tick)
         self._heartbeat_due = True
+        self._silent_intervals += 1
         if self._proposal is None:
             self.propose((), ())
 

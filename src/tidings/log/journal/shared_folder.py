@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign
+from tidings.log.epochs import Epoch
 from tidings.log.journal.base import JournalState, Mark
 from tidings.log.journal.node import FoldState
 from tidings.log.journal.replica_state import ReplicaState
@@ -23,6 +24,7 @@ from tidings.log.replicated import MAX_EPOCHS
 from tidings.log.sqlite.database import (
     CREATE_STORED_STATE,
     FILE,
+    STORED_ROWS,
     STORED_STATE,
     connect_read_only,
     content_error,
@@ -35,6 +37,8 @@ from tidings.log.sqlite.state import read_epochs
 SET_ASIDE = "set-aside"
 """Folder with the logs and journals that could not be used, for a person; nothing reads them again."""
 _WORKER = "worker-"
+_REBUILD = "rebuild"
+"""File in the folder of a worker whose log differs from those of the others: the next process builds another one."""
 _NEW_JOURNAL = "journal.new"
 _FIRST_SEQ = 1
 """The sequence at which the journal of a folder begins that was embedded: entries come after it, so that no log can be
@@ -104,6 +108,24 @@ def read_state(connection: sqlite3.Connection) -> ReplicaState | None:
     if not isinstance(row[0], bytes):
         raise LogCorrupt("the state of the journal in the log is damaged: it is not binary")
     return ReplicaState.decode(row[0])
+
+
+def read_shared_epochs(connection: sqlite3.Connection) -> list[Epoch]:
+    """Return the epochs of a log, oldest first; of a worker's log, those of the log that the workers share.
+
+    Raises:
+        LogCorrupt: The state in the log is damaged.
+        sqlite3.Error: They cannot be read.
+    """
+    state = read_state(connection)
+    return read_epochs(connection) if state is None else list(state.epochs)
+
+
+def find_log_folder(folder: Path) -> Path:
+    """Return the folder with the log of a data folder: itself, or that of the worker whose log is furthest."""
+    replicas = [] if (folder / FILE).exists() else [_read_other(path) for path in find_replicas(folder)]
+    found = [replica for replica in replicas if replica is not None]
+    return max(found, key=lambda replica: replica.mark.seq).folder if found else folder
 
 
 # Fitting a log to a journal.
@@ -349,7 +371,18 @@ def build_replica(folder: Path, worker: int, *, stamp: str) -> None:
         raise to_log_error(cause, own) from cause
 
 
+def mark_for_rebuilding(folder: Path, worker: int) -> None:
+    """Let the next process of a worker build its log again, because it differs from those of the others.
+
+    Raises:
+        OSError: The mark cannot be written.
+    """
+    (replica_folder(folder, worker) / _REBUILD).touch(mode=0o600)
+
+
 def _is_usable(own: Path, journal: JournalFile) -> bool:
+    if (own / _REBUILD).exists():
+        return False
     try:
         replica = read_replica(own)
     except LogCorrupt as error:
@@ -431,5 +464,6 @@ def detach(connection: sqlite3.Connection) -> None:
         connection.executemany(
             "INSERT INTO epochs (name, start) VALUES (?, ?)", [(epoch.name, epoch.start) for epoch in state.epochs]
         )
-    connection.execute(f"DROP TABLE {STORED_STATE}")
+    for table in (STORED_STATE, STORED_ROWS):
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute("COMMIT")

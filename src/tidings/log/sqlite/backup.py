@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tidings.exceptions import LogCorrupt, LogError
 from tidings.log.epochs import Epochs
+from tidings.log.journal.shared_folder import detach
 from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, replace_file, to_log_error
 from tidings.log.sqlite.inspect import read_log, verify
@@ -58,6 +59,7 @@ def backup(folder: Path, target: Path) -> Backup:
             connection.execute("VACUUM INTO ?", (str(partial),))
         partial.chmod(0o600)
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+            detach(copy)
             events, position = _summarize(copy)
         _rename_new(partial, target)
     except (sqlite3.Error, OSError) as cause:

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from tidings.exceptions import ContractError
 from tidings.log.base import Retention
 from tidings.log.epochs import Epochs
+from tidings.log.journal.shared_folder import read_shared_epochs
 from tidings.log.newest import Newest
 from tidings.log.sqlite.data_dir import locking_pid, log_bytes
 from tidings.log.sqlite.database import (
@@ -29,7 +30,7 @@ from tidings.log.sqlite.database import (
 from tidings.log.sqlite.saved_ids import SavedIDs
 from tidings.log.sqlite.schema_check import foreign_schema
 from tidings.log.sqlite.set_aside import read_reasons, reading_any_text
-from tidings.log.sqlite.state import SqliteState, read_epochs
+from tidings.log.sqlite.state import SqliteState
 from tidings.protocol.envelope import Envelope, check_event_id, check_trace_id
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import check_key
@@ -125,7 +126,7 @@ def info(folder: Path) -> LogInfo:
         events, last, oldest, newest = execute(
             "SELECT count(*), ifnull(max(offset), 0), min(received_ns), max(received_ns) FROM events"
         ).fetchone()
-        epochs = read_epochs(connection)
+        epochs = read_shared_epochs(connection)
         return LogInfo(
             path=path,
             schema=execute("PRAGMA user_version").fetchone()[0],
@@ -218,7 +219,7 @@ class _Check:
             if not 0 <= meta[name] <= head:
                 yield f"{name} is {meta[name]}, but the head is {head}"
         start = 0
-        epochs = read_epochs(self._connection)
+        epochs = read_shared_epochs(self._connection)
         if not epochs and head:  # a log that was created but never opened has no epoch and needs none
             yield "there is no epoch"
         for epoch in epochs:
@@ -358,7 +359,7 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
         while rows := connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE offset > ? ORDER BY offset LIMIT ?", (after, READ_ROWS)
         ).fetchall():
-            epochs = Epochs(read_epochs(connection))
+            epochs = Epochs(read_shared_epochs(connection))
             for row in rows:
                 after = row[0]
                 try:

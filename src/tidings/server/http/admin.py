@@ -1,6 +1,7 @@
 """`/v1/admin/*`: revocations and sessions, for administrators (docs/protocol/http.md, "Administration")."""
 
 import asyncio
+import re
 from typing import Annotated, Final, get_args
 
 import msgspec
@@ -27,6 +28,9 @@ REVOCATIONS: Final = "/v1/admin/revocations"
 SESSIONS: Final = "/v1/admin/sessions"
 _EVER_NS: Final = 2**63 - 1
 """`issued_before_ns` of one credential: whenever it was issued, it is that one."""
+_QUESTION: Final = "sessions"
+_CURSOR: Final = re.compile(r"(?:([1-9][0-9]?)\.)?([0-9]{1,19})")
+"""The number of a session, behind the number of its worker in a hub of several."""
 _MAX_GRANTS: Final = 100
 """Grants of a session that are listed: a subject may have 1,000, and a page 1,000 sessions."""
 _HINT: Final = (
@@ -87,7 +91,7 @@ class SessionPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Response of `GET /v1/admin/sessions`."""
 
     sessions: list[SessionView]
-    """The sessions, the oldest first."""
+    """The sessions, the oldest first; in a hub of several workers, those of each worker together."""
     next: str | None = None
     """Value of `after` for the next page; absent on the last page."""
 
@@ -98,6 +102,8 @@ class AdminRoutes:
     def __init__(self, host: HubHost, bodies: BodyReader) -> None:
         self._host = host
         self._bodies = bodies
+        if host.siblings is not None:
+            host.siblings.responders[_QUESTION] = self._answer_sibling
 
     async def revocations(self, request: Request) -> Response:
         """Answer `GET` and `POST /v1/admin/revocations`."""
@@ -155,30 +161,28 @@ class AdminRoutes:
         _, control = self._admit(request)
         values = read_values(query_of(request.scope), ("subject", "limit", "after"))
         limit, wanted = read_limit(values), values["subject"][-1] if "subject" in values else None
-        after = _read_cursor(values)
-        sessions: list[SessionView] = []
+        worker, after = _read_cursor(values)
+        siblings = self._host.siblings
+        query = _SessionQuery(worker, after, limit + 1, wanted)
+        found = _list_sessions(control, 1 if siblings is None else siblings.role.worker, query)
+        if siblings is not None:
+            answers = await siblings.ask(_QUESTION, msgspec.json.encode(query))
+            for body in answers.values():
+                found += _decode_sessions(body)
+            found.sort(key=lambda each: each[:2])
         following: str | None = None
-        last = after
-        for number, session in control.sessions(after):
-            if wanted not in (None, session.subject.name):
-                continue
-            if len(sessions) == limit:
-                following = str(last)
-                break
-            last = number
-            subject = session.subject
-            sessions.append(
-                SessionView(
-                    subject=subject.name,
-                    credential_id=subject.credential_id,
-                    credential_source=session.credential.source,
-                    address=session.request.address,
-                    path=session.request.path,
-                    expires_at=subject.stated_expiry,
-                    grants=subject.grants.names()[:_MAX_GRANTS],
-                )
-            )
-        return to_response(Answer(200, msgspec.json.encode(SessionPage(sessions=sessions, next=following))))
+        if len(found) > limit:
+            last = found[limit - 1]
+            following = str(last[1]) if siblings is None else f"{last[0]}.{last[1]}"
+        page = SessionPage(sessions=[view for _, _, view in found[:limit]], next=following)
+        return to_response(Answer(200, msgspec.json.encode(page)))
+
+    async def _answer_sibling(self, question: bytes) -> bytes:
+        """Return the sessions of this worker."""
+        control, siblings = self._host.running().hub.access, self._host.siblings
+        if control is None or siblings is None:
+            return b"[]"
+        return msgspec.json.encode(_list_sessions(control, siblings.role.worker, _decode_query(question)))
 
     def _admit(self, request: Request) -> tuple[Hub, AccessControl]:
         """Return the hub and its access control.
@@ -250,8 +254,51 @@ def _read_kind(values: dict[str, list[str]]) -> str | None:
     return kind
 
 
-def _read_cursor(values: dict[str, list[str]]) -> int:
-    text = values.get("after", ["-1"])[-1]
-    if "after" in values and not (text.isascii() and text.isdigit() and len(text) < 20):
+class _SessionQuery(Struct, frozen=True):
+    """Which sessions to list, in all workers."""
+
+    worker: int
+    """The worker behind whose session the page begins."""
+    after: int
+    """The number of that session."""
+    limit: int
+    subject: str | None
+
+
+def _list_sessions(control: AccessControl, worker: int, query: _SessionQuery) -> list[tuple[int, int, SessionView]]:
+    """Return the sessions of one worker that a page may have, each with its worker and its number."""
+    if worker < query.worker:
+        return []
+    found: list[tuple[int, int, SessionView]] = []
+    for number, session in control.sessions(query.after if worker == query.worker else -1):
+        if query.subject not in (None, session.subject.name):
+            continue
+        if len(found) == query.limit:
+            break
+        subject = session.subject
+        view = SessionView(
+            subject=subject.name,
+            credential_id=subject.credential_id,
+            credential_source=session.credential.source,
+            address=session.request.address,
+            path=session.request.path,
+            expires_at=subject.stated_expiry,
+            grants=subject.grants.names()[:_MAX_GRANTS],
+        )
+        found.append((worker, number, view))
+    return found
+
+
+_decode_query = msgspec.json.Decoder(_SessionQuery).decode
+_decode_sessions = msgspec.json.Decoder(list[tuple[int, int, SessionView]]).decode
+
+
+def _read_cursor(values: dict[str, list[str]]) -> tuple[int, int]:
+    """Return the worker and the number of the session behind which a page begins."""
+    if "after" not in values:
+        return 1, -1
+    text = values["after"][-1]
+    found = _CURSOR.fullmatch(text)
+    if found is None:
         raise InvalidParameter(f"invalid cursor after={text[:40]!r}", hint="Use the `next` of an answer.")
-    return int(text)
+    return int(found[1] or 1), int(found[2])

@@ -40,6 +40,8 @@ class ClientView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Events between its place and the head, of all paths."""
     waiting_bytes: int = 0
     """Bytes that wait for its socket."""
+    source: str = ""
+    """The worker that it is connected to, in a hub of several."""
 
 
 async def list_clients(running: RunningHub, turns: asyncio.Semaphore) -> tuple[int, list[ClientView]]:

@@ -1,10 +1,11 @@
 """`GET /v1/system`: the state of the hub, its log, its clients and producers, for people who look after it."""
 
 import asyncio
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,7 +25,7 @@ from tidings.protocol.payloads import ContractIdentity, ErrorData, Timestamp
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.scope import query_of
 from tidings.server.http.access import subject_of
-from tidings.server.http.connected_clients import ClientView, list_clients
+from tidings.server.http.connected_clients import MAX_CLIENTS, ClientView, list_clients
 from tidings.server.http.events import read_page
 from tidings.server.http.health import check_ready
 from tidings.server.http.limits import client_of
@@ -37,6 +38,7 @@ SYSTEM: Final = "/v1/system"
 DEFAULT_SAMPLES: Final = 60
 MAX_PRODUCERS_SHOWN: Final = 1_000
 _PER_TURN: Final = 500
+_QUESTION: Final = "system"
 _SYSTEM: Final = PathSet.of([Path(ChannelType.SYSTEM)], with_global=False)
 
 
@@ -140,6 +142,16 @@ class SamplesView(Struct, frozen=True, kw_only=True):
     loop_delay_ms: list[float]
 
 
+class WorkerView(Struct, frozen=True, kw_only=True):
+    """One process of a hub of several."""
+
+    source: str
+    """Its name, such as `worker-1`."""
+    uptime_s: float
+    ready: bool
+    connections: int
+
+
 class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Response of `GET /v1/system`."""
 
@@ -163,6 +175,23 @@ class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The producers; the reader's own, for one who is not an administrator."""
     operations: OperationCountsView
     samples: SamplesView | None = None
+    workers: list[WorkerView] | None = None
+    """The processes of a hub of several, whose connections, clients, events and samples are counted together."""
+
+
+class _WorkerShare(Struct, frozen=True):
+    """The figures of one worker, from which the view of the whole hub is made."""
+
+    worker: WorkerView
+    connections: ConnectionsView
+    events: EventCountsView
+    clients: list[ClientView]
+    samples: SamplesView | None
+
+
+_Counts = TypeVar("_Counts", ConnectionsView, EventCountsView)
+_decode_share = msgspec.json.Decoder(_WorkerShare).decode
+_decode_count = msgspec.json.Decoder(int).decode
 
 
 class SystemRoute:
@@ -178,6 +207,41 @@ class SystemRoute:
         self._host = host
         self._build = build
         self._turns = turns
+        if host.siblings is not None:
+            host.siblings.responders[_QUESTION] = self._answer_sibling
+
+    async def _answer_sibling(self, question: bytes) -> bytes:
+        return msgspec.json.encode(await self._count_own(self._host.running(), _decode_count(question)))
+
+    async def _count_own(self, running: RunningHub, samples: int) -> _WorkerShare:
+        """Return the figures of this process."""
+        hub, siblings = running.hub, self._host.siblings
+        source = "" if siblings is None else siblings.source
+        websockets, clients = await list_clients(running, self._turns)
+        return _WorkerShare(
+            WorkerView(
+                source=source,
+                uptime_s=hub.clock.monotonic() - hub.started,
+                ready=_readiness_error(hub) is None,
+                connections=len(running.connections),
+            ),
+            _connections_view(running, websockets),
+            EventCountsView(
+                accepted=hub.counters.accepted,
+                refused=hub.counters.refused + hub.rates.refused_events,
+                staged=hub.staged,
+            ),
+            [structs.replace(client, source=source) for client in clients],
+            _samples_view(running.samples, samples),
+        )
+
+    async def _count_all(self, running: RunningHub, samples: int) -> list[_WorkerShare]:
+        """Return the figures of each process of the hub, those of this one first."""
+        shares = [await self._count_own(running, samples)]
+        if self._host.siblings is not None:
+            answers = await self._host.siblings.ask(_QUESTION, msgspec.json.encode(samples))
+            shares += [_decode_share(body) for body in answers.values()]
+        return shares
 
     async def answer(self, request: Request) -> Response:
         """Answer `GET /v1/system`.
@@ -193,7 +257,7 @@ class SystemRoute:
             subject.grants.check_read(_SYSTEM)
         is_admin = subject is None or subject.grants.admin
         with running.limits.reads.taken(client_of(request.scope)):
-            websockets, clients = await list_clients(running, self._turns)
+            shares = await self._count_all(running, count)
             first_at = await self._find_first(hub)
             running_count = await self._count_running(hub)
             producers = await self._list_producers(hub, subject)
@@ -208,13 +272,9 @@ class SystemRoute:
             ready=error is None,
             error=None if error is None or not is_admin else error_data(error),
             log=_log_view(hub, first_at),
-            connections=_connections_view(running, websockets),
-            events=EventCountsView(
-                accepted=hub.counters.accepted,
-                refused=hub.counters.refused + hub.rates.refused_events,
-                staged=hub.staged,
-            ),
-            clients=clients if is_admin else None,
+            connections=_add_up([share.connections for share in shares]),
+            events=_add_up([share.events for share in shares]),
+            clients=_furthest_behind(shares) if is_admin else None,
             producers=producers,
             operations=OperationCountsView(
                 live=len(hub.operations),
@@ -222,7 +282,10 @@ class SystemRoute:
                 running=running_count,
                 ended=hub.operations.known - len(hub.operations),
             ),
-            samples=_samples_view(running.samples, count),
+            samples=_add_samples([share.samples for share in shares if share.samples is not None]),
+            workers=None
+            if self._host.siblings is None
+            else sorted((share.worker for share in shares), key=lambda worker: (len(worker.source), worker.source)),
         )
         return to_response(Answer(200, msgspec.json.encode(view)))
 
@@ -261,6 +324,39 @@ class SystemRoute:
                         shown.append(_producer_view(producer, name))
                 await asyncio.sleep(0)
         return sorted(shown, key=lambda producer: (producer.presence == "attached", producer.producer_id))
+
+
+def _add_up(views: Sequence[_Counts]) -> _Counts:
+    """Return the sums of the figures of several processes."""
+    first = views[0]
+    sums = {name: sum(getattr(view, name) for view in views) for name in first.__struct_fields__}
+    return structs.replace(first, **sums)
+
+
+def _furthest_behind(shares: Sequence[_WorkerShare]) -> list[ClientView]:
+    if len(shares) == 1:
+        return shares[0].clients
+    clients = [client for share in shares for client in share.clients]
+    return sorted(clients, key=lambda client: (-client.behind_events, client.state != "slow"))[:MAX_CLIENTS]
+
+
+def _add_samples(views: Sequence[SamplesView]) -> SamplesView | None:
+    """Return the sums of the samples of several processes, from the newest back as far as all of them reach.
+
+    All processes have the same operations and, but for their own files, the same log; the longest delay of any loop
+    counts.
+    """
+    if len(views) < 2:
+        return views[0] if views else None
+    length = min(len(view.events_per_s) for view in views)
+    columns: dict[str, list[float]] = {}
+    for name in SamplesView.__struct_fields__:
+        if name in ("interval_s", "until"):
+            continue
+        rows = zip(*(getattr(view, name)[-length:] for view in views), strict=True)
+        add = max if name in ("live_operations", "log_bytes", "loop_delay_ms") else sum
+        columns[name] = [round(add(row), 3) for row in rows]
+    return structs.replace(views[0], **columns)
 
 
 def _read_count(query: str) -> int:

@@ -1,0 +1,373 @@
+"""The parent of workers: starts each with its sockets, restarts those that die, and ends all of them."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import secrets
+import signal
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import msgspec
+import structlog
+from msgspec import Raw
+
+from tidings.exceptions import ServeError
+from tidings.server.workers.messages import (
+    MAX_LINE_BYTES,
+    ToWorker,
+    WorkerAlive,
+    WorkerAnswer,
+    WorkerAnswers,
+    WorkerListening,
+    WorkerNote,
+    WorkerQuestion,
+    WorkerReady,
+    WorkerRole,
+    decode_from_worker,
+    encode,
+)
+
+LINK_VARIABLE = "_TIDINGS_WORKER"
+"""Variable with the descriptor of a worker's socket: a process that has it is a worker."""
+MAX_DEATHS = 5
+DEATHS_WINDOW_S = 60.0
+"""Time within which `MAX_DEATHS` deaths of workers end the hub: it would not get better."""
+MIN_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 5.0
+HUNG_S = 10.0
+"""Time without a sign of life after which a worker is killed: its event loop stands still, or the process does."""
+QUESTION_TIMEOUT_S = 2.0
+_WATCH_INTERVAL_S = 1.0
+_MAX_LATE_S = 2.0
+"""Delay of the parent's own timer above which silence is not the workers' fault: the machine slept, or was too busy."""
+
+log = structlog.get_logger("tidings.serve")
+
+
+class _Worker:
+    """One worker: a number and its sockets, and the process that runs at the moment."""
+
+    def __init__(self, number: int, listeners: Sequence[socket.socket], admin: Sequence[socket.socket]) -> None:
+        self.number = number
+        self.listeners = listeners
+        self.admin = admin
+        self.process: asyncio.subprocess.Process | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.listening = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.seen = 0.0
+        """Monotonic time of its last sign of life."""
+        self.backoff_s = MIN_BACKOFF_S
+        self.was_ready = False
+
+    def send(self, message: ToWorker) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(encode(message))
+
+
+class Supervisor:
+    """Runs workers until a signal.
+
+    Args:
+        command: The command line of a worker, whose variable `LINK_VARIABLE` is the descriptor of its socket.
+        listeners: For each worker, the sockets that it accepts from. They belong to the supervisor.
+        admin_listeners: For each worker, those of the admin listener.
+        kept_open: Further descriptors that workers inherit, such as the lock of the data folder.
+        on_ready: Called once, when all workers are ready, with what they have for the person at the terminal.
+        grace_s: Time that a worker has to end; then it is killed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        listeners: Sequence[Sequence[socket.socket]],
+        admin_listeners: Sequence[Sequence[socket.socket]],
+        kept_open: Sequence[int],
+        on_ready: Callable[[str], None],
+        grace_s: float,
+    ) -> None:
+        self._command = command
+        self._kept_open = kept_open
+        self._on_ready = on_ready
+        self._grace_s = grace_s
+        self._epoch = secrets.token_hex(4)
+        self._workers = [
+            _Worker(number, sockets, admin)
+            for number, (sockets, admin) in enumerate(zip(listeners, admin_listeners, strict=True), 1)
+        ]
+        self._deaths: deque[float] = deque()
+        self._stopping = asyncio.Event()
+        self._notices: list[str] = []
+        self._reported = False
+        self._exit_code = 0
+        self._failure: ServeError | None = None
+        self._ids = itertools.count(1)
+        self._questions: dict[int, tuple[dict[str, Raw], set[int], asyncio.Event]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers: Counter[str] = Counter()
+        """Number of notes so far, by what they are about."""
+
+    async def run(self) -> int:
+        """Run until SIGTERM, SIGINT or `stop`; return the exit code.
+
+        Raises:
+            ServeError: Workers died again and again.
+        """
+        with self._signals():
+            keepers: list[asyncio.Task[None]] = []
+            try:
+                for worker in self._workers:
+                    keepers.append(asyncio.create_task(self._keep(worker)))
+                    # One first: an error in the settings is then reported once.
+                    await _first(worker.listening.wait(), self._stopping.wait())
+                watching = asyncio.create_task(self._watch())
+                await self._stopping.wait()
+                watching.cancel()
+            finally:
+                self._stopping.set()
+                self._end_workers()
+                await asyncio.gather(*keepers, return_exceptions=True)
+                for task in self._tasks:
+                    task.cancel()
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_code
+
+    def stop(self) -> None:
+        """End all workers, as SIGTERM does."""
+        self._stopping.set()
+
+    # Signals.
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            if self._stopping.is_set():  # as in one process: the second Ctrl-C ends it immediately
+                self._signal_all(signal.SIGKILL)
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGINT)
+            self.stop()
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        reloads = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL  # not below nohup
+        if reloads:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._signal_all(signal.SIGHUP))
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if reloads else [])):
+                loop.remove_signal_handler(number)
+
+    def _signal_all(self, number: int) -> None:
+        for worker in self._workers:
+            _signal(worker, number)
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            for opened in (*worker.listeners, *worker.admin):
+                opened.close()  # or the kernel would go on to accept connections for no one
+        self._signal_all(signal.SIGTERM)
+
+    # Workers.
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Start a worker's process again and again, until the end."""
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            code = await self._run_once(worker)
+            if self._stopping.is_set():
+                return
+            if not worker.was_ready and code > 0:
+                self._exit_code = code  # it reported an error itself, such as a log that cannot be opened
+                self.stop()
+                return
+            asked = code in (0, -signal.SIGTERM)  # a rolling restart
+            if not asked:
+                self._count_death(worker, code)
+            if time.monotonic() - started > DEATHS_WINDOW_S or asked:
+                worker.backoff_s = MIN_BACKOFF_S
+            await _first(asyncio.sleep(worker.backoff_s), self._stopping.wait())
+            worker.backoff_s = min(2 * worker.backoff_s, MAX_BACKOFF_S)
+
+    def _count_death(self, worker: _Worker, code: int) -> None:
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        log.error("a worker died", worker=worker.number, reason=reason)
+        now = time.monotonic()
+        self._deaths.append(now)
+        while now - self._deaths[0] > DEATHS_WINDOW_S:
+            self._deaths.popleft()
+        if len(self._deaths) >= MAX_DEATHS:
+            self._failure = ServeError(
+                f"{MAX_DEATHS} workers died within {DEATHS_WINDOW_S:.0f} s; the last one with {reason}",
+                hint="See the log lines before each death. The kernel's log shows processes that were killed to free "
+                "memory.",
+            )
+            self.stop()
+
+    async def _run_once(self, worker: _Worker) -> int:
+        """Run one process of a worker to its end; return its exit code, negative for a signal."""
+        ours, theirs = socket.socketpair()
+        inherited = [*worker.listeners, *worker.admin]
+        try:
+            with theirs:
+                worker.process = process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={**os.environ, LINK_VARIABLE: str(theirs.fileno())},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno(), *(each.fileno() for each in inherited), *self._kept_open],
+                    process_group=0,  # Ctrl-C reaches the parent alone, which ends the workers in order
+                )
+            worker.seen = time.monotonic()
+            ours.setblocking(False)
+            reader, worker.writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
+        except BaseException:
+            ours.close()
+            raise
+        worker.send(
+            WorkerRole(
+                worker.number,
+                len(self._workers),
+                self._epoch,
+                [each.fileno() for each in worker.listeners],
+                [each.fileno() for each in worker.admin],
+            )
+        )
+        if self._stopping.is_set():
+            _signal(worker, signal.SIGTERM)
+        reading = asyncio.create_task(self._read(worker, reader))
+        try:
+            return await self._wait(worker, process)
+        finally:
+            reading.cancel()
+            worker.writer.close()
+            worker.listening.clear()
+            worker.ready.clear()
+            worker.process = worker.writer = None
+            self._forget_answers_of(worker)
+
+    async def _wait(self, worker: _Worker, process: asyncio.subprocess.Process) -> int:
+        ended = asyncio.ensure_future(process.wait())
+        await _first(asyncio.shield(ended), self._stopping.wait())
+        if not ended.done():
+            _, pending = await asyncio.wait([ended], timeout=2 * self._grace_s + 1.0)
+            if pending:
+                log.error("a worker does not end and is killed", worker=worker.number)
+                _signal(worker, signal.SIGKILL)
+        return await ended
+
+    async def _watch(self) -> None:
+        """Kill workers that give no sign of life."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            now = time.monotonic()
+            for worker in self._workers:
+                if now - before > _WATCH_INTERVAL_S + _MAX_LATE_S:
+                    worker.seen = now
+                elif worker.ready.is_set() and now - worker.seen > HUNG_S:
+                    log.error("a worker gives no sign of life and is killed", worker=worker.number)
+                    worker.seen = now
+                    _signal(worker, signal.SIGKILL)
+
+    # Messages.
+
+    async def _read(self, worker: _Worker, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                worker.seen = time.monotonic()
+                match decode_from_worker(line):
+                    case WorkerListening():
+                        worker.listening.set()
+                    case WorkerReady() as ready:
+                        self._note_ready(worker, ready)
+                    case WorkerQuestion() as question:
+                        task = asyncio.create_task(self._ask_others(worker, question))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._tasks.discard)
+                    case WorkerAnswer() as answer:
+                        self._note_answer(worker.number, answer)
+                    case WorkerNote() as note:
+                        self._relay(note)
+                    case WorkerAlive():
+                        pass
+
+    def _note_ready(self, worker: _Worker, ready: WorkerReady) -> None:
+        worker.ready.set()
+        worker.was_ready = True
+        if ready.notice:
+            self._notices.append(ready.notice)
+        if not self._reported and all(each.ready.is_set() for each in self._workers):
+            self._reported = True
+            self._on_ready("\n".join(self._notices))
+
+    def _relay(self, note: WorkerNote) -> None:
+        """Send a note to all workers, with the next number of its kind."""
+        self._numbers[note.about] += 1
+        numbered = WorkerNote(note.about, Raw(bytes(note.body)), self._numbers[note.about])
+        for worker in self._workers:
+            worker.send(numbered)
+
+    async def _ask_others(self, sender: _Worker, question: WorkerQuestion) -> None:
+        others = [each for each in self._workers if each is not sender and each.ready.is_set()]
+        id, bodies, complete = next(self._ids), dict[str, Raw](), asyncio.Event()
+        missing = {each.number for each in others}
+        self._questions[id] = bodies, missing, complete
+        try:
+            for each in others:
+                each.send(WorkerQuestion(id, question.about, question.body))
+            if missing:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(QUESTION_TIMEOUT_S):
+                        await complete.wait()
+        finally:
+            del self._questions[id]
+        sender.send(WorkerAnswers(question.id, bodies))
+
+    def _note_answer(self, worker: int, answer: WorkerAnswer) -> None:
+        found = self._questions.get(answer.id)
+        if found is not None and worker in found[1]:
+            bodies, missing, complete = found
+            bodies[str(worker)] = msgspec.Raw(bytes(answer.body))
+            missing.discard(worker)
+            if not missing:
+                complete.set()
+
+    def _forget_answers_of(self, worker: _Worker) -> None:
+        for _, missing, complete in self._questions.values():
+            missing.discard(worker.number)
+            if not missing:
+                complete.set()
+
+
+def _signal(worker: _Worker, number: int) -> None:
+    if worker.process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.send_signal(number)
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Wait until the first of several has happened, and cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use: by its affinity, and by the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
+        quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, max(1, -(-int(quota) // int(period))))
+    return max(1, cores)
