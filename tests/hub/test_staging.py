@@ -5,7 +5,7 @@ from tests.hub.events import make_entry, make_event
 
 from tidings.exceptions import LogError, LogFull
 from tidings.hub.staging import PublishCallback, Staging
-from tidings.log.base import Outcome, PublishResult
+from tidings.log.base import EventToAppend, Outcome, PublishResult
 from tidings.log.memory import MemoryLog
 
 ID = "0123456789abcdef"
@@ -178,3 +178,19 @@ def test_stage_is_full_until_events_are_appended(max_events: int) -> None:
     staging.take(1, 1 << 20)
     staging.appended()
     assert not staging.full
+
+
+def test_batch_of_a_log_that_takes_a_few_events_has_no_more() -> None:
+    publisher = Publisher()
+    asked: list[int] = []
+
+    def count_fitting(batch: Sequence[EventToAppend]) -> int:
+        asked.append(len(batch))
+        return min(len(batch), 3)
+
+    publisher.staging = Staging(count_fitting=count_fitting)
+    for number in range(8):
+        publisher.publish(str(number))
+    assert [len(publisher.append(most=4)) for _ in range(4)] == [3, 3, 2, 0]
+    assert asked == [4, 4, 2, 0]
+    assert [name for name, _, _ in publisher.results] == [str(number) for number in range(8)]

@@ -138,6 +138,7 @@ class Hub:
         self._staging = Staging(
             max_events=min(self.config.staged_events, 2 * self.config.batch_events),
             max_bytes=self.config.staged_bytes,
+            count_fitting=event_log.count_fitting if event_log.session else None,
         )
         self.room = StageRoom(self._staging)
         """Which publishers may publish now."""

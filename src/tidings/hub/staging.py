@@ -67,11 +67,19 @@ class Staging:
     Args:
         max_events: Number of events at which the stage is full. It takes more: callers ask `full` first.
         max_bytes: Size of their `data`, in bytes, at which it is full.
+        count_fitting: See `Log.count_fitting`; None for a log that takes any batch.
     """
 
-    def __init__(self, *, max_events: int = 1 << 30, max_bytes: int = 1 << 40) -> None:
+    def __init__(
+        self,
+        *,
+        max_events: int = 1 << 30,
+        max_bytes: int = 1 << 40,
+        count_fitting: Callable[[Sequence[EventToAppend]], int] | None = None,
+    ) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
+        self._count_fitting = count_fitting
         self._bytes = 0
         self.full = False
         """Whether all of the stage is used."""
@@ -129,6 +137,8 @@ class Staging:
                 if count == max_events or (count and size > max_bytes):
                     break
                 count += 1
+        if self._count_fitting is not None:
+            count = self._count_fitting([staged.entry for staged in islice(gathering, count)])
         self.appending = batch = Batch(list(islice(gathering, count)))
         for _ in range(count):
             gathering.popleft()

@@ -92,7 +92,3 @@ class LocalReader:
     def received_ns(self, offset: int, received_ns: int) -> int:
         """See `Log.received_ns`."""
         return self._local.received_ns(offset, received_ns)
-
-    def start_clock(self, now_ns: int, steady_ns: int) -> None:
-        """See `Log.start_clock`."""
-        self._local.start_clock(now_ns, steady_ns)

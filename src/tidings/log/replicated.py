@@ -287,8 +287,9 @@ class ReplicatedLog(LocalReader):
                     return
                 case ClockJump():
                     self._local.record_jump(control.jump_ns)
+                    self._do_upkeep(folded, controls, folded.now_ns)
+                    return
                 case Forget():
-                    self._local.forget(control.now_ns, control.ids_until)
                     self._forget(folded, controls, control)
                     return
                 case Begin() | Heartbeat() | NodeGone() | NewEpoch():
@@ -312,20 +313,30 @@ class ReplicatedLog(LocalReader):
         self._apply(folded, controls)
 
     def _forget(self, folded: FoldedEntry, controls: Iterator[Control], control: Forget) -> None:
-        """Do all steps of retention, with turns of the loop between them."""
+        """Forget everything that is due, with turns of the loop in between."""
+        if self._closed:
+            return
+        if self._local.operations.expire(control.now_ns, self._local.received_ns):
+            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._forget(folded, controls, control))
+            return
+        self._local.forget(control.now_ns, control.ids_until)
+        if folded.own and not control.ids_until:
+            self._forgetting = False
+            self._has_forgotten = True
+        self._do_upkeep(folded, controls, control.now_ns)
+
+    def _do_upkeep(self, folded: FoldedEntry, controls: Iterator[Control], now_ns: int) -> None:
+        """Do all steps of retention and of saving: what is judged must be stored before the events that follow."""
         if self._closed:
             return
         try:
-            more = self._local.maintain(control.now_ns)
+            more = self._local.maintain(now_ns)
         except LogError as error:
             logger.warning("retention of the local log failed: %s", error)
             more = False
         if more:
-            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._forget(folded, controls, control))
+            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._do_upkeep(folded, controls, now_ns))
             return
-        if folded.own and not control.ids_until:
-            self._forgetting = False
-            self._has_forgotten = True
         self._apply(folded, controls)
 
     def _store(self, folded: FoldedEntry) -> None:
@@ -435,6 +446,9 @@ class ReplicatedLog(LocalReader):
         self._revoking.append((control, done))
         self._controls.append(control)
         self._propose()
+
+    def start_clock(self, now_ns: int, steady_ns: int) -> None:
+        """See `Log.start_clock`. All time counts: ages are alike on all nodes, and these began at different times."""
 
     def record_jump(self, jump_ns: int) -> None:
         """See `Log.record_jump`. The lead proposes it: every hub notices that the machine's clock was set."""

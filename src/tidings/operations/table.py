@@ -4,6 +4,7 @@ The table is separate from the log's events: trimming the start of a long job do
 whose end was trimmed does not come to life again.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, tee
@@ -17,10 +18,10 @@ from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
+_MAX_STALE = 1_024
+"""Superseded entries that the heap of ended operations may hold in addition to as many as have ended."""
 _EXPIRY_BATCH = 300
 """Ended operations examined per call of `OperationTable.expire`."""
-_EXPIRY_INTERVAL_NS = 60_000_000_000
-"""Interval between scans of the ended operations for expired ones, in nanoseconds."""
 
 MAX_LIVE_OF_OWNER = 10_000
 """Live operations that one subject may have begun. None of them is evicted: each takes memory until it ends."""
@@ -67,8 +68,9 @@ class OperationTable:
         self._by_number = SequenceIndex()
         self._runs = RunIndex()
         self._next_number = 1
-        self._scanned_ns = 0
-        self._scan: Iterator[str] = iter(())
+        self._expirable: list[tuple[int, str]] = []
+        """A heap of ended operations that are not the newest of their name, with the offsets of their ends; some
+        entries are stale."""
         self.dirty: dict[str, int] = {}
         """Offset of the first unsaved change of each operation whose life has changed since it was saved, in order."""
         self.held: dict[str, None] = {}
@@ -236,17 +238,32 @@ class OperationTable:
 
     def _record_end(self, status: OperationStatus, offset: int) -> None:
         if not status.name:
+            self._add_expirable(status.operation_id)
             return
         history = self._names.pop(status.name, None) or RunHistory(name=status.name)
+        self._add_expirable(history.newest)
         history.add_end(status, offset)
         history.owner = status.owner
         self.restore_name(history)
         self.dirty_names[status.name] = None
         if len(self._names) > MAX_NAMES:
             oldest = str(next(iter(self._owned_names.of_largest())))
-            del self._names[oldest]
+            self._add_expirable(self._names.pop(oldest).newest)
             self._owned_names.discard(oldest)
             self.dirty_names[oldest] = None
+
+    def _add_expirable(self, operation_id: str) -> None:
+        """Add an operation that is not the newest of its name, if it has ended."""
+        status = self._ended.get(operation_id)
+        if status is not None:
+            heapq.heappush(self._expirable, (status.offset, operation_id))
+            if len(self._expirable) > 2 * len(self._ended) + _MAX_STALE:
+                self._expirable = [row for row in self._expirable if self._is_expirable(*row)]
+                heapq.heapify(self._expirable)
+
+    def _is_expirable(self, offset: int, operation_id: str) -> bool:
+        status = self._ended.get(operation_id)
+        return status is not None and status.offset == offset and not self._is_newest_of_name(status)
 
     def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
         """Make a producer the holder of a live operation, as it has claimed without an event."""
@@ -261,11 +278,13 @@ class OperationTable:
         self.held[operation_id] = None
 
     def restore(self, status: OperationStatus) -> None:
-        """Restore a saved operation; ended operations in the order of their ends."""
+        """Restore a saved operation, after all names; ended operations in the order of their ends."""
         self._next_number = max(self._next_number, status.number + 1)
         self._by_number.add(status)
         self._runs.add(status)
         self._index(status)
+        if not self._is_newest_of_name(status):
+            self._add_expirable(status.operation_id)
 
     def restore_name(self, history: RunHistory) -> None:
         """Restore the saved history of a name; in the order of `RunHistory.offset`."""
@@ -350,25 +369,23 @@ class OperationTable:
     def expire(self, now_ns: int, received_ns: Callable[[int, int], int] = _unchanged) -> bool:
         """Remove some ended operations that are too old; return whether there may be more.
 
+        Which ones are removed depends on the events and on `now_ns` only, not on earlier calls.
+
         Args:
             now_ns: The present time, nanoseconds since 1970.
             received_ns: Returns a time at an offset by the present clock.
         """
-        walked = 0
-        for operation_id in islice(self._scan, _EXPIRY_BATCH):
-            walked += 1
-            status = self._ended.get(operation_id)
-            if status is None or self._is_newest_of_name(status):
-                continue
-            if received_ns(status.offset, status.ended_ns or 0) + self._ended_age_ns > now_ns:
-                self._scan = iter(())
+        for _ in range(_EXPIRY_BATCH):
+            if not self._expirable:
                 return False
-            self._remove(status)
-        if walked == 0 and abs(now_ns - self._scanned_ns) >= _EXPIRY_INTERVAL_NS:
-            self._scanned_ns = now_ns
-            self._scan = iter(list(self._ended))
-            return bool(self._ended)
-        return walked == _EXPIRY_BATCH
+            offset, operation_id = self._expirable[0]
+            if self._is_expirable(offset, operation_id):
+                status = self._ended[operation_id]
+                if received_ns(offset, status.ended_ns or 0) + self._ended_age_ns > now_ns:
+                    return False
+                self._remove(status)
+            heapq.heappop(self._expirable)
+        return bool(self._expirable)
 
     def _is_newest_of_name(self, status: OperationStatus) -> bool:
         history = self._names.get(status.name)

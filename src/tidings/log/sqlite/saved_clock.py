@@ -78,11 +78,10 @@ class SavedClock:
 
     def save(self, now_ns: int) -> None:
         """Save the clocks and the jumps, in the caller's transaction."""
-        if self._ahead_ns is None:
-            return
         execute = self._connection.execute
-        execute("INSERT OR REPLACE INTO meta VALUES ('wall_ns', ?)", (now_ns,))
-        execute("INSERT OR REPLACE INTO meta VALUES ('steady_ns', ?)", (now_ns - self._ahead_ns,))
+        if self._ahead_ns is not None:
+            execute("INSERT OR REPLACE INTO meta VALUES ('wall_ns', ?)", (now_ns,))
+            execute("INSERT OR REPLACE INTO meta VALUES ('steady_ns', ?)", (now_ns - self._ahead_ns,))
         if self._is_changed:
             execute("DELETE FROM meta WHERE name GLOB ?", (f"{_JUMP}*",))
             for offset, jump_ns in self.jumps:
