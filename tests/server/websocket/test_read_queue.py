@@ -141,6 +141,25 @@ async def test_long_segments_get_the_share_of_time_of_the_short_ones(short: int,
     assert max(shorts) - min(shorts) <= 0.1 * max(shorts)
 
 
+async def test_short_segments_that_leave_time_in_a_round_do_not_wait_for_long_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Costly(Connection):
+        def take_turn(self, deadline: float) -> bool:
+            work.now += 0.001 if self.size <= SHORT_BYTES else TURN_S
+            return super().take_turn(deadline)
+
+    work, order = Work(), Turns()
+    queue = ReadQueue(work)
+    monkeypatch.setattr(read_queue, "ROUND_S", 0.0)
+    for number in range(3):
+        queue.run(Costly(f"long {number}", order, turns=1))
+        queue.run(Costly(f"short {number}", order, turns=1, size=200))
+    monkeypatch.undo()
+    await settle(queue)
+    assert order == ["short 0", "short 1", "short 2", "long 0", "long 1", "long 2"]
+
+
 async def test_failing_connection_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Connection):
         def take_turn(self, deadline: float) -> bool:

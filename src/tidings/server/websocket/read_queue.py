@@ -3,8 +3,8 @@
 Event loops read one socket many times a round (uvloop up to 32 times, 250 KB each), and hand over each segment
 immediately. A turn delivers the messages of a segment for a bounded time, and a round of the loop has turns for a
 bounded time. The rest waits here, in two queues as in fair queuing (RFC 8290, section 4.1): connections with a
-short segment come before those with more than a turn's work, and among them the shortest first. If short segments take
-all the time, the long ones get the share of it that their number is of all that wait.
+short segment come before those with more than a turn's work, and among them the shortest first. If short segments fill
+the rounds, some rounds begin with a long one, so that each connection gets as much time as the others.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class ReadQueue:
         """Connections that were put into the heap so far."""
         self._long: deque[ReadingConnection] = deque()
         self._owed_s = 0.0
-        """Seconds of turns that `_long` has yet to get for the turns that `_short` had before it."""
+        """Seconds of turns that `_long` has yet to get for the rounds that `_short` filled."""
         self._spent_s = 0.0
         self._renewal_due = False
         self.rounds = 0
@@ -110,33 +110,32 @@ class ReadQueue:
         self._renewal_due = False
         self._spent_s = 0.0
         self.rounds += 1
+        if self._owed_s > 0.0 and self._long:
+            self._take_long_turn()
+            self._owed_s -= self._spent_s
+        began_s, short = self._spent_s, len(self._short)
         # Each waits for one turn: what a connection has left after it waits behind all others.
-        for _ in range(len(self._short) + len(self._long)):
+        for _ in range(short + len(self._long)):
             if self._spent_s >= ROUND_S:
                 self._renew_soon()
-                return
-            if not self._short or (self._long and self._owed_s > 0.0):
-                self._take_long_turn()
-            else:
+                break
+            if self._short:
                 self._take_short_turn()
+            else:
+                self._take_long_turn()
+        if self._short and self._long:
+            # Each long one is owed as much as each short one got.
+            owed_s = (self._spent_s - began_s) * len(self._long) / max(short, 1)
+            self._owed_s = min(self._owed_s + owed_s, ROUND_S)
+        else:
+            self._owed_s = 0.0
 
     def _take_short_turn(self) -> None:
         connection = heappop(self._short)[-1]
-        before_s, others = self._spent_s, len(self._short)
-        left = not self._take_turn(connection)
-        # Each long one is owed as much as each short one gets; at most a round, for which a short one may wait.
-        owed_s = (self._spent_s - before_s) * len(self._long) / (others + 1)
-        self._owed_s = min(self._owed_s + owed_s, ROUND_S)
-        if left:
+        if not self._take_turn(connection):
             self._long.append(connection)
 
     def _take_long_turn(self) -> None:
         connection = self._long.popleft()
-        before_s = self._spent_s
-        left = not self._take_turn(connection)
-        if self._short:  # else nothing waited for this turn
-            self._owed_s -= self._spent_s - before_s
-        if left:
+        if not self._take_turn(connection):
             self._long.append(connection)
-        elif not self._long:
-            self._owed_s = 0.0
