@@ -1,12 +1,12 @@
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Page, Route } from "@playwright/test";
+import type { BrowserContext, Page, Route } from "@playwright/test";
 import { PYTHON, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { freePort, Process } from "./processes.ts";
 import { Tabs } from "./tabs.ts";
 import { hasProgress, isLive, isStale, open, row, someOperations, TRACE_ID } from "./views.ts";
-import { Wire } from "./wire.ts";
+import type { Wire } from "./wire.ts";
 
 const AWAY =
   /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK/;
@@ -20,6 +20,17 @@ async function delay(page: Page, pattern: string): Promise<() => Promise<void>> 
     delays = false;
     for (const route of waiting) await route.abort("internetdisconnected");
   };
+}
+
+/** Take a device its network: it says so itself, and what was connected falls silent. */
+async function loseNetwork(context: BrowserContext, wire: Wire): Promise<void> {
+  wire.silence();
+  await context.setOffline(true);
+}
+
+async function regainNetwork(context: BrowserContext, wire: Wire): Promise<void> {
+  wire.restore();
+  await context.setOffline(false);
 }
 
 test("a killed hub makes the page stale, and a new one on its data makes it live again", async ({
@@ -80,10 +91,11 @@ for (const [path, read] of [
     page,
     faults,
     hub,
+    start,
   }) => {
     faults.expect(AWAY);
     await hub.publish(...someOperations());
-    const wire = await Wire.to(hub.port);
+    const wire = await start.wire(hub);
     await page.route(read, (route) => route.abort("internetdisconnected"));
     await page.goto(new URL(path, wire.url).href);
     await expect(page.getByRole("alert")).toContainText("Cannot show");
@@ -94,7 +106,6 @@ for (const [path, read] of [
     await isLive(page);
     await expect(page.getByRole("alert")).toHaveCount(0);
     await expect(page.locator("main")).toContainText(/level error|40|Import prices/);
-    wire.close();
   });
 }
 
@@ -135,26 +146,28 @@ for (const late of ["nothing", "v1/operations?*"]) {
     start,
   }) => {
     faults.expect(AWAY);
-    const wire = await Wire.to(hub.port);
+    const wire = await start.wire(hub);
     const job = await start.job(hub, "Import prices");
     const fail = await delay(page, `**/${late}`);
     await open(page, wire);
-    wire.silence();
-    await context.setOffline(true);
+    await loseNetwork(context, wire);
     await fail();
     await isStale(page);
     job.progress(40);
-    wire.restore();
-    await context.setOffline(false);
+    await regainNetwork(context, wire);
     await isLive(page);
     await hasProgress(row(page, "Import prices"), 40);
-    wire.close();
   });
 }
 
-test("the link says how long ago the hub was heard, also before that is too long", async ({ page, faults, hub }) => {
+test("the link says how long ago the hub was heard, also before that is too long", async ({
+  page,
+  faults,
+  hub,
+  start,
+}) => {
   faults.expect(AWAY);
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   await open(page, wire);
   const link = page.locator(".link");
   await expect(link).toHaveText(/^Live heard (just now|\d s ago)$/);
@@ -162,12 +175,11 @@ test("the link says how long ago the hub was heard, also before that is too long
   wire.silence();
   await expect(link).toHaveText(/^Live heard [2-9] s ago$/);
   await isStale(page);
-  wire.close();
 });
 
 test("a cut connection is resumed, and what happened in between is there", async ({ page, faults, hub, start }) => {
   faults.expect(AWAY);
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   const job = await start.job(hub, "Import prices");
   await open(page, wire, `log?id=${job.id}`);
   job.log("before the cut");
@@ -181,7 +193,6 @@ test("a cut connection is resumed, and what happened in between is there", async
   await expect(page.locator("main")).toContainText("after the cut");
   await expect(page.locator("main")).toContainText("during the cut");
   expect(await page.getByText("before the cut", { exact: true }).count()).toBe(1);
-  wire.close();
 });
 
 test("where no WebSocket gets through, events come as a stream, until one does", async ({
@@ -191,7 +202,7 @@ test("where no WebSocket gets through, events come as a stream, until one does",
   start,
 }) => {
   faults.expect(AWAY);
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   wire.blocksUpgrades = true;
   const job = await start.job(hub, "Import prices");
   await open(page, wire, `log?id=${job.id}`);
@@ -207,7 +218,6 @@ test("where no WebSocket gets through, events come as a stream, until one does",
   for (const line of ["over the stream", "over the WebSocket"]) {
     expect(await page.locator("main").getByText(line, { exact: true }).count()).toBe(1);
   }
-  wire.close();
 });
 
 test("a device that is offline is stale at once, also where events come as a stream", async ({
@@ -215,24 +225,22 @@ test("a device that is offline is stale at once, also where events come as a str
   page,
   faults,
   hub,
+  start,
 }) => {
   faults.expect(AWAY);
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   wire.blocksUpgrades = true;
   await open(page, wire);
-  wire.silence(); // only the device knows
-  await context.setOffline(true);
+  await loseNetwork(context, wire);
   await isStale(page);
   await page.locator(".link").click();
   await expect(page.getByRole("dialog", { name: "The link to the hub" })).toContainText(/offline/);
-  wire.restore();
-  await context.setOffline(false);
+  await regainNetwork(context, wire);
   await isLive(page);
-  wire.close();
 });
 
 test("eight tabs are live one after another where a browser has six connections for all", async ({ hub, start }) => {
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   wire.blocksUpgrades = true;
   const job = await start.job(hub, "Import prices");
   const tabs = await Tabs.launch();
@@ -251,7 +259,6 @@ test("eight tabs are live one after another where a browser has six connections 
     }
   } finally {
     await tabs.close();
-    wire.close();
   }
 });
 

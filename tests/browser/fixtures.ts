@@ -2,6 +2,7 @@
 import { type BrowserContext, test as base, expect, type Page } from "@playwright/test";
 import { CHROMIUM, needs } from "./executables.ts";
 import { Folder, Hub, type HubOptions, Job, type Process } from "./processes.ts";
+import { Wire } from "./wire.ts";
 
 export { expect };
 
@@ -49,7 +50,7 @@ interface Fixtures {
   hub: Hub;
 }
 
-/** Starts processes that end with the test. */
+/** Starts processes, and connections to them, that end with the test. */
 export interface Starter {
   hub(options?: HubOptions): Promise<Hub>;
   job(
@@ -59,6 +60,8 @@ export interface Starter {
     env?: Record<string, string>,
   ): ReturnType<typeof Job.start>;
   process<T extends Process>(started: T): T;
+  /** The only way from the browser to a hub, which the test can cut. */
+  wire(hub: Hub): Promise<Wire>;
 }
 
 export const test = base.extend<Fixtures>({
@@ -79,6 +82,7 @@ export const test = base.extend<Fixtures>({
   },
   start: async ({ context, folder }, use) => {
     const started: Process[] = [];
+    const wires: Wire[] = [];
     const env = { XDG_STATE_HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder, TMPDIR: folder };
     const keep = <T extends Process>(one: T): T => {
       started.push(one);
@@ -88,8 +92,14 @@ export const test = base.extend<Fixtures>({
       hub: async (options = {}) => keep(await Hub.start({ ...options, env: { ...env, ...options.env } })),
       job: async (hub, name, options, more = {}) => keep(await Job.start(hub, name, options, { ...env, ...more })),
       process: keep,
+      wire: async (hub) => {
+        const wire = await Wire.to(hub.port);
+        wires.push(wire);
+        return wire;
+      },
     });
     for (const page of context.pages()) await page.close(); // before what they are linked to
+    for (const wire of wires) wire.close();
     for (const one of started.reverse()) await one.stop();
   },
   hub: async ({ start }, use) => {

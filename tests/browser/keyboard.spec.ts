@@ -1,7 +1,6 @@
 /** The dashboard by keyboard alone. */
 import { expect, test } from "./fixtures.ts";
 import { isLive, isStale, open, someOperations } from "./views.ts";
-import { Wire } from "./wire.ts";
 
 for (const path of ["", "operation?id=import-1", "log?id=import-1", "events"]) {
   test(`Esc closes what floats, and leaves neither the page nor the focus: /${path}`, async ({ page, hub }) => {
@@ -20,9 +19,9 @@ for (const path of ["", "operation?id=import-1", "log?id=import-1", "events"]) {
   });
 }
 
-test("Esc closes a popup whose focused button has gone", async ({ page, faults, hub }) => {
+test("Esc closes a popup whose focused button has gone", async ({ page, faults, hub, start }) => {
   faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|WebSocket connection to/);
-  const wire = await Wire.to(hub.port);
+  const wire = await start.wire(hub);
   await open(page, wire);
   wire.cut();
   await isStale(page);
@@ -35,7 +34,6 @@ test("Esc closes a popup whose focused button has gone", async ({ page, faults, 
   await page.keyboard.press("Escape");
   await expect(dialog).toHaveCount(0);
   await expect(page.locator(".link")).toBeFocused();
-  wire.close();
 });
 
 test("keys act on what lies over the page, and not on the page below", async ({ page, hub }) => {
