@@ -52,7 +52,8 @@ function schedule(): void {
   }
 }
 
-function tick(): void {
+/** Reads the clocks now: where the hub's becomes known, ages by this device's may be hours off until the next second. */
+export function tick(): void {
   device.value = Date.now();
   hubTime.value = readHub() ?? hubTime.peek();
 }

@@ -2,7 +2,7 @@
 
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { type ConnectionState, connect, type Hub, type Store } from "tidings";
-import { setHubClock } from "./clock.ts";
+import { setHubClock, tick } from "./clock.ts";
 import { addressOf } from "./mount.ts";
 import { afterState, NEVER_LIVE } from "./staleness.ts";
 
@@ -52,3 +52,8 @@ effect(() => {
 });
 
 setHubClock(() => (isStale.peek() ? undefined : hub.clock.now()));
+
+effect(() => {
+  void connection.value.state;
+  tick();
+});

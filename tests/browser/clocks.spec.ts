@@ -38,6 +38,18 @@ for (const offset of ["+3600", "-3600"]) {
   });
 }
 
+test("ages are right as soon as the hub's clock is known, and not only with the next tick", async ({ page, start }) => {
+  const hub = await start.hub({ env: clock("-3600") });
+  await start.job(hub, "Import prices", { id: "import" }, clock("-3600"));
+  await page.addInitScript(() => {
+    window.setInterval = (() => 0) as unknown as typeof window.setInterval; // time does not tick by itself
+  });
+  await open(page, hub, "wall");
+  const line = page.locator(".wall li").filter({ hasText: "Import prices" });
+  await expect(line).toContainText(/for \d+ s/);
+  await expect(line).not.toContainText(HOUR_AGO);
+});
+
 test.describe("in Asia/Kolkata", () => {
   test.use({ timezoneId: "Asia/Kolkata" });
 
