@@ -12,9 +12,18 @@ from tidings.exceptions import (
     LogUnavailable,
     OperationError,
 )
-from tidings.log.base import EventToAppend, Log, Outcome, PublishResult, Retention
+from tidings.log.base import (
+    AppendDone,
+    EventToAppend,
+    Log,
+    Outcome,
+    PublishResult,
+    Retention,
+    StateAfter,
+    StoredRows,
+)
 from tidings.log.memory import MemoryLog
-from tidings.log.replicated import PATIENCE_S, ReplicatedLog
+from tidings.log.replicated import MAX_SILENCE_S, PATIENCE_S, ReplicatedLog
 from tidings.log.revocations import Revocation
 from tidings.protocol.positions import Position
 from tidings.testing.clock import ManualClock
@@ -145,6 +154,25 @@ def test_killed_node_continues_with_what_it_stored() -> None:
         assert not [result for result in results if isinstance(result, LogError)]
 
 
+class FullMemoryLog(MemoryLog):
+    """A log that stores nothing while it is full."""
+
+    full = False
+
+    def append(
+        self,
+        batch: Sequence[EventToAppend],
+        done: AppendDone,
+        *,
+        state: StateAfter | None = None,
+        rows: StoredRows | None = None,
+    ) -> None:
+        if self.full:
+            done(LogFull("the disk is full"))
+        else:
+            super().append(batch, done, state=state, rows=rows)
+
+
 class Single:
     """One node in memory, whose journal and local log fail on request."""
 
@@ -153,7 +181,7 @@ class Single:
         self.loop = ManualLoop(self.clock)
         self.engine = ManualEngine(self.loop, self.clock)
         self.journal = self.engine.open()
-        self.local = MemoryLog("0badc0de")
+        self.local = FullMemoryLog("0badc0de")
         names = iter(f"{number:08x}" for number in range(1_000))
         self.log = ReplicatedLog(
             self.journal, self.local, self.loop, node="a", version="1", new_name=lambda: next(names)
@@ -189,6 +217,44 @@ def test_publishers_learn_in_time_that_the_journal_brings_nothing() -> None:
     outcomes = single.results[2]
     assert isinstance(outcomes, list)
     single.log.close()
+
+
+def test_log_that_does_not_hear_its_own_heartbeats_has_failed() -> None:
+    single = Single()
+    single.loop.advance(60.0)
+    assert single.log.failed is None
+    single.journal.leave()
+    single.loop.advance(MAX_SILENCE_S - 1.5)
+    assert single.log.failed is None
+    single.loop.advance(2.0)
+    assert isinstance(single.log.failed, LogUnavailable)
+    assert single.log.stopped is None
+    single.journal.come_back()
+    single.loop.advance(10.0)
+    assert single.log.failed is None
+
+
+def test_local_log_that_stores_nothing_fails_its_node() -> None:
+    single = Single()
+    single.local.full = True
+    single.append("data:update")
+    single.loop.advance(MAX_SILENCE_S + 2.0)
+    assert isinstance(single.log.failed, LogUnavailable)
+    single.local.full = False
+    single.loop.advance(10.0)
+    assert single.log.failed is None
+    assert single.log.head == 1
+
+
+def test_full_journal_refuses_at_once_while_an_entry_waits() -> None:
+    single = Single()
+    single.engine.append_failure = LogFull("the journal is full")
+    single.append("data:update")
+    single.loop.advance(PATIENCE_S)
+    assert isinstance(single.results[0], LogFull)
+    assert "may be stored later" in str(single.results[0])
+    single.append("report:ready")
+    assert isinstance(single.results[1], LogFull)
 
 
 def test_full_journal_is_the_reason_why_the_log_failed() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogUnavailable
+from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
@@ -220,8 +220,11 @@ class ReplicatedLog(LocalReader):
         """See `Log.append`."""
         if self._append is not None:
             raise RuntimeError("append was called before the last batch was done")
-        if self._closed or self._failure is not None:
-            done(self._failure or LogUnavailable("the log is closed"))
+        failure = LogUnavailable("the log is closed") if self._closed else self._failure
+        if failure is None and self._node.busy and isinstance(self._journal.failure, LogFull):
+            failure = self._journal.failure  # not even the entry that is under way is stored
+        if failure is not None:
+            done(failure)
             return
         self._append = append = _Append(batch, done)
         self._scheduler.call_later(PATIENCE_S, lambda: self._give_up(append))
@@ -231,13 +234,14 @@ class ReplicatedLog(LocalReader):
         if append is not self._append:
             return
         cause = "" if self._journal.failure is None else f": {self._journal.failure}"
+        kind = LogFull if isinstance(self._journal.failure, LogFull) else LogUnavailable
         if append.proposed:
-            error = LogUnavailable(
+            error: LogError = kind(
                 f"the journal did not bring the batch within {PATIENCE_S:.0f} s; it may be stored later{cause}",
                 hint="Publish it again with the same event_id.",
             )
         else:
-            error = LogUnavailable(f"the journal brings nothing{cause}")
+            error = kind(f"the journal brings nothing{cause}")
         self._fail_append(error)
 
     def _fail_append(self, error: LogError) -> None:

@@ -27,9 +27,10 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 class SharedHub:
     """Opens and closes workers, as a parent and their processes do."""
 
-    def __init__(self, folder: Path, workers: int = 2) -> None:
+    def __init__(self, folder: Path, workers: int = 2, *, max_journal_bytes: int = 1 << 30) -> None:
         self.folder = folder
         self.workers = workers
+        self._max_journal_bytes = max_journal_bytes
         self.logs: list[ReplicatedLog] = []
         self.trimmers: list[JournalTrimmer] = []
         self._make = EventFactory()
@@ -49,7 +50,7 @@ class SharedHub:
         file = JournalFile(self.folder)
         last = file.state().last
         file.close()
-        journal = SqliteJournal(self.folder, loop)
+        journal = SqliteJournal(self.folder, loop, max_file_bytes=self._max_journal_bytes)
         log = ReplicatedLog(journal, local, loop, node=f"worker-{number}", version="1", new_name=new_name, epoch=epoch)
         log.start(last)
         await wait_until(lambda: log.is_open or log.failed is not None)

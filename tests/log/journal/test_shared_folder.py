@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.log.journal.shared_hub import SharedHub, open_embedded, read_all, wait_until
 
-from tidings.exceptions import LogCorrupt, LogForeign, LogTooNew
+from tidings.exceptions import LogCorrupt, LogForeign, LogFull, LogTooNew
 from tidings.log.base import Retention
 from tidings.log.journal.replaying import new_name, unshare
 from tidings.log.journal.shared_folder import (
@@ -146,6 +146,30 @@ async def test_lead_trims_what_all_nodes_have_stored_and_waits_for_a_missing_one
         assert 300 < first_entry(tmp_path) <= hub.logs[leads].seq - 400
         await hub.publish(gone, "after")
         await hub.settle()
+
+
+async def test_full_journal_refuses_events_with_log_full_until_it_is_trimmed(tmp_path: Path) -> None:
+    make = EventFactory()
+    async with SharedHub(tmp_path, 2, max_journal_bytes=300_000) as hub:
+        first, second = hub.logs
+        results: list[object] = []
+
+        async def publish_large() -> object:
+            count = len(results)
+            first.append([make("data:update", "large", data=b'"%s"' % (b"x" * 50_000))], results.append)
+            await wait_until(lambda: len(results) > count)
+            return results[-1]
+
+        while not isinstance(await publish_large(), LogFull):
+            assert len(results) < 20
+        assert isinstance(await publish_large(), LogFull), "now at once"
+        assert isinstance(first.failed, LogFull)
+        with closing(sqlite3.connect(tmp_path / "journal.db", timeout=30)) as connection, connection:
+            connection.execute("DELETE FROM entries WHERE seq < (SELECT max(seq) - 1 FROM entries)")
+        await wait_until(lambda: first.failed is None)
+        assert not isinstance(await publish_large(), LogFull)
+        await hub.settle()
+        assert read_all(first) == read_all(second)
 
 
 def first_entry(folder: Path) -> int:
