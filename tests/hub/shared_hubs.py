@@ -109,6 +109,11 @@ class SharedHubs:
         """Let the time pass that the journal needs."""
         self.loop.advance(SETTLE_S)
 
+    def observer(self) -> ReplicatedLog:
+        """Return a log that folds the journal from the beginning, once it is started, and takes no part."""
+        local = MemoryLog("0badc0de", self.config.retention)
+        return ReplicatedLog(self.engine.open(), local, self.loop, node="observer", version="1", new_name=self.new_name)
+
     def restart(self, hub: SharedHub) -> SharedHub:
         """Start a killed hub again on the log that it left; return the new one."""
         again = SharedHub(self, hub.name, hub.left)

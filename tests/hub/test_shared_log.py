@@ -6,7 +6,7 @@ Each run is drawn from a seed. `TIDINGS_RUNS=1000 pytest tests/hub/test_shared_l
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -144,6 +144,7 @@ class Run:
             (3, self.restart),
             (25, self.wait),
             (12, self.wait_long),
+            (4, self.come_back),
         ]
 
     @property
@@ -239,6 +240,20 @@ class Run:
     def wait_long(self) -> None:
         self.hubs.loop.advance(self.draw.uniform(0, 2 * LEASE_S))
 
+    def come_back(self) -> None:
+        """Return with a running operation to a hub about when the lease ends."""
+        client = self.draw.choice([client for client in self.clients if client.attaches])
+        if not self.alive:
+            return
+        client.connect(self.draw.choice(self.alive))
+        self.wait()
+        client.change("start", self.draw.choice(OPERATIONS))
+        self.wait()
+        client.leave()
+        self.hubs.loop.advance(LEASE_S + self.draw.uniform(-0.2, 0.5))
+        if self.alive:
+            client.connect(self.draw.choice(self.alive))
+
     # Checks.
 
     def check(self) -> None:
@@ -251,6 +266,7 @@ class Run:
         self._check_accepted(hubs[0], histories[0])
         _check_order(histories[0])
         self._check_leases(hubs[0])
+        self._check_replay(hubs[0], histories[0])
         for hub, outcomes in self.cancels:
             assert len(outcomes) == 1 or (hub.hub.hub.closed and not outcomes), "each request has one outcome"
 
@@ -271,6 +287,27 @@ class Run:
         attached = {producer_id for producer_id, known in hub.log.producers if known.connection is not None}
         expected = {client.name for client in self.connected if client.attaches}
         assert attached == expected
+
+    def _check_replay(self, hub: SharedHub, history: list[Record]) -> None:
+        """Fold the journal once more: no operation is lost while its producer is connected to a hub."""
+        log = self.hubs.observer()
+        found: list[Record] = []
+
+        def check(records: Sequence[Record]) -> None:
+            found.extend(records)
+            for record in records:
+                if record.event.type == "operation:failed" and b"producer_lost" in record.event.data:
+                    life = log.operations.life(record.event.key or "")
+                    assert life is not None
+                    assert not log.producers.is_attached(life.producer_id)
+
+        log.follow(check)
+        log.start(1 << 62)
+        self.hubs.loop.advance(5)
+        assert log.failed is None
+        folded = {record.offset: record for record in found}
+        assert [folded.get(record.offset) for record in history] == history
+        log.close()
 
 
 def _history(hub: SharedHub) -> list[Record]:

@@ -37,6 +37,7 @@ from tidings.log.journal.controls import (
     HubControl,
     NewEpoch,
     NodeGone,
+    ProducerSeen,
     Revoke,
 )
 from tidings.log.journal.entries import count_fitting, count_fitting_controls, max_entry_bytes
@@ -49,6 +50,8 @@ from tidings.protocol.positions import Position, parse_position
 
 PATIENCE_S = 10.0
 """Time after which the publishers of a batch learn that the journal is not available. The batch may still be stored."""
+MAX_WAITING_CONTROLS = 10_000
+"""Controls that wait for an entry, beyond which signs of life are not recorded: the journal brings nothing."""
 STORE_RETRY_S = 0.5
 """Delay before an entry is stored again that the local log could not store, as on a full disk."""
 _STEP_DELAY_S = 0.001
@@ -430,10 +433,11 @@ class ReplicatedLog(LocalReader):
     # Controls.
 
     def record(self, control: HubControl) -> None:
-        """See `Log.record`."""
-        if not self._closed:
-            self._controls.append(control)
-            self._propose()
+        """See `Log.record`. A sign of life that nobody would receive for a long time is left out."""
+        if self._closed or (isinstance(control, ProducerSeen) and len(self._controls) >= MAX_WAITING_CONTROLS):
+            return
+        self._controls.append(control)
+        self._propose()
 
     def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
         """See `Log.revoke`."""

@@ -40,6 +40,8 @@ class AwayAlerts:
 
     def start(self) -> None:
         """Continue with the alerts that an earlier hub raised; clear those whose operation has no absent holder."""
+        self._raised.clear()
+        self._of_producer.clear()
         for alert_id in self._hub.event_keys(MessageType.SYSTEM_ALERT):
             if alert_id.startswith(_PREFIX):
                 operation_id = alert_id.removeprefix(_PREFIX)

@@ -221,8 +221,8 @@ class Leases:
             producer.posts = True
             self._see(producer)
             self._alerts.clear_producer(producer_id, _BACK)
-        if self._hub.session:
-            self._report_posts(producer, now=is_longer)
+            if self._hub.session:
+                self._report_posts(producer, now=is_longer)
 
     def _report_posts(self, producer: TrackedProducer, *, now: bool) -> None:
         """Tell the other hubs that a producer posts, a few times during its lease."""
@@ -236,10 +236,10 @@ class Leases:
             self._hub.scheduler.call_later(due_s, partial(self._report_post, producer, at + due_s))
 
     def _report_post(self, producer: TrackedProducer, at: float) -> None:
-        if self._hub.closed or (producer.reported_at or at) > at:
-            return  # one that was made in between was reported
+        if self._hub.closed or not producer.posts or (producer.reported_at or at) > at:
+            return  # it is connected, or a later post was reported
         producer.reported_at = at
-        age_s = max(0.0, self._hub.clock.monotonic() - producer.last_seen) if producer.posts else 0.0
+        age_s = max(0.0, self._hub.clock.monotonic() - producer.last_seen)
         self._hub.record(ProducerSeen(producer.producer_id, producer.lease_s, age_s))
 
     def _find_or_create(self, producer_id: str) -> TrackedProducer:
@@ -409,7 +409,10 @@ class Leases:
         next_s = inf
         for number, status in enumerate(leased, 1):
             # A hub that drains sends its producers to the next hub, where they have a whole lease.
-            if is_attached(producer.producer_id) or hub.closed or hub.draining or not hub.leads:
+            if is_attached(producer.producer_id) or hub.closed or hub.draining:
+                return
+            if not hub.leads:
+                self._led = False  # if it leads again, it checks all producers
                 return
             if producer.seen_at != seen_at:
                 break  # a post came in between
