@@ -3,6 +3,8 @@
 Watchers in several processes follow datasets whose versions count up, while a publisher goes on. The hub gets SIGTERM
 and is started again on the same port and data. The report shows how fast clients returned, in comparison with
 `--reconnect-rate`, and whether each watcher read every version once.
+
+With `--workers N`, the hub keeps running, and its workers get SIGTERM one after the other.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +29,7 @@ from typing import cast
 from urllib.request import urlopen
 
 import msgspec
+import psutil
 
 import tidings
 from benchmarks.fanout.machine import describe_machine
@@ -216,13 +220,23 @@ class Publisher:
 class HubProcess:
     """`tidings serve` with its log lines in a file."""
 
-    def __init__(self, port: int, folder: Path, name: str, rate: int) -> None:
+    def __init__(self, port: int, folder: Path, name: str, rate: int, workers: int = 1) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "tidings", "serve", "--port", str(port), "--data", str(folder / "data")]
         with self.log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*command, "--reconnect-rate", str(rate), "--grace", "60s", "--log-format", "json"],
+                [
+                    *command,
+                    "--workers",
+                    str(workers),
+                    "--reconnect-rate",
+                    str(rate),
+                    "--grace",
+                    "60s",
+                    "--log-format",
+                    "json",
+                ],
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )
@@ -234,7 +248,8 @@ class HubProcess:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return 0
-        return int(float(next(line.split()[1] for line in lines if line.startswith("tidings_connections "))))
+        # One line for each worker, which a label names.
+        return int(sum(float(line.split()[1]) for line in lines if re.match(r"tidings_connections[ {]", line)))
 
     async def wait_connections(self, count: int) -> None:
         """Wait until `count` clients are connected."""
@@ -243,6 +258,17 @@ class HubProcess:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"the clients did not connect; see {self.log}")
             await asyncio.sleep(POLL_S)
+
+    async def roll(self, count: int) -> None:
+        """End each worker in order, and wait until `count` clients are connected again."""
+        parent = psutil.Process(self._process.pid)
+        workers = parent.children()
+        for worker in workers:
+            worker.terminate()
+            await asyncio.to_thread(worker.wait, TIMEOUT_S)
+            while len(parent.children()) < len(workers):  # noqa: ASYNC110 - another process changes it
+                await asyncio.sleep(POLL_S)
+            await self.wait_connections(count)
 
     def stop(self) -> int:
         """Send SIGTERM, and return the exit code."""
@@ -276,13 +302,15 @@ def most_per_second(times: Sequence[float]) -> int:
     return most
 
 
-async def measure(clients: int, rate: int, processes: int, events_per_s: float, folder: Path) -> bool:
+async def measure(
+    clients: int, rate: int, processes: int, events_per_s: float, folder: Path, hub_workers: int = 1
+) -> bool:
     """Run one restart, print what was seen, and return whether nothing was lost or repeated."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    hub = HubProcess(port, folder, "first", rate)
+    hub = HubProcess(port, folder, "first", rate, hub_workers)
     workers = []
     try:
         for index in range(processes):
@@ -298,12 +326,16 @@ async def measure(clients: int, rate: int, processes: int, events_per_s: float, 
             publisher = Publisher(client, -(-clients // GROUP), events_per_s)
             publishing = asyncio.create_task(publisher.run())
             await asyncio.sleep(STEADY_S)
-            began = time.monotonic()
-            code = await asyncio.to_thread(hub.stop)
+            began, code, since = time.monotonic(), 0, time.time()
+            if hub_workers > 1:
+                await hub.roll(clients + 1)
+            else:
+                code = await asyncio.to_thread(hub.stop)
             drained_s = time.monotonic() - began
             by_force = "by force" in hub.log.read_text()
-            hub = HubProcess(port, folder, "second", rate)
-            await hub.wait_connections(clients + 1)
+            if hub_workers == 1:
+                hub = HubProcess(port, folder, "second", rate)
+                await hub.wait_connections(clients + 1)
             returned_s = time.monotonic() - began
             await asyncio.sleep(STEADY_S)
             publisher.stop()
@@ -312,7 +344,7 @@ async def measure(clients: int, rate: int, processes: int, events_per_s: float, 
         for _, receiving in workers:
             read.update(await asyncio.to_thread(receiving.recv))
         faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
-        opened = hub.opened_at()
+        opened = [at for at in hub.opened_at() if at >= since]
         code_again = await asyncio.to_thread(hub.stop)
     finally:
         hub.kill()
@@ -335,6 +367,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=int, default=1_000, help="--reconnect-rate of the hub")
     parser.add_argument("--processes", type=int, default=max(2, (os.cpu_count() or 2) // 2))
     parser.add_argument("--events-per-s", type=float, default=200.0)
+    parser.add_argument("--workers", type=int, default=1, help="workers of the hub, which restart one after the other")
     chosen = parser.parse_args(arguments)
     if sys.platform != "win32":
         import resource
@@ -343,7 +376,8 @@ def main(arguments: Sequence[str]) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(describe_machine(network="loopback", pinning="none", program="benchmarks.restart"), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        fine = asyncio.run(measure(chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder)))
+        given = (chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder), chosen.workers)
+        fine = asyncio.run(measure(*given))
     return 0 if fine else 1
 
 

@@ -21,3 +21,11 @@ async def test_restart_of_a_few_clients_is_measured(
     shown = capsys.readouterr().out
     assert "(21 connections)" in shown
     assert "watchers with a fault          0 of 20" in shown
+
+
+async def test_rolling_restart_of_workers_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(restart, "STEADY_S", 0.5)
+    assert await restart.measure(20, 100, 1, 50.0, tmp_path, 2)
+    assert "watchers with a fault          0 of 20" in capsys.readouterr().out

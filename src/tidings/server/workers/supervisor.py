@@ -182,7 +182,11 @@ class Supervisor:
         """Start a worker's process again and again, until the end."""
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = await self._run_once(worker)
+            try:
+                code = await self._run_once(worker)
+            except OSError as error:  # such as too many processes or open files
+                self._count_death(worker, error.strerror or str(error))
+                code = 0
             if self._stopping.is_set():
                 return
             if not worker.was_ready and code > 0:
@@ -191,14 +195,13 @@ class Supervisor:
                 return
             asked = code in (0, -signal.SIGTERM)  # a rolling restart
             if not asked:
-                self._count_death(worker, code)
+                self._count_death(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
             if time.monotonic() - started > DEATHS_WINDOW_S or asked:
                 worker.backoff_s = MIN_BACKOFF_S
             await _first(asyncio.sleep(worker.backoff_s), self._stopping.wait())
             worker.backoff_s = min(2 * worker.backoff_s, MAX_BACKOFF_S)
 
-    def _count_death(self, worker: _Worker, code: int) -> None:
-        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+    def _count_death(self, worker: _Worker, reason: str) -> None:
         log.error("a worker died", worker=worker.number, reason=reason)
         now = time.monotonic()
         self._deaths.append(now)
