@@ -247,3 +247,48 @@ test("a stopped feed takes nothing", async () => {
   expect(feed.rows.value).toEqual([]);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test("a page that nobody looks at gets no event, and reads what came when it is looked at", async () => {
+  const { fake, feed } = begin();
+  fake.publish(2);
+  vi.advanceTimersByTime(250);
+  feed.rest(true);
+  expect(fake.watches).toEqual([]);
+  fake.publish(3);
+  vi.advanceTimersByTime(60_000);
+  expect([texts(feed.rows.value), fake.requests]).toEqual([["e:12", "e:11"], []]);
+  feed.rest(false);
+  await vi.advanceTimersByTimeAsync(250);
+  expect([texts(feed.rows.value), feed.mode.value]).toEqual([["e:15", "e:14", "e:13", "e:12", "e:11"], "following"]);
+  fake.publish(1);
+  vi.advanceTimersByTime(250);
+  expect(texts(feed.rows.value)[0]).toBe("e:16");
+  feed.stop();
+});
+
+test("more than can be read at a time is named, and a pause of the reader stays one", async () => {
+  const { fake, feed } = begin();
+  feed.rest(true);
+  fake.publish(2_500);
+  feed.rest(false);
+  await vi.advanceTimersByTimeAsync(250);
+  expect([texts(feed.rows.value)[0], feed.mode.value]).toEqual(["omitted e:1010-e:2510", "following"]);
+  feed.pause();
+  feed.rest(true);
+  fake.publish(5);
+  feed.rest(false);
+  await vi.advanceTimersByTimeAsync(250);
+  expect([feed.mode.value, feed.waiting.value]).toEqual(["paused", null]);
+  feed.stop();
+});
+
+test("a rest in which nothing came leaves no row behind", async () => {
+  const { feed } = begin();
+  feed.hold(true);
+  feed.rest(true);
+  feed.rest(false);
+  feed.hold(false);
+  await vi.advanceTimersByTimeAsync(250);
+  expect([texts(feed.rows.value), feed.mode.value]).toEqual([[], "following"]);
+  feed.stop();
+});

@@ -26,7 +26,7 @@ const SHOWN_PACE_MS = 250;
 /** The same for a hidden page, of the operations that someone waits for. */
 const HIDDEN_PACE_MS = 5_000;
 /** How often a hidden page asks which other operations began, ended or need attention, in milliseconds. */
-const ASK_MS = 30_000;
+const ASK_MS = 60_000;
 /** How much of the time before is asked for again, in milliseconds: an answer and the events take a while. */
 const OVERLAP_MS = 10_000;
 /** Maximum operations that a hidden page follows one by one. */

@@ -37,7 +37,7 @@ function hide(): void {
 
 /** Let the page ask, answer both of its questions, and let it publish. */
 async function ask(news: readonly Operation[], troubled: readonly Operation[] = []): Promise<void> {
-  vi.advanceTimersByTime(30_000);
+  vi.advanceTimersByTime(60_000);
   await source.answer({ operations: news });
   await source.answer({ operations: troubled });
   vi.advanceTimersByTime(1_000);
@@ -52,7 +52,7 @@ test("a hidden page gets no events, and asks for what began, ended or came into 
   await load(row("a"), row("b"));
   hide();
   expect(open()).toEqual([]);
-  vi.advanceTimersByTime(30_000);
+  vi.advanceTimersByTime(60_000);
   expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(NOW - 10_000).toISOString() });
   await source.answer({ operations: [row("a", { state: "failed" }), row("c")] });
   expect(source.requests.at(-1)?.query).toMatchObject({ state: ["stalled", "away"] });
@@ -106,9 +106,9 @@ test("what could not be asked is asked the next time", async () => {
   store.subscribe(() => {});
   await load(row("a"));
   hide();
-  vi.advanceTimersByTime(30_000);
+  vi.advanceTimersByTime(60_000);
   await source.refuse(new HubUnreachableError("the hub cannot be reached", ""));
-  vi.advanceTimersByTime(30_000);
+  vi.advanceTimersByTime(60_000);
   expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(NOW - 10_000).toISOString() });
   expect(store.getSnapshot().error).toBeUndefined();
 });

@@ -56,6 +56,9 @@ export class Feed {
   /** Whether the page is open when those are read, and not before. */
   #opensWhenRead = false;
   readonly #isHeld = signal(false);
+  #isResting = false;
+  /** Whether it followed before it rested. */
+  #isFollowing = false;
   readonly #busy = signal<ReadonlySet<TailRow>>(new Set());
 
   /**
@@ -146,6 +149,22 @@ export class Feed {
       this.#isHeld.value = false;
       void this.goOn();
     }
+  }
+
+  /** Leave the hub alone while nobody looks. Afterwards what came is read, as much as can be at a time, or named. */
+  rest(isHidden: boolean): void {
+    const { mode } = this.#tail;
+    if (isHidden === this.#isResting || !this.#isOpen.peek() || mode === "reading") return;
+    this.#isResting = isHidden;
+    if (isHidden) {
+      this.#isFollowing = mode === "following";
+      this.#tail.rest();
+      this.#unwatch();
+    } else {
+      this.#watch("now");
+      if (this.#isFollowing) void this.#readOn(true);
+    }
+    this.#publish();
   }
 
   /** Whether the pause ends by itself, with the hold. */

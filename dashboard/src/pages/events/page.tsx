@@ -1,9 +1,10 @@
 /** The Events page: the live tail of the log, with filters and one event in full. */
 
-import { computed, type ReadonlySignal, useSignal, useSignalEffect } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX, RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../../announcer.ts";
+import { isVisible } from "../../clock.ts";
 import { counted, grouped } from "../../format/span.ts";
 import { plain, toSentence } from "../../format/text.ts";
 import { hub, whyNoActions } from "../../hub.ts";
@@ -30,6 +31,9 @@ import "./events.css";
 
 /** Milliseconds for which a pointer that rests holds the list: a click must hit what it was aimed at. */
 const REST_MS = 1_500;
+
+/** How long the page is hidden before it leaves the hub alone, in milliseconds: people switch between tabs. */
+const HIDDEN_AFTER_MS = 10_000;
 
 const PHONE = matchMedia("(max-width: 860px)");
 
@@ -65,7 +69,17 @@ function Events(): JSX.Element {
   const feed = useMemo(() => new Feed(hub, filter, () => keys.current), [key]);
   useEffect(() => {
     feed.start(beginningOf(since, hub.clock.now()));
-    return () => feed.stop();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stopLooking = effect(() => {
+      clearTimeout(timer);
+      if (isVisible.value) feed.rest(false);
+      else timer = setTimeout(() => feed.rest(true), HIDDEN_AFTER_MS);
+    });
+    return () => {
+      stopLooking();
+      clearTimeout(timer);
+      feed.stop();
+    };
   }, [feed, since]);
   return <Tail feed={feed} contract={contract} filter={filter} since={since} query={query} />;
 }

@@ -181,6 +181,12 @@ export class Tail {
     this.#mode = "paused";
   }
 
+  /** Stop to bring in events; how many come until the pause ends is not known. */
+  rest(): void {
+    this.pause();
+    this.#isCounted = false;
+  }
+
   /** Begin paused behind a position, with nothing shown: what follows is to be read from the log. */
   beginAt(position: string): void {
     this.#mode = "paused";
@@ -262,7 +268,7 @@ export class Tail {
    */
   follow(skipped: boolean): void {
     if (this.#mode === "following") return;
-    if (skipped && this.waiting !== 0) {
+    if (skipped && this.waiting !== 0 && this.#seen !== this.#shownUntil) {
       const { waiting: count, resumeFrom: after } = this;
       this.#prepend([{ kind: "omitted", reason: "unread", count, after, until: this.#seen }]);
       this.#shownUntil = this.#seen;
