@@ -169,6 +169,8 @@ class Run:
             self.hubs.loop.advance(_HEALED_S / 10)
             for client in self.clients:
                 client.read(self.draw)
+        self.hubs.engine.lost = 0.0  # a log whose heartbeats were lost has failed for a moment
+        self.hubs.loop.advance(10)
         for _ in range(10_000):  # heartbeats are always under way
             if len({hub.log.seq for hub in self.hubs.hubs}) == 1:
                 return
