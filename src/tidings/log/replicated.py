@@ -433,7 +433,7 @@ class ReplicatedLog(LocalReader):
     # Controls.
 
     def record(self, control: HubControl) -> None:
-        """See `Log.record`. A sign of life that nobody would receive for a long time is left out."""
+        """See `Log.record`. A sign of life that other hubs would receive much later is left out."""
         if self._closed or (isinstance(control, ProducerSeen) and len(self._controls) >= MAX_WAITING_CONTROLS):
             return
         self._controls.append(control)
