@@ -110,7 +110,7 @@ def test_run_watch_and_cancel_each_with_its_own_token(hub: TokenHub, tmp_path: P
 
 def test_token_that_is_renewed_during_a_run_loses_no_event(hub: TokenHub, tmp_path: Path) -> None:
     reader = hub.issue("rita", "read operations")
-    nightly = write(tmp_path / "nightly", hub.issue("nightly", "publish operations", expires="60s"))
+    nightly = write(tmp_path / "nightly", hub.issue("nightly", "publish operations", expires="20s"))
     with Process("watch", "operations/n-1", "--json", "--url", hub.url, env={"TIDINGS_TOKEN": reader}) as watch:
         job = Job(hub, nightly, "n-1")
         with job.process:
