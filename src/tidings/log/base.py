@@ -366,7 +366,8 @@ class Log(Protocol):
     def record(self, control: HubControl) -> None:
         """Add `control` to the order of the log. A log of one hub calls `on_control` in the call, a shared one later.
 
-        A control that was recorded while no append was under way comes before all later events of this hub.
+        A control that was recorded while no append was under way comes before all later events of this hub. While
+        thousands of controls wait, a shared log leaves out a `ProducerSeen`.
         """
 
     def count_fitting(self, batch: Sequence[EventToAppend]) -> int:

@@ -381,7 +381,9 @@ class OperationTable:
             offset, operation_id = self._expirable[0]
             if self._is_expirable(offset, operation_id):
                 status = self._ended[operation_id]
-                if received_ns(offset, status.ended_ns or 0) + self._ended_age_ns > now_ns:
+                # By the hub's clock at receipt: a recording that is published again ended long ago by its own.
+                ended_ns = max(status.heard_ns, status.ended_ns or 0)
+                if received_ns(offset, ended_ns) + self._ended_age_ns > now_ns:
                     return False
                 self._remove(status)
             heapq.heappop(self._expirable)

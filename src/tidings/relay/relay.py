@@ -13,7 +13,7 @@ from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.client.status import State, Status
 from tidings.client.url import authority
 from tidings.contract.contract import Contract
-from tidings.exceptions import AccessError, ClientError, CommandRefused
+from tidings.exceptions import AccessError, ClientError, CommandRefused, LicenseExpired
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
 from tidings.relay.source import PlainSource, SourceStatus
@@ -232,7 +232,8 @@ class Relay:
         # A lost connection followed by failed attempts is one absence: report it once.
         elif status.state is State.CONNECTING and status.error is not None and not self._hub_away:
             self._hub_away = str(status.error)
-            until = "there is another token" if isinstance(status.error, AccessError) else "it answers"
+            needs_token = isinstance(status.error, AccessError) and not isinstance(status.error, LicenseExpired)
+            until = "there is another token" if needs_token else "it answers"
             self._report(f"{status.error}; events wait until {until}", "")
 
 
