@@ -9,7 +9,7 @@ import { hasProgress, isLive, isStale, open, row, someOperations, TRACE_ID } fro
 import type { Wire } from "./wire.ts";
 
 const AWAY =
-  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK/;
+  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK|ERR_SOCKET_NOT_CONNECTED/;
 
 /** Let requests of a page wait; the returned function fails those that wait, as a lost network does. */
 async function delay(page: Page, pattern: string): Promise<() => Promise<void>> {

@@ -104,9 +104,12 @@ export function Link(): JSX.Element {
       >
         <Icon name={ICONS[state]} />
         <b>{WORDS[state]}</b>{" "}
-        <span class={state === "stale" ? "" : state === "live" ? "not-phone heard" : "not-phone"}>
-          {state === "live" ? heard : facts}
-        </span>
+        {state === "live" ? (
+          // Drawn, and not text: it is not part of the name, which would change each second.
+          <span class="not-phone heard" data-heard={heard} />
+        ) : (
+          <span class={state === "stale" ? "" : "not-phone"}>{facts}</span>
+        )}
       </button>
       <Popup open={open} anchor={anchor} class="reconnects" label="The link to the hub" role="dialog">
         <Reconnects />
