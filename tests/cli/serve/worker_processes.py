@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -54,7 +54,9 @@ class WorkersHub(Hub):
 
         def connect() -> bool:
             client = httpx.Client(timeout=TIMEOUT_S)
-            worker = self.worker_of(client)
+            worker = None
+            with suppress(httpx.TransportError):  # a worker that ends resets the connections that it has just accepted
+                worker = self.worker_of(client)
             if worker is None or worker in clients:
                 client.close()
             else:
