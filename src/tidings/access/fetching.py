@@ -32,6 +32,8 @@ MAX_REQUESTS: Final = 16
 MAX_QUEUED: Final = 1_000
 """Requests that wait until one of these is answered; the time limit of a request begins when it starts to wait."""
 _MAX_REDIRECTS: Final = 3
+_MIN_TIMEOUT_S: Final = 0.001
+"""Time limit of a socket whose deadline is now; 0 would make it one that never blocks."""
 _PIECE_BYTES: Final = 16_384
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOCAL_NAME: Final = "localhost"
@@ -116,7 +118,7 @@ class HttpFetcher:
         loop = asyncio.get_running_loop()
         once = _Once(answered)
         late = AuthenticationUnavailable(f"no answer within {self._timeout_s:g} s")
-        fetch = _Fetch(url, dict(headers), loop, once)
+        fetch = _Fetch(url, dict(headers), time.monotonic() + self._timeout_s, loop, once)
         with self._lock:
             is_full = self._in_flight >= MAX_REQUESTS
             if is_full and len(self._queue) >= MAX_QUEUED:
@@ -136,7 +138,7 @@ class HttpFetcher:
         while fetch is not None:
             result: HttpAnswer | AuthenticationUnavailable
             try:
-                result = self._request(fetch.url, fetch.headers)
+                result = self._request(fetch)
             except Exception as error:  # also those that http.client raises for nonsense
                 result = AuthenticationUnavailable(_describe(error, self._timeout_s))
             finished, fetch = fetch, self._next()
@@ -148,14 +150,13 @@ class HttpFetcher:
         with self._lock:
             while self._queue:
                 fetch = self._queue.popleft()
-                if not fetch.once.called:
+                if not fetch.once.called and time.monotonic() < fetch.deadline:
                     return fetch
             self._in_flight -= 1
             return None
 
-    def _request(self, url: str, headers: Mapping[str, str]) -> HttpAnswer:
-        deadline = time.monotonic() + self._timeout_s
-        parts = urlsplit(url)
+    def _request(self, fetch: "_Fetch") -> HttpAnswer:
+        parts = urlsplit(fetch.url)
         handlers: list[urllib.request.BaseHandler] = [_SameOriginRedirects(self._follow_redirects)]
         if _is_local(parts.hostname or ""):
             handlers.append(urllib.request.ProxyHandler({}))
@@ -163,9 +164,9 @@ class HttpFetcher:
             tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             handlers.append(urllib.request.HTTPSHandler(context=tls))
         opener = urllib.request.build_opener(*handlers)
-        request = urllib.request.Request(url, headers={"User-Agent": "tidings", **headers})
+        request = urllib.request.Request(fetch.url, headers={"User-Agent": "tidings", **fetch.headers})
         try:
-            response = opener.open(request, timeout=self._timeout_s)
+            response = opener.open(request, timeout=max(fetch.deadline - time.monotonic(), _MIN_TIMEOUT_S))
         except urllib.error.HTTPError as error:  # an answer like any other
             response = error
         with response:
@@ -174,7 +175,7 @@ class HttpFetcher:
                 body += piece
                 if len(body) > MAX_BODY_BYTES:
                     raise AuthenticationUnavailable(f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB")
-                if time.monotonic() > deadline:
+                if time.monotonic() > fetch.deadline:
                     raise AuthenticationUnavailable(f"no whole answer within {self._timeout_s:g} s")
             found = {name.lower(): value for name, value in response.headers.items()}
             return HttpAnswer(response.status or 0, found, bytes(body))
@@ -185,6 +186,8 @@ class _Fetch(Struct, frozen=True):
 
     url: str
     headers: Mapping[str, str]
+    deadline: float
+    """On the monotonic clock, in seconds."""
     loop: asyncio.AbstractEventLoop
     once: "_Once"
 
