@@ -31,7 +31,7 @@ data = make_group(
 @data.command(cls=PlainCommand)
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what a log holds; works while a hub uses it."""
-    found = inspect.info(find_log_folder(find_folder(data, config)))
+    found = inspect.info(find_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
@@ -47,7 +47,7 @@ def verify(
 ) -> None:
     """Verify that a log, or a copy of one, is intact; the exit code is 1 if it is not."""
     with _hints_for(path):
-        found = inspect.verify(find_log_folder(find_folder(data, config)) if path is None else path)
+        found = inspect.verify(find_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
         if found.faults:

@@ -22,6 +22,7 @@ from tidings.cli.contract.sources import STDIN, is_url
 from tidings.client.http import HTTPClient
 from tidings.client.url import hide_password
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
+from tidings.log.journal.shared_folder import find_log_folder
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
 from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope, check_body, encode_message, to_single_line
@@ -302,7 +303,7 @@ def open_traffic(spec: str) -> Traffic:
     if spec == STDIN:
         stream, traffic = sys.stdin.buffer, Traffic("stdin", iter(()))
     elif path.is_dir():
-        if not (path / FILE).is_file():
+        if not (find_log_folder(path) / FILE).is_file():
             hint = "Name the data folder of a hub, a file of envelopes, the URL of a hub, or - for stdin."
             raise ConfigError(f"{spec} is a folder without a log", option="RECORDING", hint=hint)
         return Traffic(spec, _log_messages(path))

@@ -18,6 +18,8 @@ from tests.cli.serve.worker_processes import EVENT, WorkersHub, has_history, is_
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tidings.log.sqlite.inspect import stored_envelopes
+
 
 class AdminHub:
     """A hub of two workers with API keys, and a client for each of them with the first key."""
@@ -188,7 +190,9 @@ def test_backup_of_workers_restores_as_the_log_of_one_process(tmp_path: Path) ->
         made = tidings("data", "backup", str(copy), "--data", str(folder), "--json")
         assert json.loads(made.stdout)["position"].startswith(positions[0].split(":")[0])
         info = json.loads(tidings("data", "info", "--data", str(folder), "--json").stdout)
-        assert info["epoch"] == positions[0].split(":")[0]
+        stored = [each.position for each in stored_envelopes(folder) if each.type == EVENT["type"]]
+        assert stored == positions
+        assert (info["epoch"], info["process"]) == (positions[0].split(":")[0], hub.process.pid)
         assert hub.stop()[0] == 0
     assert tidings("data", "restore", str(copy), "--data", str(restored)).returncode == 0
     with Hub("--data", str(restored), memory=False) as hub:

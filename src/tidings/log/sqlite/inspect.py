@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from tidings.exceptions import ContractError
 from tidings.log.base import Retention
 from tidings.log.epochs import Epochs
-from tidings.log.journal.shared_folder import read_shared_epochs
+from tidings.log.journal.shared_folder import find_log_folder, read_shared_epochs
 from tidings.log.newest import Newest
 from tidings.log.sqlite.data_dir import locking_pid, log_bytes
 from tidings.log.sqlite.database import (
@@ -105,14 +105,15 @@ class LogInfo(Struct, frozen=True, kw_only=True):
     """Process id of the hub that uses it: 0 if it is unknown, None if there is none."""
 
 
-def info(folder: Path) -> LogInfo:
-    """Return the figures of the log in the data folder `folder`.
+def info(data: Path) -> LogInfo:
+    """Return the figures of the log in the data folder `data`; of several workers', those of the one that is furthest.
 
     Raises:
         LogForeign: The path does not contain a log.
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is damaged.
     """
+    folder = find_log_folder(data)
     path = folder / FILE
     with read_log(path) as connection:
         execute = connection.execute
@@ -143,7 +144,7 @@ def info(folder: Path) -> LogInfo:
             disk_bytes=log_bytes(folder),
             unused_bytes=execute("PRAGMA freelist_count").fetchone()[0] * execute("PRAGMA page_size").fetchone()[0],
             closed=bool(meta["clean"]),
-            process=locking_pid(folder),
+            process=locking_pid(data),
         )
 
 
@@ -173,7 +174,7 @@ def verify(path: Path) -> Verification:
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is too damaged to be checked.
     """
-    file = path / FILE if path.is_dir() else path
+    file = find_log_folder(path) / FILE if path.is_dir() else path
     faults: list[str] = []
     events = 0
     aside: tuple[str, ...] = ()
@@ -353,7 +354,7 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
         LogCorrupt: It is damaged.
         LogReadOnly: It cannot be read reliably; see `connect_read_only`.
     """
-    file = path / FILE if path.is_dir() else path
+    file = find_log_folder(path) / FILE if path.is_dir() else path
     with read_log(file, in_transaction=False) as connection, reading_any_text(connection):
         after = 0
         while rows := connection.execute(
