@@ -109,6 +109,12 @@ class SharedHubs:
         """Let the time pass that the journal needs."""
         self.loop.advance(SETTLE_S)
 
+    def drain(self, hub: SharedHub) -> None:
+        """Let a hub begin to end, as a signal does, while its connections stay for a while."""
+        hub.hub.hub.draining = True
+        hub.log.stop_leading()
+        self.settle()
+
     def observer(self) -> ReplicatedLog:
         """Return a log that folds the journal from the beginning, once it is started, and takes no part."""
         local = MemoryLog("0badc0de", self.config.retention)

@@ -22,6 +22,7 @@ from tidings.log.base import (
     StateAfter,
     StoredRows,
 )
+from tidings.log.catch_ups import MAX_CATCH_UP_S
 from tidings.log.memory import MemoryLog
 from tidings.log.replicated import MAX_SILENCE_S, PATIENCE_S, ReplicatedLog
 from tidings.log.revocations import Revocation
@@ -158,6 +159,21 @@ class FullMemoryLog(MemoryLog):
     """A log that stores nothing while it is full."""
 
     full = False
+    is_noticed = False
+    """Whether its upkeep has found that it is full."""
+    saved = True
+    """Whether the last `maintain` has saved what was forgotten."""
+
+    @property
+    def failed(self) -> LogError | None:
+        return LogFull("the disk is full") if self.is_noticed else None
+
+    def maintain(self, now_ns: int) -> bool:
+        was_noticed, self.is_noticed = self.is_noticed, self.full
+        self.saved = not self.full
+        if self.full and not was_noticed:
+            raise LogFull("the disk is full")
+        return not self.full and super().maintain(now_ns)
 
     def append(
         self,
@@ -244,6 +260,54 @@ def test_local_log_that_stores_nothing_fails_its_node() -> None:
     single.loop.advance(10.0)
     assert single.log.failed is None
     assert single.log.head == 1
+
+
+def test_entries_after_a_forget_wait_until_a_full_disk_has_saved_it() -> None:
+    single = Single()
+    single.append("data:update")
+    single.loop.advance(0.5)
+    single.local.full = True
+    single.log.maintain(single.make.now_ns)
+    single.loop.advance(3.0)
+    assert not single.local.saved
+    before = single.log.seq
+    single.append("report:ready")
+    single.loop.advance(3.0)
+    assert single.log.seq == before, "a crash now would leave a log that remembers what the others forgot"
+    single.local.full = False
+    single.loop.advance(1.0)
+    assert single.local.saved
+    single.loop.advance(1.0)
+    assert (single.log.head, single.log.failed) == (2, None)
+
+
+def test_caller_that_catches_up_has_what_the_other_node_had(harness: ManualReplicatedHarness) -> None:
+    make = EventFactory()
+    first, second = open_pair(harness)
+    heads: list[int] = []
+    results: Results = []
+    first.append([make("data:update", "a")], results.append)
+    harness.run_until(lambda: bool(results))
+    second.catch_up(lambda: heads.append(second.head))
+    harness.settle()
+    assert heads == [first.head]
+
+
+def test_caller_that_cannot_catch_up_is_called_in_time_and_once() -> None:
+    single = Single()
+    calls: list[float] = []
+    single.log.catch_up(lambda: calls.append(single.clock.now))
+    single.loop.advance(1.0)
+    assert len(calls) == 1
+    single.journal.leave()
+    for _ in range(2):
+        single.log.catch_up(lambda: calls.append(single.clock.now))
+    asked = single.clock.now
+    single.loop.advance(60.0)
+    assert [at - asked for at in calls[1:]] == [MAX_CATCH_UP_S, MAX_CATCH_UP_S]
+    single.journal.come_back()
+    single.loop.advance(10.0)
+    assert len(calls) == 3
 
 
 def test_full_journal_refuses_at_once_while_an_entry_waits() -> None:

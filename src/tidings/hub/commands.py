@@ -38,6 +38,9 @@ from tidings.protocol.payloads import Payload
 from tidings.protocol.positions import Since, parse_since
 from tidings.protocol.strict_json import check_message
 
+Wait = Callable[[Callable[[], None]], None]
+"""Calls its argument once, now or later."""
+
 
 class CommandConnection(LeaseHolder, Protocol):
     """The part of a connection that command handlers use."""
@@ -65,6 +68,15 @@ class CommandConnection(LeaseHolder, Protocol):
 
     def release_messages(self) -> None:
         """Process the messages that were held."""
+
+    def run_after(self, wait: Wait, command: Envelope, step: Callable[[], None]) -> None:
+        """Call `step` when `wait` calls back, and process the messages that follow `command` then.
+
+        Args:
+            wait: Called with a function that it calls back.
+            command: The command: an error of `step` is the reply to it.
+            step: Runs the command, or a part of it.
+        """
 
     def notify_unavailable(self, type: str) -> None:
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
@@ -226,6 +238,14 @@ def _answer_all(data: messages.Attach, attached: messages.Attached, uncovered: C
 
 @_handles(messages.CANCEL)
 def _cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
+    request = partial(_request_cancel, connection, command, data)
+    if connection.hub.operations.life(data.operation_id) is None:  # another hub of the log may know it already
+        connection.run_after(connection.hub.log.catch_up, command, request)
+    else:
+        request()
+
+
+def _request_cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
     draining = error_data(Draining("the hub is shutting down, and the operation has not ended yet"))
     on_drain = partial(connection.reply, command, draining)
     subject = None if connection.access is None else connection.access.subject

@@ -22,7 +22,7 @@ from tidings.exceptions import (
     RateLimited,
     TidingsError,
 )
-from tidings.hub.commands import OPERATION_COMMANDS, run_command
+from tidings.hub.commands import OPERATION_COMMANDS, Wait, run_command
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.connection_output import MAX_UNSENT_REPLY_BYTES, ConnectionOutput
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query, show_query
@@ -301,16 +301,20 @@ class HubConnection(ConnectionOutput):
         """Run a command; one about operations waits until the events before it are in the log, or rejected."""
         if command.name not in OPERATION_COMMANDS or not self.hub.staged:
             run_command(self, envelope, command, body)
-            return
-        self._waits_for_events = True
-        self.hub.after_staged(partial(self._run_waiting, envelope, command, body))
+        else:
+            self.run_after(self.hub.after_staged, envelope, partial(run_command, self, envelope, command, body))
 
-    def _run_waiting(self, envelope: Envelope, command: MessageSpec, body: bytes) -> None:
+    def run_after(self, wait: Wait, command: Envelope, step: Callable[[], None]) -> None:
+        """See `CommandConnection.run_after`."""
+        self._waits_for_events = True
+        wait(partial(self._run_waiting, command, step))
+
+    def _run_waiting(self, envelope: Envelope, step: Callable[[], None]) -> None:
         self._waits_for_events = False
         if self.closing or self._final_close is not None:
             return
         try:
-            run_command(self, envelope, command, body)
+            step()
         except TidingsError as error:
             self.reject(error, envelope)
         self.publish_held()

@@ -367,7 +367,17 @@ class Log(Protocol):
         """Add `control` to the order of the log. A log of one hub calls `on_control` in the call, a shared one later.
 
         A control that was recorded while no append was under way comes before all later events of this hub. While
-        thousands of controls wait, a shared log leaves out a `ProducerSeen`.
+        thousands of controls wait, a shared log leaves out a `ProducerSeen`. It also leaves out a control that a later
+        one made needless before an entry had it, such as the attachment of a connection that was lost again.
+        """
+
+    def stop_leading(self) -> None:
+        """Let another hub of a shared log lead from now on, because this one drains; a log of one hub does nothing."""
+
+    def catch_up(self, done: Callable[[], None]) -> None:
+        """Call `done` once this hub has everything that any hub of the log had acknowledged before the call.
+
+        A log of one hub does so in the call. A shared one does so after two seconds if it cannot catch up.
         """
 
     def count_fitting(self, batch: Sequence[EventToAppend]) -> int:

@@ -3,7 +3,7 @@
 import logging
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 from tidings.exceptions import LogError
@@ -279,6 +279,13 @@ class MemoryLog:
         """See `Log.follow`."""
         self._tail = tail
         self._on_control = on_control
+
+    def stop_leading(self) -> None:
+        """See `Log.stop_leading`."""
+
+    def catch_up(self, done: Callable[[], None]) -> None:
+        """See `Log.catch_up`."""
+        done()
 
     def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
         """See `Log.count_fitting`."""

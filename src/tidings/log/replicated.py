@@ -26,6 +26,7 @@ from tidings.log.base import (
     StoredRows,
     Tail,
 )
+from tidings.log.catch_ups import CatchUps
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.journal.base import Journal, LossReason
 from tidings.log.journal.controls import (
@@ -37,21 +38,19 @@ from tidings.log.journal.controls import (
     HubControl,
     NewEpoch,
     NodeGone,
-    ProducerSeen,
     Revoke,
 )
-from tidings.log.journal.entries import count_fitting, count_fitting_controls, max_entry_bytes
+from tidings.log.journal.entries import count_fitting, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
-from tidings.log.journal.replica_state import ReplicaState
+from tidings.log.journal.replica_state import ReplicaState, epochs_after
 from tidings.log.local_log import LocalLog, LocalReader
 from tidings.log.revocations import Revocation
 from tidings.log.shared_controls import SharedControls
+from tidings.log.waiting_controls import WaitingControls
 from tidings.protocol.positions import Position, parse_position
 
 PATIENCE_S = 10.0
 """Time after which the publishers of a batch learn that the journal is not available. The batch may still be stored."""
-MAX_WAITING_CONTROLS = 10_000
-"""Controls that wait for an entry, beyond which signs of life are not recorded: the journal brings nothing."""
 STORE_RETRY_S = 0.5
 """Delay before an entry is stored again that the local log could not store, as on a full disk."""
 _STEP_DELAY_S = 0.001
@@ -59,8 +58,6 @@ MAX_SILENCE_S = 5.0
 """Time after which a node has failed that cannot store or receive what it proposes: a heartbeat each second."""
 MAX_UNSTORED = 256
 """Number of entries without events after which the state is stored: they are folded again after a restart."""
-MAX_EPOCHS = 256
-"""Number of epochs that are remembered: they are stored with each batch."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +110,7 @@ class ReplicatedLog(LocalReader):
         self._append: _Append | None = None
         self._proposed: _Append | None = None
         """The batch in the entry that is under way, answered or not."""
-        self._controls: list[Control] = []
+        self._controls = WaitingControls(self._is_attached)
         """Controls for the next entries."""
         self._max_bytes = max_entry_bytes(journal.max_bytes)
         self._shared = SharedControls(local.producers, local.operations)
@@ -124,6 +121,7 @@ class ReplicatedLog(LocalReader):
         """Whether an entry is being folded."""
         self._verdicts: list[str] = []
         """The verdicts on the claims in that entry."""
+        self._catch_ups = CatchUps(scheduler)
         self._revoking: list[tuple[Revoke, RevokeDone]] = []
         self._forgetting = False
         """Whether a `Forget` of this node is not folded yet."""
@@ -258,12 +256,12 @@ class ReplicatedLog(LocalReader):
             return
         if not self._has_epoch:
             current = self._epochs[-1].name if self._epochs else ""
-            self._controls.append(NewEpoch(name=self._epoch or self._new_name(), instead_of=current))
+            self._controls.add(NewEpoch(name=self._epoch or self._new_name(), instead_of=current))
         append = self._append if self._append is not None and not self._append.proposed else None
-        if append is None and not self._controls:
+        if append is None and not self._controls and not self._catch_ups:
             return
-        fitting = count_fitting_controls(self._controls, self._max_bytes)
-        controls, self._controls = self._controls[:fitting], self._controls[fitting:]
+        self._catch_ups.propose()
+        controls = self._controls.take(self._max_bytes)
         self._proposed = append
         if append is not None:
             append.proposed = True
@@ -336,15 +334,19 @@ class ReplicatedLog(LocalReader):
         """Do all steps of retention and of saving: what is judged must be stored before the events that follow."""
         if self._closed:
             return
+        delay_s: float | None = None
         try:
-            more = self._local.maintain(now_ns)
+            if self._local.maintain(now_ns):
+                delay_s = _STEP_DELAY_S
+            elif self._local.failed is not None:  # it reports a full disk once only
+                delay_s = STORE_RETRY_S
         except LogError as error:
             logger.warning("retention of the local log failed: %s", error)
-            more = False
-        if more:
-            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._do_upkeep(folded, controls, now_ns))
-            return
-        self._apply(folded, controls)
+            delay_s = STORE_RETRY_S
+        if delay_s is None:
+            self._apply(folded, controls)
+        else:
+            self._scheduler.call_later(delay_s, lambda: self._do_upkeep(folded, controls, now_ns))
 
     def _store(self, folded: FoldedEntry) -> None:
         self._unstored += 1
@@ -362,7 +364,7 @@ class ReplicatedLog(LocalReader):
 
     def _state_after(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> bytes:
         head = self._local.head + sum(_is_new(outcome) for outcome in outcomes)
-        epochs = _epochs_after(self._epochs, folded.batch.controls, head)
+        epochs = epochs_after(self._epochs, folded.batch.controls, head)
         fold = self._node.settle(self._digest(outcomes))
         return ReplicaState(fold, tuple(epochs)).encode()
 
@@ -374,7 +376,7 @@ class ReplicatedLog(LocalReader):
         self._unstored = 0
         self._rows = {}
         self._shared.apply_events(folded.batch.events)
-        self._set_epochs(_epochs_after(self._epochs, folded.batch.controls, self._local.head))
+        self._set_epochs(epochs_after(self._epochs, folded.batch.controls, self._local.head))
         self._finish(folded, outcomes)
 
     def _finish(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> None:
@@ -386,6 +388,8 @@ class ReplicatedLog(LocalReader):
             if append is not None and append is self._append:
                 self._append = None
                 append.done([self._with_position(outcome) for outcome in outcomes])
+            if folded.own:
+                self._catch_ups.finish()
         finally:
             self._node.resume()
             self._propose()
@@ -433,10 +437,22 @@ class ReplicatedLog(LocalReader):
     # Controls.
 
     def record(self, control: HubControl) -> None:
-        """See `Log.record`. A sign of life that other hubs would receive much later is left out."""
-        if self._closed or (isinstance(control, ProducerSeen) and len(self._controls) >= MAX_WAITING_CONTROLS):
-            return
-        self._controls.append(control)
+        """See `Log.record`."""
+        if not self._closed:
+            self._controls.add(control)
+            self._propose()
+
+    def _is_attached(self, producer_id: str, connection: int) -> bool:
+        known = self.producers.find(producer_id)
+        return known is not None and (known.session, known.connection) == (self.session, connection)
+
+    def stop_leading(self) -> None:
+        """See `Log.stop_leading`."""
+        self._node.stop_leading()
+
+    def catch_up(self, done: Callable[[], None]) -> None:
+        """See `Log.catch_up`."""
+        self._catch_ups.add(done)
         self._propose()
 
     def revoke(self, revocation: Revocation, done: RevokeDone) -> None:
@@ -452,7 +468,7 @@ class ReplicatedLog(LocalReader):
             kept_until_ns=revocation.kept_until_ns,
         )
         self._revoking.append((control, done))
-        self._controls.append(control)
+        self._controls.add(control)
         self._propose()
 
     def start_clock(self, now_ns: int, steady_ns: int) -> None:
@@ -461,14 +477,14 @@ class ReplicatedLog(LocalReader):
     def record_jump(self, jump_ns: int) -> None:
         """See `Log.record_jump`. The lead proposes it: every hub notices that the machine's clock was set."""
         if self._node.leads:
-            self._controls.append(ClockJump(jump_ns=jump_ns))
+            self._controls.add(ClockJump(jump_ns=jump_ns))
             self._propose()
 
     def forget(self, now_ns: int, ids_until: int) -> bool:
         """See `Log.forget`. The lead proposes it; ended operations are forgotten with each `Forget`."""
         if not self._closed and self._node.leads and ids_until > self._ids_until:
             self._ids_until = ids_until
-            self._controls.append(Forget(now_ns=now_ns, ids_until=ids_until))
+            self._controls.add(Forget(now_ns=now_ns, ids_until=ids_until))
             self._propose()
         return False
 
@@ -479,7 +495,7 @@ class ReplicatedLog(LocalReader):
             return False
         if not self._forgetting:
             self._forgetting = True
-            self._controls.append(Forget(now_ns=now_ns))
+            self._controls.add(Forget(now_ns=now_ns))
             self._propose()
         return True
 
@@ -510,13 +526,3 @@ def _digest(outcomes: Sequence[Outcome]) -> bytes:
             for outcome in outcomes
         ]
     )
-
-
-def _epochs_after(epochs: list[Epoch], controls: Sequence[Control], head: int) -> list[Epoch]:
-    """Return the epochs after the controls of an entry; `head` is the offset of its last event."""
-    for control in controls:
-        if isinstance(control, NewEpoch) and control.instead_of == (epochs[-1].name if epochs else ""):
-            if len(epochs) > 1 and epochs[-1].start == head:  # no position has its name
-                epochs = epochs[:-1]
-            epochs = [*epochs, Epoch(control.name, head if epochs else 0)][-MAX_EPOCHS:]
-    return epochs

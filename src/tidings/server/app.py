@@ -303,6 +303,7 @@ class HubApp:
         if self._running is not None:
             hub = self._running.hub
             hub.draining = True
+            hub.log.stop_leading()
             hub.cancellations.drain()
             self._running.connections.drain_all()
             self._running.long_polls.release()

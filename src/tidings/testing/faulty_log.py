@@ -134,6 +134,14 @@ class FaultyLog:
         """See `Log.record`."""
         self._log.record(control)
 
+    def stop_leading(self) -> None:
+        """See `Log.stop_leading`."""
+        self._log.stop_leading()
+
+    def catch_up(self, done: Callable[[], None]) -> None:
+        """See `Log.catch_up`."""
+        self._log.catch_up(done)
+
     def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
         """See `Log.count_fitting`."""
         return self._log.count_fitting(batch)

@@ -1,8 +1,9 @@
 """A worker that cannot use the log is not ready, sends its clients to the others, and comes back."""
 
 import json
+import os
 import resource
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,27 @@ from tests.cli.processes import TIMEOUT_S
 from tests.cli.serve.worker_processes import EVENT, WorkersHub, history, is_ready, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
+
+DIVERGING = """
+import os
+if "_TIDINGS_WORKER" in os.environ:
+    for name in ("first", "second", "third"):
+        try:
+            os.close(os.open(os.path.join({folder!r}, name), os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            continue
+    if name == "second":
+        import tidings.log.judge as module
+        from tidings.exceptions import InternalError
+        apply = module._Overlay.apply
+        def changed(self, entry):
+            if b"diverge" in entry.event.data:
+                raise InternalError("another decision")
+            return apply(self, entry)
+        module._Overlay.apply = changed
+"""
+"""A module that Python imports at its start: the second worker rejects some events."""
 
 
 def same_history(hub: WorkersHub, clients: list[httpx.Client], count: int) -> bool:
@@ -59,3 +81,27 @@ def test_worker_with_a_full_disk_is_not_ready_and_the_others_go_on(tmp_path: Pat
         wait_until(lambda: {client.get(f"{hub.http}readyz").status_code for client in clients.values()} == {200})
         wait_until(partial(same_history, hub, list(clients.values()), 5))
         assert hub.stop()[0] == 0
+
+
+def test_worker_whose_judge_differs_stops_and_gets_the_log_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DIVERGING.format(folder=str(tmp_path)))
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    with WorkersHub(tmp_path / "data", 2, env=environment) as hub, ExitStack() as stack:
+        before = {worker.pid for worker in hub.workers()}
+        clients = list(hub.connect_to_each(stack).values())
+        for number in range(3):
+            event = {"type": "data:update", "data": {"dataset": "diverge" if number == 1 else "d"}}
+            with suppress(httpx.TransportError):  # it is the worker that stops
+                assert clients[0].post(f"{hub.http}v1/events", json=event).status_code in (200, 500, 503)
+        wait_until(lambda: {worker.pid for worker in hub.workers()} - before)
+        wait_until(lambda: len(hub.workers()) == 2)
+        clients = list(hub.connect_to_each(stack).values())
+        for client in clients:
+            wait_until(partial(is_ready, hub, client))
+        positions = history(hub, clients[0])
+        assert clients[1].post(f"{hub.http}v1/events", json=EVENT).status_code == 200
+        wait_until(partial(same_history, hub, clients, len(positions) + 1))
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "has another log than" in stderr
+    assert (tmp_path / "data" / "set-aside").is_dir()

@@ -1,13 +1,16 @@
 """Cancelling over several hubs of one log."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.hub.shared_hubs import SharedHub, SharedHubs
 
 from tidings.exceptions import OperationUnknown
+from tidings.log.catch_ups import MAX_CATCH_UP_S
 from tidings.log.journal.sessions import GONE_S
 from tidings.protocol.messages import Cancel, CancelOutcome
+from tidings.server.http.long_poll import wait_until_known
 
 
 @pytest.fixture(params=["good", "bad"])
@@ -211,3 +214,79 @@ def test_request_that_the_journal_does_not_bring_is_answered_in_time() -> None:
     assert shown(outcomes) == [("unreachable", "running")]
     a.journal.come_back()
     assert [push["data"]["operation_id"] for push in producer.pushes()] == ["op"]
+
+
+def test_requests_that_are_repeated_while_the_journal_is_away_are_one() -> None:
+    hubs = SharedHubs(2)
+    a, b = hubs.hubs
+    producer = hubs.producer(b)
+    producer.connect()
+    producer.publish("start", "op")
+    a.journal.leave()
+    repeated = []
+    for _ in range(200):
+        repeated.append(cancel(a, timeout_s=0.01))
+        hubs.loop.advance(0.02)
+    last = cancel(a, timeout_s=60)
+    assert len(vars(a.log)["_controls"]) <= 2
+    assert [shown(outcomes) for outcomes in repeated] == [[("unreachable", "running")]] * 200
+    a.journal.come_back()
+    (push,) = producer.pushes()
+    producer.answer(push, "stopping")
+    producer.publish("cancelled", "op")
+    assert shown(last) == [("cancelled", "cancelled")]
+    assert pending(hubs) == [0, 0]
+
+
+def test_operation_that_another_hub_acknowledged_is_known_to_one_that_lags() -> None:
+    hubs = SharedHubs(2)
+    a, b = hubs.hubs
+    client = a.hub.connect("channels=none")
+    producer = hubs.producer(b)
+    producer.connect()
+    a.journal.leave()
+    assert producer.publish("start", "op") == "ok"
+    id = client.send("operation:cancel", {"operation_id": "op"})
+    client.send("operation:start", {"operation_id": "next"})
+    hubs.loop.advance(0.5)
+    assert [message["type"] for message in client.read()] == ["connection:established"]
+    a.journal.come_back()
+    (push,) = producer.pushes()
+    producer.answer(push, "refused")
+    answers = client.read()
+    assert {(answer["type"], answer.get("reply_to") == id) for answer in answers} == {
+        ("event:accepted", False),
+        ("operation:cancel_outcome", True),
+    }
+
+
+def test_unknown_operation_is_refused_in_time_while_the_journal_is_away() -> None:
+    hubs = SharedHubs(2)
+    a, _ = hubs.hubs
+    client = a.hub.connect("channels=none")
+    a.journal.leave()
+    id = client.send("operation:cancel", {"operation_id": "op"})
+    hubs.loop.advance(MAX_CATCH_UP_S)
+    *_, answer = client.read()
+    assert (answer["reply_to"], answer["data"]["code"]) == (id, "operation_unknown")
+
+
+async def test_request_over_http_waits_until_the_operation_is_known() -> None:
+    hubs = SharedHubs(2)
+    a, b = hubs.hubs
+    producer = hubs.producer(b)
+    producer.connect()
+    a.journal.leave()
+    producer.publish("start", "op")
+    waiting = asyncio.ensure_future(wait_until_known(a.hub.hub, "op"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    a.journal.come_back()
+    hubs.loop.advance(1.0)
+    await waiting
+    assert a.state() == "running 1"
+    await wait_until_known(a.hub.hub, "op")
+    waiting = asyncio.ensure_future(wait_until_known(a.hub.hub, "other"))
+    await asyncio.sleep(0)
+    hubs.loop.advance(1.0)
+    await waiting

@@ -47,6 +47,54 @@ def test_producer_of_a_killed_hub_is_lost_once_when_its_lease_ends(hubs: SharedH
     assert ends(watcher) == []
 
 
+def test_leases_run_on_while_the_hub_that_led_drains(hubs: SharedHubs) -> None:
+    a, b, c = hubs.hubs
+    producer, watcher = hubs.producer(b), hubs.watch(c)
+    producer.connect()
+    producer.publish("start", "op")
+    assert a.log.leads
+    producer.drop()
+    hubs.drain(a)
+    assert [hub.log.leads for hub in hubs.hubs] == [False, True, False]
+    hubs.loop.advance(35)
+    assert states(hubs) == {"failed 1"}
+    assert ends(watcher) == ["raised", "producer_lost", "cleared"]
+
+
+def test_lease_does_not_end_while_all_hubs_drain(hubs: SharedHubs) -> None:
+    producer = hubs.producer(hubs.hubs[1])
+    producer.connect()
+    producer.publish("start", "op")
+    producer.drop()
+    for hub in hubs.hubs:
+        hubs.drain(hub)
+    hubs.loop.advance(100)
+    assert states(hubs) == {"running 1"}, "its producer has a whole lease when they are back"
+
+
+def test_producers_that_come_and_go_while_the_journal_is_away_leave_few_controls(hubs: SharedHubs) -> None:
+    a, b, _ = hubs.hubs
+    producer, stays = hubs.producer(a, "p-1"), hubs.producer(a, "p-2")
+    producer.connect()
+    producer.publish("start", "op")
+    stays.connect()
+    a.journal.leave()
+    for _ in range(300):
+        producer.client.drop()
+        producer.client = a.hub.connect("channels=none")
+        producer.client.send("producer:attach", {"producer_id": "p-1", "operations": [{"operation_id": "op"}]})
+        hubs.loop.advance(0.001)
+    assert len(vars(a.log)["_controls"]) <= 2
+    a.journal.come_back()
+    hubs.settle()
+    hubs.loop.advance(GONE_S)
+    for hub in hubs.hubs:
+        assert dict(hub.log.producers.attached_to(a.log.session)).keys() == {"p-1", "p-2"}
+    hubs.loop.advance(100)
+    assert states(hubs) == {"running 1"}
+    assert b.hub.hub.leases.presence("op") == "attached"
+
+
 def test_producer_that_comes_back_on_another_hub_keeps_its_operations(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
     producer, watcher = hubs.producer(a), hubs.watch(c)

@@ -8,7 +8,8 @@ from typing import Self
 from tidings.exceptions import LogError
 from tidings.log.base import EventToAppend, Outcome, Page, PublishResult, Query, Record
 from tidings.log.journal.replaying import new_name
-from tidings.log.journal.shared_folder import JournalFile, build_replica, prepare, replica_folder
+from tidings.log.journal.replica_building import build_replica
+from tidings.log.journal.shared_folder import JournalFile, prepare, replica_folder
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.journal.trimming import JournalTrimmer
 from tidings.log.replicated import ReplicatedLog

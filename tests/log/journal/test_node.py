@@ -157,10 +157,23 @@ def test_node_whose_judge_differs_stops_and_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("patched", [0, 1])
-def test_of_two_nodes_that_differ_the_one_that_does_not_lead_stops(patched: int) -> None:
+def test_of_two_nodes_that_differ_the_newer_one_stops(patched: int) -> None:
     cluster = joined(2)
     cluster.nodes[patched].skew = b"another decision"
     cluster.nodes[0].publish(["node-0 a"])
+    cluster.loop.advance(5.0)
+    assert [bool(node.losses) for node in cluster.nodes] == [False, True]
+
+
+@pytest.mark.parametrize("away_s", [1.0, LIVE_S + 0.5, GONE_S - 0.5])
+def test_of_two_nodes_that_differ_one_goes_on_also_after_silence_of_the_older(away_s: float) -> None:
+    cluster = joined(2)
+    older, newer = cluster.nodes
+    newer.skew = b"another decision"
+    older.journal.leave()
+    newer.publish(["node-1 a"])
+    cluster.loop.advance(away_s)
+    older.journal.come_back()
     cluster.loop.advance(5.0)
     assert [bool(node.losses) for node in cluster.nodes] == [False, True]
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from tests.log.journal.shared_hub import SharedHub, open_embedded, read_all, wai
 from tidings.exceptions import LogCorrupt, LogForeign, LogFull, LogTooNew
 from tidings.log.base import Retention
 from tidings.log.journal.replaying import new_name, unshare
+from tidings.log.journal.replica_building import build_replica, mark_for_rebuilding
 from tidings.log.journal.shared_folder import (
     SET_ASIDE,
+    find_log_folder,
     find_replicas,
     has_shared_log,
     is_shared,
@@ -63,7 +66,7 @@ async def test_folder_goes_from_one_process_to_workers_and_back_with_all_positio
         await hub.settle()
         assert [log.resolve(parse_position(positions[-1])) for log in hub.logs] == [6, 6, 6]
     await make_embedded_again(folder)
-    assert sorted(file.name for file in folder.iterdir() if file.suffix == ".db") == ["log.db"]
+    assert sorted({file.name.partition("-")[0] for file in folder.iterdir()}) == ["lock", "log.db"]
     with closing(open_embedded(folder)) as log:
         assert read_all(log)[:5] == events
         assert [log.resolve(parse_position(each)) for each in positions] == [1, 2, 3, 4, 5, 6]
@@ -94,6 +97,57 @@ async def test_replica_that_is_deleted_is_copied_from_a_sibling_that_runs(tmp_pa
         await hub.publish(again, "c")
         await hub.settle()
         assert read_all(again) == read_all(hub.logs[0])
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+async def test_replicas_that_all_differ_are_not_all_set_aside(tmp_path: Path, trimmed: bool) -> None:
+    async with SharedHub(tmp_path, 3) as hub:
+        await hub.publish(hub.logs[0], *"abc")
+        await hub.settle()
+        events = read_all(hub.logs[0])
+    if trimmed:  # nothing can be built from the journal alone
+        with closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
+            connection.execute("DELETE FROM entries")
+    for number in (1, 2, 3):
+        mark_for_rebuilding(tmp_path, number)
+    with ThreadPoolExecutor(3) as pool:
+        builds = [pool.submit(build_replica, tmp_path, number, stamp=new_name()) for number in (1, 2, 3)]
+        for build in builds:
+            build.result()
+    async with SharedHub(tmp_path, 3) as hub:
+        assert [read_all(log) for log in hub.logs] == [events] * 3
+    assert len(set_aside(tmp_path)) == 2
+
+
+async def test_replica_that_differs_again_and_again_is_set_aside_once(tmp_path: Path) -> None:
+    async with SharedHub(tmp_path, 2) as hub:
+        await hub.publish(hub.logs[0], "a")
+        await hub.settle()
+        hub.logs.pop().close()
+        for _ in range(3):
+            mark_for_rebuilding(tmp_path, 2)
+            build_replica(tmp_path, 2, stamp=new_name())
+        again = await hub.open(2, hub.logs[0].epoch)
+        assert read_all(again) == read_all(hub.logs[0])
+    assert set_aside(tmp_path) == ["worker-2"]
+
+
+async def test_replica_that_differs_is_not_the_one_that_is_kept(tmp_path: Path) -> None:
+    async with SharedHub(tmp_path, 2) as hub:
+        await hub.publish(hub.logs[0], "a")
+        await hub.settle()
+        events = read_all(hub.logs[0])
+        behind = hub.logs.pop(0)
+        behind.close()
+        await hub.publish(hub.logs[0], "b")
+    mark_for_rebuilding(tmp_path, 2)
+    assert find_log_folder(tmp_path) == replica_folder(tmp_path, 1)
+    prepare(tmp_path, 1, stamp=new_name())
+    assert [path.name for path in find_replicas(tmp_path)] == ["worker-1"]
+    await make_embedded_again(tmp_path)
+    with closing(open_embedded(tmp_path)) as log:
+        assert read_all(log)[:1] == events
+        assert len(read_all(log)) == 2, "the journal had the rest"
 
 
 @pytest.mark.parametrize("harm", ["garbage", "state"])

@@ -63,8 +63,8 @@ class CancellationRegistry:
         self._cancellations: dict[str, OpenCancellation] = {}
         """Cancellations by operation id."""
         self._by_push: dict[str, OpenCancellation] = {}
-        self._proposed: dict[str, OpenCancellation] = {}
-        """Those that this hub has recorded and not received yet, by push id."""
+        self._proposed: dict[tuple[str, int], OpenCancellation] = {}
+        """Those that this hub has recorded and not received yet, by operation id and attempt."""
         self._waiting = 0
         self._waiting_of: dict[object, dict[CancelRequester, None]] = {}
         """Waiting requests by connection."""
@@ -151,7 +151,8 @@ class CancellationRegistry:
                 f"{where} for too many outcomes of cancelling: {max(len(of_owner), self._waiting):,}",
                 hint="Wait for their outcomes, or give them a shorter `timeout_s`; then cancel again.",
             )
-        cancellation = self._find(cancel.operation_id, life.attempt)
+        attempt = cancel.operation_id, life.attempt
+        cancellation = self._find(*attempt) or self._proposed.get(attempt)
         if cancellation is None:
             push = CancelPush(
                 operation_id=cancel.operation_id,
@@ -160,7 +161,7 @@ class CancellationRegistry:
                 cancelled_by=cancel.cancelled_by,
             )
             cancellation = OpenCancellation(self._hub.mint(), push, self._hub.now_ns())
-            self._proposed[cancellation.push_id] = cancellation
+            self._proposed[attempt] = cancellation
             self._record(cancellation, is_due=False)
         self._add_requester(cancellation, requester)
         requester.due_at = self._hub.clock.monotonic() + cancel.timeout_s
@@ -254,7 +255,11 @@ class CancellationRegistry:
 
     def _receive_request(self, control: CancelRequested, received: ReceivedControl) -> None:
         operation_id = control.operation_id
-        proposed = self._proposed.pop(control.push_id, None) if received.own else None
+        proposed = self._proposed.get((operation_id, control.attempt)) if received.own else None
+        if proposed is not None and proposed.push_id == control.push_id:
+            del self._proposed[operation_id, control.attempt]
+        else:
+            proposed = None
         life = self._hub.operations.life(operation_id)
         if life is None or not life.live or life.attempt != control.attempt:
             if proposed is not None:  # it ended before the request was in the log

@@ -35,6 +35,8 @@ class Heartbeat(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     """The newest entry that the node had folded."""
     crc: Number
     """CRC-32 of all outcomes up to it: two nodes that differ have folded the same entries in different ways."""
+    drains: bool = False
+    """Whether its hub drains, and so does not lead any more."""
 
 
 class NodeGone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3):

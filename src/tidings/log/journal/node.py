@@ -132,6 +132,7 @@ class JournalNode:
         self._proposal: _Proposal | None = None
         self._join_at: int | None = None
         self._heartbeat_due = False
+        self._drains = False
         self._silent_intervals = 0
         """Number of heartbeat intervals since the last own entry was folded and stored."""
         self._stopped = False
@@ -150,7 +151,7 @@ class JournalNode:
     def leads(self) -> bool:
         """Whether this node is the one that proposes for all; see `Sessions.lead`."""
         lead = self.sessions.lead
-        return lead is not None and lead.name == self._session
+        return lead is not None and lead.name == self._session and not self._drains
 
     @property
     def session(self) -> str:
@@ -271,8 +272,11 @@ class JournalNode:
     def _compare(self, batch: NodeBatch) -> None:
         """Compare the CRC in a heartbeat with the own one.
 
+        Of two halves, the one with the oldest session goes on. That is the same half for all nodes, because it depends
+        on the entries alone, and not on their times.
+
         Raises:
-            LogCorrupt: Most nodes have another log than this one, or half of them, with the lead.
+            LogCorrupt: Most nodes have another log than this one, or half of them, with the oldest session.
         """
         for control in batch.controls:
             if isinstance(control, Heartbeat):
@@ -282,8 +286,7 @@ class JournalNode:
         live = self.sessions.live
         self._agrees = {each.name: self._agrees[each.name] for each in live if each.name in self._agrees}
         different = [each for each in live if not self._agrees.get(each.name, True)]
-        lead = self.sessions.lead
-        if 2 * len(different) > len(live) or (2 * len(different) == len(live) and lead in different):
+        if 2 * len(different) > len(live) or (2 * len(different) == len(live) and live[0] in different):
             names = ", ".join(repr(each.node) for each in different)
             raise LogCorrupt(
                 f"node {self._name!r} has another log than {names}, from the same entries of the journal",
@@ -359,9 +362,15 @@ class JournalNode:
         if self._proposal is None:
             self.propose((), ())
 
+    def stop_leading(self) -> None:
+        """Let another node lead from now on; the others learn it with the next heartbeat, which comes immediately."""
+        self._drains = self._heartbeat_due = True
+        if self.joined and self._proposal is None and not self._stopped:
+            self.propose((), ())
+
     def _signs_of_life(self) -> list[Control]:
         seq, crc = next(reversed(self._crcs.items()))
-        controls: list[Control] = [Heartbeat(seq=seq, crc=crc)]
+        controls: list[Control] = [Heartbeat(seq=seq, crc=crc, drains=self._drains)]
         if self.leads:
             controls += self.sessions.gone()
         return controls

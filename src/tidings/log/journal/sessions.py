@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from tidings.log.journal.base import JournalEntry
-from tidings.log.journal.controls import Begin, NodeGone
+from tidings.log.journal.controls import Begin, Heartbeat, NodeGone
 from tidings.log.journal.entries import NodeBatch
 
 HEARTBEAT_INTERVAL_S = 1.0
@@ -48,6 +48,8 @@ class NodeSession(Struct, frozen=True, array_like=True):
     """Number of its newest entry."""
     seen_ns: int
     """Time of its newest entry, by `Sessions.now_ns`."""
+    drains: bool = False
+    """See `Heartbeat.drains`."""
 
 
 class _SavedSessions(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -128,7 +130,9 @@ class Sessions:
         if batch.number == 1:
             ended += [other for other in self._live.values() if other.node == own.node and other is not own]
         for control in batch.controls:
-            if isinstance(control, NodeGone):
+            if isinstance(control, Heartbeat) and control.drains:
+                self._live[own.name] = structs.replace(own, drains=True)
+            elif isinstance(control, NodeGone):
                 named = self._live.get(control.session)
                 if named is not None and named.number == control.number and named not in ended:
                     ended.append(named)
@@ -147,13 +151,13 @@ class Sessions:
 
     @property
     def lead(self) -> NodeSession | None:
-        """The session that proposes what only one node should propose: the oldest one that is alive.
+        """The session that proposes what only one node should propose: the oldest one that is alive and does not drain.
 
         Two nodes that have folded differently far may both see themselves as the lead. Its proposals must be harmless
         when they come twice.
         """
         for session in self._live.values():
-            if not self.is_silent(session, LIVE_S):
+            if not (session.drains or self.is_silent(session, LIVE_S)):
                 return session
         return None
 

@@ -17,10 +17,9 @@ from tidings.exceptions import LogCorrupt, LogError, LogForeign
 from tidings.log.epochs import Epoch
 from tidings.log.journal.base import JournalState, Mark
 from tidings.log.journal.node import FoldState
-from tidings.log.journal.replica_state import ReplicaState
+from tidings.log.journal.replica_state import MAX_EPOCHS, ReplicaState
 from tidings.log.journal.sqlite_file import FILE as JOURNAL_FILE
 from tidings.log.journal.sqlite_file import open_journal, read_entries, read_range
-from tidings.log.replicated import MAX_EPOCHS
 from tidings.log.sqlite.database import (
     CREATE_STORED_STATE,
     FILE,
@@ -37,7 +36,7 @@ from tidings.log.sqlite.state import read_epochs
 SET_ASIDE = "set-aside"
 """Folder with the logs and journals that could not be used, for a person; nothing reads them again."""
 _WORKER = "worker-"
-_REBUILD = "rebuild"
+REBUILD = "rebuild"
 """File in the folder of a worker whose log differs from those of the others: the next process builds another one."""
 _NEW_JOURNAL = "journal.new"
 _FIRST_SEQ = 1
@@ -75,6 +74,16 @@ class Replica(Struct, frozen=True):
         """The entry of the journal up to which it was stored."""
         return self.state.fold.mark
 
+    @property
+    def differs(self) -> bool:
+        """Whether it differs from those of the other workers."""
+        return (self.folder / REBUILD).exists()
+
+    @property
+    def preference(self) -> tuple[bool, int]:
+        """The greater, the better the log: one that does not differ, and then the one that is furthest."""
+        return not self.differs, self.mark.seq
+
 
 def read_replica(folder: Path) -> Replica | None:
     """Return the log in a worker's folder, also while it is used; None if there is none that was ever stored.
@@ -91,6 +100,15 @@ def read_replica(folder: Path) -> Replica | None:
         except sqlite3.Error as cause:
             raise content_error(cause, path) from cause
     return None if stored is None else Replica(folder, stored)
+
+
+def try_read_replica(folder: Path) -> Replica | None:
+    """Return the log in a worker's folder; None too if it cannot be read."""
+    try:
+        return read_replica(folder)
+    except LogError as error:
+        logger.warning("%s cannot be used: %s", folder, error)
+        return None
 
 
 def read_state(connection: sqlite3.Connection) -> ReplicaState | None:
@@ -123,9 +141,9 @@ def read_shared_epochs(connection: sqlite3.Connection) -> list[Epoch]:
 
 def find_log_folder(folder: Path) -> Path:
     """Return the folder with the log of a data folder: itself, or that of the worker whose log is furthest."""
-    replicas = [] if (folder / FILE).exists() else [_read_other(path) for path in find_replicas(folder)]
+    replicas = [] if (folder / FILE).exists() else [try_read_replica(path) for path in find_replicas(folder)]
     found = [replica for replica in replicas if replica is not None]
-    return max(found, key=lambda replica: replica.mark.seq).folder if found else folder
+    return max(found, key=lambda replica: replica.preference).folder if found else folder
 
 
 # Fitting a log to a journal.
@@ -258,7 +276,7 @@ def _check_replicas(folder: Path, stamp: str) -> None:
             shutil.rmtree(path)  # nothing was stored in it
         else:
             replicas.append(replica)
-    furthest = max(replicas, key=lambda replica: replica.mark.seq, default=None)
+    furthest = max(replicas, key=lambda replica: replica.preference, default=None)
     journal = _open_existing(folder, stamp) if furthest is not None else JournalFile(folder)
     if journal is None:
         assert furthest is not None
@@ -320,7 +338,7 @@ def _remove_surplus(folder: Path, workers: int) -> None:
     replicas = [replica for path in find_replicas(folder) if (replica := read_replica(path)) is not None]
     if not replicas:
         return
-    furthest = max(replicas, key=lambda replica: (replica.mark.seq, replica.folder in wanted))
+    furthest = max(replicas, key=lambda replica: (*replica.preference, replica.folder in wanted))
     if furthest.folder not in wanted:
         if wanted[0].exists():
             shutil.rmtree(wanted[0])
@@ -328,85 +346,6 @@ def _remove_surplus(folder: Path, workers: int) -> None:
     for path in find_replicas(folder):
         if path not in wanted:
             shutil.rmtree(path)
-
-
-# A worker's own log.
-
-
-def build_replica(folder: Path, worker: int, *, stamp: str) -> None:
-    """Make sure that a worker has a log that continues the journal, or that it can begin with an empty one.
-
-    A log that is missing, damaged or too old is replaced by a copy of another worker's, also while that one runs.
-
-    Args:
-        folder: The data folder.
-        worker: Number of the worker.
-        stamp: See `prepare`.
-
-    Raises:
-        LogCorrupt: No log can be built.
-        LogError: The folder cannot be read or written.
-    """
-    own = replica_folder(folder, worker)
-    try:
-        own.mkdir(mode=0o700, exist_ok=True)
-        with closing(JournalFile(folder)) as journal:
-            if _is_usable(own, journal):
-                return
-            if (own / FILE).exists():
-                logger.warning("%s is set aside, and built again", own)
-                set_aside(own, stamp)
-                own.mkdir(mode=0o700)
-            others = [other for path in find_replicas(folder) if (other := _read_other(path)) is not None]
-            source = max(others, key=lambda other: other.mark.seq, default=None)
-            if source is not None and journal.continues(source.mark):
-                _copy(source.folder / FILE, own / FILE)
-                logger.info("the log of %s was copied from %s", own.name, source.folder.name)
-            elif (state := journal.state()).first > 1:
-                raise LogCorrupt(
-                    f"the journal of {folder} begins at {state.first}, and no log continues it",
-                    hint="Restore a backup into an empty folder: `tidings data restore`.",
-                )
-    except (OSError, sqlite3.Error) as cause:
-        raise to_log_error(cause, own) from cause
-
-
-def mark_for_rebuilding(folder: Path, worker: int) -> None:
-    """Let the next process of a worker build its log again, because it differs from those of the others.
-
-    Raises:
-        OSError: The mark cannot be written.
-    """
-    (replica_folder(folder, worker) / _REBUILD).touch(mode=0o600)
-
-
-def _is_usable(own: Path, journal: JournalFile) -> bool:
-    if (own / _REBUILD).exists():
-        return False
-    try:
-        replica = read_replica(own)
-    except LogCorrupt as error:
-        logger.error("%s is damaged: %s", own, error)
-        return False
-    return replica is not None and journal.continues(replica.mark)
-
-
-def _read_other(path: Path) -> Replica | None:
-    try:
-        return read_replica(path)
-    except LogError as error:
-        logger.warning("%s cannot be copied: %s", path, error)
-        return None
-
-
-def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.part")
-    for left in partial.parent.glob(f"{partial.name}*"):
-        left.unlink()
-    with closing(connect_read_only(source)) as reading, closing(sqlite3.connect(partial)) as copy:
-        reading.backup(copy)
-    partial.chmod(0o600)
-    replace_file(partial, target)
 
 
 # Back to one process.
@@ -441,7 +380,7 @@ def make_embedded(folder: Path) -> None:
             with closing(open_database(path)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             replace_file(path, folder / FILE)
-        for left in sorted(folder.glob(f"{JOURNAL_FILE}*"), reverse=True):
+        for left in sorted(folder.glob("journal.*"), reverse=True):  # its lock files, too
             left.unlink()
         for path in folder.glob(f"{_WORKER}*"):
             shutil.rmtree(path)

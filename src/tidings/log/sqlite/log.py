@@ -193,6 +193,13 @@ class SqliteLog:
         self._tail = tail
         self._on_control = on_control
 
+    def stop_leading(self) -> None:
+        """See `Log.stop_leading`."""
+
+    def catch_up(self, done: Callable[[], None]) -> None:
+        """See `Log.catch_up`."""
+        done()
+
     def count_fitting(self, batch: Sequence[EventToAppend]) -> int:
         """See `Log.count_fitting`."""
         return len(batch)

@@ -152,6 +152,18 @@ def wake(wakeup: Wakeup) -> None:
         wakeup.set_result(None)
 
 
+async def wait_until_known(hub: Hub, operation_id: str) -> None:
+    """Wait until an operation that this hub, or another one of its log, has acknowledged is known here.
+
+    It may begin with an event that is staged, or that this hub of several did not receive yet.
+    """
+    for wait in (hub.after_staged, hub.log.catch_up):
+        if hub.operations.get(operation_id) is None:
+            settled = asyncio.get_running_loop().create_future()
+            wait(partial(wake, settled))
+            await settled
+
+
 async def wait_for_wakeup(wakeup: Wakeup, receive: Receive, timeout_s: float | None = None) -> None:
     """Wait until `wakeup` is done, the client is gone or the time is over, whichever is first.
 

@@ -28,6 +28,7 @@ from tidings.server.http.access import Identity, grants_of, identify_again, iden
 from tidings.server.http.backwards import BackwardsReading
 from tidings.server.http.events import HeldResponse, read_page
 from tidings.server.http.limits import client_of
+from tidings.server.http.long_poll import wait_until_known
 from tidings.server.http.operation_views import OperationViewBuilder
 from tidings.server.http.operations_query import MAX_SEARCH_CHARS, ORDERS
 from tidings.server.http.query import check_count, read_limit
@@ -145,7 +146,10 @@ class OperationLogRoute:
         running = self._host.running()
         hub = running.hub
         query = read_log_query(query_of(request.scope))
-        status = _find(hub, query, OperationViewBuilder(hub, subject_of(request.scope)))
+        views = OperationViewBuilder(hub, subject_of(request.scope))
+        if views.may_read(query.operation_id):
+            await wait_until_known(hub, query.operation_id)
+        status = _find(hub, query, views)
         reader = _LogReader(hub, query, status, self._turns, grants_of(request.scope))
         if query.format != FORMATS[0]:
             release = running.limits.reads.hold(client_of(request.scope))

@@ -22,7 +22,7 @@ from tidings.server.asgi.scope import headers_of, query_of, request_address, rou
 from tidings.server.http.access import identify_again, identity_of, subject_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.limits import client_of
-from tidings.server.http.long_poll import wait_for_wakeup, wake
+from tidings.server.http.long_poll import wait_for_wakeup, wait_until_known, wake
 from tidings.server.http.operation_listing import list_names, list_operations
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
@@ -95,6 +95,8 @@ class OperationRoutes:
                     operation_id, wait_s, request.receive, identity_of(request.scope)
                 )
         views = OperationViewBuilder(hub, subject)
+        if not wait_s and views.may_read(operation_id):
+            await wait_until_known(hub, operation_id)
         status = _find(hub, operation_id, views)
         # Not counted as a read: up to `waits_of_client` answers become due together.
         async with self._turns:
@@ -114,6 +116,8 @@ class OperationRoutes:
         running = self._host.running()
         subject = subject_of(await identify_again(running.hub, request.scope))
         views = OperationViewBuilder(running.hub, subject)
+        if views.may_read(target.operation_id):
+            await wait_until_known(running.hub, target.operation_id)
         _find(running.hub, target.operation_id, views)
         record = partial(
             running.hub.audit.record,

@@ -9,7 +9,8 @@ from typing import cast
 from tidings.exceptions import Draining, LogOpening, LogUnavailable
 from tidings.log.base import Log, Retention
 from tidings.log.journal.replaying import new_name
-from tidings.log.journal.shared_folder import JournalFile, build_replica, replica_folder
+from tidings.log.journal.replica_building import build_replica
+from tidings.log.journal.shared_folder import JournalFile, replica_folder
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.journal.sqlite_file import FILE as JOURNAL_FILE
 from tidings.log.journal.trimming import JournalTrimmer

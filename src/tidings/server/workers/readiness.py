@@ -8,7 +8,7 @@ import structlog
 
 from tidings.exceptions import LogCorrupt
 from tidings.hub.recurring_jobs import RecurringJobs
-from tidings.log.journal.shared_folder import mark_for_rebuilding
+from tidings.log.journal.replica_building import mark_for_rebuilding
 from tidings.log.replicated import ReplicatedLog
 
 CHECK_INTERVAL_S: Final = 1.0
