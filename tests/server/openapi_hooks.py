@@ -58,9 +58,11 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     body = _without_empty(case.body)
     if body is not case.body:
         case.body = body
-    if case.operation.path.endswith("/cancel") and case.path_parameters.get("operation_id") == "op-42":
-        case.path_parameters["operation_id"] = "op-41"
     query = case.query
+    if case.operation.path.endswith("/cancel"):
+        for parameters in (case.path_parameters, query):
+            if parameters and parameters.get("operation_id") == "op-42":
+                parameters["operation_id"] = "op-41"
     if query and _is_long_wait(query.get("wait")):
         query["wait"] = 0.01
     if query and "channel" in query and "channels" in query:

@@ -31,6 +31,7 @@ CLOSED_UNTIL_OPEN = [
     "/v1/stream",
     "/v1/operations",
     "/v1/operations/a",
+    "/v1/operation?operation_id=a",
     "/v1/operation-names",
     "/v1/operation-log",
     "/v1/system",

@@ -1,12 +1,12 @@
 /** All that a client does over HTTP: its code is loaded with the first request. */
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
-import { ConfigError, HubError, HubUnreachableError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
+import { HubError, HubUnreachableError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
 import type { Transport, TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
-import { pathOf } from "./operations/operation.ts";
+import { OPERATION_ROUTE } from "./operations/operation.ts";
 import type { CancelOptions, CancelOutcome, ConnectOptions } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
@@ -65,11 +65,8 @@ export class Requests {
   }
 
   async cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions): Promise<CancelOutcome> {
-    const path = pathOf(operationId);
-    if (path === undefined) {
-      throw new ConfigError(`no URL can name the operation '${operationId}'`, `Use \`tidings cancel ${operationId}\`.`);
-    }
-    return await this.http.request(`${path}/cancel`, {
+    return await this.http.request(`${OPERATION_ROUTE}/cancel`, {
+      query: { operation_id: operationId },
       body: { reason, timeout_s: timeoutS },
       ...(signal === undefined ? {} : { signal }),
     });

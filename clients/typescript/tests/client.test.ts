@@ -57,11 +57,11 @@ test("a second watch of the same path gets its own snapshot", async () => {
   expect(await versions()).toEqual([{ dataset: "second", version: 1 }]);
 });
 
-test("an event is published and its operation cancelled", async () => {
+test.each(["op-1", "a/b", ".", ".."])("an event is published and its operation cancelled: %s", async (id) => {
   const hub = open();
-  const accepted = await hub.publish("operation:start", { operation_id: "op-1", name: "nightly", queued: true });
+  const accepted = await hub.publish("operation:start", { operation_id: id, name: "nightly", queued: true });
   expect(accepted).toMatchObject({ attempt: 1 });
-  expect(await hub.cancel("op-1")).toMatchObject({ outcome: "cancelled", state: "cancelled" });
-  expect(await hub.request("v1/operations/op-1")).toMatchObject({ state: "cancelled" });
+  expect(await hub.cancel(id)).toMatchObject({ outcome: "cancelled", state: "cancelled" });
+  expect(await hub.request("v1/operation", { query: { operation_id: id } })).toMatchObject({ state: "cancelled" });
   await expect(hub.publish("data:nonsense", {})).rejects.toMatchObject({ code: "unknown_type" });
 });

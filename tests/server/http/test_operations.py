@@ -286,6 +286,28 @@ def test_queued_operation_is_cancelled(server: HubServer, client: httpx.Client) 
     assert again.json()["outcome"] == "cancelled"
 
 
+@pytest.mark.parametrize("operation_id", [".", "..", "a/../b", "cancel", "50 %/&+ä"])
+def test_operation_named_in_the_query_may_have_any_id(
+    server: HubServer, client: httpx.Client, operation_id: str
+) -> None:
+    server.publish(start("b", queued=True), start(operation_id, queued=True))
+    named = {"operation_id": operation_id}
+    assert client.get("/v1/operation", params=named).json()["operation_id"] == operation_id
+    answer = client.post("/v1/operation/cancel", params=named, json={"reason": "not needed"})
+    assert answer.json() == {**named, "attempt": 1, "outcome": "cancelled", "state": "cancelled"}
+    shown = client.get("/v1/operation", params={**named, "wait": 60}).json()
+    assert (shown["state"], shown["reason"]) == ("cancelled", "not needed")
+    assert detail(client, "b").state == "queued"
+
+
+@pytest.mark.parametrize("path", ["/v1/operation", "/v1/operation/cancel"])
+def test_operation_route_needs_an_id_in_its_query(client: httpx.Client, path: str) -> None:
+    method = "POST" if path.endswith("cancel") else "GET"
+    for query, status in (({}, 400), ({"id": "op"}, 400), ({"operation_id": "op"}, 404), ({"operation_id": ""}, 404)):
+        assert client.request(method, path, params=query).status_code == status, query
+    assert client.request("PUT", path).status_code == 405
+
+
 def test_cancel_of_ended_or_unheld_operation_is_answered_immediately(server: HubServer, client: httpx.Client) -> None:
     server.publish(complete("over"), start("unheld"))
     assert client.post("/v1/operations/over/cancel").json()["outcome"] == "finished_first"

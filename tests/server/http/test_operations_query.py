@@ -165,13 +165,13 @@ def test_invalid_parameter_is_refused_with_a_hint(query: str) -> None:
 
 @pytest.mark.parametrize(("query", "wait_s"), [("", 0), ("wait=0", 0), ("wait=30", 30), ("wait=0.25", 0.25)])
 def test_wait_is_seconds(query: str, wait_s: float) -> None:
-    assert read_wait(query) == wait_s
+    assert read_wait(read_values(query, ("wait",))) == wait_s
 
 
 @pytest.mark.parametrize("text", ["-1", "61", "soon", "", "nan", "1e9", "1_0", "inf"])
 def test_wait_is_at_most_a_minute(text: str) -> None:
     with pytest.raises(InvalidParameter, match="wait="):
-        read_wait(f"wait={text}")
+        read_wait({"wait": [text]})
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,7 @@ export function isLive(operation: { readonly state: OperationState }): boolean {
 }
 
 /**
- * Returns the path of an operation below the hub's address; undefined for the ids `.` and `..`, which no URL can have as
- * a part of its path, in whatever way they are written (https://url.spec.whatwg.org/#double-dot-path-segment).
+ * Route of one operation, whose query has its id: no path can have the id `..`, in whatever way it is written
+ * (https://url.spec.whatwg.org/#double-dot-path-segment), and some proxies decode or refuse a `/` in a path.
  */
-export function pathOf(operationId: string): string | undefined {
-  return /^\.\.?$/.test(operationId) ? undefined : `v1/operations/${encodeURIComponent(operationId)}`;
-}
+export const OPERATION_ROUTE = "v1/operation";

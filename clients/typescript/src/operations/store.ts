@@ -7,7 +7,7 @@ import { CredentialError, ForbiddenError, HubError, SignedOutError, TidingsError
 import type { LoggedEvent, Sink } from "../items.ts";
 import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
-import { isLive, type Operation, pathOf } from "./operation.ts";
+import { isLive, OPERATION_ROUTE, type Operation } from "./operation.ts";
 import { makeSchedule, type Schedule } from "./schedule.ts";
 import { NO_OPERATIONS, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import { OperationTable } from "./table.ts";
@@ -356,9 +356,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
     if (this.#table.has(id) || this.#missing.has(id) || this.#asked.has(id)) return;
     this.#asked.add(id);
     try {
-      const row = await this.#readOne(id);
-      if (row === undefined) this.#unknown.add(id);
-      else this.#table.add([row]);
+      this.#table.add([await this.#readOne(id)]);
     } catch (error) {
       if (error instanceof HubError && error.code === "operation_unknown") this.#unknown.add(id);
     } finally {
@@ -367,14 +365,9 @@ export class OperationStore implements Store<OperationsSnapshot> {
     this.#schedule.request();
   }
 
-  /** Reads one operation; undefined where the hub's list does not have it. */
-  async #readOne(id: string): Promise<Operation | undefined> {
-    const path = pathOf(id);
-    if (path === undefined) {
-      const { operations } = await this.#page({ find: id, limit: 1 });
-      return operations.find((row) => row.operation_id === id);
-    }
-    const detail = await this.#source.request<Operation & Details>(path);
+  async #readOne(id: string): Promise<Operation> {
+    const query = { operation_id: id };
+    const detail = await this.#source.request<Operation & Details>(OPERATION_ROUTE, { query });
     const { steps, timeline, log, children, result, usual, ...row } = detail;
     return row;
   }

@@ -102,7 +102,7 @@ test("what a new list lacks is removed", async () => {
   await load(row("a"));
   expect(ids()).toEqual(["a"]);
   expect(gone).toHaveBeenCalledTimes(1);
-  expect(source.requests.at(-1)?.path).toBe("v1/operations/gone");
+  expect(source.requests.at(-1)?.query).toEqual({ operation_id: "gone" });
   await source.refuse(new HubUnreachableError("x", "y"));
   expect(store.operation("gone").getSnapshot()).toBeUndefined();
 });
@@ -136,7 +136,7 @@ test("an operation that is older than the list is asked for once, and one that t
   for (let listener = 0; listener < 3; listener += 1) store.operation("old").subscribe(old);
   store.operation("never").subscribe(never);
   const [first, second] = source.requests.slice(-2);
-  expect([first?.path, second?.path]).toEqual(["v1/operations/old", "v1/operations/never"]);
+  expect([first?.query, second?.query]).toEqual([{ operation_id: "old" }, { operation_id: "never" }]);
   first?.resolve({ ...row("old", { state: "complete" }), steps: [], timeline: [], log: [], children: [] });
   const { HubError } = await import("../../src/errors.ts");
   second?.reject(new HubError({ code: "operation_unknown", message: "no", recoverable: false }));
@@ -304,24 +304,12 @@ test("a closed client asks for nothing", async () => {
   expect([source.requests.length, source.watches.length]).toEqual([1, 1]);
 });
 
-test.each([".", ".."])(
-  "an operation with the id %j is looked up in the list, because no URL can name it",
-  async (id) => {
-    const known = store.operation(id);
-    known.subscribe(() => {});
-    await load();
-    expect(source.requests.at(-1)).toMatchObject({ path: "v1/operations", query: { find: id } });
-    await source.answer({ operations: [row(`${id}more`)] }); // found by its beginning
-    flush();
-    expect(known.getSnapshot()).toBeNull();
-  },
-);
-
-test("an operation with the id .. is found", async () => {
+test("an operation with the id .. is found: it is named where no path must hold it", async () => {
   const known = store.operation("..");
   known.subscribe(() => {});
   await load();
-  await source.answer({ operations: [row("..", { state: "complete" })] });
+  expect(source.requests.at(-1)).toMatchObject({ path: "v1/operation", query: { operation_id: ".." } });
+  await source.answer({ ...row("..", { state: "complete" }), steps: [], timeline: [], log: [], children: [] });
   flush();
   expect(known.getSnapshot()?.state).toBe("complete");
 });

@@ -2,7 +2,6 @@
 
 import type { Hub } from "tidings";
 import type { Row } from "../../format/row.ts";
-import { isDotSegment } from "./commands.ts";
 
 /** One step of the current attempt. */
 export interface Step {
@@ -82,20 +81,12 @@ export interface OperationDetail extends Row {
 }
 
 /**
- * Reads an operation. Of one with the id `.` or `..`, which no browser can ask for by its path, the hub's list has
- * everything but steps and attempts.
+ * Reads an operation.
  *
  * @throws What the hub answers, such as `operation_unknown`.
  */
-export async function readDetail(hub: Pick<Hub, "request">, id: string, signal: AbortSignal): Promise<OperationDetail> {
-  if (!isDotSegment(id)) return await hub.request(`v1/operations/${encodeURIComponent(id)}`, { signal });
-  // The hub's list answers without the operation where it does not exist, this route with the reason.
-  await hub.request("v1/operation-log", { query: { operation_id: id, limit: 1 }, signal });
-  const query = { find: id, limit: 1 };
-  const { operations } = await hub.request<{ operations: readonly Row[] }>("v1/operations", { query, signal });
-  const [row] = operations;
-  if (row === undefined) throw new RangeError(`the hub no longer has the operation ${id}`);
-  return { ...row, steps: [], timeline: [], children: [] };
+export function readDetail(hub: Pick<Hub, "request">, id: string, signal: AbortSignal): Promise<OperationDetail> {
+  return hub.request("v1/operation", { query: { operation_id: id }, signal });
 }
 
 /**

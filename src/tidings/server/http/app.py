@@ -41,7 +41,7 @@ from tidings.server.http.health import StatusRoutes
 from tidings.server.http.index_page import unknown_page
 from tidings.server.http.operation_log import OPERATION_LOG, OperationLogRoute
 from tidings.server.http.operations import OperationRoutes, find_allowed_methods
-from tidings.server.http.operations_query import OPERATIONS_PREFIX
+from tidings.server.http.operations_query import OPERATION, OPERATION_CANCEL, OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
 from tidings.server.http.responses import (
     SECURITY_FIELDS,
@@ -122,6 +122,8 @@ class HttpEndpoint:
             Route(STREAM, StreamEndpoint(host), methods=["GET"]),
             Route("/v1/operations", operations.listing),
             Route(OPERATIONS_PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
+            Route(OPERATION, operations.show),
+            Route(OPERATION_CANCEL, operations.cancel, methods=["POST"]),
             Route("/v1/operation-names", operations.names),
             Route(OPERATION_LOG, OperationLogRoute(host, turns).answer),
             Route("/healthz", status.healthz),

@@ -31,6 +31,8 @@ _ROUTES: Final = {
     "operations": "GET /v1/operations",
     "operation": "GET /v1/operations/{operation_id}",
     "cancel": "POST /v1/operations/{operation_id}/cancel",
+    "operation_by_id": "GET /v1/operation",
+    "cancel_by_id": "POST /v1/operation/cancel",
     "operation_names": "GET /v1/operation-names",
     "operation_log": "GET /v1/operation-log",
     "health": "GET /healthz",

@@ -30,7 +30,7 @@ from tidings.server.http.events import HeldResponse, read_page
 from tidings.server.http.limits import client_of
 from tidings.server.http.long_poll import wait_until_known
 from tidings.server.http.operation_views import OperationViewBuilder
-from tidings.server.http.operations_query import MAX_SEARCH_CHARS, ORDERS
+from tidings.server.http.operations_query import MAX_SEARCH_CHARS, ORDERS, read_operation_id
 from tidings.server.http.query import check_count, read_limit
 from tidings.server.http.responses import Answer, to_response
 from tidings.server.running_hub import HubHost
@@ -89,8 +89,7 @@ def read_log_query(query: str) -> LogQuery:
     """
     values = read_values(query, _PARAMETERS)
     single = {name: given[-1] for name, given in values.items()}
-    if "operation_id" not in single:
-        raise InvalidParameter("no operation_id", hint="Name the operation: ?operation_id=ID.")
+    operation_id = read_operation_id(values)
     attempt = single.get("attempt")
     if attempt is not None and _ATTEMPT.fullmatch(attempt) is None:
         raise InvalidParameter(f"invalid attempt={attempt[:40]!r}: expected a number from 1 on")
@@ -106,7 +105,7 @@ def read_log_query(query: str) -> LogQuery:
         if name in single:
             parse_position(single[name])
     return LogQuery(
-        operation_id=single["operation_id"],
+        operation_id=operation_id,
         descending=single.get("order") == "desc",
         after=single.get("after"),
         until=single.get("until"),

@@ -26,10 +26,10 @@ from tidings.server.http.long_poll import wait_for_wakeup, wait_until_known, wak
 from tidings.server.http.operation_listing import list_names, list_operations
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
-    OperationPath,
     parse_operation_path,
     read_cancel,
     read_filter,
+    read_operation_id,
     read_wait,
 )
 from tidings.server.http.query import check_count
@@ -81,12 +81,24 @@ class OperationRoutes:
             raise NotFound(f"no such route: {path[:200]!r}")
         if request.method not in target.allowed.split(", "):
             return to_response(method_refusal(path, target.allowed))
-        return await (self._cancel(request, target) if target.cancels else self._show(request, target))
+        values = read_values(query_of(request.scope), () if target.cancels else ("wait",))
+        if target.cancels:
+            return await self._cancel(request, target.operation_id)
+        return await self._show(request, target.operation_id, read_wait(values))
 
-    async def _show(self, request: Request, target: OperationPath) -> Response:
+    async def show(self, request: Request) -> Response:
+        """Answer `GET /v1/operation`."""
+        values = read_values(query_of(request.scope), ("operation_id", "wait"))
+        return await self._show(request, read_operation_id(values), read_wait(values))
+
+    async def cancel(self, request: Request) -> Response:
+        """Answer `POST /v1/operation/cancel`."""
+        values = read_values(query_of(request.scope), ("operation_id",))
+        return await self._cancel(request, read_operation_id(values))
+
+    async def _show(self, request: Request, operation_id: str, wait_s: float) -> Response:
         running = self._host.running()
-        hub, operation_id = running.hub, target.operation_id
-        wait_s = read_wait(query_of(request.scope))
+        hub = running.hub
         subject = subject_of(request.scope)
         # Whether it exists changes nothing for those who may not read it: they do not wait, either.
         if wait_s and OperationViewBuilder(hub, subject).may_read(operation_id):
@@ -104,27 +116,26 @@ class OperationRoutes:
             await asyncio.sleep(0)
         return to_response(Answer(200, _encode(views.detail(status, lines))))
 
-    async def _cancel(self, request: Request, target: OperationPath) -> Response:
-        read_values(query_of(request.scope), ())
+    async def _cancel(self, request: Request, operation_id: str) -> Response:
         body = await self._bodies.read(request.receive)
         if body is None:  # the client is gone
             return Response()
         headers = headers_of(request.scope)
         if body or b"content-type" in headers:  # a form without fields has a type and no body
             check_json_type(headers)
-        cancel = read_cancel(target.operation_id, body)
+        cancel = read_cancel(operation_id, body)
         running = self._host.running()
         subject = subject_of(await identify_again(running.hub, request.scope))
         views = OperationViewBuilder(running.hub, subject)
-        if views.may_read(target.operation_id):
-            await wait_until_known(running.hub, target.operation_id)
-        _find(running.hub, target.operation_id, views)
+        if views.may_read(operation_id):
+            await wait_until_known(running.hub, operation_id)
+        _find(running.hub, operation_id, views)
         record = partial(
             running.hub.audit.record,
             "cancel",
             subject="" if subject is None else subject.name,
             address=request_address(request.scope).client,
-            operation_id=target.operation_id,
+            operation_id=operation_id,
         )
         try:
             outcome = await self._wait_outcome(running, cancel, request, subject, partial(record, "accepted"))

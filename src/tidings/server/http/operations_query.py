@@ -1,7 +1,7 @@
 """Requests about operations: their paths, their queries, and the body of a cancel."""
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -23,6 +23,8 @@ from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import check_count, read_limit, read_seconds
 
 OPERATIONS_PREFIX: Final = "/v1/operations/"
+OPERATION: Final = "/v1/operation"
+OPERATION_CANCEL: Final = "/v1/operation/cancel"
 MAX_WAIT_S: Final = 60.0
 """Longest wait of one request: common proxies cut longer ones; clients that wait longer ask again."""
 _CANCEL: Final = "/cancel"
@@ -274,13 +276,23 @@ def _since(text: str, now_ns: int) -> int:
         ) from cause
 
 
-def read_wait(query: str) -> float:
+def read_operation_id(values: Mapping[str, list[str]]) -> str:
+    """Return the id of an operation that is named in a query.
+
+    Raises:
+        InvalidParameter: There is none.
+    """
+    if "operation_id" not in values:
+        raise InvalidParameter("no operation_id", hint="Name the operation: ?operation_id=ID.")
+    return values["operation_id"][-1]
+
+
+def read_wait(values: Mapping[str, list[str]]) -> float:
     """Return how long a request waits for an operation's end, in seconds; 0 without a wait.
 
     Raises:
         InvalidParameter: It is not 0–`MAX_WAIT_S`.
     """
-    values = read_values(query, ("wait",))
     text = values["wait"][-1] if "wait" in values else "0"
     wait_s = read_seconds(text)
     if not 0 <= wait_s <= MAX_WAIT_S:

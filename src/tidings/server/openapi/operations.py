@@ -11,6 +11,8 @@ from tidings.server.http.operations_query import (
     CURSOR_PATTERN,
     MAX_SEARCH_CHARS,
     MAX_WAIT_S,
+    OPERATION,
+    OPERATION_CANCEL,
     ORDERS,
     SORTS,
     STALLED,
@@ -38,6 +40,8 @@ def operation_paths() -> Schema:
         "/v1/operations": {"get": _list()},
         "/v1/operations/{operation_id}": {"get": _show()},
         "/v1/operations/{operation_id}/cancel": {"post": _cancel()},
+        OPERATION: {"get": _by_query(_show(), "showOperationById")},
+        OPERATION_CANCEL: {"post": _by_query(_cancel(), "cancelOperationById")},
         OPERATION_LOG: {"get": _read_log()},
         "/v1/operation-names": {
             "get": {
@@ -102,7 +106,7 @@ def _read_log() -> Schema:
         "tags": ["operations"],
         "summary": "Read the log lines of one operation, or download them",
         "parameters": [
-            {**parameter("operation_id", {"type": "string"}, "The operation."), "required": True},
+            _named(),
             parameter(
                 "order", {"type": "string", "enum": list(ORDERS)}, "`desc` reads backwards from the newest line."
             ),
@@ -161,6 +165,16 @@ def _cancel() -> Schema:
         "requestBody": {"required": False, "content": {"application/json": {"schema": ref("CancelRequest")}}},
         "responses": responses("The outcome.", ref("CancelOutcome"), 400, 404, 408, 413, 415, 503),
     }
+
+
+def _by_query(described: Schema, operation: str) -> Schema:
+    """Return a description of a route whose query has the id, which may then be any."""
+    parameters = [_named(), *described["parameters"][1:]]
+    return {**described, "operationId": operation, "parameters": parameters}
+
+
+def _named() -> Schema:
+    return {**parameter("operation_id", {"type": "string"}, "The id of the operation."), "required": True}
 
 
 def _id_parameter() -> Schema:

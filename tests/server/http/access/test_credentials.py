@@ -16,6 +16,8 @@ GUARDED = [
     ("GET", "/v1/operations/acme.1"),
     ("GET", "/v1/operations/acme.1?wait=60"),
     ("POST", "/v1/operations/acme.1/cancel"),
+    ("GET", "/v1/operation"),
+    ("POST", "/v1/operation/cancel"),
     ("GET", "/v1/operation-log"),
     ("GET", "/v1/operation-names"),
     ("GET", "/v1/system"),

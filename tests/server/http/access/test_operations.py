@@ -38,12 +38,13 @@ def test_lists_and_names_show_only_what_may_be_read(hub: Secured) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_unreadable_operation_does_not_exist(hub: Secured, method: str) -> None:
+@pytest.mark.parametrize("address", ["/v1/operations/IDSUFFIX", "/v1/operationSUFFIX?operation_id=ID"])
+def test_unreadable_operation_does_not_exist(hub: Secured, method: str, address: str) -> None:
     hub.post(start("zeta.real"), start("acme.real"))
     suffix = "/cancel" if method == "POST" else ""
     answers = []
     for operation_id in ("zeta.real", "zeta.none"):
-        answer = hub.request(method, f"/v1/operations/{operation_id}{suffix}", "ada")
+        answer = hub.request(method, address.replace("ID", operation_id).replace("SUFFIX", suffix), "ada")
         assert answer.status_code == 404
         answers.append(answer.text.replace(operation_id, "ID"))
     assert answers[0] == answers[1]
