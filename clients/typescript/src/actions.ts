@@ -17,6 +17,8 @@ export type Action =
   | { readonly do: "diagnose"; readonly generation: number }
   /** Fetch the key fields of the hub's contract, and call `keysArrived`. */
   | { readonly do: "keys"; readonly generation: number }
+  /** Load the plan of streams, and call `planned`. */
+  | { readonly do: "plan"; readonly generation: number }
   | { readonly do: "backfill"; readonly request: Backfill }
   | { readonly do: "deliver"; readonly subscription: Subscription; readonly items: readonly RawItem[] }
   | { readonly do: "end"; readonly subscription: Subscription; readonly error: TidingsError };

@@ -1,7 +1,9 @@
 /** The token of one session: when it is asked for, sent and given up. Nothing here awaits; the port acts. */
+import type { Action } from "./actions.ts";
 import type { Backoff } from "./backoff.ts";
+import { NEVER } from "./clock.ts";
 import { ConnectionLostError, CredentialError, makeHubError, type TidingsError } from "./errors.ts";
-import type { AuthSuccess, Refusal } from "./messages.ts";
+import type { AuthRequired, AuthSuccess, Message, Refusal } from "./messages.ts";
 
 /** Refusals in a row after which another token of the supplier is not tried. */
 const MAX_REFUSALS = 6;
@@ -16,11 +18,12 @@ export interface Access {
 
 export interface AuthenticationPort {
   now(): number;
-  /** Ask the source for a token, and pass it to `arrived` with `request`. */
-  ask(request: number): void;
+  act(action: Action): void;
   send(type: string, id: string, data: unknown): void;
   /** Use another token on a new connection, now. */
   reconnect(error: TidingsError): void;
+  /** The hub has accepted the token; the paths `removed` may no longer be read. */
+  accepted(removed: readonly string[]): void;
   /** Give the connection up, and connect again after a delay. */
   lose(error: TidingsError): void;
   /** Give up for good. */
@@ -40,7 +43,7 @@ export class Authentication {
   #asking = false;
   /** Whether the hub has let the client in on this connection. */
   #inside = false;
-  #againAt: number | undefined;
+  #againAt = NEVER;
   #until = 0;
   #sent: string | undefined;
   #refused: string | undefined;
@@ -52,19 +55,19 @@ export class Authentication {
   }
 
   /** When `tick` must be called. */
-  get deadline(): number | undefined {
+  get deadline(): number {
     return this.#againAt;
   }
 
   tick(): void {
-    if (this.#againAt !== undefined && this.#port.now() >= this.#againAt) this.ask(this.#until);
+    if (this.#port.now() >= this.#againAt) this.ask(this.#until);
   }
 
   /** The connection is gone: answers that are on their way do not count. */
   lost(): void {
     this.#request += 1;
     this.#asking = this.#inside = false;
-    this.#againAt = undefined;
+    this.#againAt = NEVER;
   }
 
   /** The hub has let the client in; `subject` is its name, or `none` without authentication. */
@@ -81,7 +84,7 @@ export class Authentication {
     this.#refusals = 0;
     this.#refused = undefined;
     this.#asking = false;
-    if (!this.#inside || this.access.subject !== undefined) this.ask(Number.POSITIVE_INFINITY);
+    if (!this.#inside || this.access.subject !== undefined) this.ask(NEVER);
   }
 
   forget(): void {
@@ -91,11 +94,11 @@ export class Authentication {
 
   /** Ask for a token: the first, or another than the one in use, until the time `until`. */
   ask(until: number): void {
-    this.#againAt = undefined;
+    this.#againAt = NEVER;
     this.#until = until;
     if (this.#asking) return; // one refresh at a time
     this.#asking = true;
-    this.#port.ask(++this.#request);
+    this.#port.act({ do: "token", request: ++this.#request });
   }
 
   #askLater(): void {
@@ -129,25 +132,37 @@ export class Authentication {
     return true;
   }
 
-  onSuccess(data: AuthSuccess): void {
+  /** Handle a message; those about other things are ignored. */
+  received({ data, reply_to, type }: Message): void {
+    switch (type) {
+      case "auth:required":
+        if (this.#inside) this.ask(this.#port.now() + (data as AuthRequired).deadline_s * 1000);
+        break;
+      case "auth:success":
+        this.#onSuccess(data as AuthSuccess);
+        break;
+      case "auth:failed": {
+        const error = makeHubError(data as Refusal, 401);
+        if (this.#inside && error.recoverable) this.#sendAgain();
+        else this.refusal = error;
+        break;
+      }
+      case "connection:error": {
+        const error = makeHubError(data as Refusal);
+        // Without an id it is the reason, if the connection is closed now.
+        if (reply_to === undefined) this.refusal = error;
+        else if (reply_to !== TOKEN_ID) break;
+        // The hub changes no connection's subject: the token needs one of its own.
+        else if (error.code === "forbidden") this.#port.reconnect(new ConnectionLostError("another subject signed in"));
+        else this.#sendAgain();
+      }
+    }
+  }
+
+  #onSuccess({ expires_at: expiresAt, grants, removed = [], subject }: AuthSuccess): void {
     this.#backoff.reset();
-    const { expires_at: expiresAt, grants, subject } = data;
     this.access = { subject, grants, ...(expiresAt === undefined ? {} : { expiresAt }) };
-  }
-
-  onFailed(data: Refusal): void {
-    const error = makeHubError(data, 401);
-    if (this.#inside && error.recoverable) this.#sendAgain();
-    else this.refusal = error;
-  }
-
-  /** Handle the answer to a command; return whether it was the one that sent the token. */
-  onError(id: string | undefined, data: Refusal): boolean {
-    if (id !== TOKEN_ID) return false;
-    // The hub changes no connection's subject: the token needs one of its own.
-    if (data.code === "forbidden") this.#port.reconnect(new ConnectionLostError("another subject signed in"));
-    else this.#sendAgain();
-    return true;
+    this.#port.accepted(removed);
   }
 
   /** The hub cannot verify the token now. */

@@ -11,7 +11,7 @@ import {
   SignedOutError,
   type TidingsError,
 } from "./errors.ts";
-import type { Sink, WatchItem } from "./items.ts";
+import type { RawItem, Sink, WatchItem } from "./items.ts";
 import { WatchIterator } from "./iterator.ts";
 import { Link, type LinkPort, type Transport, type TransportHandlers } from "./link.ts";
 import { LazyOperations } from "./operations/lazy.ts";
@@ -268,39 +268,44 @@ export class HubClient implements Hub {
   ): AsyncIterableIterator<WatchItem> | (() => void) {
     const paths = simplify(typeof path === "string" ? [path] : path);
     if (typeof second === "function") return this.#watchWith(paths, second, third ?? {});
-    const { bufferSize = this.#options.bufferSize ?? DEFAULT_BUFFER, signal, since = "snapshot" } = second ?? {};
+    const { bufferSize = this.#options.bufferSize ?? DEFAULT_BUFFER, signal } = second ?? {};
     let stop = (): void => {};
-    const iterator = new WatchIterator(bufferSize, () => {
-      signal?.removeEventListener("abort", abort);
-      stop();
-    });
-    const abort = (): void => iterator.stop(signal?.reason);
-    if (signal?.aborted) abort();
-    else {
-      signal?.addEventListener("abort", abort);
-      stop = this.#plainLink.watch(paths, since, iterator);
-    }
+    const iterator = new WatchIterator(bufferSize, () => stop());
+    stop = this.#watchUntil(paths, second ?? {}, iterator, () => iterator.stop(signal?.reason));
     return iterator;
   }
 
   #watchWith(paths: readonly string[], callback: (item: WatchItem) => void, options: WatchOptions): () => void {
-    const { signal, since = "snapshot" } = options;
-    if (signal?.aborted) return () => {};
     let ended = false;
-    const stop = this.#plainLink.watch(paths, since, {
-      persistent: true,
-      take: (items) => {
-        for (const item of items as readonly WatchItem[]) if (!ended) callSafely(() => callback(item));
-      },
-      end: () => finish(),
-    });
+    let stop = (): void => {};
     const finish = (): void => {
       ended = true;
-      signal?.removeEventListener("abort", finish);
       stop();
     };
-    signal?.addEventListener("abort", finish);
+    const take = (items: readonly RawItem[]): void => {
+      for (const item of items as readonly WatchItem[]) if (!ended) callSafely(() => callback(item));
+    };
+    stop = this.#watchUntil(paths, options, { persistent: true, take, end: () => finish() }, () => finish());
     return finish;
+  }
+
+  /** Watch until the returned function is called; `abort` is called when the signal says so. */
+  #watchUntil(
+    paths: readonly string[],
+    { signal, since = "snapshot" }: WatchOptions,
+    sink: Sink,
+    abort: () => void,
+  ): () => void {
+    if (signal?.aborted) {
+      abort();
+      return () => {};
+    }
+    const stop = this.#plainLink.watch(paths, since, sink);
+    signal?.addEventListener("abort", abort);
+    return () => {
+      signal?.removeEventListener("abort", abort);
+      stop();
+    };
   }
 
   async publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
@@ -331,7 +336,7 @@ export class HubClient implements Hub {
   }
 
   heardAt(): number | undefined {
-    return this.#foremost.session.heardAt;
+    return this.#foremost.session.status.heardAt;
   }
 
   retryNow(): void {

@@ -1,4 +1,7 @@
-/** The hub's clock, as far as its messages tell. */
+/** Times, and the hub's clock, as far as its messages tell. */
+
+/** A time that does not come. */
+export const NEVER = Number.POSITIVE_INFINITY;
 
 export class HubClock {
   readonly #monotonic: () => number;

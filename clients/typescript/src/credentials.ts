@@ -8,16 +8,15 @@ const SUPPLIER_MS = 8_000;
 const FUNCTION = "the function passed as `token`";
 
 export class Credentials {
-  #source: string | TokenSupplier | undefined;
+  /** Null: the client has signed out. */
+  #source: string | TokenSupplier | null | undefined;
   #token: string | undefined;
   #pending: Promise<string | undefined> | undefined;
-  #signedOut = false;
   readonly #environment: Pick<Environment, "later">;
 
   constructor(source: string | TokenSupplier | undefined, environment: Pick<Environment, "later">) {
-    this.#source = source;
     this.#environment = environment;
-    if (typeof source === "string") checkToken(source);
+    if (source !== undefined) this.replace(source);
   }
 
   /** Whether another token may come later. */
@@ -28,8 +27,7 @@ export class Credentials {
   /** Use another token, or none: then every call of `get` throws `SignedOutError`. */
   replace(source: string | TokenSupplier | undefined): void {
     if (typeof source === "string") checkToken(source);
-    this.#source = source;
-    this.#signedOut = source === undefined;
+    this.#source = source ?? null;
     this.#token = this.#pending = undefined;
   }
 
@@ -40,12 +38,12 @@ export class Credentials {
    * @throws {@link SignedOutError} when the supplier has none left, {@link TokenUnavailableError} when the supplier throws.
    */
   async get(unlike?: string): Promise<string | undefined> {
-    return this.#token !== undefined && this.#token !== unlike && !this.#signedOut ? this.#token : this.renew();
+    return this.#token !== undefined && this.#token !== unlike ? this.#token : this.renew();
   }
 
   /** Return the token that the source has now, as `get`; a supplier is asked once for all who wait. */
   async renew(): Promise<string | undefined> {
-    if (this.#signedOut) throw new SignedOutError();
+    if (this.#source === null) throw new SignedOutError();
     if (typeof this.#source !== "function") return this.#source;
     this.#pending ??= this.#ask(this.#source);
     return this.#pending;
@@ -61,18 +59,17 @@ export class Credentials {
     try {
       const token = await Promise.race([Promise.resolve().then(supplier), late]); // also catches a supplier that throws before it returns a promise
       if (supplier !== this.#source) return await this.renew(); // replaced while it was called
-      this.#pending = undefined;
       if (token === null || token === undefined) throw new SignedOutError();
       this.#token = checkToken(token);
       return this.#token;
     } catch (error) {
-      if (supplier === this.#source) this.#pending = undefined;
       if (error instanceof SignedOutError || error instanceof TokenUnavailableError) throw error;
       // The text of the error may hold the token.
       const fault = error instanceof ConfigError ? "returned an invalid token" : "threw an error";
       throw new TokenUnavailableError(`${FUNCTION} ${fault}`);
     } finally {
       cancel();
+      if (supplier === this.#source) this.#pending = undefined;
     }
   }
 }

@@ -25,7 +25,7 @@ export class TidingsError extends Error implements ErrorData {
   readonly details: string;
 
   constructor(code: string, message: string, facts: Facts = {}) {
-    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    super(message, facts);
     this.code = code;
     this.recoverable = facts.recoverable ?? false;
     this.hint = facts.hint ?? "";
@@ -137,8 +137,8 @@ export class HubClosedError extends TidingsError {
 export class TokenUnavailableError extends TidingsError {
   override readonly name: string = "TokenUnavailableError";
 
-  constructor(message: string, cause?: unknown) {
-    super("token_unavailable", message, { recoverable: true, hint: "Correct the function passed as `token`.", cause });
+  constructor(message: string) {
+    super("token_unavailable", message, { recoverable: true, hint: "Correct the function passed as `token`." });
   }
 }
 

@@ -1,6 +1,5 @@
 /** A client for tidings hubs: https://github.com/tidings/tidings */
 import { HubClient } from "./client.ts";
-import { ConfigError } from "./errors.ts";
 import type { ConnectOptions, Hub } from "./options.ts";
 
 export type {
@@ -29,9 +28,6 @@ export type { Store } from "./store.ts";
  *   is the default.
  * @throws {@link ConfigError} when the URL or an option is invalid.
  */
-export function connect(url?: string | URL, options: ConnectOptions = {}): Hub {
-  const page = (globalThis as Partial<typeof globalThis>).document?.baseURI;
-  const address = url ?? page;
-  if (address === undefined) throw new ConfigError("no URL of a hub", "Pass it: connect('ws://127.0.0.1:8765/ws').");
-  return new HubClient(address, options);
+export function connect(url: string | URL = "", options: ConnectOptions = {}): Hub {
+  return new HubClient(url, options);
 }

@@ -6,11 +6,11 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   readonly persistent = false;
   readonly #size: number;
   #buffer: WatchItem[] = [];
-  #next_ = 0;
   /** Position of the event that was buffered last. */
   #position = "";
   #dropped: { after: string; until: string; dropped: number } | undefined;
-  #waiting: { resolve: (result: IteratorResult<WatchItem>) => void; reject: (error: unknown) => void }[] = [];
+  /** Continue the calls of `next` that wait for an item. */
+  readonly #waiting: ((result: IteratorResult<WatchItem> | Promise<IteratorResult<WatchItem>>) => void)[] = [];
   #ended = false;
   #error: unknown;
   readonly #onClose: () => void;
@@ -28,9 +28,9 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   take(items: readonly RawItem[]): void {
     if (this.#ended) return;
     for (const item of items as readonly WatchItem[]) {
-      const reader = this.#waiting.shift();
-      if (reader !== undefined) reader.resolve({ value: item, done: false });
-      else if (this.#dropped !== undefined || this.#buffer.length - this.#next_ >= this.#size) this.#drop(item);
+      const resolve = this.#waiting.shift();
+      if (resolve !== undefined) resolve({ value: item, done: false });
+      else if (this.#dropped !== undefined || this.#buffer.length >= this.#size) this.#drop(item);
       else this.#buffer.push(item);
       if ("position" in item && this.#dropped === undefined) this.#position = item.position;
     }
@@ -46,22 +46,12 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    for (const reader of this.#waiting.splice(0)) {
-      if (error === undefined) reader.resolve({ value: undefined, done: true });
-      else reader.reject(this.#takeError());
-    }
+    for (const resolve of this.#waiting.splice(0)) resolve(this.next());
   }
 
   async next(): Promise<IteratorResult<WatchItem>> {
-    const item = this.#buffer[this.#next_];
-    if (item !== undefined) {
-      this.#next_ += 1;
-      if (this.#next_ === this.#buffer.length) {
-        this.#buffer = [];
-        this.#next_ = 0;
-      }
-      return { value: item, done: false };
-    }
+    const item = this.#buffer.shift();
+    if (item !== undefined) return { value: item, done: false };
     if (this.#dropped !== undefined) {
       const data = this.#dropped;
       this.#dropped = undefined;
@@ -69,23 +59,19 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
       return { value: { type: "client:overflow", data }, done: false };
     }
     if (this.#ended) {
-      if (this.#error !== undefined) throw this.#takeError();
+      // An error is thrown once; after it the iterator is done.
+      const error = this.#error;
+      this.#error = undefined;
+      if (error !== undefined) throw error;
       return { value: undefined, done: true };
     }
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  /** An error is thrown once; after it the iterator is done. */
-  #takeError(): unknown {
-    const error = this.#error;
-    this.#error = undefined;
-    return error;
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Stop: what waits is dropped. `for await` calls it after `break` and `throw`. */
   async return(): Promise<IteratorResult<WatchItem>> {
     this.stop(undefined);
-    return { value: undefined, done: true };
+    return this.next();
   }
 
   async throw(error: unknown): Promise<IteratorResult<WatchItem>> {
@@ -97,9 +83,7 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
   stop(error: unknown): void {
     const was = this.#ended;
     this.#buffer = [];
-    this.#next_ = 0;
-    this.#dropped = undefined;
-    this.#error = undefined;
+    this.#dropped = this.#error = undefined;
     this.end(error as TidingsError | undefined);
     if (!was) this.#onClose();
   }

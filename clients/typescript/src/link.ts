@@ -1,12 +1,12 @@
 /** Performs the actions of one session: sockets, timers, tokens and requests. */
 
 import type { Action, SessionOptions } from "./actions.ts";
+import { NEVER } from "./clock.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Environment, PageEvent } from "./environment.ts";
 import { asTidingsError, type TidingsError } from "./errors.ts";
 import type { Sink } from "./items.ts";
 import { LATE_MS } from "./liveness.ts";
-import type { KeyFields } from "./paths.ts";
 import type { Requests } from "./requests.ts";
 import { Session } from "./session.ts";
 import { callSafely } from "./store.ts";
@@ -47,7 +47,7 @@ export class Link {
   readonly #port: LinkPort;
   #transport: Transport | undefined;
   #cancelTimer: (() => void) | undefined;
-  #timerAt: number | undefined;
+  #timerAt = NEVER;
   #unwatchPage: (() => void) | undefined;
   #running = false;
   #flushing = false;
@@ -76,7 +76,7 @@ export class Link {
     host.#run();
     return () => {
       this.#watches.delete(subscription);
-      this.#host.session.subscriptions.remove(subscription);
+      this.#host.session.subscriptions.delete(subscription);
       this.#host.#flushSoon();
     };
   }
@@ -103,6 +103,11 @@ export class Link {
     this.#run();
   }
 
+  /** Give `input` to the session, unless it comes from an earlier socket. */
+  #inputOf(generation: number, input: (session: Session) => void): void {
+    if (generation === this.session.generation) this.input(input);
+  }
+
   /** Let `host`, another link or this one, read the watches of this link from where they are, also those to come. */
   readOn(host: Link): void {
     const before = this.#host;
@@ -110,7 +115,7 @@ export class Link {
     if (before === this) this.input(() => session.rest());
     this.#host = host;
     for (const subscription of this.#watches) {
-      if (session.subscriptions.remove(subscription)) host.session.adopt(subscription);
+      if (session.subscriptions.delete(subscription)) host.session.adopt(subscription);
       else this.#watches.delete(subscription); // it has ended
     }
     host.#watchPage();
@@ -156,7 +161,18 @@ export class Link {
         this.#diagnose(action.generation);
         break;
       case "keys":
-        this.#fetchKeys(action.generation);
+        this.#ask(
+          action.generation,
+          (requests) => requests.fetchKeys(),
+          (session, fields) => session.keysArrived(fields),
+        );
+        break;
+      case "plan":
+        this.#ask(
+          action.generation,
+          (requests) => requests.plan,
+          (session, plan) => session.planned(plan),
+        );
         break;
       case "backfill":
         this.#backfill(action.request);
@@ -173,19 +189,19 @@ export class Link {
 
   #connect({ generation, paths, since }: Action & { readonly do: "connect" }): void {
     const handlers: TransportHandlers = {
-      opened: () => this.input((session) => session.opened(generation)),
+      opened: () => this.#inputOf(generation, (session) => session.opened()),
       received: (text) => {
         this.#noticeSleep();
-        this.input((session) => session.received(generation, text));
+        this.#inputOf(generation, (session) => session.received(text));
       },
-      heard: () => this.input((session) => session.heard(generation)),
-      failed: (error) => this.input((session) => session.failed(generation, error)),
-      closed: (code, reason) => this.input((session) => session.closed(generation, code, reason)),
+      heard: () => this.#inputOf(generation, (session) => session.heard()),
+      failed: (error) => this.#inputOf(generation, (session) => session.failed(error)),
+      closed: (code, reason) => this.#inputOf(generation, (session) => session.closed(code, reason)),
     };
     try {
       this.#transport = this.#port.open(handlers, paths, since);
     } catch (error) {
-      this.session.failed(generation, asTidingsError(error));
+      this.session.failed(asTidingsError(error));
     }
   }
 
@@ -199,17 +215,23 @@ export class Link {
     this.input((session) => session.tokenArrived(request, token));
   }
 
-  async #fetchKeys(generation: number): Promise<void> {
-    let fields: KeyFields | undefined;
+  /** Give what `ask` reads to the session, or why that is not possible. */
+  async #ask<T>(
+    generation: number,
+    ask: (requests: Requests) => T | Promise<T>,
+    input: (session: Session, answer: T) => void,
+  ): Promise<void> {
     try {
-      fields = await (await this.#port.requests()).fetchKeys();
-    } catch {}
-    this.input((session) => session.keysArrived(generation, fields));
+      const answer = await ask(await this.#port.requests());
+      this.#inputOf(generation, (session) => input(session, answer));
+    } catch (error) {
+      this.#inputOf(generation, (session) => session.failed(asTidingsError(error)));
+    }
   }
 
   async #diagnose(generation: number): Promise<void> {
     const error = await this.#port.diagnose();
-    this.input((session) => session.diagnosed(generation, error));
+    this.#inputOf(generation, (session) => session.diagnosed(error));
   }
 
   async #backfill(request: Backfill): Promise<void> {
@@ -226,13 +248,12 @@ export class Link {
   #setTimer(): void {
     const { deadline } = this.session;
     // Each message postpones the deadline; a timer that is too early only looks, and is set again.
-    if (deadline !== undefined && this.#timerAt !== undefined && this.#timerAt <= deadline) return;
+    if (this.#timerAt <= deadline && deadline !== NEVER) return;
     this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
     this.#timerAt = deadline;
-    if (deadline === undefined) return;
+    if (deadline === NEVER) return;
     this.#cancelTimer = this.#environment.later(deadline - this.#environment.now(), () => {
-      this.#timerAt = this.#cancelTimer = undefined;
+      this.#timerAt = NEVER;
       this.#noticeSleep();
       this.input((session) => session.tick());
     });
@@ -264,8 +285,6 @@ export class Link {
   /** Free what the link holds; the session is closed. */
   dispose(): void {
     this.#unwatchPage?.();
-    this.#unwatchPage = undefined;
     this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
   }
 }

@@ -3,6 +3,8 @@
  * silent for 30 s. Times are in milliseconds on a clock that never goes backwards; they are arguments.
  */
 
+import { NEVER } from "./clock.ts";
+
 /** Silence after which a visible page sends a ping. */
 const SILENCE_MS = 5_000;
 /** Time that the hub has to answer a ping. */
@@ -16,8 +18,8 @@ const STREAM_SILENCE_MS = 35_000;
 /** A timer that is later than this was stopped: the machine slept, or the page was frozen. */
 export const LATE_MS = 1_000;
 
-/** What to do: `ping` the hub, show that the data may be old (`stale`), or replace the connection (`lost`). */
-export type Verdict = "ping" | "stale" | "lost";
+/** What to do: `ping` the hub, or replace the connection (`lost`). */
+export type Verdict = "ping" | "lost";
 
 /** The signs of life on one connection. */
 export class Liveness {
@@ -72,17 +74,17 @@ export class Liveness {
   }
 
   /** When `tick` must be called. */
-  get deadline(): number | undefined {
+  get deadline(): number {
     if (this.#pingAt !== undefined) return this.#pingAt;
     if (!this.#asks) return this.#lostAt ?? this.#heardAt + STREAM_SILENCE_MS;
-    if (this.#lostAt === undefined) return this.#visible ? this.#heardAt + SILENCE_MS : undefined;
+    if (this.#lostAt === undefined) return this.#visible ? this.#heardAt + SILENCE_MS : NEVER;
     return this.stale || this.#staleAt === undefined ? this.#lostAt : Math.min(this.#staleAt, this.#lostAt);
   }
 
   /** Judge the silence. */
   tick(now: number): Verdict | undefined {
     const { deadline } = this;
-    if (deadline === undefined || now < deadline) return undefined;
+    if (now < deadline) return undefined;
     if (this.#asks && (this.#pingAt !== undefined || this.#lostAt === undefined)) {
       this.#pingAt = undefined;
       this.#staleAt ??= now + ANSWER_MS;
@@ -105,6 +107,6 @@ export class Liveness {
     this.#draining = false;
     if (deadline === this.#lostAt) return "lost";
     this.stale = true;
-    return "stale";
+    return undefined;
   }
 }

@@ -56,17 +56,3 @@ export function parseMessage(text: string): Message | undefined {
   } catch {}
   return undefined;
 }
-
-/** Close code while the license of the hub has expired: it may be renewed. */
-const LICENSE_EXPIRED = 4051;
-
-/** Return whether a client should reconnect after a WebSocket close code (docs/protocol/codes.md). */
-export function mayReconnect(code: number): boolean {
-  return !(
-    code === 1000 ||
-    code === 1002 ||
-    code === 1003 ||
-    (code >= 1007 && code <= 1010) ||
-    (code >= 4000 && code <= 4099 && code !== LICENSE_EXPIRED)
-  );
-}

@@ -3,6 +3,8 @@
 /** Key fields of event types, by type; null for a type without a key. */
 export type KeyFields = ReadonlyMap<string, string | null>;
 
+/** Those of a hub that has no types of its own. */
+export const NO_KEY_FIELDS: KeyFields = new Map();
 /** Hash of the contract that has no types of an application: its key fields are known. */
 export const BUILT_IN_CONTRACT = "sha256:d27ece87a3309bd76d053464d00ab29b";
 

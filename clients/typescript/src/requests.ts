@@ -11,6 +11,7 @@ import type { CancelOptions, CancelOutcome, ConnectOptions } from "./options.ts"
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
 import { openStream } from "./stream.ts";
+import { planStream } from "./stream-plan.ts";
 import type { Backfill, BackfillPage } from "./subscription.ts";
 import { WebSocketSearch } from "./websocket-search.ts";
 
@@ -48,6 +49,7 @@ interface History extends Snapshot {
 export class Requests {
   readonly http: HttpClient;
   readonly publisher: Publisher;
+  readonly plan = planStream;
   readonly #environment: Environment;
   readonly #retryMs: number;
   readonly #search: WebSocketSearch;

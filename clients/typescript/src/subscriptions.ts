@@ -6,17 +6,16 @@
  * over HTTP while its live events wait in a buffer, and then goes on with those that the answers did not hold.
  */
 import { ForbiddenError, makeHubError, type TidingsError } from "./errors.ts";
-import type { LiveNotice, LoggedEvent, Outcome, RawItem, Sink, SubscribedNotice } from "./items.ts";
+import type { LoggedEvent, Outcome, RawItem, Sink } from "./items.ts";
 import type { Message, Refusal } from "./messages.ts";
-import { covers, eventKey, type KeyFields, makeMatcher, simplify } from "./paths.ts";
-import type { Backfill, BackfillPage, Subscription, SubscriptionsPort } from "./subscription.ts";
+import { covers, eventKey, type KeyFields, simplify } from "./paths.ts";
+import type { PlanStream } from "./stream-plan.ts";
+import { type Backfill, type BackfillPage, Subscription, type SubscriptionsPort } from "./subscription.ts";
 
 /** Live events that wait while a watch reads its beginning over HTTP; if there are more, it reads them over HTTP. */
 const MAX_WAITING = 10_000;
 /** Paths in one command; the hub's limit. */
 const MAX_PATHS = 1_000;
-/** Events in one answer of the history; the hub's limit. */
-const PAGE = 1_000;
 /** Id of the command that stands for the address of a stream. */
 const STREAM = "";
 
@@ -38,35 +37,34 @@ interface SubscribedData {
   readonly outcome: Outcome;
 }
 
-export class Subscriptions {
+/** The watches, in the order in which they were added. */
+export class Subscriptions extends Set<Subscription> {
   /** Position up to which the live watches have read; "" before it is known. */
   position = "";
   /** Position of the hub's log in its greeting. */
   head = "";
-  /** Key fields of the hub's own types; undefined if only the built-in ones are known. */
+  /** Key fields of the hub's own types; undefined while they are not known. */
   keyFields: KeyFields | undefined;
   /** How the watches went on after the latest reconnect. */
   outcome: Outcome = "live";
   readonly #port: SubscriptionsPort;
-  readonly #all = new Set<Subscription>();
   readonly #commands = new Map<string, Command>();
   /** Paths of the connection, as the hub listed them. */
   #wire: readonly string[] = [];
   /** Whether the connection takes commands. */
   #open = false;
   #count = 0;
+  /** Whether the key fields were asked for on this connection. */
+  #asked = false;
 
   constructor(port: SubscriptionsPort) {
+    super();
     this.#port = port;
-  }
-
-  get size(): number {
-    return this.#all.size;
   }
 
   /** Whether every watch has what the connection itself must bring. */
   get caughtUp(): boolean {
-    const all = [...this.#all];
+    const all = [...this];
     const waiting = all.some(({ quiet, state }) => !quiet && state === "reading");
     return !waiting && (!this.hasNew || all.some(({ quiet, state }) => quiet || state !== "new"));
   }
@@ -77,52 +75,37 @@ export class Subscriptions {
   }
 
   #some(state: Subscription["state"]): boolean {
-    return [...this.#all].some((subscription) => subscription.state === state);
+    return [...this].some((subscription) => subscription.state === state);
   }
 
-  /** Whether routing needs the key fields of the hub's own types: there are several watches, one of single keys. */
-  get needsKeys(): boolean {
-    return this.#all.size > 1 && this.#paths().some((path) => path.includes("/"));
+  /** Ask for the key fields, unless they are known, if routing needs them: for several watches, one of single keys. */
+  #waitsForKeys(): boolean {
+    if (this.keyFields || this.size < 2 || !this.#paths().some((path) => path.includes("/"))) return false;
+    if (!this.#asked) this.#port.ask("keys");
+    this.#asked = true;
+    return true;
   }
 
   #paths(): string[] {
-    return [...this.#all].flatMap(({ paths }) => paths);
+    return [...this].flatMap(({ paths }) => paths);
   }
 
-  [Symbol.iterator](): IterableIterator<Subscription> {
-    return this.#all.values();
-  }
-
-  add(paths: readonly string[], since: string, sink: Sink): Subscription {
-    const subscription: Subscription = {
-      paths,
-      sink,
-      matches: makeMatcher(paths),
-      since,
-      state: "new",
-      outcome: "live",
-      seen: new Set(),
-      waiting: undefined,
-      backfill: undefined,
-      size: PAGE,
-      quiet: false,
-      alone: false,
-    };
-    this.#all.add(subscription);
+  /** Add a watch. */
+  begin(paths: readonly string[], since: string, sink: Sink): Subscription {
+    const subscription = new Subscription(paths, since, sink);
+    this.add(subscription);
     return subscription;
   }
 
-  /** Take over a watch of another connection, which has ended. */
-  adopt(subscription: Subscription): void {
-    this.#all.add(subscription);
+  /** End the watches: those that outlive a refusal only `forever`. */
+  end(error: TidingsError, forever: boolean): void {
+    for (const subscription of [...this]) {
+      if (forever || !subscription.sink.persistent) this.#end(subscription, error);
+    }
   }
 
-  remove(subscription: Subscription): boolean {
-    return this.#all.delete(subscription);
-  }
-
-  has(subscription: Subscription): boolean {
-    return this.#all.has(subscription);
+  #end(subscription: Subscription, error: TidingsError): void {
+    if (this.delete(subscription)) this.#port.act({ do: "end", subscription, error });
   }
 
   // The connection.
@@ -131,41 +114,29 @@ export class Subscriptions {
   opened(): void {
     this.#open = true;
     this.outcome = "live";
-    if (![...this.#all].some(({ since }) => since === this.position)) this.position = this.head;
+    if (![...this].some(({ since }) => since === this.position)) this.position = this.head;
   }
 
   /** Note that the connection is gone; `quiet`: only to be opened again for other paths. */
   lost(quiet: boolean): void {
-    this.#open = false;
+    this.#open = this.#asked = false;
     this.#wire = [];
     this.#commands.clear();
     this.#rewind(quiet);
   }
 
   #rewind(quiet: boolean): void {
-    for (const subscription of this.#all) {
-      subscription.quiet = quiet && (subscription.quiet || subscription.state === "live");
-      if (subscription.state === "live") subscription.since = this.position;
-      if (subscription.state === "joining") subscription.seen = new Set();
-      this.#restart(subscription);
-    }
-  }
-
-  #restart(subscription: Subscription): void {
-    subscription.state = "new";
-    subscription.waiting = subscription.backfill = undefined;
+    for (const subscription of this) subscription.rewind(this.position, quiet);
   }
 
   /** Send the commands that new and removed watches need. */
   flush(): void {
-    if (!this.#open || this.#leave()) return;
+    if (!this.#open || this.#waitsForKeys() || this.#leave()) return;
     const groups = new Map<unknown, Subscription[]>();
-    for (const subscription of this.#all) {
+    for (const subscription of this) {
       if (subscription.state !== "new") continue;
       const start = subscription.alone ? subscription : subscription.since;
-      const group = groups.get(start);
-      if (group === undefined) groups.set(start, [subscription]);
-      else group.push(subscription);
+      groups.set(start, [...(groups.get(start) ?? []), subscription]);
     }
     const rank = ([subscription]: readonly Subscription[]): number => (subscription?.since === this.position ? 0 : 1);
     // Those that were live come first: the connection brings what they missed, conflated, and in one go.
@@ -232,9 +203,9 @@ export class Subscriptions {
         this.flush();
         return true;
       case "channel:gap":
-        for (const subscription of this.#all) {
+        for (const subscription of this) {
           const { state } = subscription;
-          if (state === "live" || state === "reading") this.#port.deliver(subscription, [message as RawItem]);
+          if (state === "live" || state === "reading") this.#deliver(subscription, [message as RawItem]);
         }
         return true;
       case "connection:position":
@@ -251,20 +222,20 @@ export class Subscriptions {
     const place = key === undefined ? channel : `${channel}/${key}`;
     let moves = true;
     let restarted = false;
-    for (const subscription of this.#all) {
+    for (const subscription of this) {
       const { state, waiting } = subscription;
       const matches = subscription.matches(channel, place);
       if (state === "live") {
-        if (matches) this.#port.deliver(subscription, [event]);
+        if (matches) this.#deliver(subscription, [event]);
       } else if (state === "reading") {
-        if (matches) this.#read(subscription, event, position);
+        if (matches && subscription.reads(position)) this.#deliver(subscription, [event]);
         // The events of a snapshot come from far back: resuming behind one would read a history that no one wants.
         if (subscription.outcome === "snapshot") moves = false;
         else subscription.since = position;
       } else if (matches && waiting !== undefined) {
         if (waiting.length < MAX_WAITING) waiting.push(event);
         else {
-          this.#restart(subscription); // another answer over HTTP will hold them all
+          subscription.restart(); // another answer over HTTP will hold them all
           restarted = true;
         }
       }
@@ -273,11 +244,8 @@ export class Subscriptions {
     if (restarted) this.flush();
   }
 
-  /** Deliver an event of a snapshot or a catch-up; one of a snapshot may come again after a reconnect. */
-  #read(subscription: Subscription, event: LoggedEvent, position: string): void {
-    if (subscription.seen.has(position)) return;
-    if (subscription.outcome === "snapshot") subscription.seen.add(position);
-    this.#port.deliver(subscription, [event]);
+  #deliver(subscription: Subscription, items: readonly RawItem[]): void {
+    if (items.length > 0) this.#port.act({ do: "deliver", subscription, items });
   }
 
   #onSubscribed(command: Command | undefined, { channels, outcome, position }: SubscribedData): void {
@@ -289,7 +257,7 @@ export class Subscriptions {
       subscription.outcome = outcome;
       // After a gap, what only a snapshot can replace lies before the hub's position: ask for the same again.
       if (outcome === "live" || outcome === "complete") subscription.since = position;
-      if (!subscription.quiet) this.#notify(subscription, "channel:subscribed", position);
+      if (!subscription.quiet) this.#deliver(subscription, [subscription.notice("channel:subscribed", position)]);
     }
   }
 
@@ -302,74 +270,53 @@ export class Subscriptions {
     if ([...this.#commands.values()].some((other) => other.subscriptions === subscriptions)) return;
     this.position = position;
     for (const subscription of subscriptions) {
-      if (this.#all.has(subscription)) this.#advance(subscription, kind);
+      if (this.has(subscription)) this.#advance(subscription, kind);
     }
     this.flush();
   }
 
   /** Bring a watch to its next state: the answer to a command is complete. */
   #advance(subscription: Subscription, kind: Command["kind"]): void {
-    if (subscription.state === "reading") this.#settle(subscription);
+    if (subscription.state === "reading") this.#deliver(subscription, subscription.settle(this.position));
     else if (subscription.state !== "joining") return;
     else if (kind === "join") {
       subscription.waiting = [];
       this.#request(subscription, true);
     } else if (kind === "now" || subscription.since === "now") {
       subscription.outcome = "live";
-      this.#notify(subscription, "channel:subscribed", this.position);
-      this.#settle(subscription);
-    } else this.#merge(subscription);
-  }
-
-  #settle(subscription: Subscription): void {
-    subscription.state = "live";
-    subscription.alone = false;
-    subscription.waiting = undefined;
-    subscription.seen = new Set();
-    if (!subscription.quiet) this.#notify(subscription, "channel:live", this.position);
-    subscription.quiet = false;
-  }
-
-  #notify(subscription: Subscription, type: "channel:subscribed" | "channel:live", position: string): void {
-    const data = { channels: subscription.paths, position, outcome: subscription.outcome };
-    this.#port.deliver(subscription, [{ type, data } as SubscribedNotice | LiveNotice]);
+      const subscribed = subscription.notice("channel:subscribed", this.position);
+      this.#deliver(subscription, [subscribed, ...subscription.settle(this.position)]);
+    } else this.#deliver(subscription, [...subscription.rest(), ...subscription.settle(this.position)]);
   }
 
   // The beginning over HTTP.
 
-  /**
-   * Bring the watches to where a stream can take all of them on, and open it. A stream has one start: where the live
-   * ones are, or where the first of the others has read to over HTTP.
-   */
+  /** Bring the watches to where a stream can take all of them on, and open it: `start` is called with a plan. */
   prepare(): void {
-    const all = [...this.#all];
-    if (all.some(({ backfill }) => backfill !== undefined)) return;
-    const others = all.filter(({ alone, since, state }) => state === "new" && (alone || since !== this.position));
-    const [first] = others;
-    const together =
-      others.length === all.length && others.every(({ alone, since }) => !alone && since === first?.since);
-    // One that starts now needs no beginning: it starts with the `channel:live` of the stream.
-    const next = together ? undefined : others.find(({ alone, since }) => alone || since !== "now");
+    if (!this.#waitsForKeys() && !this.#reads()) this.#port.ask("plan");
+  }
+
+  /** Whether an answer over HTTP is awaited. */
+  #reads(): boolean {
+    return [...this].some(({ backfill }) => backfill !== undefined);
+  }
+
+  /** Open a stream, or read what comes before. */
+  start(plan: PlanStream): void {
+    const all = [...this];
+    if (this.#reads()) return;
+    const { next, since } = plan(all, this.position);
     if (next !== undefined) {
-      next.state = "joining";
       this.#request(next, true);
       return;
     }
-    const joined = all.find(({ since, state }) => state === "joining" && since !== "now");
-    const resumed = all.some(({ since, state }) => state === "new" && since === this.position);
-    const since = together ? first?.since : resumed ? this.position : joined?.since;
-    for (const subscription of all) {
-      if (!together && subscription.since === "now") subscription.state = "joining";
-      else if (subscription.state === "joining") subscription.waiting = [];
-      else subscription.state = "reading";
-    }
     this.#commands.set(STREAM, { kind: "first", subscriptions: all });
-    this.#port.open(all.length === 0 ? ["global"] : simplify(this.#paths()), since ?? "now");
+    this.#port.open(all.length === 0 ? ["global"] : simplify(this.#paths()), since);
   }
 
   #request(subscription: Subscription, first: boolean): void {
     subscription.backfill = { subscription, since: subscription.since, first };
-    this.#port.backfill(subscription.backfill);
+    this.#port.act({ do: "backfill", request: subscription.backfill });
   }
 
   /** Take the answer to a request. */
@@ -381,18 +328,11 @@ export class Subscriptions {
       this.prepare(); // the hub takes its paths; it starts with the stream
       return;
     }
-    subscription.outcome = page.outcome;
-    if (request.first) this.#notify(subscription, "channel:subscribed", page.next);
-    const items: RawItem[] = page.gap === undefined ? [] : [{ type: "channel:gap", data: page.gap }];
-    items.push(...page.events);
-    if (items.length > 0) this.#port.deliver(subscription, items);
-    subscription.since = page.next;
-    subscription.size = Math.min(2 * subscription.size, PAGE);
-    if (page.events.length > 0) subscription.seen = new Set(page.events.map(({ position }) => position));
+    this.#deliver(subscription, subscription.answered(request, page));
     if (!page.done) this.#request(subscription, false);
     else if (!this.#open) this.prepare();
     // The answer may be ahead of this connection; what it holds has been received by the next `channel:live`.
-    else if (this.#all.has(subscription)) this.#command("barrier", [subscription], "now");
+    else if (this.has(subscription)) this.#command("barrier", [subscription], "now");
   }
 
   /** The beginning cannot be read. */
@@ -401,20 +341,10 @@ export class Subscriptions {
     if (subscription.backfill !== request) return;
     subscription.backfill = undefined;
     if (error.recoverable) this.#port.retry(error, 0);
-    else if (error.code === "invalid_position" && this.#losePosition(subscription)) this.#restart(subscription);
-    else if (this.#all.delete(subscription)) this.#port.end(subscription, error);
+    else if (error.code === "invalid_position" && this.#losePosition(subscription)) subscription.restart();
+    else this.#end(subscription, error);
     if (this.#open) this.flush();
     else this.prepare();
-  }
-
-  /** Deliver the live events that the answers did not hold. */
-  #merge(subscription: Subscription): void {
-    const waiting = subscription.waiting ?? [];
-    // The newest event that both hold is the end of the answers: all before it are in them, or superseded.
-    const held = waiting.findLastIndex(({ position }) => subscription.seen.has(position));
-    const rest = waiting.slice(held + 1);
-    if (rest.length > 0) this.#port.deliver(subscription, rest);
-    this.#settle(subscription);
   }
 
   // Refusals.
@@ -428,7 +358,7 @@ export class Subscriptions {
       this.#port.retry(error, error.retryAfterMs);
       return true;
     }
-    for (const subscription of command.subscriptions) this.#restart(subscription);
+    for (const subscription of command.subscriptions) subscription.restart();
     this.#refuse(command.subscriptions, error);
     this.flush();
     return true;
@@ -436,7 +366,7 @@ export class Subscriptions {
 
   /** The hub refuses a stream of the watches; return whether another one may succeed. */
   refused(error: TidingsError): boolean {
-    const all = [...this.#all];
+    const all = [...this];
     if (all.every(({ alone }) => alone)) for (const subscription of all) this.#refuse([subscription], error);
     else this.#refuse(all, error);
     return all.length > 0;
@@ -446,9 +376,7 @@ export class Subscriptions {
   #refuse(subscriptions: readonly Subscription[], error: TidingsError): void {
     for (const subscription of subscriptions) {
       if (subscriptions.length > 1) subscription.alone = true;
-      else if (error.code !== "invalid_position" || !this.#losePosition(subscription)) {
-        if (this.#all.delete(subscription)) this.#port.end(subscription, error);
-      }
+      else if (error.code !== "invalid_position" || !this.#losePosition(subscription)) this.#end(subscription, error);
     }
   }
 
@@ -457,26 +385,22 @@ export class Subscriptions {
     const after = subscription.since;
     if (after !== this.position) return false;
     subscription.since = "snapshot";
-    this.#port.deliver(subscription, [{ type: "channel:gap", data: { after, until: "", reason: "refused" } }]);
+    this.#deliver(subscription, [{ type: "channel:gap", data: { after, until: "", reason: "refused" } }]);
     return true;
   }
 
   /** Note that some paths may no longer be read. */
   withdraw(removed: readonly string[]): void {
     this.#wire = this.#wire.filter((path) => !removed.includes(path));
-    for (const subscription of [...this.#all]) {
-      const remaining = subscription.paths.filter(
-        (path) => path === "*" || !removed.some((gone) => covers(gone, path)),
-      );
-      if (remaining.length === subscription.paths.length) continue;
-      const lost = subscription.paths.filter((path) => !remaining.includes(path));
-      subscription.paths = remaining;
-      subscription.matches = makeMatcher(remaining);
+    for (const subscription of [...this]) {
+      const lost = subscription.withdraw(removed);
+      const { paths: remaining } = subscription;
+      if (lost.length === 0) continue;
       if (remaining.length > 0) {
-        this.#port.deliver(subscription, [{ type: "client:removed", data: { removed: lost, remaining } }]);
-      } else if (this.#all.delete(subscription)) {
+        this.#deliver(subscription, [{ type: "client:removed", data: { removed: lost, remaining } }]);
+      } else {
         const message = `the right to read ${lost.slice(0, 10).join(", ")} was withdrawn`;
-        this.#port.end(subscription, new ForbiddenError({ code: "forbidden", message, recoverable: false }));
+        this.#end(subscription, new ForbiddenError({ code: "forbidden", message, recoverable: false }));
       }
     }
   }

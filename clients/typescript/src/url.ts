@@ -24,7 +24,7 @@ export function resolveHubUrl(url: string | URL, base?: string): Addresses {
   const parsed = parse(url, base);
   const scheme = SCHEME.exec(parsed?.protocol ?? "");
   if (parsed === undefined || scheme === null || parsed.host === "") {
-    throw new ConfigError(`invalid hub URL '${url}'`, "Use ws://127.0.0.1:8765/ws or http://127.0.0.1:8765/.");
+    throw new ConfigError(`invalid hub URL '${url}'`, "Use the URL of a hub, such as http://127.0.0.1:8765/.");
   }
   if (parsed.username || parsed.password || [...parsed.searchParams.keys()].some((name) => SECRET.test(name))) {
     throw new ConfigError("invalid hub URL: a token in a URL ends in logs", "Pass it as the option `token`.");

@@ -2,8 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import type { HubClient } from "../src/client.ts";
 import type { RawItem } from "../src/items.ts";
-import { FakeWorld, json } from "./fakes.ts";
-import { live, state } from "./live.ts";
+import { FakeWorld, json, live, state } from "./fakes.ts";
 import { ABOUT } from "./streams.ts";
 
 describe("connecting", () => {

@@ -1,6 +1,7 @@
 /** A surrounding of the client in which nothing happens by itself: clock, timers, page, sockets and requests. */
 import { HubClient } from "../src/client.ts";
 import type { Environment, PageEvent } from "../src/environment.ts";
+import type { WatchItem } from "../src/items.ts";
 import type { ConnectOptions, WebSocketConstructor } from "../src/options.ts";
 
 /** The parts of the client that it loads when it needs them; they are here before. */
@@ -202,4 +203,22 @@ export class FakeWorld implements Environment {
 /** Return the answer to a request. */
 export function json(body: unknown, status = 200): Response {
   return new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
+}
+
+/** A client that watches `data` and is live. */
+export async function live(world: FakeWorld, hub: HubClient = world.connect()): Promise<WatchItem[]> {
+  const items: WatchItem[] = [];
+  hub.watch("data", (item) => items.push(item));
+  await world.settle();
+  world.socket.open();
+  world.socket.greet();
+  await world.settle();
+  world.socket.goLive();
+  return items;
+}
+
+/** The state of a client and its reason, in a few words. */
+export function state(hub: HubClient): string {
+  const { reason, state } = hub.connection.getSnapshot();
+  return `${state}: ${reason.code}`;
 }

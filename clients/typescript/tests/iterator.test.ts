@@ -1,6 +1,7 @@
 /** Iterators of watches: bounded, ended in every way, and without leaks. */
 import { expect, test } from "vitest";
 import type { HubClient } from "../src/client.ts";
+import { connect } from "../src/index.ts";
 import type { ConnectOptions } from "../src/options.ts";
 import { FakeWorld, json } from "./fakes.ts";
 
@@ -232,4 +233,19 @@ test("after `close`, iterators end with an error that says so", async () => {
   await expect(waiting).rejects.toMatchObject({ code: "client_closed" });
   await expect(hub.watch("data").next()).rejects.toMatchObject({ code: "client_closed" });
   expect(world.live).toBe(0);
+});
+
+test("the error of a watch is thrown once, to the first of several readers that wait, and the others are done", async () => {
+  const { hub } = await start();
+  const items = hub.watch("data");
+  const readers = [items.next(), items.next(), items.next()];
+  hub.close();
+  const [first, ...others] = await Promise.allSettled(readers);
+  expect(first).toMatchObject({ status: "rejected", reason: { code: "client_closed" } });
+  const done = { status: "fulfilled", value: { value: undefined, done: true } };
+  expect(others).toEqual([done, done]);
+});
+
+test("outside of a page a client needs the URL of a hub", () => {
+  expect(() => connect()).toThrow("invalid hub URL ''");
 });

@@ -1,8 +1,7 @@
 /** Whether a connection is alive, and what an application sees of it, in a world in which nothing happens by itself. */
 import { describe, expect, test, vi } from "vitest";
 import type { HubClient } from "../src/client.ts";
-import { FakeWorld } from "./fakes.ts";
-import { live, state } from "./live.ts";
+import { FakeWorld, live, state } from "./fakes.ts";
 
 describe("liveness", () => {
   test("silence leads to a ping after 5 s, and to another socket after 3 s more", async () => {

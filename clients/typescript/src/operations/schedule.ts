@@ -1,5 +1,10 @@
-/** When changes are published: at most once per frame while the page is visible, per second while it is hidden. */
+/**
+ * When changes are published: at most once per frame while the page is visible, per second while it is hidden; and when
+ * a page counts as hidden.
+ */
 
+/** How long a page is hidden before that changes anything, in milliseconds: people switch between tabs. */
+const HIDDEN_AFTER_MS = 10_000;
 /** Delay of a publication while the page is hidden, in milliseconds. */
 const HIDDEN_MS = 1_000;
 /** Delay where there are no frames, as in Node and in workers, in milliseconds. */
@@ -59,5 +64,27 @@ export function makeSchedule(callback: () => void): Schedule {
       stop ??= start();
     },
     cancel,
+  };
+}
+
+/** Call `changed` with true when the page was hidden for some time, and with false when it is shown again. */
+export function followVisibility(changed: (isHidden: boolean) => void): () => void {
+  const { document } = globalThis as Partial<typeof globalThis>;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isHidden = false;
+  const set = (hidden: boolean): void => {
+    if (hidden !== isHidden) changed(hidden);
+    isHidden = hidden;
+  };
+  const follow = (): void => {
+    clearTimeout(timer);
+    if (document?.visibilityState === "hidden") timer = setTimeout(() => set(true), HIDDEN_AFTER_MS);
+    else set(false);
+  };
+  document?.addEventListener("visibilitychange", follow);
+  follow();
+  return () => {
+    clearTimeout(timer);
+    document?.removeEventListener("visibilitychange", follow);
   };
 }

@@ -8,10 +8,9 @@ import type { LoggedEvent, Sink } from "../items.ts";
 import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
 import { isLive, OPERATION_ROUTE, type Operation } from "./operation.ts";
-import { makeSchedule, type Schedule } from "./schedule.ts";
+import { followVisibility, makeSchedule, type Schedule } from "./schedule.ts";
 import { NO_OPERATIONS, type OperationsSnapshot, type SingleOperationStore } from "./snapshot.ts";
 import { OperationTable } from "./table.ts";
-import { followVisibility } from "./visibility.ts";
 
 /** Operations in one answer of the list; the hub's limit. */
 const PAGE = 1_000;

@@ -3,8 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ForbiddenError, HubUnreachableError } from "../../src/errors.ts";
 import type { Operation } from "../../src/operations/operation.ts";
 import { OperationStore } from "../../src/operations/store.ts";
-import { FakePage } from "./fake-page.ts";
-import { FakeSource, live, NOW, row, settled, subscribed } from "./fake-source.ts";
+import { FakePage, FakeSource, live, NOW, row, settled, subscribed } from "./fake-source.ts";
 
 let page: FakePage;
 let source: FakeSource;

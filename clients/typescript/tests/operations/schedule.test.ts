@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { makeSchedule } from "../../src/operations/schedule.ts";
-import { followVisibility } from "../../src/operations/visibility.ts";
-import { FakePage } from "./fake-page.ts";
+import { followVisibility, makeSchedule } from "../../src/operations/schedule.ts";
+import { FakePage } from "./fake-source.ts";
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => {
