@@ -130,6 +130,8 @@ class ReplicatedLog(LocalReader):
         self._ids_until = 0
         """Offset up to which this node proposed to forget event ids."""
         self._unstored = 0
+        self.folded_bytes = 0
+        """Size of the entries that this node has folded since its start."""
         self._failure: LogError | None = None
         self._closed = False
         self.when_closed: list[Callable[[], object]] = []
@@ -166,6 +168,11 @@ class ReplicatedLog(LocalReader):
     def seq(self) -> int:
         """The entry of the journal up to which the node has folded."""
         return self._node.seq
+
+    @property
+    def now_ns(self) -> int:
+        """The clock of the journal: the time of the newest entry that this node has folded."""
+        return self._node.sessions.now_ns
 
     @property
     def nodes(self) -> int:
@@ -271,6 +278,7 @@ class ReplicatedLog(LocalReader):
 
     def _fold(self, folded: FoldedEntry) -> None:
         self._folding = True
+        self.folded_bytes += len(folded.entry.body)
         self._verdicts.clear()
         for ended in folded.ended:
             detached = self._shared.end_session(ended.name)

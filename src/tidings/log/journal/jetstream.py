@@ -5,7 +5,6 @@ all of them, what was written within their `sync_interval` may be missing.
 """
 
 import asyncio
-import base64
 import logging
 import ssl
 from collections import deque
@@ -16,20 +15,22 @@ import nats
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.journal.base import JournalEntry, JournalState, Lost, Receive
 from tidings.log.journal.jetstream_follower import StreamFollower
+from tidings.log.journal.jetstream_snapshots import JetStreamSnapshots, open_snapshot_stream
 from tidings.log.journal.jetstream_stream import (
     MIN_SERVER,
     OPENING_S,
     REQUEST_S,
+    ApiFailure,
     JetStreamAddress,
+    find_message,
     open_stream,
     to_log_error,
 )
-from tidings.protocol.timestamps import canonicalize, to_nanoseconds
 
 MAX_BODY_BYTES = 1 << 20
 MAX_QUEUED_BYTES = 4 << 20
@@ -41,32 +42,10 @@ _RECONNECT_S = 0.1
 logger = logging.getLogger(__name__)
 
 
-class _ApiError(Struct):
-    """An error in an answer of JetStream."""
-
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
 class _Stored(Struct):
     """The answer to an entry that was published."""
 
-    error: _ApiError | None = None
-
-
-class _StoredMessage(Struct):
-    seq: int
-    time: str
-    data: str = ""
-    """The body in base64."""
-
-
-class _Found(Struct):
-    """The answer to a request for one message."""
-
-    message: _StoredMessage | None = None
-    error: _ApiError | None = None
+    error: ApiFailure | None = None
 
 
 class JetStreamJournal:
@@ -83,6 +62,8 @@ class JetStreamJournal:
         self._connection = connection
         self._manager = connection.jsm(timeout=REQUEST_S)
         self._address = address
+        self.snapshots = JetStreamSnapshots(connection, address)
+        """See `SnapshotJournal.snapshots`."""
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -142,7 +123,7 @@ class JetStreamJournal:
         except msgspec.MsgspecError as cause:
             self.failure = LogUnavailable(f"{self._address} gave an answer that cannot be read: {cause}")
             return
-        self.failure = None if error is None else _to_failure(error, self._address)
+        self.failure = None if error is None else error.to_log_error(self._address)
 
     # Following.
 
@@ -207,21 +188,8 @@ class JetStreamJournal:
 
     async def entry(self, seq: int) -> JournalEntry | None:
         """See `Journal.entry`."""
-        try:
-            answer = await self._connection.request(
-                f"$JS.API.STREAM.MSG.GET.{self._address.stream}",
-                msgspec.json.encode({"seq": seq}),
-                timeout=REQUEST_S,
-            )
-            found = msgspec.json.decode(answer.data, type=_Found)
-        except Exception as error:
-            raise to_log_error(error, self._address) from error
-        if found.message is not None:
-            at_ns = to_nanoseconds(canonicalize(found.message.time))
-            return JournalEntry(found.message.seq, at_ns, base64.b64decode(found.message.data))
-        if found.error is not None and found.error.code != 404:
-            raise _to_failure(found.error, self._address)
-        return None
+        found = await find_message(self._connection, self._address, self._address.stream, seq=seq)
+        return None if found is None else JournalEntry(found.seq, found.at_ns, found.body)
 
     async def trim(self, until: int) -> None:
         """See `Journal.trim`."""
@@ -318,7 +286,9 @@ async def open_jetstream(
                 f"{address} is nats-server {version.major}.{version.minor}",
                 hint=f"The journal needs nats-server {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer.",
             )
-        await open_stream(connection.jsm(timeout=REQUEST_S), address)
+        manager = connection.jsm(timeout=REQUEST_S)
+        await open_stream(manager, address)
+        await open_snapshot_stream(manager, address)
         journal = JetStreamJournal(connection, address)
         await journal.start()
     except BaseException as error:
@@ -327,7 +297,3 @@ async def open_jetstream(
             raise to_log_error(error, address) from error
         raise
     return journal
-
-
-def _to_failure(error: _ApiError, address: JetStreamAddress) -> LogError:
-    return to_log_error(APIError(error.code, error.description, error.err_code), address)

@@ -1,17 +1,21 @@
 """The stream of `tidings.log.journal.jetstream`: its address, its configuration, and the errors of its servers."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
 import nats.errors
 from msgspec import Struct
+from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, NotFoundError
 from nats.js.manager import JetStreamManager
 
 from tidings.exceptions import LogError, LogForeign, LogFull, LogTooNew, LogUnavailable
+from tidings.protocol.timestamps import canonicalize, to_nanoseconds
 
 FORMAT = 1
 """The version of the entries in a stream, in its metadata."""
@@ -34,6 +38,44 @@ _INVALID_IN_NAMES = frozenset(" \t\r\n.*>/\\")
 Result = TypeVar("Result")
 
 
+class ApiFailure(Struct):
+    """An error in an answer of JetStream."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+    def to_log_error(self, address: "JetStreamAddress") -> LogError:
+        """Return the error of the log for it."""
+        return to_log_error(APIError(self.code, self.description, self.err_code), address)
+
+
+class StoredMessage(Struct):
+    """A message of a stream."""
+
+    seq: int
+    time: str
+    data: str = ""
+    """The body in base64."""
+
+    @property
+    def at_ns(self) -> int:
+        """When it was stored, by the servers' clock: nanoseconds since 1970."""
+        return to_nanoseconds(canonicalize(self.time))
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        return base64.b64decode(self.data)
+
+
+class _Found(Struct):
+    """The answer to a request for one message."""
+
+    message: StoredMessage | None = None
+    error: ApiFailure | None = None
+
+
 class JetStreamAddress(Struct, frozen=True, kw_only=True):
     """Where a journal is, as `nats://[user:password@]host[:port][,host…]/NAME[?replicas=3&max_bytes=…]` names it."""
 
@@ -50,6 +92,11 @@ class JetStreamAddress(Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """The subject of the stream."""
         return f"{self.stream}.journal"
+
+    @property
+    def snapshot_stream(self) -> str:
+        """Name of the stream of the snapshots."""
+        return f"{self.stream}-snapshots"
 
     def __str__(self) -> str:
         """Return the address without user and password."""
@@ -137,6 +184,33 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, nats.errors.TimeoutError | nats.errors.NoRespondersError)
 
 
+async def find_message(
+    connection: Client, address: JetStreamAddress, stream: str, **request: int | str
+) -> StoredMessage | None:
+    """Return a message of a stream; None if there is none.
+
+    Args:
+        connection: The connection.
+        address: The journal, for errors.
+        stream: The stream.
+        request: Which one: `seq`, also with `next_by_subj` for the first one of a subject from there, or
+            `last_by_subj`.
+
+    Raises:
+        LogError: The servers do not answer, or refuse.
+    """
+    try:
+        answer = await connection.request(
+            f"$JS.API.STREAM.MSG.GET.{stream}", msgspec.json.encode(request), timeout=REQUEST_S
+        )
+        found = msgspec.json.decode(answer.data, type=_Found)
+    except Exception as error:
+        raise to_log_error(error, address) from error
+    if found.error is not None and found.error.code != 404:
+        raise found.error.to_log_error(address)
+    return found.message
+
+
 async def open_stream(manager: JetStreamManager, address: JetStreamAddress) -> None:
     """Create the stream if it does not exist, and check it.
 
@@ -146,7 +220,7 @@ async def open_stream(manager: JetStreamManager, address: JetStreamAddress) -> N
         LogError: The servers refused, or did not answer.
     """
     try:
-        info = await retry_until_answered(lambda: _find(manager, address), address)
+        info = await retry_until_answered(lambda: find_stream(manager, address.stream), address)
         if info is None:
             info = await retry_until_answered(lambda: manager.add_stream(_configuration(address)), address)
     except ValueError as error:
@@ -154,9 +228,10 @@ async def open_stream(manager: JetStreamManager, address: JetStreamAddress) -> N
     check_stream(info, address)
 
 
-async def _find(manager: JetStreamManager, address: JetStreamAddress) -> StreamInfo | None:
+async def find_stream(manager: JetStreamManager, name: str) -> StreamInfo | None:
+    """Return the stream with a name; None if it does not exist."""
     try:
-        return await manager.stream_info(address.stream)
+        return await manager.stream_info(name)
     except NotFoundError:
         return None
 

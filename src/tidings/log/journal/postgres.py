@@ -11,12 +11,11 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg
-from asyncpg.connect_utils import SessionAttribute
-
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.journal import postgres_tables
 from tidings.log.journal.base import JournalEntry, JournalState, LossReason, Lost, Mark, Receive
+from tidings.log.journal.postgres_session import DatabaseSession
+from tidings.log.journal.postgres_snapshots import PostgresSnapshots
 from tidings.log.journal.postgres_tables import (
     MAX_NAME_BYTES,
     READ_ENTRIES,
@@ -31,10 +30,6 @@ LOOK_INTERVAL_S = 1.0
 MAX_BODY_BYTES = 1 << 20
 MAX_QUEUED_BYTES = 4 << 20
 """Size of the entries that may wait for the database. Others are lost, as the port allows."""
-CONNECTING_S = 10.0
-"""Time after which a connection that is not established is given up."""
-STATEMENT_S = 10.0
-"""Time after which a statement is given up, and with it its connection: the database may be gone without a word."""
 _MIN_RETRY_S = 0.1
 _MAX_RETRY_S = 2.0
 Result = TypeVar("Result")
@@ -62,52 +57,6 @@ def parse_address(url: str) -> PostgresAddress:
     return PostgresAddress(dsn=dsn, name=name, label=f"postgresql://{host}{parts.path}")
 
 
-class _Session:
-    """One connection to the database, which is opened again after it was lost.
-
-    Args:
-        address: The database.
-    """
-
-    def __init__(self, address: PostgresAddress) -> None:
-        self._address = address
-        self._connection: DatabaseConnection | None = None
-        self._lock = asyncio.Lock()
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection, as far as it was noticed here."""
-        return self._connection is not None and not self._connection.is_closed()
-
-    async def connect(self) -> DatabaseConnection:
-        """Return the connection, opened if there is none."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._address.dsn,
-                timeout=CONNECTING_S,
-                command_timeout=STATEMENT_S,
-                target_session_attrs=SessionAttribute.read_write,  # of several hosts, the one that is not a standby
-                server_settings={"application_name": "tidings"},
-            )
-        return self._connection
-
-    async def run(self, call: Callable[[DatabaseConnection], Awaitable[Result]]) -> Result:
-        """Return the result of statements, one call after the other; a failure ends the connection."""
-        async with self._lock:
-            connection = await self.connect()
-            try:
-                return await call(connection)
-            except BaseException:
-                self.drop()
-                raise
-
-    def drop(self) -> None:
-        """Close the connection without waiting."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-
 class PostgresJournal:
     """A `tidings.log.journal.base.Journal` in two tables; `open_postgres` opens one.
 
@@ -126,8 +75,10 @@ class PostgresJournal:
         self._queued_bytes = 0
         self._waits = asyncio.Event()
         """Whether something is in the queue."""
-        self._appending = _Session(address)
-        self._asking = _Session(address)
+        self._appending = DatabaseSession(address)
+        self._asking = DatabaseSession(address)
+        self.snapshots = PostgresSnapshots(address)
+        """See `SnapshotJournal.snapshots`."""
         self._writer: asyncio.Task[None] | None = None
         self._follower: _Follower | None = None
         self._closed = False
@@ -252,6 +203,7 @@ class PostgresJournal:
             await self._write_queued()
         self._appending.drop()
         self._asking.drop()
+        self.snapshots.close()
 
     async def wait_closed(self) -> None:
         """Return when the connections are closed, after `close`."""
@@ -275,7 +227,7 @@ class _Follower:
         self._ended = False
         self._wake = asyncio.Event()
         """Whether there may be entries to read, or a pause ended."""
-        self._session = _Session(address)
+        self._session = DatabaseSession(address)
         self._task = loop.create_task(self._run())
 
     @property

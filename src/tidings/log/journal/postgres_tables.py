@@ -32,7 +32,15 @@ _TABLES = (
     "at_ns bigint NOT NULL, body bytea NOT NULL, PRIMARY KEY (name, seq))",
     # Bodies are compact already, and compressing them costs the server more than the disk.
     "ALTER TABLE tidings_journal_entries ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE TABLE IF NOT EXISTS tidings_snapshots (name text NOT NULL, id text NOT NULL, seq bigint NOT NULL, "
+    "at_ns bigint NOT NULL, crc bigint NOT NULL, format integer NOT NULL, chunks integer NOT NULL, "
+    "bytes bigint NOT NULL, digest text NOT NULL, PRIMARY KEY (name, id))",
+    "CREATE TABLE IF NOT EXISTS tidings_snapshot_chunks (name text NOT NULL, id text NOT NULL, number integer NOT NULL,"
+    " stored timestamptz NOT NULL DEFAULT now(), body bytea NOT NULL, PRIMARY KEY (name, id, number))",
+    "ALTER TABLE tidings_snapshot_chunks ALTER COLUMN body SET STORAGE EXTERNAL",
 )
+_NEWEST_TABLE = "tidings_snapshot_chunks"
+"""Exists where all tables do: they are created in one transaction."""
 _APPEND = """
 WITH head AS (UPDATE tidings_journals SET last = last + cardinality($2::bytea[]) WHERE name = $1 RETURNING last)
 INSERT INTO tidings_journal_entries (name, seq, at_ns, body)
@@ -98,7 +106,7 @@ async def open_tables(connection: DatabaseConnection, address: PostgresAddress) 
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            if await connection.fetchval("SELECT to_regclass('tidings_journals')") is None:
+            if await connection.fetchval("SELECT to_regclass($1)", _NEWEST_TABLE) is None:
                 for statement in _TABLES:
                     await connection.execute(statement)
             await connection.execute(

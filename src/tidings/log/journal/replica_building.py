@@ -61,7 +61,7 @@ def build_replica(folder: Path, worker: int, *, stamp: str) -> None:
                     return
             _move_away(own, stamp)
             if source is not None:
-                _copy(source.folder / FILE, own / FILE)
+                copy_log(source.folder / FILE, own / FILE)
                 logger.info("the log of %s was copied from %s", own.name, source.folder.name)
             elif (state := journal.state()).first > 1:
                 raise LogCorrupt(
@@ -113,7 +113,14 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_log(source: Path, target: Path) -> None:
+    """Copy the file of a log, as it is at this moment, also while a node uses it.
+
+    Raises:
+        LogError: It is not a log.
+        OSError: The copy cannot be written.
+        sqlite3.Error: The file cannot be read or copied.
+    """
     partial = target.with_name(f"{target.name}.part")
     for left in partial.parent.glob(f"{partial.name}*"):
         left.unlink()
