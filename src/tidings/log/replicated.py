@@ -188,9 +188,13 @@ class ReplicatedLog(LocalReader):
     def failed(self) -> LogError | None:
         """See `Log.failed`."""
         failure = self._failure or self._local.failed or self._journal.failure
-        if failure is None and self._node.silent_s >= MAX_SILENCE_S:
+        if failure is None and self._is_silent:
             return LogUnavailable(f"the journal has brought no entry of this process for {MAX_SILENCE_S:.0f} s")
         return failure
+
+    @property
+    def _is_silent(self) -> bool:
+        return self._node.silent_s >= MAX_SILENCE_S
 
     @property
     def stopped(self) -> LogError | None:
@@ -229,8 +233,8 @@ class ReplicatedLog(LocalReader):
         if self._append is not None:
             raise RuntimeError("append was called before the last batch was done")
         failure = LogUnavailable("the log is closed") if self._closed else self._failure
-        if failure is None and self._node.busy and isinstance(self._journal.failure, LogFull):
-            failure = self._journal.failure  # not even the entry that is under way is stored
+        if failure is None and self._node.busy and (isinstance(self._journal.failure, LogFull) or self._is_silent):
+            failure = self.failed  # not even the entry that is under way is stored
         if failure is not None:
             done(failure)
             return

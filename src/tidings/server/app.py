@@ -37,7 +37,7 @@ from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.limits import HttpLimits
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.link_templates import LinkTemplate, check_links
-from tidings.server.opening_thread import OpeningThread
+from tidings.server.opening_thread import LogOpener
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
 from tidings.server.websocket.handler import WebSocketHandler
@@ -52,8 +52,8 @@ from tidings.server.workers.sharing import WorkerFigures, share_audit, share_tic
 if TYPE_CHECKING:
     from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
 
-OpenLog = Callable[[Scheduler], Log | OpeningThread]
-"""Opens the log on the event loop that the hub runs on, or returns the thread that is to open it."""
+OpenLog = Callable[[Scheduler], Log | LogOpener]
+"""Opens the log on the event loop that the hub runs on, or returns what opens it in some time."""
 MakeAccess = Callable[[Scheduler], AccessOptions]
 """Returns how clients are identified, with authenticators that use the event loop."""
 
@@ -72,7 +72,7 @@ class HubApp:
     there the hub starts at first use, and shuts down in order only if the host application has its `lifespan`:
     `FastAPI(lifespan=hub_app.lifespan)`.
 
-    A log that takes long to open does not block the event loop (`OpeningThread`). A lifespan, and the first requests to
+    A log that takes long to open does not block the event loop (`LogOpener`). A lifespan, and the first requests to
     a hub without one, wait until it is open. After `start` alone, requests are answered with LogOpening.
 
     Args:
@@ -128,7 +128,7 @@ class HubApp:
         )
         self._access = access
         self._running: RunningHub | None = None
-        self._opening: OpeningThread | None = None
+        self._opening: LogOpener | None = None
         self._opened: asyncio.Future[None] | None = None
         """Done when the opening that runs has ended."""
         self._waits_for_opening = False
@@ -196,7 +196,7 @@ class HubApp:
         self._waits_for_opening = False
         loop = asyncio.get_running_loop()
         opened = self._open_log(loop)
-        if not isinstance(opened, OpeningThread):
+        if not isinstance(opened, LogOpener):
             self._run(opened, loop)
             return
         self._opening = opened

@@ -1,9 +1,10 @@
-"""Opens a log in a thread, while the event loop answers that it is being opened."""
+"""The opening of a log, while the event loop answers that it is being opened; and one in a thread."""
 
 import asyncio
 import contextlib
 import secrets
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -22,8 +23,32 @@ _RETRY_SPREAD_MS: Final = 1_000
 log = structlog.get_logger("tidings.server")
 
 
-class OpeningThread:
-    """One opening of a log.
+class LogOpener(ABC):
+    """One opening of a log, which takes longer than a call."""
+
+    @abstractmethod
+    def start(self, done: Callable[[Log | Exception], None]) -> None:
+        """Start to open, on the running event loop.
+
+        Args:
+            done: Called on the loop with the log or with the error; with Draining after `stop`.
+        """
+
+    @abstractmethod
+    def error(self) -> LogOpening:
+        """Return the answer to those who ask for the hub now."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let the opening end soon; `done` is called then."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop, wait for the end, and close the log if it was opened; `done` is no longer called."""
+
+
+class OpeningThread(LogOpener):
+    """One opening of a log in a thread.
 
     A thread, and not slices in the loop: opening also waits for the disk, for locks of other processes, and for
     statements of SQLite that cannot be divided. Between two rows Python switches threads, so that the loop waits
@@ -44,28 +69,24 @@ class OpeningThread:
         self._thread = threading.Thread(target=self._run, name="tidings-open-log", daemon=True)
 
     def start(self, done: Callable[[Log | Exception], None]) -> None:
-        """Start to open, on the running event loop.
-
-        Args:
-            done: Called on the loop with the log or with the error; with Draining after `stop`.
-        """
+        """See `LogOpener.start`."""
         self._loop = asyncio.get_running_loop()
         self._done = done
         self._thread.start()
 
     def error(self) -> LogOpening:
-        """Return the answer to those who ask for the hub now."""
+        """See `LogOpener.error`."""
         read, rows = self._progress.rows_read, self._progress.rows
         figures = f": {read:,} of {rows:,} rows read" if rows else ""
         retry_ms = _RETRY_MS + secrets.randbelow(_RETRY_SPREAD_MS)
         return LogOpening(f"the hub is opening its log{figures}", rows_read=read, rows=rows, retry_after_ms=retry_ms)
 
     def stop(self) -> None:
-        """Let the opening end soon; `done` is called then."""
+        """See `LogOpener.stop`."""
         self._progress.stop()
 
     def close(self) -> None:
-        """Stop, wait for the end of the thread, and close the log if it was opened; `done` is no longer called."""
+        """See `LogOpener.close`."""
         self.stop()
         self._thread.join(_MAX_WAIT_S)
         with self._lock:

@@ -28,6 +28,9 @@ EXAMPLES: Mapping[str, tuple[str, str, object]] = {
     "workers": ("4", "4", 4),
     "data": ("/a b", '"/a b"', Path("/a b")),
     "memory": ("yes", "true", True),
+    "log": ("nats://n1:4222,n2:4222/hubs", '"nats://n1:4222,n2:4222/hubs"', "nats://n1:4222,n2:4222/hubs"),
+    "log_credentials": ("hub.creds", '"hub.creds"', Path("hub.creds")),
+    "log_ca": ("ca.pem", '"ca.pem"', Path("ca.pem")),
     "retention_events": ("5", "5", 5),
     "retention_bytes": ("64MiB", '"64MiB"', 64 << 20),
     "retention_age": ("36h", '"36h"', 129_600.0),
@@ -347,6 +350,13 @@ def test_the_shown_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert len(tomllib.loads(shown)) == len(OPTIONS)
     for line, field in zip(shown.splitlines(), OPTIONS, strict=True):
         assert line.endswith(f"# {resolved.sources[field]}")
+
+
+def test_the_shown_configuration_hides_the_password_of_the_journal() -> None:
+    for user in ("ada:s3cret", ":s3cret"):
+        shown = settle(environ={"TIDINGS_LOG": f"postgresql://{user}@db:5432/hubs"}).format()
+        assert "s3cret" not in shown
+        assert ":***@db:5432/hubs" in shown
 
 
 def test_a_misspelt_variable_has_a_warning() -> None:

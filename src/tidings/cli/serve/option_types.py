@@ -43,6 +43,21 @@ def text(metavar: str, *, prefix: str = "") -> OptionType:
     return OptionType(metavar, read)
 
 
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
+
+
+def journal_url() -> OptionType:
+    """Return the type of URLs of a journal, which are shown without their password."""
+    urls = text("URL")
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or "://" not in value:
+            raise ValueError("invalid URL: expected nats://host:4222/NAME or postgresql://host:5432/database")
+        return str(urls.read(value))
+
+    return OptionType("URL", read, lambda value: format_toml(_URL_PASSWORD.sub(r"\1:***@", value)))
+
+
 _PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 
 

@@ -27,6 +27,7 @@ from tidings.cli.serve.option_types import (
     duration,
     integer,
     integer_or_auto,
+    journal_url,
     link_template,
     path,
     place,
@@ -58,6 +59,7 @@ _MAX_BYTES = 1 << 60
 """Maximum size: 1 EiB, which no disk has."""
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "Retention", "Access"
+_CLUSTER = "Several machines"
 _OPERATIONS, _CONTRACT, _LICENSE, _AUTH = "Operations", "Contract", "License", "Authentication"
 
 
@@ -86,6 +88,20 @@ class ServeSettings:
         Path | None, About(path("DIR"), "Folder of the log. Default: a folder in your user data.", _KEPT)
     ] = None
     memory: Annotated[bool, About(FLAG, "Keep the log in memory only, and lose it on exit.", _KEPT)] = False
+    log: Annotated[
+        str | None,
+        About(
+            journal_url(),
+            "Share the log with hubs on other machines: nats://host:4222/NAME or postgresql://host/database.",
+            _CLUSTER,
+        ),
+    ] = None
+    log_credentials: Annotated[
+        Path | None, About(path("FILE"), "Credentials of a NATS user (.creds), or an NKey seed (.nk).", _CLUSTER)
+    ] = None
+    log_ca: Annotated[
+        Path | None, About(path("FILE"), "Certificates (PEM) that verify the NATS servers.", _CLUSTER)
+    ] = None
     retention_events: Annotated[
         int, About(integer(1, _MAX_EVENTS), "Maximum number of durable events; the oldest are deleted.", _KEPT)
     ] = _RETENTION.events

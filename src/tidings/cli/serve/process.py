@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from tidings.access.audit import AuditFile
 from tidings.cli.errors import print_stderr
 from tidings.cli.serve.access import ServedAccess, check_methods
 from tidings.cli.serve.addresses import HubAddresses, find_addresses, find_host_names, format_place
+from tidings.cli.serve.journal import find_journal
 from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
@@ -34,11 +36,14 @@ from tidings.cli.serve.process_limits import (
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import ConfigError, Draining
+from tidings.exceptions import ConfigError, Draining, LogError
 from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
+from tidings.log.journal.engines import JournalEngine
+from tidings.log.journal.node_folder import mark_node_for_rebuilding
 from tidings.log.journal.replaying import new_name, unshare
+from tidings.log.journal.replica_building import mark_for_rebuilding
 from tidings.log.journal.shared_folder import has_shared_log
 from tidings.log.memory import MemoryLog
 from tidings.log.opening import OpeningProgress
@@ -48,7 +53,8 @@ from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES, SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.opening_thread import OpeningThread
+from tidings.server.cluster.opening import NodeOpening
+from tidings.server.opening_thread import LogOpener, OpeningThread
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
 from tidings.server.workers.link import WorkerLink
@@ -64,6 +70,9 @@ _QUICK_OPENING_S: Final = 0.5
 
 _OPENING_LINE_INTERVAL_S: Final = 5.0
 """Interval of the log lines about an opening that takes long."""
+
+_NODE_CLOSE_INTERVAL: Final = 15
+"""Number of seconds between two times that a node which cannot use its log closes its clients."""
 
 log = structlog.get_logger("tidings.serve")
 
@@ -93,6 +102,7 @@ def run_hub(
         InvalidContract: The contract is missing or invalid.
     """
     configure_logging(settings.log_format, settings.log_level, worker=None if link is None else link.role.worker)
+    engine = find_journal(settings)
     contract = Contract() if settings.contract is None else load_contract(settings.contract)
     for warning in warnings:
         log.warning(warning)
@@ -103,6 +113,7 @@ def run_hub(
         max_connections=raise_file_limit(settings.max_connections),
         reread=reread or (lambda: settings),
         link=link,
+        engine=engine,
     )
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
@@ -117,6 +128,7 @@ class HubProcess:
         max_connections: See `HubConfig.max_connections`.
         reread: Returns the settings as they are now.
         link: Connection with the parent; None where this process is the whole hub.
+        engine: The journal of a hub of several machines; None where this one is alone.
 
     Raises:
         ConfigError: Settings contradict each other, or a file cannot be used.
@@ -130,9 +142,11 @@ class HubProcess:
         max_connections: int,
         reread: Callable[[], ServeSettings],
         link: WorkerLink | None = None,
+        engine: JournalEngine | None = None,
     ) -> None:
         self._settings = settings
         self._link = link
+        self._engine = engine
         check_methods(settings)
         self._access = ServedAccess(settings, contract, SystemClock(), reread) if settings.auth else None
         self._license = _open_license(settings)
@@ -140,6 +154,9 @@ class HubProcess:
         self._max_connections = max_connections
         self._loopback_only = not (settings.insecure or settings.auth)
         self._admin_port: int | None = None
+        self._node_opening: NodeOpening | None = None
+        self._failure: LogError | None = None
+        """Why this node must be started again."""
         self._opening: asyncio.Task[None] | None = None
         self._reporting: asyncio.Task[None] | None = None
         """Waits for the log, and reports that the hub is ready."""
@@ -217,10 +234,14 @@ class HubProcess:
             self._hub_app.stop()
             if self._reporting is not None:
                 await self._reporting  # raises the error of a log that could not be opened
+            if self._failure is not None:
+                raise self._failure
         finally:
             for opened in sockets:
                 opened.close()
             self._hub_app.stop()
+            if self._node_opening is not None:
+                await self._node_opening.wait_closed()
             if self._access is not None:
                 self._access.stopped()
             if link is not None:
@@ -287,18 +308,27 @@ class HubProcess:
 
     def _watch_readiness(self) -> None:
         hub, data = self._hub_app.hub, self._settings.data
-        if self._link is None or data is None or not isinstance(hub.log, ReplicatedLog):
+        if data is None or not isinstance(hub.log, ReplicatedLog):
             return
         connections = self._hub_app.connections
+        link = self._link
         ReadinessWatch(
             hub.log,
-            data,
-            self._link.role.worker,
+            mark=partial(mark_node_for_rebuilding, data)
+            if link is None
+            else partial(mark_for_rebuilding, data, link.role.worker),
             close_clients=lambda code, reason, retry_ms: connections.close_all(code, reason, retry_after_ms=retry_ms),
-            restart=self.runner.stop,
+            restart=self._restart,
+            close_interval=_NODE_CLOSE_INTERVAL if link is None else 1,
         ).start(hub.jobs)
 
-    def _open_log(self, scheduler: Scheduler) -> Log | OpeningThread:
+    def _restart(self, error: LogError) -> None:
+        """End this process: the parent of a worker, or the service manager of a node, starts another one."""
+        if self._link is None:
+            self._failure = error
+        self.runner.stop()
+
+    def _open_log(self, scheduler: Scheduler) -> Log | LogOpener:
         data, ballast, retention = self._settings.data, self._settings.ballast, self._retention
         if data is None:
             return MemoryLog(new_name(), retention)
@@ -313,6 +343,9 @@ class HubProcess:
                 retention=retention,
                 ballast_bytes=ballast,
             )
+        if self._engine is not None:
+            self._node_opening = NodeOpening(data, self._engine, retention=retention, ballast_bytes=ballast)
+            return self._node_opening
 
         def open_log(progress: OpeningProgress) -> Log:
             if has_shared_log(data):  # workers used it
@@ -329,6 +362,7 @@ class HubProcess:
         log.info(
             "log opened",
             data=str(self._settings.data) if self._settings.data else "memory",
+            **({} if self._engine is None else {"journal": self._engine.label}),
             disk=describe_size(statistics.disk_bytes),
             events=statistics.durable_events,
             position=str(self._hub_app.hub.log.position(statistics.head)),

@@ -245,15 +245,23 @@ async def open_jetstream(
     """
     journal: JetStreamJournal | None = None
     refusal: Exception | None = None
+    reported = ""
+    """The error that was logged last: servers that are away are tried ten times a second."""
 
     async def reconnected() -> None:
+        nonlocal reported
+        reported = ""
+        logger.info("%s: connected again", address)
         if journal is not None:
             journal.check()
 
     async def failed(error: Exception) -> None:
-        nonlocal refusal
+        nonlocal refusal, reported
         refusal = error
-        logger.info("%s: %s", address, error or type(error).__name__)
+        text = str(error) or type(error).__name__
+        if text != reported:
+            reported = text
+            logger.info("%s: %s", address, text)
 
     connection = Client()
     is_nkey = credentials.endswith(".nk")

@@ -52,7 +52,7 @@ class WorkerOpening(OpeningThread):
         self._begun_at = 0
 
     def start(self, done: Callable[[Log | Exception], None]) -> None:
-        """See `OpeningThread.start`."""
+        """See `LogOpener.start`."""
         loop = asyncio.get_running_loop()
 
         def opened(result: Log | Exception) -> None:
@@ -122,7 +122,7 @@ class WorkerOpening(OpeningThread):
         look()
 
     def error(self) -> LogOpening:
-        """See `OpeningThread.error`."""
+        """See `LogOpener.error`."""
         if self._replaying is None:
             return super().error()
         read, entries = self._replaying.seq - self._begun_at, self._last - self._begun_at
@@ -134,7 +134,7 @@ class WorkerOpening(OpeningThread):
         )
 
     def close(self) -> None:
-        """See `OpeningThread.close`."""
+        """See `LogOpener.close`."""
         super().close()
         replaying, self._replaying = self._replaying, None
         if replaying is not None:

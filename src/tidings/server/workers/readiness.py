@@ -1,14 +1,12 @@
 """No deaf worker: one whose log fails sends its clients to the others, and starts again if it cannot recover."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from tidings.exceptions import LogCorrupt
+from tidings.exceptions import LogCorrupt, LogError
 from tidings.hub.recurring_jobs import RecurringJobs
-from tidings.log.journal.replica_building import mark_for_rebuilding
 from tidings.log.replicated import ReplicatedLog
 
 CHECK_INTERVAL_S: Final = 1.0
@@ -23,30 +21,31 @@ log = structlog.get_logger("tidings.server")
 
 
 class ReadinessWatch:
-    """Watches the log of one worker.
+    """Watches the log of one worker, or of one node of a hub of several machines.
 
     Args:
         shared: The log.
-        folder: The data folder.
-        worker: Number of the worker.
+        mark: Marks the log of this process, so that the next one builds another.
         close_clients: Closes all connections, with a code, a reason, and the delay before the first comes back.
-        restart: Ends this process in order; the parent starts another one.
+        restart: Ends this process in order, because of an error; another one is started.
+        close_interval: Number of checks between two times that clients are closed which have come back. Those of a
+            worker reach another one immediately; those of a node find the others only if these can use the log.
     """
 
     def __init__(
         self,
         shared: ReplicatedLog,
-        folder: Path,
-        worker: int,
         *,
+        mark: Callable[[], object],
         close_clients: Callable[[int, str, int], object],
-        restart: Callable[[], object],
+        restart: Callable[[LogError], object],
+        close_interval: int = 1,
     ) -> None:
         self._log = shared
-        self._folder = folder
-        self._worker = worker
+        self._mark = mark
         self._close_clients = close_clients
         self._restart = restart
+        self._close_interval = close_interval
         self._failing_checks = 0
 
     def start(self, jobs: RecurringJobs) -> None:
@@ -58,20 +57,21 @@ class ReadinessWatch:
         error = self._log.failed
         if error is None:
             if self._failing_checks >= MAX_FAILING_CHECKS:
-                log.info("this worker can use the log again")
+                log.info("this process can use the log again")
             self._failing_checks = 0
             return
         self._failing_checks += 1
         if self._failing_checks < MAX_FAILING_CHECKS:
             return
         if self._failing_checks == MAX_FAILING_CHECKS:
-            log.error("this worker cannot use the log: its clients are sent to the others", error=str(error))
-        self._close_clients(_CLOSE_CODE, _REASON, RETRY_AFTER_MS)
+            log.error("this process cannot use the log: its clients are sent to others", error=str(error))
+        if (self._failing_checks - MAX_FAILING_CHECKS) % self._close_interval == 0:
+            self._close_clients(_CLOSE_CODE, _REASON, RETRY_AFTER_MS)
         stopped = self._log.stopped
         if stopped is not None:
             if isinstance(stopped, LogCorrupt):
                 try:
-                    mark_for_rebuilding(self._folder, self._worker)
+                    self._mark()
                 except OSError as cause:
-                    log.error("the log of this worker cannot be marked", error=str(cause))
-            self._restart()
+                    log.error("the log of this process cannot be marked", error=str(cause))
+            self._restart(stopped)

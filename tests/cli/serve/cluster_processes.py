@@ -1,0 +1,88 @@
+"""Hubs of several machines: nodes as processes of this one, with a folder and a port each."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+from tests.cli.processes import TIMEOUT_S, Hub
+from tests.cli.serve.worker_processes import wait_until
+from tests.nats_server import free_port
+
+EVENT = {"type": "data:update", "data": {"dataset": "d"}}
+
+
+class NodeHub(Hub):
+    """`tidings serve --log URL` with a data folder.
+
+    Args:
+        folder: The data folder.
+        journal: The URL of the journal.
+        options: More options.
+        port: The port; 0 for a free one.
+    """
+
+    def __init__(
+        self, folder: Path, journal: str, *options: str, port: int = 0, env: Mapping[str, str] | None = None
+    ) -> None:
+        chosen = ("--data", str(folder), "--log", journal, "--grace", "2s", *options)
+        if port:
+            chosen += ("--port", str(port))
+        super().__init__(*chosen, memory=False, env=env)
+        self.folder = folder
+
+    def close(self) -> None:
+        """End it, where it is not used in a `with` block."""
+        self.__exit__()
+
+    def readiness(self) -> tuple[int, str]:
+        """Return the status of `/readyz`, and the code of its error."""
+        answer = httpx.get(f"{self.http}readyz", timeout=TIMEOUT_S)
+        return answer.status_code, "" if answer.status_code == 200 else error_code(answer)
+
+    def publish(self, **body: object) -> str:
+        """Publish an event; return its position."""
+        answer = httpx.post(f"{self.http}v1/events", json=body or EVENT, timeout=TIMEOUT_S)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["position"])
+
+    def positions(self) -> list[str]:
+        """Return the positions of all events on `data`."""
+        events = httpx.get(f"{self.http}v1/events?channel=data&limit=1000", timeout=TIMEOUT_S).json()["events"]
+        return [event["position"] for event in events]
+
+
+def error_code(answer: httpx.Response) -> str:
+    return str(answer.json()["code"])
+
+
+@contextmanager
+def start_node_without_its_journal(folder: Path, journal: str) -> Iterator[NodeHub]:
+    """Start a node that cannot open its log yet, so that it prints no addresses."""
+    port = free_port()
+    hub = NodeHub(folder, journal, port=port)
+    hub.url, hub.http = f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}/"
+    with closing(hub):
+        wait_until(partial(_answers, hub))
+        yield hub
+
+
+def _answers(hub: NodeHub) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{hub.http}healthz", timeout=TIMEOUT_S).status_code == 200
+    return False
+
+
+def find_operation(hub: NodeHub, name: str) -> dict[str, object]:
+    """Return the status of the operation with a name; empty if the node does not know it yet."""
+    operations = httpx.get(f"{hub.http}v1/operations?name={name}", timeout=TIMEOUT_S).json()["operations"]
+    return dict(operations[0]) if operations else {}
+
+
+def has_state(hub: NodeHub, name: str, state: str) -> bool:
+    return find_operation(hub, name).get("state") == state
+
+
+def wait_for_positions(hub: NodeHub, positions: list[str]) -> None:
+    wait_until(lambda: hub.positions() == positions)

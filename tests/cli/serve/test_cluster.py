@@ -1,0 +1,239 @@
+"""`tidings serve --log nats://…`: nodes that share one log through a real nats-server."""
+
+import asyncio
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import nats
+import pytest
+from tests.cli.processes import TIMEOUT_S, Process
+from tests.cli.serve.cluster_processes import (
+    EVENT,
+    NodeHub,
+    find_operation,
+    has_state,
+    start_node_without_its_journal,
+    wait_for_positions,
+)
+from tests.cli.serve.worker_processes import wait_until
+from tests.nats_server import NatsServer, free_port
+
+PUBLISHERS = 4
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_nodes_share_one_log_whose_positions_are_alike(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    with NodeHub(tmp_path / "a", journal) as first, NodeHub(tmp_path / "b", journal) as second:
+        positions = [(first, second)[number % 2].publish() for number in range(10)]
+        for hub in (first, second):
+            wait_for_positions(hub, positions)
+            page = httpx.get(f"{hub.http}v1/events?channel=data&since={positions[4]}", timeout=TIMEOUT_S).json()
+            assert (len(page["events"]), page.get("gap")) == (5, None)
+            assert hub.readiness() == (200, "")
+        code, stdout, stderr = second.stop()
+        assert (code, stdout) == (0, "")
+        assert "Traceback" not in stderr
+        assert re.search(r"log opened.* journal=nats://127.0.0.1:[0-9]+/hubs ", stderr)
+        positions.append(first.publish())
+        with NodeHub(tmp_path / "b", journal) as again:
+            wait_for_positions(again, positions)
+            assert again.stop()[0] == 0
+        assert first.stop()[0] == 0
+
+
+def test_operation_at_one_node_is_cancelled_at_the_other(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    with NodeHub(tmp_path / "a", journal) as first, NodeHub(tmp_path / "b", journal) as second:
+        program = "import time; print('begun', flush=True); time.sleep(600)"
+        with Process("run", "--name", "long", "--url", first.url, "--", "python", "-c", program) as run:
+            wait_until(lambda: find_operation(second, "long"))
+            id = find_operation(second, "long")["operation_id"]
+            asked = httpx.post(f"{second.http}v1/operations/{id}/cancel", json={"reason": "enough"}, timeout=TIMEOUT_S)
+            assert asked.status_code in (200, 202), asked.text
+            run.wait()
+        wait_until(lambda: all(has_state(hub, "long", "cancelled") for hub in (first, second)))
+
+
+class Publisher(threading.Thread):
+    """Publishes events with ids, one after the other, until the hub is gone."""
+
+    def __init__(self, hub: NodeHub) -> None:
+        super().__init__()
+        self._hub = hub
+        self.accepted: dict[str, str] = {}
+        """Positions of the events that were acknowledged, by their ids."""
+        self.unanswered = ""
+        """Id of the event that was under way at the end."""
+
+    def run(self) -> None:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            while True:
+                self.unanswered = id = str(uuid4())
+                try:
+                    answer = client.post(f"{self._hub.http}v1/events", json={**EVENT, "event_id": id})
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 200:
+                    self.accepted[id] = answer.json()["position"]
+
+
+def test_node_that_is_killed_under_load_loses_no_acknowledged_event(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    with NodeHub(tmp_path / "a", journal) as first, NodeHub(tmp_path / "b", journal) as second:
+        publishers = [Publisher(first) for _ in range(PUBLISHERS)]
+        for publisher in publishers:
+            publisher.start()
+        wait_until(lambda: all(len(publisher.accepted) >= 50 for publisher in publishers))
+        first.process.kill()
+        for publisher in publishers:
+            publisher.join()
+        accepted = {id: position for publisher in publishers for id, position in publisher.accepted.items()}
+        assert len(set(accepted.values())) == len(accepted)
+        for publisher in publishers:  # it may be stored; nothing is stored twice
+            position = second.publish(**EVENT, event_id=publisher.unanswered)
+            assert second.publish(**EVENT, event_id=publisher.unanswered) == position
+            accepted[publisher.unanswered] = position
+        stored = second.positions()
+        assert len(stored) == len(set(stored)) == len(accepted)
+        assert set(stored) == set(accepted.values())
+        with NodeHub(tmp_path / "a", journal) as again:
+            wait_for_positions(again, stored)
+
+
+def test_node_waits_for_a_journal_that_is_away_at_its_start(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path / "nats")
+    server.port = free_port()
+    with start_node_without_its_journal(tmp_path / "a", f"{server.url}/hubs") as hub:
+        wait_until(lambda: hub.readiness() == (503, "log_opening"))
+        assert httpx.get(f"{hub.http}healthz", timeout=TIMEOUT_S).status_code == 200
+        assert str(server.port) not in httpx.get(f"{hub.http}readyz", timeout=TIMEOUT_S).text
+        server.start()
+        try:
+            wait_until(lambda: hub.readiness() == (200, ""))
+            hub.publish()
+        finally:
+            server.stop()
+
+
+def test_journal_that_is_away_for_a_while_is_reported_and_nothing_is_lost(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    with NodeHub(tmp_path / "a", journal) as first, NodeHub(tmp_path / "b", journal) as second:
+        positions = [first.publish() for _ in range(3)]
+        server.stop()
+        wait_until(lambda: first.readiness() == second.readiness() == (503, "log_unavailable"))
+        refused = httpx.post(f"{first.http}v1/events", json=EVENT, timeout=TIMEOUT_S)
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "log_unavailable"
+        assert refused.json()["hint"]
+        assert first.positions() == positions, "reading goes on"
+        server.start()
+        wait_until(lambda: first.readiness() == second.readiness() == (200, ""))
+        last = second.publish()
+        wait_until(lambda: first.positions()[-1:] == [last])
+        assert first.positions()[:3] == positions
+        assert first.positions() == second.positions()
+
+
+def test_new_node_loads_a_snapshot_where_the_journal_has_no_beginning(tmp_path: Path, server: NatsServer) -> None:
+    with NodeHub(tmp_path / "a", f"{server.url}/hubs") as first:
+        positions = [first.publish() for _ in range(20)]
+        wait_until(lambda: count_snapshots(server))
+        trim(server)
+        with NodeHub(tmp_path / "b", f"{server.url}/hubs") as second:
+            wait_for_positions(second, positions)
+            positions.append(second.publish())
+            wait_for_positions(first, positions)
+            code, _, stderr = second.stop()
+        assert code == 0
+        assert "a snapshot was loaded" in stderr
+        shutil.rmtree(tmp_path / "b")
+        with NodeHub(tmp_path / "b", f"{server.url}/hubs") as second:  # its disk was lost
+            wait_for_positions(second, positions)
+
+
+def test_stream_that_was_put_back_sets_the_log_aside_and_answers_gap(tmp_path: Path, server: NatsServer) -> None:
+    folder, journal = tmp_path / "a", f"{server.url}/hubs"
+    with NodeHub(folder, journal) as hub:
+        kept = hub.publish()
+        assert hub.stop()[0] == 0
+    server.stop()
+    shutil.copytree(server.folder, tmp_path / "copy")
+    server.start()
+    with NodeHub(folder, journal) as hub:
+        lost = [hub.publish() for _ in range(5)][-1]
+        assert hub.stop()[0] == 0
+    server.stop()
+    shutil.rmtree(server.folder)
+    shutil.copytree(tmp_path / "copy", server.folder)
+    server.start()
+    with NodeHub(folder, journal) as hub:
+        wait_for_positions(hub, [kept])
+        for _ in range(10):
+            hub.publish()
+        for position, gap in ((kept, False), (lost, True)):
+            page = httpx.get(f"{hub.http}v1/events?channel=data&since={position}", timeout=TIMEOUT_S).json()
+            assert bool(page.get("gap")) is gap, page
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "the journal does not continue the log of this node" in stderr
+    assert len(list((folder / "set-aside").glob("*/log.db"))) == 1
+
+
+def test_stream_that_is_replaced_while_a_node_runs_ends_the_node(tmp_path: Path, server: NatsServer) -> None:
+    with NodeHub(tmp_path / "a", f"{server.url}/hubs") as hub:
+        hub.publish()
+        administer(server, "delete")
+        code, _, stderr = hub.wait()
+        assert code == 1
+        assert "the stream does not exist any more" in stderr
+        assert "Traceback" not in stderr
+    with NodeHub(tmp_path / "a", f"{server.url}/hubs") as hub:
+        assert hub.positions() == []
+        hub.publish()
+
+
+def count_snapshots(server: NatsServer) -> int:
+    return administer(server, "count")
+
+
+def trim(server: NatsServer) -> None:
+    """Delete the entries before that of the newest snapshot."""
+    administer(server, "trim")
+
+
+def administer(server: NatsServer, what: str) -> int:
+    return asyncio.run(_administer(server, what))
+
+
+async def _administer(server: NatsServer, what: str) -> int:
+    connection = await nats.connect(server.url)
+    context = connection.jetstream()
+    try:
+        if what == "delete":
+            await context.delete_stream("hubs")
+            return 0
+        found = await context.stream_info("hubs-snapshots", subjects_filter="hubs.snapshot.*.info")
+        subjects = list(found.state.subjects or {})
+        if what == "trim":
+            newest = await context.get_last_msg("hubs-snapshots", subjects[-1])
+            seq = json.loads(newest.data or b"")["mark"]["seq"]
+            await context.purge_stream("hubs", seq=seq)
+        return len(subjects)
+    finally:
+        with suppress(Exception):
+            await connection.close()
