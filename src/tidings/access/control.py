@@ -27,7 +27,7 @@ from tidings.access.subjects import (
     LastingAuthenticator,
     Subject,
 )
-from tidings.access.tickets import Tickets
+from tidings.access.tickets import Ticket, Tickets
 from tidings.exceptions import (
     AccessError,
     AuthenticationUnavailable,
@@ -69,6 +69,9 @@ _CREDENTIALS: Final = {"key": "API keys, as `tidings key add` prints them", "tok
 REQUEST_AS_A_WHOLE: Final = Credential("", "request")
 """The credential of a request that has none of its own."""
 
+Redeemed = Callable[[tuple[Credential, AccessRequest] | AccessError], object]
+"""Called with a credential that is not a ticket and the request to identify, or with the reason of a refusal."""
+
 log = structlog.get_logger("tidings.access")
 
 
@@ -101,6 +104,7 @@ class AccessControl:
     Args:
         options: The authenticators and limits.
         wall_ns: Returns nanoseconds since 1970.
+        monotonic: Returns seconds of a clock that never goes back.
         scheduler: The event loop.
         revocations: The credentials that no longer count.
         max_sessions: Sessions that one subject may have; 0 for no limit.
@@ -111,6 +115,7 @@ class AccessControl:
         options: AccessOptions,
         *,
         wall_ns: Callable[[], int],
+        monotonic: Callable[[], float],
         scheduler: Scheduler,
         revocations: RevocationTable,
         max_sessions: int = 0,
@@ -123,7 +128,7 @@ class AccessControl:
         self._revocations = revocations
         self._recent = RecentCredentials(wall_ns)
         self._familiar = FamiliarCredentials()
-        self.tickets = Tickets(wall_ns)
+        self.tickets = Tickets(monotonic)
         """The unused tickets."""
         self.cookie = options.cookie
         """Name of the cookie that may hold a credential, or ""."""
@@ -222,27 +227,36 @@ class AccessControl:
             if isinstance(authenticator, LastingAuthenticator):
                 self._recent.add(authorization, credential, subject, authenticator, changes)
 
-    def redeem(self, credential: Credential, request: AccessRequest) -> tuple[Credential, AccessRequest]:
-        """Return the credential that a ticket stands for, and use the ticket; any other credential as it is.
+    def redeem(self, credential: Credential, request: AccessRequest, done: Redeemed) -> None:
+        """Replace a ticket by the credential that it stands for, and use the ticket; pass on any other credential.
 
-        Returns:
-            The credential, and the request to identify: the one that asked for the ticket, if its sender was identified
-            by the request as a whole, such as by its cookies.
-
-        Raises:
-            InvalidTicket: The ticket is not valid.
-            TooManyFailures: Too many invalid credentials came from the address of `request`.
+        Args:
+            credential: The credential.
+            request: The request that brought it.
+            done: Called once, within the call or later, with the credential and the request to identify: the one that
+                asked for the ticket, if its sender was identified by the request as a whole, such as by its cookies.
+                InvalidTicket, if the ticket is not valid; TooManyFailures, if too many invalid credentials came from
+                the address of `request`.
         """
         if credential.source != "ticket":
-            return credential, request
+            done((credential, request))
+            return
         network = network_of(request.address)
-        self._check_failures(network)
         try:
-            ticket = self.tickets.redeem(credential.value)
-        except InvalidTicket:
-            self.failures.count(network)
-            raise
-        return ticket.credential, ticket.request if ticket.credential == REQUEST_AS_A_WHOLE else request
+            self._check_failures(network)
+        except TooManyFailures as error:
+            done(error)
+            return
+
+        def found(ticket: Ticket | InvalidTicket) -> None:
+            if isinstance(ticket, InvalidTicket):
+                self.failures.count(network)
+                done(ticket)
+            else:
+                own = ticket.credential == REQUEST_AS_A_WHOLE
+                done((ticket.credential, ticket.request if own else request))
+
+        self.tickets.redeem(credential.value, found)
 
     def _check_failures(self, network: str) -> None:
         retry_after_ms = self.failures.retry_after_ms(network)

@@ -4,6 +4,7 @@ A ticket is valid once and for 30 s. The connection that opens with it has the c
 its expiry, and ends when that credential is revoked.
 """
 
+import re
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -21,6 +22,9 @@ MAX_TICKETS: Final = 10_000
 """Unused tickets of all subjects; one more replaces the oldest. Each costs as much memory as its credential."""
 TICKET_PREFIX: Final = "tdt_"
 """Prefix by which scanners find tickets in logs."""
+NOT_VALID: Final = "the ticket is not valid: it was used, has expired, or is from another hub"
+_RANDOM_BYTES: Final = 24
+_TICKET: Final = re.compile(TICKET_PREFIX + r"[\w-]{32}", re.ASCII)
 
 
 class Ticket(Struct, frozen=True):
@@ -32,25 +36,30 @@ class Ticket(Struct, frozen=True):
     """The credential that it stands for."""
     request: AccessRequest
     """The request that asked for it."""
-    expires_ns: int
+    expires_at: float = 0.0
+    """End of its lifetime, in seconds of the monotonic clock of its process."""
 
     def __repr__(self) -> str:
         return f"Ticket(subject={self.subject!r})"
 
 
+TicketFound = Callable[[Ticket | InvalidTicket], object]
+"""Called once with a ticket that is used now, or with the reason why there is none."""
+
+
 class Tickets:
-    """The unused tickets of a hub, in memory: a restart of the hub makes them invalid.
+    """The unused tickets of a process, in memory: its restart makes them invalid.
 
     Args:
-        now_ns: A clock in nanoseconds that does not jump.
+        monotonic: Returns seconds of a clock that never goes back.
     """
 
-    def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._tickets: dict[str, Ticket] = {}
         """By value, the oldest first."""
-        self.used: Callable[[str], object] = _ignore
-        """Called with a ticket that is used now."""
+        self.ask_others: Callable[[str, TicketFound], None] | None = None
+        """Redeems a ticket at the other processes of this hub, of which the one that issued it alone has it."""
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -63,49 +72,35 @@ class Tickets:
             credential: The credential.
             request: The request that brought it.
         """
-        value = TICKET_PREFIX + secrets.token_urlsafe(24)
-        expires_ns = self._now_ns() + int(TICKET_LIFETIME_S * 1e9)
-        self.add(value, Ticket(subject, credential, request, expires_ns))
-        return value
-
-    def add(self, value: str, ticket: Ticket) -> None:
-        """Add a ticket, which another process of this hub may have issued."""
         self._drop_expired()
-        own = [value for value, other in self._tickets.items() if other.subject == ticket.subject]
+        own = [value for value, other in self._tickets.items() if other.subject == subject]
         if len(own) >= MAX_TICKETS_PER_SUBJECT:
             del self._tickets[own[0]]
         elif len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
-        self._tickets[value] = ticket
+        value = TICKET_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+        self._tickets[value] = Ticket(subject, credential, request, self._monotonic() + TICKET_LIFETIME_S)
+        return value
 
-    def find(self, value: str) -> Ticket | None:
-        """Return an unused ticket, or None."""
-        return self._tickets.get(value)
-
-    def remove(self, value: str) -> None:
-        """Remove a ticket that was used."""
-        self._tickets.pop(value, None)
-
-    def redeem(self, value: str) -> Ticket:
-        """Return the ticket with this value, which is used now.
-
-        Raises:
-            InvalidTicket: There is none: it was used, has expired, or is of another hub or an earlier start.
-        """
+    def take(self, value: str) -> Ticket | None:
+        """Return the ticket of this process with a value, which is used now; None if there is none."""
         self._drop_expired()
-        ticket = self._tickets.pop(value, None)
-        if ticket is None:
-            raise InvalidTicket("the ticket is not valid: it was used, has expired, or is from another hub")
-        self.used(value)
-        return ticket
+        return self._tickets.pop(value, None)
+
+    def redeem(self, value: str, found: TicketFound) -> None:
+        """Use a ticket; `found` is called within the call, or later if other processes must be asked.
+
+        It gets InvalidTicket where there is none: it was used, has expired, or is of another hub or an earlier start.
+        """
+        ticket = self.take(value)
+        if ticket is None and self.ask_others is not None and _TICKET.fullmatch(value):
+            self.ask_others(value, found)
+        else:
+            found(ticket or InvalidTicket(NOT_VALID))
 
     def _drop_expired(self) -> None:
-        now_ns = self._now_ns()
+        now = self._monotonic()
         for value, ticket in list(self._tickets.items()):
-            if ticket.expires_ns > now_ns:
+            if ticket.expires_at > now:
                 break
             del self._tickets[value]
-
-
-def _ignore(value: str) -> None:
-    """Do nothing: in a hub of one process."""

@@ -146,13 +146,20 @@ class ConnectionAccess:
 
     def open(self) -> None:
         """Verify the credential of the handshake, or ask for one."""
-        try:
-            if self._refusal is not None:
-                raise self._refusal
-            self.credential, self.request = self._control.redeem(self.credential, self.request)
-        except AccessError as error:
-            self._handshake_verified(None, error)
+        if self._refusal is not None:
+            self._handshake_verified(None, self._refusal)
             return
+        self.verifying = True
+        self._control.redeem(self.credential, self.request, self._redeemed)
+
+    def _redeemed(self, result: tuple[Credential, AccessRequest] | AccessError) -> None:
+        self.verifying = False
+        if self._connection.closing:  # while another worker was asked for the ticket
+            return
+        if isinstance(result, AccessError):
+            self._handshake_verified(None, result)
+            return
+        self.credential, self.request = result
         if self.credential.value or self._control.identifies_requests:
             self._verify(self.credential, None, self._handshake_verified)
         elif (misplaced := find_misplaced(self.request.headers)) is not None:

@@ -258,6 +258,7 @@ class HubApp:
             else AccessControl(
                 options,
                 wall_ns=self._clock.wall_ns,
+                monotonic=self._clock.monotonic,
                 scheduler=loop,
                 revocations=event_log.revocations,
                 max_sessions=self._config.connections_of_subject,

@@ -65,7 +65,11 @@ class InMemoryHub:
             None
             if access is None
             else AccessControl(
-                access, wall_ns=self.clock.wall_ns, scheduler=self.loop, revocations=self.log.revocations
+                access,
+                wall_ns=self.clock.wall_ns,
+                monotonic=self.clock.monotonic,
+                scheduler=self.loop,
+                revocations=self.log.revocations,
             )
         )
         self.hub = Hub(

@@ -5,9 +5,11 @@ import re
 import signal
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -166,6 +168,23 @@ def test_ticket_of_one_worker_is_used_once_at_another(admin: AdminHub) -> None:
         del client.headers["authorization"]
         with client.stream("GET", f"{admin.hub.http}v1/stream?channel=data&ticket={ticket}") as again:
             assert again.status_code == 401
+
+
+def test_ticket_that_races_at_all_workers_opens_one_stream(admin: AdminHub) -> None:
+    issuer = admin.clients[0]
+    for _ in range(5):
+        ticket = issuer.post(f"{admin.hub.http}v1/tickets").json()["ticket"]
+        url = f"{admin.hub.http}v1/stream?channel=data&ticket={ticket}"
+        with ExitStack() as stack, ThreadPoolExecutor() as threads:
+            racing = [client for _ in range(3) for client in admin.hub.connect_to_each(stack).values()]
+            start = Barrier(len(racing))
+
+            def open_stream(client: httpx.Client, start: Barrier = start, url: str = url) -> int:
+                start.wait(TIMEOUT_S)
+                with client.stream("GET", url) as stream:
+                    return stream.status_code
+
+            assert sorted(threads.map(open_stream, racing)) == [200] + [401] * (len(racing) - 1)
 
 
 def test_revocation_at_one_worker_ends_sessions_at_all(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 from starlette.types import Scope
@@ -16,13 +16,14 @@ from starlette.types import Scope
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
-from tidings.access.subjects import AccessRequest, Authenticated, Credential, Subject
+from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import Headers, access_request, headers_of, query_of, request_address
 
 _IDENTITY: Final = "tidings.identity"
 """Key of the `Identity` in a scope that `identify` returned."""
+_Found = TypeVar("_Found")
 _SENT_BY_BROWSERS: Final = frozenset({"cookie", "origin", "sec-fetch-site"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110 §9.2.1)."""
@@ -82,7 +83,10 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
     try:
         sent = credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
         if credential is not None and credential.source == "ticket":
-            credential, request = control.redeem(credential, request) if allow_ticket else (None, request)
+            if allow_ticket:
+                credential, request = await _answer_of(partial(control.redeem, credential, request))
+            else:
+                credential = None
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
         changes = control.changes
@@ -147,15 +151,20 @@ def grants_of(scope: Scope) -> Grants | None:
     return None if identity is None else identity.subject.grants
 
 
-async def _answer_of(verify: Callable[[Authenticated], None]) -> Subject:
-    verifying: asyncio.Future[Subject | AccessError] = asyncio.get_running_loop().create_future()
+async def _answer_of(ask: Callable[[Callable[[_Found | AccessError], None]], None]) -> _Found:
+    """Return what `ask` passes to its callback, within the call or later.
 
-    def verified(result: Subject | AccessError) -> None:
-        if not verifying.done():  # the server may have cancelled the request
-            verifying.set_result(result)
+    Raises:
+        AccessError: It passed one.
+    """
+    asking: asyncio.Future[_Found | AccessError] = asyncio.get_running_loop().create_future()
 
-    verify(verified)
-    result = await verifying
+    def answered(result: _Found | AccessError) -> None:
+        if not asking.done():  # the server may have cancelled the request
+            asking.set_result(result)
+
+    ask(answered)
+    result = await asking
     if isinstance(result, AccessError):
         raise result
     return result

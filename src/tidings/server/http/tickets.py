@@ -15,7 +15,6 @@ from tidings.server.http.access import identify_again, identity_of
 from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.responses import Answer, to_response
 from tidings.server.running_hub import HubHost
-from tidings.server.workers.sharing import pass_ticket
 
 TICKETS: Final = "/v1/tickets"
 _NOT_STORED: Final = ((b"cache-control", b"no-store"),)
@@ -55,8 +54,6 @@ class TicketRoute:
         else:
             name = identity.subject.name
             ticket = hub.access.tickets.issue(name, identity.credential, identity.request)
-            if self._host.siblings is not None:  # the client may use it at any worker
-                await pass_ticket(self._host.siblings, hub.access.tickets, ticket)
             hub.audit.record("ticket", "accepted", subject=name, address=identity.request.address)
         answer = TicketView(ticket=ticket, expires_in_s=TICKET_LIFETIME_S)
         return to_response(Answer(200, msgspec.json.encode(answer), _NOT_STORED))

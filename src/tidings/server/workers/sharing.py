@@ -1,5 +1,6 @@
 """The audit trail, figures and unused tickets, which the workers of a hub share besides the log."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -8,13 +9,13 @@ from msgspec import Struct
 from tidings.access.audit import AuditRecord, AuditTrail
 from tidings.access.audit_feed import AuditFeed
 from tidings.access.subjects import AccessRequest, Credential
-from tidings.access.tickets import Ticket, Tickets
+from tidings.access.tickets import NOT_VALID, Ticket, TicketFound, Tickets
+from tidings.exceptions import InvalidTicket
 from tidings.server.workers.link import WorkerLink
 
 _AUDIT = "audit"
 _FIGURES = "figures"
 _TICKET = "ticket"
-_USED_TICKET = "used ticket"
 _decode_record = msgspec.json.Decoder(AuditRecord).decode
 _decode_figures = msgspec.json.Decoder(tuple[str, dict[str, float]]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -67,9 +68,8 @@ class WorkerFigures:
 
 
 class _SharedTicket(Struct, frozen=True):
-    """A ticket as it goes to another worker."""
+    """A ticket as it goes to the worker that uses it."""
 
-    value: str
     subject: str
     credential: Credential
     headers: dict[str, str]
@@ -77,40 +77,39 @@ class _SharedTicket(Struct, frozen=True):
     address: str
     method: str
     path: str
-    expires_ns: int
 
 
-_decode_ticket = msgspec.json.Decoder(_SharedTicket).decode
+_decode_ticket = msgspec.json.Decoder(_SharedTicket | None).decode
 
 
 def share_tickets(link: WorkerLink, tickets: Tickets) -> None:
-    """Accept the tickets of other workers, and report to them which are used."""
+    """Use tickets at every worker: only the one that issued a ticket has it, so that it is used once."""
+    redeeming: set[asyncio.Task[None]] = set()
 
-    async def add(body: bytes) -> bytes:
-        shared = _decode_ticket(body)
+    async def answer(body: bytes) -> bytes:
+        ticket = tickets.take(_decode_text(body))
+        if ticket is None:
+            return b"null"
+        request = ticket.request
+        return msgspec.json.encode(
+            _SharedTicket(
+                ticket.subject, ticket.credential, dict(request.headers), request.address, request.method, request.path
+            )
+        )
+
+    async def redeem(value: str, found: TicketFound) -> None:
+        answers = await link.ask(_TICKET, msgspec.json.encode(value))
+        shared = next(filter(None, map(_decode_ticket, map(bytes, answers.values()))), None)
+        if shared is None:
+            found(InvalidTicket(NOT_VALID))
+            return
         request = AccessRequest(headers=shared.headers, address=shared.address, method=shared.method, path=shared.path)
-        tickets.add(shared.value, Ticket(shared.subject, shared.credential, request, shared.expires_ns))
-        return b"true"
+        found(Ticket(shared.subject, shared.credential, request))
 
-    link.responders[_TICKET] = add
-    link.receivers[_USED_TICKET] = lambda number, body: tickets.remove(_decode_text(body))
-    tickets.used = lambda value: link.tell(_USED_TICKET, msgspec.json.encode(value))
+    def ask_others(value: str, found: TicketFound) -> None:
+        task = asyncio.create_task(redeem(value, found))
+        redeeming.add(task)
+        task.add_done_callback(redeeming.discard)
 
-
-async def pass_ticket(link: WorkerLink, tickets: Tickets, value: str) -> None:
-    """Pass a new ticket to all other workers, and return when they have it."""
-    ticket = tickets.find(value)
-    if ticket is None:
-        return
-    request = ticket.request
-    shared = _SharedTicket(
-        value,
-        ticket.subject,
-        ticket.credential,
-        dict(request.headers),
-        request.address,
-        request.method,
-        request.path,
-        ticket.expires_ns,
-    )
-    await link.ask(_TICKET, msgspec.json.encode(shared))
+    link.responders[_TICKET] = answer
+    tickets.ask_others = ask_others
