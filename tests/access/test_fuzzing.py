@@ -1,7 +1,7 @@
 """A short run of `python -m benchmarks.fuzzing`."""
 
 import pytest
-from benchmarks.fuzzing import TARGETS, fuzz
+from benchmarks.fuzzing.targets import TARGETS, fuzz
 
 
 @pytest.mark.parametrize("target", TARGETS)
