@@ -18,7 +18,8 @@ from tidings.protocol.timestamps import from_nanoseconds
 from tidings.redaction import redact_text
 
 AuditAction = Literal["connect", "request", "publish", "cancel", "revoke", "ticket", "key", "reload", "admin", "audit"]
-"""The action. `request` is an HTTP request that was refused, `audit` the trail itself."""
+"""The action. `request` is a request over HTTP, or a command over a WebSocket, that was refused or broken off, `audit`
+the trail itself."""
 AuditOutcome = Literal["accepted", "refused", "ended", "lost"]
 """`ended` is a session whose right was lost, `lost` a number of records that could not be written."""
 

@@ -1,10 +1,11 @@
 """The check that every request and every handshake passes first, whatever edge it came to."""
 
+from collections.abc import Callable
 from typing import Final
 
 from tidings.access.origins import Origins
 from tidings.access.proxies import FieldReader, RequestAddress, TrustedProxies
-from tidings.exceptions import NotFound
+from tidings.exceptions import NotFound, TidingsError
 
 METRICS_PATH: Final = "/metrics"
 ADMIN_PREFIX: Final = "/v1/admin/"
@@ -48,6 +49,8 @@ class RequestCheck:
     def __init__(self, origins: Origins, proxies: TrustedProxies) -> None:
         self.origins = origins
         self.proxies = proxies
+        self.refused: Callable[[str, TidingsError], object] = _ignore
+        """Called with the address at the other end of a connection whose request is refused, and the reason."""
         self.remembered: dict[tuple[str | None, str, str], RequestAddress] = {}
         """Results of `admit_plain`, by host, peer and scheme."""
         self.admin_port: int | None = None
@@ -112,6 +115,13 @@ class RequestCheck:
             OriginRefused: The request comes from a web page that may not use the hub.
             RequestError: A header is not valid.
         """
+        try:
+            return self._admit(fields, method=method, peer=peer, scheme=scheme, path=path)
+        except TidingsError as error:
+            self.refused(peer, error)
+            raise
+
+    def _admit(self, fields: FieldReader, *, method: str, peer: str, scheme: str, path: str) -> RequestAddress:
         address = self.proxies.read(fields, peer=peer, scheme=scheme)
         if method in _READING and address.relative(path) == PUBLIC_FILE:
             self.origins.check_host(address.host)
@@ -126,6 +136,10 @@ class RequestCheck:
             mode, dest = _first(fields, "sec-fetch-mode"), _first(fields, "sec-fetch-dest")
             self.origins.check_fetch(origin, site, mode, dest, method=method)
         return address
+
+
+def _ignore(peer: str, error: TidingsError) -> None:
+    """Do nothing: until a hub with an audit trail runs."""
 
 
 def _first(fields: FieldReader, name: str) -> str | None:

@@ -22,6 +22,7 @@ from tidings.exceptions import (
     InvalidPayload,
     LimitExceeded,
     NotSupported,
+    OperationUnknown,
 )
 from tidings.hub.connection_access import ConnectionAccess
 from tidings.hub.hub import Hub
@@ -114,7 +115,12 @@ def run_command(connection: CommandConnection, command: Envelope, spec: MessageS
         raise InvalidCommand(f"{path}: {message}", hint=hint) from cause
     if spec.answered_by is not None and command.id is None and connection.versioned:
         raise InvalidCommand(f"{spec.name} needs an `id`")
-    HANDLERS[spec.name](connection, command, data)
+    try:
+        HANDLERS[spec.name](connection, command, data)
+    except AccessError as error:
+        if spec.name != messages.CANCEL:  # which records its operation, too
+            connection.record("request", "refused", code=error.code, transport="websocket", type=spec.name)
+        raise
 
 
 def _handles(name: str) -> Callable[[CommandHandler], CommandHandler]:
@@ -196,8 +202,8 @@ def _attach(connection: CommandConnection, command: Envelope, data: messages.Att
         )
     for claim in data.operations:
         check_key(claim.operation_id)
-    connection.producer_id = producer_id
     attach, uncovered = (data, ()) if subject is None else _covered(subject, data)
+    connection.producer_id = producer_id
 
     def answer(attached: messages.Attached) -> None:
         connection.outlet.set_peer_timeout(attached.lease_s)
@@ -254,7 +260,7 @@ def _request_cancel(connection: CommandConnection, command: Envelope, data: mess
         connection.hub.cancellations.request(
             data, partial(connection.reply, command), on_drain=on_drain, owner=connection, subject=subject
         )
-    except AccessError as error:
+    except (AccessError, OperationUnknown) as error:
         record("refused", code=error.code)
         raise
     record("accepted")

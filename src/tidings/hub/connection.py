@@ -195,6 +195,7 @@ class HubConnection(ConnectionOutput):
         try:
             grants.check_read(options.paths)
         except Forbidden as error:
+            self.record("request", "refused", code=error.code, transport="websocket", type=messages.SUBSCRIBE)
             self.reject(error, None, logged="no grant to read paths in the URL")
             self.close(_FORBIDDEN, error.message)
         else:

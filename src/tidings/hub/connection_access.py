@@ -263,6 +263,7 @@ class ConnectionAccess:
             error = Forbidden(
                 f"this connection belongs to {before.name!r}", hint="Open another connection for another subject."
             )
+            self._record("refused", code=error.code)
             self._send(error_data(error), command)
         else:
             self.credential = credential

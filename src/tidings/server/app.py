@@ -274,6 +274,9 @@ class HubApp:
             else:
                 share_audit(self._siblings, hub.audit, audit_feed)
                 share_tickets(self._siblings, access.tickets)
+            self._check.refused = lambda peer, error: hub.audit.record(
+                "request", "refused", address=peer, code=error.code
+            )
         connections = ConnectionRegistry(hub)
         exchange = None
         if self._siblings is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import structlog
 
+from tidings.access.audit import AuditOutcome, AuditTrail
 from tidings.access.license import read_license_file, read_public_key, verify_license
 from tidings.access.private_files import FileStamp, file_stamp
 from tidings.exceptions import TidingsError
@@ -38,10 +39,12 @@ class LicenseFile:
         self._grace_s = grace_s
         self._stamp: tuple[FileStamp | None, FileStamp | None] = (None, None)
         self._watch: LicenseWatch | None = None
+        self._audit: AuditTrail | None = None
         self._term = self._read(clock.wall_ns())
 
     def watch(self, running: RunningHub) -> None:
         """Apply the license to a hub that has just started."""
+        self._audit = running.hub.audit
 
         def close_all(reason: str) -> None:
             retry_ms = running.hub.config.license_retry_ms
@@ -69,6 +72,7 @@ class LicenseFile:
         try:
             self.reload()
         except TidingsError as error:
+            self._record("refused", code=error.code)
             log.warning(
                 "the changed license is refused: the old one stays in use",
                 code=error.code,
@@ -76,7 +80,12 @@ class LicenseFile:
                 hint=error.hint,
             )
         else:
+            self._record("accepted")
             log.info("license reloaded", license_id=self._term.license_id, subject=self._term.subject)
+
+    def _record(self, outcome: AuditOutcome, *, code: str | None = None) -> None:
+        if self._audit is not None:
+            self._audit.record("reload", outcome, part="license", code=code)
 
     def _stamps(self) -> tuple[FileStamp | None, FileStamp | None]:
         return file_stamp(self._path), file_stamp(self._public_key)

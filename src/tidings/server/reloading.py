@@ -22,6 +22,8 @@ class Reloaders:
 
     def __init__(self) -> None:
         self._parts: dict[str, _Part] = {}
+        self.reported: Callable[[str, TidingsError | OSError | None], object] = _ignore
+        """Called after each reload with the name of the part, and with the error for which the old one stays."""
 
     def on_reload(self, name: str, reload: Callable[[], None], *, files: Sequence[Path] = ()) -> None:
         """Register a part.
@@ -39,7 +41,7 @@ class Reloaders:
             log.info("nothing to reload", hint="Options are read at the start only: restart the server.")
         for name, part in self._parts.items():
             part.seen = part.pending = part.signature()
-            _reload(name, part)
+            self._reload(name, part)
 
     def reload_changed(self) -> None:
         """Read the parts again whose files have changed, and have not changed since the last call.
@@ -52,8 +54,22 @@ class Reloaders:
             now = part.signature()
             if now != part.seen and now == part.pending:
                 part.seen = now
-                _reload(name, part)
+                self._reload(name, part)
             part.pending = now
+
+    def _reload(self, name: str, part: "_Part") -> None:
+        files = [str(file) for file in part.files]
+        try:
+            part.reload()
+        except (TidingsError, OSError) as error:
+            hint = error_data(error).hint or "" if isinstance(error, TidingsError) else ""
+            log.warning("reload refused: the old one stays in use", part=name, files=files, error=str(error), hint=hint)
+            self.reported(name, error)
+        except Exception:
+            log.exception("reload failed: the old one stays in use", part=name, files=files)
+        else:
+            log.info("reloaded", part=name, files=files)
+            self.reported(name, None)
 
 
 class _Part:
@@ -79,14 +95,5 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _reload(name: str, part: _Part) -> None:
-    files = [str(file) for file in part.files]
-    try:
-        part.reload()
-    except (TidingsError, OSError) as error:
-        hint = error_data(error).hint or "" if isinstance(error, TidingsError) else ""
-        log.warning("reload refused: the old one stays in use", part=name, files=files, error=str(error), hint=hint)
-    except Exception:
-        log.exception("reload failed: the old one stays in use", part=name, files=files)
-    else:
-        log.info("reloaded", part=name, files=files)
+def _ignore(name: str, error: TidingsError | OSError | None) -> None:
+    """Do nothing: until a hub with an audit trail runs."""

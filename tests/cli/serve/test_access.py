@@ -419,7 +419,17 @@ def test_audit_log_is_a_file_that_can_be_rotated(tmp_path: Path) -> None:
         hub.wait_for_log("reloaded")
         with pytest.raises(HTTPError):
             urlopen(f"{hub.http}v1/snapshot", timeout=TIMEOUT_S)
-        assert len(audit.read_text().splitlines()) == 1
+        (tmp_path / "data" / "keys.jsonl").write_text("broken")
+        hub.signal(signal.SIGHUP)
+        hub.wait_for_log("reload refused: the old one stays in use")
+        with pytest.raises(HTTPError):  # which is recorded after the reload
+            urlopen(f"{hub.http}v1/snapshot", timeout=TIMEOUT_S)
+        records = [json.loads(line) for line in audit.read_text().splitlines()]
+        reloads = [each for each in records if each["action"] == "reload"]
+        assert [each["action"] for each in records[:3]] == ["reload", "reload", "request"]
+        assert [each["part"] for each in reloads[:2]] == ["audit log", "API keys"]
+        refused = [each for each in reloads if each["outcome"] == "refused"]
+        assert {(each["part"], each["code"]) for each in refused} == {("API keys", "invalid_key_file")}
 
 
 def test_cookie_with_a_key_is_accepted_from_the_own_origin(tmp_path: Path) -> None:

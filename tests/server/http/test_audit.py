@@ -1,6 +1,8 @@
 """What the audit trail records of requests and connections, with real sockets."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,9 +11,18 @@ from tests.access.token_table import TokenTable
 from tests.server.hub_server import HubServer, Stream, update
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tidings.access.audit import AuditRecord
 from tidings.hub.clock import SystemClock
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+V1 = Subprotocol("tidings.v1")
 
 
 def read_to_the_end(socket: ClientConnection) -> None:
@@ -67,6 +78,69 @@ def test_trail_records_who_did_what_from_where(edge: Any) -> None:
     assert sorted(r.facts["transport"] for r in records if r.action == "connect") == ["stream"] * 2 + ["websocket"] * 2
     assert "s3cret" not in str(records)
     assert "secret-name" not in str(records)
+
+
+@pytest.mark.parametrize("edge", ["native", "asgi"])
+def test_trail_records_what_may_not_be_read_and_waits_that_lose_their_right(edge: Any) -> None:
+    tokens = TokenTable(SystemClock().wall_ns)
+    tokens.add("s3cret-eve", "read operations/eve.*", "publish operations/eve.*", name="eve")
+    tokens.add("s3cret-bob", "read operations/bob.*", name="bob")
+    records: list[AuditRecord] = []
+    headers = {"Authorization": "Bearer s3cret-eve"}
+    with (
+        HubServer(edge, access=tokens.options) as server,
+        httpx.Client(base_url=server.http, headers=headers, timeout=60) as eve,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        server.call(lambda: server.app.hub.audit.sinks.append(records.append))
+        for path in ("v1/events", "ws"):  # a page of another site
+            assert eve.get(f"/{path}", headers={**HANDSHAKE, "Origin": "https://evil.example"}).status_code == 403
+        for path in ("events?channel=data", "snapshot?channel=data", "system", "stream?channel=data"):
+            assert eve.get(f"/v1/{path}").status_code == 403
+        assert eve.post("/v1/operations/bob.x/cancel", json={}).status_code == 404
+        with connect(server.ws, additional_headers=headers, subprotocols=[V1], proxy=None) as socket:
+            for type, data in (
+                ("channel:subscribe", {"channels": ["data"]}),
+                ("operation:cancel", {"operation_id": "bob.x"}),
+                ("auth:token", {"token": "s3cret-bob"}),
+            ):
+                socket.send(json.dumps({"type": type, "id": type, "data": data}))
+                while json.loads(socket.recv(60)).get("reply_to") != type:
+                    pass
+        with (
+            connect(f"{server.ws}?channel=data", additional_headers=headers, proxy=None) as socket,
+            pytest.raises(ConnectionClosed, match="no grant"),
+        ):
+            read_to_the_end(socket)
+        start = {"type": "operation:start", "data": {"operation_id": "eve.1"}}
+        eve.post("/v1/events", json=start).raise_for_status()
+        waiting = thread.submit(eve.get, "/v1/operations/eve.1?wait=60")
+        control = server.call(lambda: server.app.hub.access)
+        assert control is not None
+        while not server.call(lambda: len(control)):
+            pass
+        del tokens.subjects["s3cret-eve"]
+        server.call(control.reevaluate)
+        assert waiting.result().status_code == 401
+    told = [
+        (r.action, r.outcome, r.subject, r.facts["code"], r.facts.get("path", r.facts.get("type", "")))
+        for r in records
+        if r.outcome != "accepted"
+    ]
+    assert told == [
+        ("request", "refused", "", "origin_refused", ""),
+        ("request", "refused", "", "origin_refused", ""),
+        ("request", "refused", "eve", "forbidden", "/v1/events"),
+        ("request", "refused", "eve", "forbidden", "/v1/snapshot"),
+        ("request", "refused", "eve", "forbidden", "/v1/system"),
+        ("request", "refused", "eve", "forbidden", "/v1/stream"),
+        ("cancel", "refused", "eve", "operation_unknown", ""),
+        ("request", "refused", "eve", "forbidden", "channel:subscribe"),
+        ("cancel", "refused", "eve", "forbidden", ""),
+        ("connect", "refused", "eve", "forbidden", ""),
+        ("request", "refused", "eve", "forbidden", "channel:subscribe"),
+        ("request", "ended", "eve", "invalid_token", "/v1/operations/eve.1"),
+    ]
 
 
 def admin_of(server: HubServer, query: str = "", **headers: str) -> Stream:

@@ -196,11 +196,7 @@ class ServedAccess:
     def _reload_keys(self) -> None:
         assert self._keys is not None
         before = {key.id: key for key in self._keys.keys}
-        try:
-            self._keys.load()
-        except TidingsError as error:
-            self._record("reload", "refused", part="API keys", code=error.code)
-            raise
+        self._keys.load()
         for key in self._keys.keys:
             known = before.pop(key.id, None)
             if known is None or known.revoked != key.revoked:
@@ -222,6 +218,7 @@ class ServedAccess:
         try:
             self._reload_keys()
         except TidingsError as error:
+            self._record("reload", "refused", part="API keys", code=error.code)
             log.error(
                 "the changed API keys are refused: the old ones stay in use",
                 code=error.code,

@@ -36,7 +36,7 @@ from tidings.cli.serve.process_limits import (
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import ConfigError, Draining, LogError
+from tidings.exceptions import ConfigError, Draining, LogError, TidingsError
 from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
@@ -293,6 +293,7 @@ class HubProcess:
     def _started(self) -> None:
         """Follow the files that may change while the hub runs."""
         on_reload = self.runner.reloaders.on_reload
+        self.runner.reloaders.reported = self._record_reload
         if self._settings.audit_log is not None:
             hub = self._hub_app.hub
             audit_file = AuditFile(self._settings.audit_log, hub.timestamp)
@@ -305,6 +306,13 @@ class HubProcess:
         if self._license is not None:
             on_reload("license", self._license.reload)
         self._watch_readiness()
+
+    def _record_reload(self, part: str, error: TidingsError | OSError | None) -> None:
+        audit = self._hub_app.hub.audit
+        if error is None:
+            audit.record("reload", "accepted", part=part)
+        else:
+            audit.record("reload", "refused", part=part, code=error.code if isinstance(error, TidingsError) else "")
 
     def _watch_readiness(self) -> None:
         hub, data = self._hub_app.hub, self._settings.data

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 from starlette.types import Scope
 
+from tidings.access.audit import AuditOutcome
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
@@ -92,7 +93,7 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
         changes = control.changes
         subject = await _answer_of(partial(control.authenticate, credential, request))
     except AccessError as error:
-        _record_refusal(hub, scope, request, error)
+        record_request(hub, "refused", request, error)
         raise
     if sent is not None and sent.source == "header":
         control.remember(headers_of(scope)[b"authorization"], sent, subject, changes)
@@ -115,14 +116,23 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
     try:
         subject = await _answer_of(partial(control.verify_again, identity.credential, identity.request))
     except AccessError as error:
-        _record_refusal(hub, scope, identity.request, error)
+        record_request(hub, "ended", identity.request, error, identity.subject)
         raise
     return {**scope, _IDENTITY: Identity(subject, identity.credential, identity.request, changes)}
 
 
-def _record_refusal(hub: Hub, scope: Scope, request: AccessRequest, error: AccessError) -> None:
+def record_request(
+    hub: Hub, outcome: AuditOutcome, request: AccessRequest, error: AccessError, subject: Subject | None = None
+) -> None:
+    """Record in the audit trail that a request was refused, or broken off because its right was lost."""
     hub.audit.record(
-        "request", "refused", address=request.address, code=error.code, method=scope["method"], path=request.path
+        "request",
+        outcome,
+        subject="" if subject is None else subject.name,
+        address=request.address,
+        code=error.code,
+        method=request.method,
+        path=request.path,
     )
 
 
@@ -174,15 +184,22 @@ class RequestSession:
     """A request that goes on for a while, as a session: one that waits, or whose answer has many parts.
 
     Args:
-        control: The hub's access control.
+        hub: The hub.
+        control: Its access control.
         identity: Who sends it.
         wake: Called when the right to go on is lost.
         changed: Called when the grants have changed.
     """
 
     def __init__(
-        self, control: AccessControl, identity: Identity, wake: Callable[[], None], changed: Callable[[], None]
+        self,
+        hub: Hub,
+        control: AccessControl,
+        identity: Identity,
+        wake: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
+        self._hub = hub
         self._changed = changed
         self._control = control
         self._subject = identity.subject
@@ -208,6 +225,7 @@ class RequestSession:
     def ended(self, error: AccessError) -> None:
         """See `Session.ended`."""
         self._error = error
+        record_request(self._hub, "ended", self.request, error, self._subject)
         self._wake()
 
     def check(self) -> None:
@@ -244,12 +262,19 @@ def watched(
     if control is None or identity is None:
         yield None
         return
-    session = RequestSession(control, identity, wake, changed)
+    session = RequestSession(hub, control, identity, wake, changed)
     control.enter(session, identity.changes)
     try:
         yield session
     finally:
         control.leave(session)
+
+
+def record_forbidden(hub: Hub, scope: Scope, error: Forbidden) -> None:
+    """Record in the audit trail that the sender of a request may not read what it asks for."""
+    identity = identity_of(scope)
+    if identity is not None:
+        record_request(hub, "refused", identity.request, error, identity.subject)
 
 
 def require_admin(hub: Hub, scope: Scope) -> None:

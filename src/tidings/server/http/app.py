@@ -15,10 +15,11 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from tidings.access.origins import is_loopback
-from tidings.access.request_check import METRICS_PATH, PUBLIC_FILE, RequestCheck
+from tidings.access.request_check import METRICS_PATH, PUBLIC_FILE, RequestCheck, is_admin_path
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     ConfigError,
+    Forbidden,
     InternalError,
     InvalidParameter,
     LicenseExpired,
@@ -30,7 +31,7 @@ from tidings.exceptions import (
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
 from tidings.server.dashboard.bundle import PAGES, Bundle
 from tidings.server.dashboard.routes import DashboardRoutes
-from tidings.server.http.access import identify, recall_sender
+from tidings.server.http.access import identify, recall_sender, record_forbidden
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
 from tidings.server.http.body import BodyReader
@@ -149,7 +150,7 @@ class HttpEndpoint:
         self._without_hub = frozenset(open_paths - {"/readyz", WHOAMI})
         self._routes = Starlette(
             routes=routes,
-            exception_handlers={TidingsError: error_response, HTTPException: self._refuse, Exception: _fault},
+            exception_handlers={TidingsError: self._answer_error, HTTPException: self._refuse, Exception: _fault},
         )
         self._routes.router.redirect_slashes = False
 
@@ -239,6 +240,13 @@ class HttpEndpoint:
     async def _describe(self, request: Request) -> Response:
         """Answer `GET /openapi.json`."""
         return self._description
+
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
+        """Answer a request whose route raised a TidingsError; what a subject may not read is recorded."""
+        is_read = request.method in ("GET", "HEAD") and not is_admin_path(route_path(request.scope))
+        if is_read and isinstance(error, Forbidden):
+            record_forbidden(self._host.running().hub, request.scope, error)
+        return await error_response(request, error)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Answer a request that Starlette itself refuses, for its method or its path."""

@@ -129,7 +129,6 @@ class OperationRoutes:
         views = OperationViewBuilder(running.hub, subject)
         if views.may_read(operation_id):
             await wait_until_known(running.hub, operation_id)
-        _find(running.hub, operation_id, views)
         record = partial(
             running.hub.audit.record,
             "cancel",
@@ -138,8 +137,9 @@ class OperationRoutes:
             operation_id=operation_id,
         )
         try:
+            _find(running.hub, operation_id, views)
             outcome = await self._wait_outcome(running, cancel, request, subject, partial(record, "accepted"))
-        except AccessError as error:
+        except (AccessError, OperationUnknown) as error:
             record("refused", code=error.code)
             raise
         return to_response(Answer(200, encode_payload(outcome)))

@@ -45,7 +45,7 @@ from tidings.protocol.positions import NOW, SNAPSHOT, Position, Since, parse_sin
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, query_of, request_address
-from tidings.server.http.access import Identity, grants_of, identify, identity_of, subject_of
+from tidings.server.http.access import Identity, grants_of, identify, identity_of, record_forbidden, subject_of
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
@@ -91,6 +91,8 @@ class StreamEndpoint:
             if running.hub.draining:
                 raise Draining("the hub is shutting down")
         except TidingsError as error:
+            if isinstance(error, Forbidden):
+                record_forbidden(self._host.running().hub, scope, error)
             if "text/event-stream" in (header(headers_of(scope), b"accept") or ""):
                 log.info("stream refused", code=error.code)  # the text may repeat values of the URL
                 await _refuse_in_band(error, send)
