@@ -3,6 +3,8 @@
 Publishers send numbered events with event ids of their own, many in flight, and send again what a kill left unanswered.
 The hub gets SIGKILL after a random number of acknowledgements and starts again on the same port and data. At the end,
 each acknowledged event must be in the log at its position, each event once, and those of a publisher in order.
+Producers with leases run operations at the same time, some of which are cancelled (`benchmarks.operation_load`): each
+attempt must have one end, the one that its producer or who cancelled it was told.
 
 With `--workers N`, a kill hits one of the workers, and each fifth one their parent: more deaths of workers within a
 minute would end the hub. At the end, the logs of all workers must be equal.
@@ -28,19 +30,32 @@ import psutil
 
 import tidings
 from benchmarks.fanout.machine import describe_machine
+from benchmarks.operation_load import (
+    OPERATION_TYPES,
+    OperationProducer,
+    Reported,
+    cancel_again_and_again,
+    find_operation_faults,
+)
 from tidings.log.journal.shared_folder import find_replicas
 from tidings.log.sqlite.database import FILE, connect_read_only
 from tidings.log.sqlite.inspect import verify
 from tidings.server.workers.supervisor import MAX_DEATHS
 
 PUBLISHERS = 3
+PRODUCERS = 4
+"""Producers of operations, each with a connection of its own: with two workers, both have some."""
 IN_FLIGHT = 40
 """Events that a publisher has unanswered at a time."""
 MAX_LIFE_EVENTS = 400
 """Most acknowledgements between two kills: counted, so that a slow machine tests the same."""
+MAX_OPERATION_EVENTS = 30
+"""Most acknowledgements of operations, in addition."""
 MAX_DELAY_S = 0.02
 """Longest time from the last of these acknowledgements to the kill, so that it comes at any moment of a batch."""
 READY_S = 120.0
+_UPDATE = "data:update"
+_TYPES = (_UPDATE, *OPERATION_TYPES)
 
 
 @dataclass(slots=True)
@@ -83,7 +98,7 @@ class Publisher:
         while not self._stopping:
             number = next(self._numbers)
             accepted = await client.publish(
-                "data:update",
+                _UPDATE,
                 {"dataset": self._name, "version": number},
                 event_id=f"{self._name}-{number:012}",
                 timeout_s=None,
@@ -163,12 +178,16 @@ class HubProcess:
             self._wait()
 
 
-def find_faults(data: Path, published: dict[str, Published]) -> list[str]:
-    """Compare the logs in `data` with what the publishers know; return the differences."""
+def find_faults(data: Path, published: dict[str, Published], reported: Reported | None = None) -> list[str]:
+    """Compare the logs in `data` with what the publishers and the producers know; return the differences."""
     faults = [f"{folder.name}: {fault}" for folder in find_replicas(data) or [data] for fault in verify(folder).faults]
     logs = [read_rows(folder) for folder in find_replicas(data) or [data]]
-    rows = max(logs, key=len)
-    faults += [f"log {number} differs" for number, other in enumerate(logs, 1) if other != rows[: len(other)]]
+    all_rows = max(logs, key=len)
+    faults += [f"log {number} differs" for number, other in enumerate(logs, 1) if other != all_rows[: len(other)]]
+    if reported is not None:
+        operations = [(offset, type, key) for offset, type, key, _ in all_rows if type != _UPDATE]
+        faults += find_operation_faults(operations, reported)
+    rows = [(offset, text) for offset, type, _, text in all_rows if type == _UPDATE]
     stored: dict[str, list[tuple[int, int]]] = {name: [] for name in published}
     for offset, text in rows:
         payload = json.loads(text)
@@ -186,11 +205,12 @@ def find_faults(data: Path, published: dict[str, Published]) -> list[str]:
     return faults
 
 
-def read_rows(folder: Path) -> list[tuple[int, bytes]]:
-    """Return the offset and data of each event that was published, in order."""
+def read_rows(folder: Path) -> list[tuple[int, str, str, bytes]]:
+    """Return the offset, type, key and data of each event that is not about the hub itself, in order."""
     with closing(connect_read_only(folder / FILE)) as connection:
         return connection.execute(
-            "SELECT offset, data FROM events WHERE type = 'data:update' ORDER BY offset"
+            f"SELECT offset, type, key, data FROM events WHERE type IN ({','.join('?' * len(_TYPES))}) ORDER BY offset",
+            _TYPES,
         ).fetchall()
 
 
@@ -200,27 +220,39 @@ async def measure(kills: int, folder: Path, workers: int = 1) -> bool:
     acknowledged = asyncio.Semaphore(0)
     url = f"ws://127.0.0.1:{hub.port}/ws"
     publishers = {f"set-{index}": Publisher(f"set-{index}", url, acknowledged) for index in range(PUBLISHERS)}
-    running = asyncio.gather(*(publisher.run() for publisher in publishers.values()))
+    reported = Reported()
+    producers = [OperationProducer(f"producer-{index}", url, reported) for index in range(PRODUCERS)]
+    load: list[Publisher | OperationProducer] = [*publishers.values(), *producers]
+    running = asyncio.gather(*(each.run() for each in load))
+    cancelling = [asyncio.create_task(cancel_again_and_again(url, producer, reported)) for producer in producers]
     try:
         for number in range(1, kills + 1):
             for _ in range(random.randint(1, MAX_LIFE_EVENTS)):
                 await acknowledged.acquire()
+            for _ in range(random.randint(0, MAX_OPERATION_EVENTS)):
+                await reported.acknowledged.acquire()
             await asyncio.sleep(random.uniform(0.0, MAX_DELAY_S))
             await asyncio.to_thread(hub.restart)
             if number % 50 == 0:
                 print(f"  {number} kills", flush=True)
-        for publisher in publishers.values():
-            publisher.stop()
+        for task in cancelling:
+            task.cancel()
+        ended = await asyncio.gather(*cancelling, return_exceptions=True)
+        reported.faults += [repr(each) for each in ended if not isinstance(each, asyncio.CancelledError)]
+        for each in load:
+            each.stop()
         await running
         code = await asyncio.to_thread(hub.stop)
     finally:
         running.cancel()
         hub.kill()
     published = {name: publisher.published for name, publisher in publishers.items()}
-    faults = find_faults(hub.data, published)
+    faults = find_faults(hub.data, published, reported)
     print(f"kills                          {kills:,}")
     print(f"acknowledged                   {sum(len(each.offsets) for each in published.values()):,}")
     print(f"stored before a lost answer    {sum(each.repeated for each in published.values()):,}")
+    print(f"acknowledged of operations     {len(reported.accepted):,} ({reported.repeated:,} before a lost answer)")
+    print(f"requests to cancel             {reported.outcomes}")
     print(f"exit code of the last hub      {code}")
     print(f"faults                         {len(faults)}")
     for fault in faults[:20]:

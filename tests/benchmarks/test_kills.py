@@ -2,7 +2,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from benchmarks.kills import Published, find_faults
+from benchmarks.operation_load import Reported, find_operation_faults
 
 from benchmarks import kills
 from tidings.log.journal.shared_folder import find_replicas
@@ -24,8 +26,20 @@ async def test_faults_of_a_damaged_log_are_found(tmp_path: Path) -> None:
     assert any("event 1000000 was acknowledged at 7, and is at None" in fault for fault in faults)
 
 
+def test_faults_of_operations_are_found() -> None:
+    rows = [(1, "operation:start", "a"), (2, "operation:complete", "a"), (3, "operation:start", "b")]
+    assert find_operation_faults(rows[:2], Reported(accepted={1: rows[0][1:], 2: rows[1][1:]})) == []
+    assert find_operation_faults(rows[:2], Reported(accepted={3: rows[2][1:]})) != []
+    assert find_operation_faults(rows[:2], Reported(cancelled={"a"})) != []
+    assert find_operation_faults(rows, Reported()) == ["b has the ends []"]
+    for more in ((4, "operation:failed", "a"), (4, "operation:progress", "a")):
+        assert find_operation_faults([*rows[:2], more], Reported()) != []
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(600)
 async def test_kills_of_workers_and_their_parent_lose_nothing(tmp_path: Path) -> None:
-    assert await kills.measure(6, tmp_path, workers=2)
+    assert await kills.measure(20, tmp_path, workers=2)
     folders = find_replicas(tmp_path / "data")
     assert len(folders) == 2
     with closing(sqlite3.connect(folders[1] / "log.db")) as connection, connection:
