@@ -1,5 +1,7 @@
 """Hubs of several machines: nodes as processes of this one, with a folder and a port each."""
 
+import os
+import select
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -18,7 +20,7 @@ class NodeHub(Hub):
 
     Args:
         folder: The data folder.
-        journal: The URL of the journal.
+        journal: The URL of the journal; empty where a variable has it.
         options: More options.
         port: The port; 0 for a free one.
     """
@@ -26,7 +28,9 @@ class NodeHub(Hub):
     def __init__(
         self, folder: Path, journal: str, *options: str, port: int = 0, env: Mapping[str, str] | None = None
     ) -> None:
-        chosen = ("--data", str(folder), "--log", journal, "--grace", "2s", *options)
+        chosen = ("--data", str(folder), "--grace", "2s", *options)
+        if journal:
+            chosen += ("--log", journal)
         if port:
             chosen += ("--port", str(port))
         super().__init__(*chosen, memory=False, env=env)
@@ -35,6 +39,18 @@ class NodeHub(Hub):
     def close(self) -> None:
         """End it, where it is not used in a `with` block."""
         self.__exit__()
+
+    def wait_for_log(self, text: str) -> str:
+        """Wait until a text is in the lines that it logs; return these, which `stop` returns no more."""
+        assert self.process.stderr is not None
+        lines = ""
+        while text not in lines:
+            ready, _, _ = select.select([self.process.stderr], [], [], TIMEOUT_S)
+            assert ready, f"it was not logged: {lines}"
+            data = os.read(self.process.stderr.fileno(), 65536)
+            assert data, f"the hub has ended: {lines}"
+            lines += data.decode()
+        return lines
 
     def readiness(self) -> tuple[int, str]:
         """Return the status of `/readyz`, and the code of its error."""
@@ -58,10 +74,12 @@ def error_code(answer: httpx.Response) -> str:
 
 
 @contextmanager
-def start_node_without_its_journal(folder: Path, journal: str) -> Iterator[NodeHub]:
+def start_node_without_its_journal(
+    folder: Path, journal: str, *, env: Mapping[str, str] | None = None
+) -> Iterator[NodeHub]:
     """Start a node that cannot open its log yet, so that it prints no addresses."""
     port = free_port()
-    hub = NodeHub(folder, journal, port=port)
+    hub = NodeHub(folder, journal, port=port, env=env)
     hub.url, hub.http = f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}/"
     with closing(hub):
         wait_until(partial(_answers, hub))

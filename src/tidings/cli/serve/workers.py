@@ -14,6 +14,7 @@ import structlog
 
 from tidings.cli.errors import print_stderr
 from tidings.cli.serve.addresses import HubAddresses, find_addresses, format_place
+from tidings.cli.serve.journal import find_journal
 from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
@@ -60,6 +61,7 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
         LogError: The data folder cannot be used.
     """
     configure_logging(settings.log_format, settings.log_level)
+    find_journal(settings)  # refuses one: each node of a hub of several machines is one process
     data = _check(settings)
     for warning in warnings:
         log.warning(warning)

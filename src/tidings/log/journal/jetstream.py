@@ -28,6 +28,7 @@ from tidings.log.journal.jetstream_stream import (
     ApiFailure,
     JetStreamAddress,
     find_message,
+    is_refusal,
     open_stream,
     to_log_error,
 )
@@ -245,6 +246,7 @@ async def open_jetstream(
     """
     journal: JetStreamJournal | None = None
     refusal: Exception | None = None
+    refused = asyncio.Event()
     reported = ""
     """The error that was logged last: servers that are away are tried ten times a second."""
 
@@ -257,7 +259,10 @@ async def open_jetstream(
 
     async def failed(error: Exception) -> None:
         nonlocal refusal, reported
-        refusal = error
+        if is_refusal(error) or refusal is None or not is_refusal(refusal):  # the connection is cut after a refusal
+            refusal = error
+        if is_refusal(error):
+            refused.set()
         text = str(error) or type(error).__name__
         if text != reported:
             reported = text
@@ -265,28 +270,33 @@ async def open_jetstream(
 
     connection = Client()
     is_nkey = credentials.endswith(".nk")
-    try:
-        await asyncio.wait_for(
-            connection.connect(
-                list(address.servers),
-                name=name,
-                error_cb=failed,
-                reconnected_cb=reconnected,
-                tls=tls,
-                user_credentials=credentials if credentials and not is_nkey else None,
-                nkeys_seed=credentials if is_nkey else None,
-                ping_interval=PING_S,
-                max_outstanding_pings=2,
-                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, also parts of one
-                max_reconnect_attempts=-1,
-                connect_timeout=int(REQUEST_S),
-            ),
-            OPENING_S,
+    connecting = asyncio.create_task(
+        connection.connect(
+            list(address.servers),
+            name=name,
+            error_cb=failed,
+            reconnected_cb=reconnected,
+            tls=tls,
+            user_credentials=credentials if credentials and not is_nkey else None,
+            nkeys_seed=credentials if is_nkey else None,
+            ping_interval=PING_S,
+            max_outstanding_pings=2,
+            reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, also parts of one
+            max_reconnect_attempts=-1,
+            connect_timeout=int(REQUEST_S),
         )
+    )
+    waiting = asyncio.create_task(refused.wait())
+    try:
+        await asyncio.wait([connecting, waiting], timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():  # the driver would try for ever, also with credentials that were refused
+            raise refusal or TimeoutError
+        await connecting
     except Exception as error:
-        raise to_log_error(
-            refusal if refusal is not None and isinstance(error, TimeoutError) else error, address
-        ) from error
+        raise to_log_error(error, address) from error
+    finally:
+        waiting.cancel()
+        connecting.cancel()
     try:
         version = connection.connected_server_version
         if (version.major, version.minor) < MIN_SERVER:

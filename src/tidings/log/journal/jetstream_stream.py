@@ -154,11 +154,21 @@ def to_log_error(error: Exception, address: JetStreamAddress) -> LogError:
             f"{address}: JetStream answers: {error.description}",
             hint="Choose a smaller limit: …?max_bytes=1000000000." if error.err_code == _NO_STORAGE else "",
         )
-    if isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError):
-        return LogUnavailable(f"{address} refused the credentials: {error}")
+    if is_refusal(error):
+        return LogUnavailable(
+            f"{address} refused the credentials: {error}",
+            hint="Check the user in the URL, or the file with the credentials.",
+        )
     if isinstance(error, TimeoutError | nats.errors.Error | OSError):
         return LogUnavailable(f"{address} does not answer: {str(error) or type(error).__name__}")
     return LogUnavailable(f"{address} failed: {error!r}")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether the servers refused the credentials; the driver has no class of its own for most of these."""
+    return isinstance(error, nats.errors.AuthorizationError | nats.errors.InvalidUserCredentialsError) or (
+        isinstance(error, nats.errors.Error) and "authorization violation" in str(error).lower()
+    )
 
 
 async def retry_until_answered(call: Callable[[], Awaitable[Result]], address: JetStreamAddress) -> Result:
