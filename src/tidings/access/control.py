@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from tidings.access.credentials import ask_for_credential
 from tidings.access.quotas import FailureLimit, Quota, network_of
-from tidings.access.recent import FamiliarCredentials, RecentCredential, RecentCredentials
+from tidings.access.recent import FamiliarCredentials, RecentCredentials
 from tidings.access.rechecks import Rechecks
 from tidings.access.sessions import AccessSession, OpenSessions, guarded
 from tidings.access.sign_in import SignInPages
@@ -126,7 +126,8 @@ class AccessControl:
         self.outcomes: Counter[str] = Counter()
         """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
         self._revocations = revocations
-        self._recent = RecentCredentials(wall_ns)
+        self.recent = RecentCredentials(wall_ns)
+        """The credentials that were accepted in the last seconds."""
         self._familiar = FamiliarCredentials()
         self.tickets = Tickets(monotonic)
         """The unused tickets."""
@@ -203,18 +204,8 @@ class AccessControl:
             late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
             self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
 
-    def recall(self, authorization: bytes) -> RecentCredential | None:
-        """Return the credential in a header `Authorization` if it was accepted a moment ago, and still is.
-
-        After None, `authenticate` decides.
-        """
-        known = self._recent.find(authorization, self.changes)
-        if known is not None:
-            self.outcomes["accepted"] += 1
-        return known
-
     def remember(self, authorization: bytes, credential: Credential, subject: Subject, changes: int) -> None:
-        """Note for `recall` that a credential was accepted, if its authenticator's answers last.
+        """Note in `recent` that a credential was accepted, if its authenticator's answers last.
 
         Args:
             authorization: The header that it came in.
@@ -225,7 +216,7 @@ class AccessControl:
         if changes == self.changes:
             authenticator = self._find(credential)
             if isinstance(authenticator, LastingAuthenticator):
-                self._recent.add(authorization, credential, subject, authenticator, changes)
+                self.recent.add(authorization, credential, subject, authenticator, changes)
 
     def redeem(self, credential: Credential, request: AccessRequest, done: Redeemed) -> None:
         """Replace a ticket by the credential that it stands for, and use the ticket; pass on any other credential.
@@ -357,13 +348,13 @@ class AccessControl:
     def end_revoked(self) -> None:
         """End the sessions whose credentials are revoked now, in slices."""
         self.changes += 1
-        self._recent.clear()
+        self.recent.clear()
         self._sessions.visit(self._end_if_revoked)
 
     def reevaluate(self) -> None:
         """Verify the credentials of all sessions again, in slices: keys or roles have changed."""
         self.changes += 1
-        self._recent.clear()
+        self.recent.clear()
         self._sessions.visit(self._verify_again)
 
     def _finds_requests(self, credential: Credential) -> bool:

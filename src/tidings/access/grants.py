@@ -76,7 +76,7 @@ class Grants:
         admin: Whether it may administer the hub, which includes everything else.
     """
 
-    __slots__ = ("_publishable", "admin", "cancel", "details", "publish", "read")
+    __slots__ = ("_publishable", "accepted", "admin", "cancel", "details", "publish", "read")
 
     def __init__(
         self,
@@ -94,6 +94,8 @@ class Grants:
         self.admin = admin
         self._publishable: dict[tuple[str, str, bool], Callable[[str, str | None], bool]] = {}
         """Match the paths on which events may be published, by type, channel and whether the type is declared."""
+        self.accepted: dict[tuple[str, str, str | None], None] = {}
+        """Types, channels and keys of events that `check_subject` accepted before: most events repeat one."""
 
     @classmethod
     def parse(cls, texts: Iterable[str], channels: Iterable[str]) -> "Grants":
@@ -225,12 +227,11 @@ class Grants:
             with_global=False,
         )
 
-    def publishable(self, type: str, channel: str) -> Callable[[str, str | None], bool] | None:
-        """Return what `may_publish` found for a declared type on its own channel, or None if it was not asked before.
-
-        It is asked for every event, so this is one look-up.
-        """
-        return self._publishable.get((type, channel, True))
+    def accept(self, type: str, channel: str, key: str | None) -> None:
+        """Remember that an event is accepted; see `accepted`."""
+        if len(self.accepted) >= _MAX_CACHED:
+            self.accepted.clear()
+        self.accepted[type, channel, key] = None
 
     def check_publish(self, type: str, channels: Iterable[str], key: str | None, *, declared: bool = True) -> None:
         """Check that an event may be published to all of `channels`: that of its type, and the one it names.

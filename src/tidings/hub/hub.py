@@ -295,7 +295,7 @@ class Hub:
         search = None
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             search, settled = self._search_operation(event, subject, settled)
-        elif subject is not None:
+        elif subject is not None and (event.type, event.channel, event.key) not in subject.grants.accepted:
             check_subject(event, subject, self.contract)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event, "" if subject is None else subject.name)

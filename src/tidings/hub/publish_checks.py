@@ -7,7 +7,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import ReservedName, UnknownType
 from tidings.hub.operations.away_alerts import PRODUCER_AWAY
 from tidings.protocol.envelope import Event
-from tidings.protocol.message_types import ChannelType, MessageType
+from tidings.protocol.message_types import MessageType
 
 RESERVING_TYPES: Final = frozenset({MessageType.SYSTEM_ALERT, MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS})
 """Types that the hub publishes, too: their sources and alert ids distinguish its own."""
@@ -28,15 +28,14 @@ def check_reserved(event: Event) -> None:
 
 
 def check_subject(event: Event, subject: Subject, contract: Contract) -> None:
-    """Check that `subject` may publish `event` to each channel that it goes to.
+    """Check that `subject` may publish `event` to each channel that it goes to, and remember it for `Grants.accepted`.
 
     Raises:
         Forbidden: It may not.
     """
     channel, key = event.channel, event.key
-    matches = None if channel == ChannelType.GLOBAL else subject.grants.publishable(event.type, channel)
-    if matches is None or not matches(channel, key):
-        row = contract.events.get(event.type)
-        own = channel if row is None or row.channel is None else row.channel
-        channels = (channel,) if channel == own else (own, channel)
-        subject.grants.check_publish(event.type, channels, key, declared=row is not None)
+    row = contract.events.get(event.type)
+    own = channel if row is None or row.channel is None else row.channel
+    channels = (channel,) if channel == own else (own, channel)
+    subject.grants.check_publish(event.type, channels, key, declared=row is not None)
+    subject.grants.accept(event.type, channel, key)

@@ -249,7 +249,7 @@ class Newest:
             return
         owners = group.owners
         if owners is not None or SEPARATOR in scope:
-            owner = owner_of(scope)
+            owner = scope.partition(SEPARATOR)[0] if SEPARATOR in scope else ""  # `owner_of`, for each event
             if owners is None or owners.get(key) != owner:
                 group.own(key, owner)
         offsets[key] = offset

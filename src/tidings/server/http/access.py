@@ -57,9 +57,10 @@ def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
     control, authorization = hub.access, headers.get(b"authorization")
     if control is None or authorization is None or scope.get("query_string"):
         return False
-    known = control.recall(authorization)
+    known = control.recent.find(authorization, control.changes)
     if known is None:
         return False
+    control.outcomes["accepted"] += 1
     scope[_IDENTITY] = Identity(known.subject, known.credential, scope, known.changes)
     return True
 
