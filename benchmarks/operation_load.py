@@ -17,14 +17,14 @@ from tidings.exceptions import TidingsError
 
 LEASE_S = 120.0
 """Longer than any silence of a hub that starts again on a busy machine: no operation may be lost."""
-PROGRESS = 5
-"""Events of an operation between its start and its end."""
+LINES = 5
+"""Events of an operation between its start and its end: lines, which the hub keeps, unlike superseded progress."""
 PACE_S = 0.02
 """Pause between two of them, so that requests to cancel find running operations."""
 CANCEL_S = 60.0
 _RETRY_S = 0.1
 _ENDS = ("operation:complete", "operation:failed", "operation:cancelled")
-OPERATION_TYPES = ("operation:start", "operation:progress", *_ENDS)
+OPERATION_TYPES = ("operation:start", "operation:log", *_ENDS)
 """The events of the load."""
 
 
@@ -94,7 +94,7 @@ class OperationProducer:
         more = {"code": "c", "message": "m", "recoverable": False} if end == "operation:failed" else {}
         return [
             self._event("operation:start", operation_id, name="kills"),
-            *(self._event("operation:progress", operation_id, progress=number) for number in range(PROGRESS)),
+            *(self._event("operation:log", operation_id, message=f"line {number}") for number in range(LINES)),
             self._event(end, operation_id, **more),
         ]
 
@@ -144,7 +144,7 @@ class OperationProducer:
 async def cancel_again_and_again(url: str, producer: OperationProducer, reported: Reported) -> None:
     """Request the end of operations of a producer, each on a new connection, at any of the workers."""
     while True:
-        await asyncio.sleep(random.uniform(0, 2 * PROGRESS * PACE_S))
+        await asyncio.sleep(random.uniform(0, 2 * LINES * PACE_S))
         operation_id = producer.running
         if not operation_id:
             continue
@@ -183,7 +183,7 @@ def find_operation_faults(rows: Sequence[tuple[int, str, str]], reported: Report
         found = ends.get(operation_id, [])
         if len(found) != 1:
             faults.append(f"{operation_id} has the ends {found}")
-        if count > 1 + PROGRESS:
+        if count > 1 + LINES:
             faults.append(f"{operation_id}: events are stored twice")
         if operation_id in reported.cancelled and found != ["operation:cancelled"]:
             faults.append(f"{operation_id} was cancelled by its outcome, and has the ends {found}")

@@ -32,7 +32,7 @@ def test_faults_of_operations_are_found() -> None:
     assert find_operation_faults(rows[:2], Reported(accepted={3: rows[2][1:]})) != []
     assert find_operation_faults(rows[:2], Reported(cancelled={"a"})) != []
     assert find_operation_faults(rows, Reported()) == ["b has the ends []"]
-    for more in ((4, "operation:failed", "a"), (4, "operation:progress", "a")):
+    for more in ((4, "operation:failed", "a"), (4, "operation:log", "a")):
         assert find_operation_faults([*rows[:2], more], Reported()) != []
 
 
