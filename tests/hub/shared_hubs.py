@@ -134,6 +134,15 @@ class SharedHubs:
         """Return a producer that will connect to one hub."""
         return SharedProducer(self, hub, producer_id, lease_s=lease_s)
 
+    def start(
+        self, hub: SharedHub, producer_id: str = "p-1", operation_id: str = "op", *, lease_s: float | None = None
+    ) -> "SharedProducer":
+        """Return a producer that is connected to one hub and runs an operation."""
+        producer = self.producer(hub, producer_id, lease_s=lease_s)
+        producer.connect()
+        assert producer.publish("start", operation_id) == "ok"
+        return producer
+
 
 class SharedProducer(Producer):
     """A producer of hubs that answer when the journal brings back what they recorded."""

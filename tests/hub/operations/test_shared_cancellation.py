@@ -1,7 +1,6 @@
 """Cancelling over several hubs of one log."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from tests.hub.shared_hubs import SharedHub, SharedHubs
@@ -11,12 +10,6 @@ from tidings.log.catch_ups import MAX_CATCH_UP_S
 from tidings.log.journal.sessions import GONE_S
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.server.http.long_poll import wait_until_known
-
-
-@pytest.fixture(params=["good", "bad"])
-def hubs(request: pytest.FixtureRequest) -> SharedHubs:
-    faults: dict[str, Any] = {"lost": 0.2, "doubled": 0.3, "max_delay_s": 0.05} if request.param == "bad" else {}
-    return SharedHubs(3, **faults)
 
 
 def cancel(hub: SharedHub, operation_id: str = "op", timeout_s: float = 10.0) -> list[CancelOutcome]:
@@ -37,9 +30,7 @@ def pending(hubs: SharedHubs) -> list[int]:
 
 def test_request_on_one_hub_reaches_the_holder_on_another(hubs: SharedHubs) -> None:
     a, b, _ = hubs.hubs
-    producer = hubs.producer(a)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(a)
     outcomes = cancel(b)
     (push,) = producer.pushes()
     assert push["data"] == {"operation_id": "op", "attempt": 1, "reason": "because", "cancelled_by": "ada"}
@@ -54,9 +45,7 @@ def test_request_on_one_hub_reaches_the_holder_on_another(hubs: SharedHubs) -> N
 
 def test_refusal_and_silence_reach_the_hub_that_was_asked(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
-    producer = hubs.producer(a)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(a)
     refused = cancel(b)
     (push,) = producer.pushes()
     producer.answer(push, "refused", reason="almost done")
@@ -71,9 +60,7 @@ def test_refusal_and_silence_reach_the_hub_that_was_asked(hubs: SharedHubs) -> N
 
 
 def test_requests_on_all_hubs_are_one_push_with_one_outcome_each(hubs: SharedHubs) -> None:
-    producer = hubs.producer(hubs.hubs[1])
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(hubs.hubs[1])
     waiting = [cancel(hub) for hub in hubs.hubs for _ in range(2)]
     (push,) = producer.pushes()
     producer.answer(push, "stopping")
@@ -122,9 +109,7 @@ def test_queued_operation_is_cancelled_once(hubs: SharedHubs) -> None:
 
 def test_request_survives_the_hub_that_was_asked(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     producer.drop()
     cancel(a)
     hubs.settle()
@@ -141,9 +126,7 @@ def test_request_survives_the_hub_that_was_asked(hubs: SharedHubs) -> None:
 def test_request_whose_hub_dies_before_the_descendants_were_asked_is_pushed() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     cancel(a)
     a.hub.hub.closed = True  # its rounds stop after the first control
     hubs.settle()
@@ -156,9 +139,7 @@ def test_request_whose_hub_dies_before_the_descendants_were_asked_is_pushed() ->
 
 def test_restarted_hub_knows_the_requests(hubs: SharedHubs) -> None:
     a, b, _ = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     producer.drop()
     cancel(b)
     hubs.settle()
@@ -205,9 +186,7 @@ def test_operation_that_ended_on_the_way_has_finished_first() -> None:
 def test_request_that_the_journal_does_not_bring_is_answered_in_time() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     a.journal.leave()
     outcomes = cancel(a, timeout_s=2)
     hubs.loop.advance(2.1)
@@ -219,9 +198,7 @@ def test_request_that_the_journal_does_not_bring_is_answered_in_time() -> None:
 def test_requests_that_are_repeated_while_the_journal_is_away_are_one() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     a.journal.leave()
     repeated = []
     for _ in range(200):

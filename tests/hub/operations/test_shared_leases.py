@@ -1,19 +1,11 @@
 """Leases over several hubs of one log."""
 
 from itertools import pairwise
-from typing import Any
 
-import pytest
 from tests.hub.shared_hubs import SharedHub, SharedHubs
 
 from tidings.log.journal.sessions import GONE_S
 from tidings.testing.in_memory_hub import InMemoryClient
-
-
-@pytest.fixture(params=["good", "bad"])
-def hubs(request: pytest.FixtureRequest) -> SharedHubs:
-    faults: dict[str, Any] = {"lost": 0.2, "doubled": 0.3, "max_delay_s": 0.05} if request.param == "bad" else {}
-    return SharedHubs(3, **faults)
 
 
 def ends(client: InMemoryClient) -> list[str]:
@@ -32,9 +24,8 @@ def states(hubs: SharedHubs, operation_id: str = "op") -> set[str]:
 
 def test_producer_of_a_killed_hub_is_lost_once_when_its_lease_ends(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
-    producer, watcher = hubs.producer(a), hubs.watch(c)
-    producer.connect()
-    producer.publish("start", "op")
+    watcher = hubs.watch(c)
+    hubs.start(a)
     assert {hub.hub.hub.leases.presence("op") for hub in hubs.hubs} == {"attached"}
     a.kill()  # it led
     hubs.loop.advance(GONE_S + 27)
@@ -49,9 +40,7 @@ def test_producer_of_a_killed_hub_is_lost_once_when_its_lease_ends(hubs: SharedH
 
 def test_leases_run_on_while_the_hub_that_led_drains(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
-    producer, watcher = hubs.producer(b), hubs.watch(c)
-    producer.connect()
-    producer.publish("start", "op")
+    producer, watcher = hubs.start(b), hubs.watch(c)
     assert a.log.leads
     producer.drop()
     hubs.drain(a)
@@ -62,9 +51,7 @@ def test_leases_run_on_while_the_hub_that_led_drains(hubs: SharedHubs) -> None:
 
 
 def test_lease_does_not_end_while_all_hubs_drain(hubs: SharedHubs) -> None:
-    producer = hubs.producer(hubs.hubs[1])
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(hubs.hubs[1])
     producer.drop()
     for hub in hubs.hubs:
         hubs.drain(hub)
@@ -97,9 +84,7 @@ def test_producers_that_come_and_go_while_the_journal_is_away_leave_few_controls
 
 def test_producer_that_comes_back_on_another_hub_keeps_its_operations(hubs: SharedHubs) -> None:
     a, b, c = hubs.hubs
-    producer, watcher = hubs.producer(a), hubs.watch(c)
-    producer.connect()
-    producer.publish("start", "op")
+    producer, watcher = hubs.start(a), hubs.watch(c)
     a.kill()
     hubs.loop.advance(25)
     producer.move(b)
@@ -114,9 +99,7 @@ def test_producer_that_comes_back_on_another_hub_keeps_its_operations(hubs: Shar
 
 def test_producer_that_comes_back_late_on_another_hub_has_lost_them(hubs: SharedHubs) -> None:
     a, b, _ = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     producer.drop()
     hubs.loop.advance(31)
     producer.move(a)
@@ -126,9 +109,7 @@ def test_producer_that_comes_back_late_on_another_hub_has_lost_them(hubs: Shared
 
 def test_connection_to_another_hub_takes_the_place_of_the_first(hubs: SharedHubs) -> None:
     a, b, _ = hubs.hubs
-    producer = hubs.producer(a)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(a)
     old = producer.client
     producer.move(b)
     producer.connect({"operation_id": "op"})
@@ -185,9 +166,7 @@ def post(hub: SharedHub, action: str) -> None:
 def test_hub_that_was_taken_for_dead_keeps_its_producers() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(a, lease_s=10)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(a, lease_s=10)
     before = a.log.session
     a.journal.leave()
     hubs.loop.advance(GONE_S + 3)
@@ -204,9 +183,7 @@ def test_hub_that_was_taken_for_dead_keeps_its_producers() -> None:
 def test_producer_that_went_to_another_hub_stays_there_when_the_first_is_back() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(a)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(a)
     old = producer.client
     a.journal.leave()
     hubs.loop.advance(GONE_S + 3)
@@ -225,9 +202,7 @@ def test_producer_that_went_to_another_hub_stays_there_when_the_first_is_back() 
 def test_two_leads_end_an_operation_once() -> None:
     hubs = SharedHubs(3)
     a, b, c = hubs.hubs
-    producer, watcher = hubs.producer(c, lease_s=10), hubs.watch(c)
-    producer.connect()
-    producer.publish("start", "op")
+    producer, watcher = hubs.start(c, lease_s=10), hubs.watch(c)
     producer.drop()
     b.journal.leave()  # it sees no sign of life of any other hub
     hubs.loop.advance(4)
@@ -275,9 +250,7 @@ def test_producer_that_is_back_while_its_end_is_under_way_keeps_its_operations()
 def test_all_hubs_gone_give_one_whole_lease() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    hubs.start(b)
     a.kill()
     b.kill()
     hubs.loop.advance(1_000)
@@ -292,9 +265,7 @@ def test_all_hubs_gone_give_one_whole_lease() -> None:
 def test_restarted_hub_knows_the_producers_of_the_others() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs
-    producer = hubs.producer(b)
-    producer.connect()
-    producer.publish("start", "op")
+    producer = hubs.start(b)
     a.kill()
     hubs.loop.advance(1)
     again = hubs.restart(a)

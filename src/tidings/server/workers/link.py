@@ -22,7 +22,7 @@ from tidings.server.workers.messages import (
     WorkerReady,
     WorkerRole,
     decode_from_parent,
-    encode,
+    write,
 )
 
 ALIVE_INTERVAL_S = 1.0
@@ -113,8 +113,7 @@ class WorkerLink:
         task.add_done_callback(self._tasks.discard)
 
     def _send(self, message: ToParent) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(encode(message))
+        write(self._writer, message)
 
     async def _stay_alive(self) -> None:
         while True:

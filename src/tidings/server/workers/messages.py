@@ -1,5 +1,7 @@
 """The messages between the parent and a worker: JSON, one per line, over a pair of sockets."""
 
+import asyncio
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -77,9 +79,10 @@ MAX_LINE_BYTES = 64 << 20
 """Size of one message. The largest are metrics: a hub may count thousands of names of operations."""
 
 
-def encode(message: ToParent | ToWorker) -> bytes:
-    """Return a message as a line."""
-    return _encoder.encode(message) + b"\n"
+def write(writer: asyncio.StreamWriter | None, message: ToParent | ToWorker) -> None:
+    """Send a message, unless the other side is not there or has ended."""
+    if writer is not None and not writer.is_closing():
+        writer.write(_encoder.encode(message) + b"\n")
 
 
 def decode_from_worker(line: bytes) -> ToParent:

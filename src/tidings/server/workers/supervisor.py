@@ -28,7 +28,7 @@ from tidings.server.workers.messages import (
     WorkerReady,
     WorkerRole,
     decode_from_worker,
-    encode,
+    write,
 )
 
 LINK_VARIABLE = "_TIDINGS_WORKER"
@@ -65,8 +65,7 @@ class _Worker:
         self.was_ready = False
 
     def send(self, message: ToWorker) -> None:
-        if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(encode(message))
+        write(self.writer, message)
 
 
 class Supervisor:
