@@ -8,16 +8,9 @@ import { announcement, linkAnnouncement } from "./announcer.ts";
 import { now } from "./clock.ts";
 import { formatFullTime } from "./format/time.ts";
 import { type Command, handleKey, useCommands } from "./keys.ts";
-import { EventsPage } from "./pages/events/page.tsx";
-import { TracePage } from "./pages/events/trace-page.tsx";
-import { LogPage } from "./pages/log/page.tsx";
-import { NamePage } from "./pages/names/name-page.tsx";
-import { NamesPage } from "./pages/names/page.tsx";
-import { OperationPage } from "./pages/operation/page.tsx";
+import { laterPage } from "./pages/later.tsx";
 import { OperationsPage } from "./pages/operations/page.tsx";
 import { SignInPage } from "./pages/sign-in/page.tsx";
-import { SystemPage } from "./pages/system/page.tsx";
-import { WallPage } from "./pages/wall/page.tsx";
 import { Panel } from "./parts/panel.tsx";
 import { hrefOf, navigate, PATHS, Route, Routes, Switch } from "./router.tsx";
 import { needsSignIn } from "./session.ts";
@@ -32,13 +25,22 @@ addEventListener("beforeprint", () => {
   printedAt.value = `as it was at ${formatFullTime(now.peek(), zone.peek())}`;
 });
 
+const Operation = laterPage("OperationPage", "the operation");
+const Log = laterPage("LogPage", "the log");
+const Names = laterPage("NamesPage", "the names");
+const Name = laterPage("NamePage", "the name");
+const Events = laterPage("EventsPage", "the events");
+const Trace = laterPage("TracePage", "the trace");
+const System = laterPage("SystemPage", "the system");
+const Wall = laterPage("WallPage", "the wall");
+
 /** The whole page. */
 export function App(): JSX.Element {
   return (
     <Routes>
       <Route path={PATHS.wall}>
         <Panel what="the wall">
-          <WallPage />
+          <Wall />
         </Panel>
       </Route>
       <Route>
@@ -68,13 +70,13 @@ function Framed(): JSX.Element {
       <main id="main" tabIndex={-1}>
         <Switch>
           {page(PATHS.operations, "the list of operations", OperationsPage)}
-          {page(PATHS.operation, "the operation", OperationPage)}
-          {page(PATHS.log, "the log", LogPage)}
-          {page(PATHS.names, "the names", NamesPage)}
-          {page(PATHS.name, "the name", NamePage)}
-          {page(PATHS.events, "the events", EventsPage)}
-          {page(PATHS.trace, "the trace", TracePage)}
-          {page(PATHS.system, "the system", SystemPage)}
+          {page(PATHS.operation, "the operation", Operation)}
+          {page(PATHS.log, "the log", Log)}
+          {page(PATHS.names, "the names", Names)}
+          {page(PATHS.name, "the name", Name)}
+          {page(PATHS.events, "the events", Events)}
+          {page(PATHS.trace, "the trace", Trace)}
+          {page(PATHS.system, "the system", System)}
           {page(PATHS.signIn, "signing in", SignInPage)}
           <Route>
             <NoSuchPage />

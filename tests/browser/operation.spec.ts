@@ -179,7 +179,10 @@ test("operations with the ids . and .. have pages, too", async ({ page, hub, fau
   await expect(page.getByRole("heading", { level: 1, name: "Here" })).toBeVisible();
   await hub.publish({ type: "operation:complete", data: { operation_id: "." } });
   await expect(page.locator("main")).toContainText(/Complete/);
-  await hub.publish({ type: "operation:start", data: { operation_id: "..", name: "Next one up", queued: true } });
+  await hub.publish(
+    { type: "operation:complete", data: { operation_id: ".." } },
+    { type: "operation:start", data: { operation_id: "..", name: "Next one up", queued: true } },
+  );
   await open(page, hub, "operation?id=..");
   await page.getByRole("button", { name: /^Cancel/ }).click();
   await page

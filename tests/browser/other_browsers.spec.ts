@@ -16,6 +16,10 @@ for (const [name, launch] of Object.entries({ Firefox: firefox, WebKit: webkit }
       await shows(percent, "40");
       wire.cut();
       await shows(`document.querySelector(".link[data-state=stale]") !== null`, true);
+      // The code of the other pages is there already: WebKit would not load it now.
+      await browser.click("nav a[href*='system']");
+      await shows(`document.querySelector("h1")?.textContent`, "System");
+      await browser.click("nav a[href='/']");
       job.progress(60);
       wire.restore();
       await shows(`document.querySelector(".link[data-state=live]") !== null`, true);

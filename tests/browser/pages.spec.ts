@@ -1,5 +1,8 @@
 import { expect, test } from "./fixtures.ts";
-import { open, PAGES, someOperations } from "./views.ts";
+import { isLive, isStale, open, PAGES, row, someOperations } from "./views.ts";
+
+/** The file with all pages but the list. */
+const PAGES_FILE = "**/assets/rest-*.js";
 
 test("every page opens by its address, and loads nothing from another server", async ({ page, hub }) => {
   const foreign: string[] = [];
@@ -16,7 +19,7 @@ test("every page opens by its address, and loads nothing from another server", a
 });
 
 test("an id that is gone is explained", async ({ page, faults, hub }) => {
-  faults.expect(/status of 404 .*operations.gone/);
+  faults.expect(/status of 404 .*operation_id=gone/);
   await open(page, hub, "operation?id=gone");
   await expect(page.locator("main")).toContainText("gone");
   await expect(page.locator("main")).toContainText(/retention|keeps|no longer/i);
@@ -46,4 +49,66 @@ test("the system page never shows 'no producer attached' while a job is attached
   await expect(page.getByRole("region", { name: "Producers" })).toContainText("1 attached, 0 away");
   const seen = await page.evaluate(() => [...(globalThis as unknown as { readonly seen: Set<string> }).seen]);
   expect(seen.filter((text) => text.includes("none is attached"))).toEqual([]);
+});
+
+test("the pages are loaded once the list is live: they open also when the network is lost", async ({
+  page,
+  faults,
+  hub,
+  start,
+}) => {
+  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|WebSocket connection to/);
+  await hub.publish(...someOperations());
+  const wire = await start.wire(hub);
+  const loaded = page.waitForResponse(PAGES_FILE);
+  await open(page, wire);
+  await (await loaded).finished();
+  wire.cut();
+  await isStale(page);
+  await row(page, "Deploy web").getByRole("link", { name: "Deploy web" }).click();
+  await expect(page.getByRole("alert")).toContainText("Cannot show the operation. hub_unreachable");
+  await page.getByRole("link", { name: "System" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "System" })).toBeVisible();
+  wire.restore();
+  await isLive(page);
+});
+
+test("pages that did not load are there when the link is back, without a reload", async ({
+  page,
+  faults,
+  hub,
+  start,
+}) => {
+  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_INTERNET_DISCONNECTED|WebSocket connection to|rest-/);
+  const wire = await start.wire(hub);
+  await page.route(PAGES_FILE, (route) => route.abort("internetdisconnected"));
+  await page.goto(new URL("system", wire.url).href);
+  await expect(page.getByRole("alert")).toContainText("Cannot show the system.");
+  await page.getByRole("link", { name: "Operations" }).click();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await page.goBack();
+  await page.unroute(PAGES_FILE);
+  wire.cut();
+  await isStale(page);
+  wire.restore();
+  await isLive(page);
+  await expect(page.getByRole("heading", { level: 1, name: "Healthy" })).toBeVisible();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+});
+
+test("pages that an upgraded hub no longer has are those of the new one after a reload", async ({
+  page,
+  faults,
+  hub,
+}) => {
+  faults.expect(/status of 404 .*rest-|dynamically imported module/);
+  let isUpgraded = true;
+  await page.route(PAGES_FILE, (route) => (isUpgraded ? route.fulfill({ status: 404 }) : route.continue()));
+  await open(page, hub, "names");
+  const problem = page.getByRole("alert");
+  await expect(problem).toContainText("the hub was upgraded");
+  isUpgraded = false;
+  await problem.getByRole("button", { name: "Try again" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Names" })).toBeAttached();
+  await expect(problem).toHaveCount(0);
 });

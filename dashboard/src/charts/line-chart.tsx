@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type UPlot from "uplot";
 import { colorOf, colorsVersion, watchColors } from "./colors.ts";
-import { isPlotLibraryMissing, loadPlotLibrary, plotLibrary } from "./plot-library.ts";
+import { plotLibrary } from "./plot-library.ts";
 import type { Columns } from "./time-series.ts";
 
 /** How one line is drawn. Colours are tokens, read when they are drawn, so that they follow the theme. */
@@ -49,8 +49,8 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
   const told = useRef(onPoint);
   told.current = onPoint;
 
-  const Library = plotLibrary.value;
-  useEffect(() => void loadPlotLibrary(), []);
+  const Library = plotLibrary.value.value;
+  useEffect(() => void plotLibrary.load(), []);
   useEffect(() => {
     const element = box.current;
     if (element === null || Library === undefined) return;
@@ -85,14 +85,14 @@ export function LineChart({ plot, lines, height, label, onPoint }: LineChartProp
   return (
     <>
       <div ref={box} class="line-chart" role="img" aria-label={label} />
-      {isPlotLibraryMissing.value ? <ChartMissing /> : null}
+      {plotLibrary.isMissing.value ? <ChartMissing /> : null}
     </>
   );
 }
 
 /** What stands below a chart that cannot be drawn. */
 export function ChartMissing(): JSX.Element {
-  return <p class="three">This chart needs the page to be loaded again: the hub was upgraded.</p>;
+  return <p class="three">This chart did not load. Load the page again: the hub may have been upgraded.</p>;
 }
 
 /** The columns of a plot, with empty ones for lines that have no values yet: uPlot needs one for each. */

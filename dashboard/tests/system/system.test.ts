@@ -7,6 +7,7 @@ import {
   describeLogAge,
   describePaths,
   describeWork,
+  describeWorker,
   figuresOf,
   healthOf,
   pointsOf,
@@ -148,4 +149,15 @@ test("the paths of a client are named without what everyone receives, and counte
   expect(reads(["data/a", "global"])).toBe("data/a");
   expect(reads(["global"])).toBe("global");
   expect(reads(["a/1", "a/2", "a/3", "a/4", "a/5"], 40)).toBe("a/1, a/2, a/3, a/4, a/5, and 35 more");
+});
+
+test.each([
+  [{ source: "worker-1", ready: true, pid: 7, behind_events: 0 }, "ready", "healthy"],
+  [{ source: "worker-1", ready: false, pid: 7, code: "disk_full" }, "not ready: disk_full", "degraded"],
+  [{ source: "worker-1", ready: false, pid: 7 }, "not ready", "degraded"],
+  [{ source: "worker-1", ready: false }, "does not answer", "degraded"],
+] as const)("a worker %j is %s, and the hub %s", (worker, words, health) => {
+  expect(describeWorker(worker)).toBe(words);
+  const others = [{ source: "worker-2", ready: true, pid: 8 }];
+  expect(healthOf({ version: "1", ready: true, workers: [worker, ...others] }, "healthy")).toBe(health);
 });

@@ -1,6 +1,7 @@
 """Every worker of a hub answers for all of them."""
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -86,9 +87,29 @@ def test_system_counts_all_workers_and_names_each(admin: AdminHub) -> None:
             view = answer.json()
             assert [worker["source"] for worker in view["workers"]] == ["worker-1", "worker-2"]
             assert all(worker["ready"] for worker in view["workers"])
+            assert len({worker["pid"] for worker in view["workers"]}) == 2
+            assert all(worker["behind_events"] >= 0 for worker in view["workers"])
             assert view["connections"]["open"] == sum(worker["connections"] for worker in view["workers"])
             assert {client["source"] for client in view["clients"]} == {"worker-1", "worker-2"}
             assert len(view["clients"]) == view["connections"]["websockets"]
+
+
+def test_worker_that_does_not_answer_is_listed_without_figures(tmp_path: Path) -> None:
+    with WorkersHub(tmp_path / "data", 2) as hub, ExitStack() as stack:
+        (pid, client), (stopped, _) = hub.connect_to_each(stack).items()
+
+        def workers() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get(f"{hub.http}v1/system").json()["workers"]
+            return found
+
+        names = {worker["pid"]: worker["source"] for worker in workers()}
+        os.kill(stopped, signal.SIGSTOP)
+        unanswered = {"source": names[stopped], "ready": False}
+        wait_until(lambda: unanswered in workers())  # the parent kills it after 10 s, and starts another one
+        wait_until(lambda: all(worker["ready"] for worker in workers()))
+        again = {worker["source"]: worker["pid"] for worker in workers()}
+        assert again[names[pid]] == pid
+        assert again[names[stopped]] != stopped
 
 
 def test_status_counts_all_workers_and_metrics_name_theirs(admin: AdminHub) -> None:

@@ -7,7 +7,7 @@ import type UPlot from "uplot";
 import "../../charts/charts.css";
 import { colorOf, colorsVersion, watchColors } from "../../charts/colors.ts";
 import { ChartMissing } from "../../charts/line-chart.tsx";
-import { isPlotLibraryMissing, loadPlotLibrary, plotLibrary } from "../../charts/plot-library.ts";
+import { plotLibrary } from "../../charts/plot-library.ts";
 import { now } from "../../clock.ts";
 import { isLive, lookOf } from "../../format/operation.ts";
 import { formatPreciseSpan, formatSpan, ordinal } from "../../format/span.ts";
@@ -85,7 +85,7 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
     const known = data.value;
     const current = detail.value;
     const element = box.current;
-    const Library = plotLibrary.value;
+    const Library = plotLibrary.value.value;
     if (element === null || known === undefined || Library === undefined) return;
     // The plot is made again only where its series or its colours change; data must always fit its series.
     const shape = `${known.earlier.length} ${known.fast.length > 0} ${lookOf(current)} ${colorsVersion.value}`;
@@ -103,7 +103,7 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
     const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
     resized.observe(element);
     const unwatch = watchColors();
-    void loadPlotLibrary();
+    void plotLibrary.load();
     return () => {
       unwatch();
       resized.disconnect();
@@ -114,7 +114,7 @@ function Plot({ detail, data }: PlotProps): JSX.Element {
   return (
     <>
       <div ref={box} class="progress-plot" role="img" aria-label={label} />
-      {isPlotLibraryMissing.value ? <ChartMissing /> : null}
+      {plotLibrary.isMissing.value ? <ChartMissing /> : null}
     </>
   );
 }

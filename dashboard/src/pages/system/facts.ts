@@ -48,6 +48,22 @@ export interface ClientFacts {
   readonly state: "live" | "catching_up" | "slow" | "idle";
   readonly behind_events?: number;
   readonly waiting_bytes?: number;
+  /** The worker that it is connected to, in a hub of several. */
+  readonly source?: string;
+}
+
+/** One process of a hub of several; one that did not answer has no more than a name. */
+export interface WorkerFacts {
+  /** Its name, such as `worker-1`. */
+  readonly source: string;
+  readonly ready: boolean;
+  /** Code of the error for which it is not ready. */
+  readonly code?: string;
+  readonly pid?: number;
+  readonly uptime_s?: number;
+  readonly connections?: number;
+  /** Events that another worker has in its log, and this one not yet. */
+  readonly behind_events?: number;
 }
 
 /** What is counted of the connections. */
@@ -88,6 +104,7 @@ export interface SystemFacts {
   readonly producers?: readonly ProducerFacts[];
   readonly operations?: Readonly<Partial<Record<"live" | "queued" | "running" | "ended", number>>>;
   readonly samples?: Samples;
+  readonly workers?: readonly WorkerFacts[];
 }
 
 /** Points of a chart. */
@@ -128,8 +145,16 @@ export function figuresOf(type: string, data: Readonly<Record<string, unknown>>)
 /** The state of the hub in a word. */
 export function healthOf(facts: SystemFacts | undefined, status: string | undefined): "healthy" | "degraded" | "" {
   if (facts?.ready === false || facts?.error !== undefined) return "degraded";
+  if (facts?.workers?.some(({ ready }) => !ready)) return "degraded";
   if (status !== undefined) return status === "healthy" ? "healthy" : "degraded";
   return facts === undefined ? "" : "healthy";
+}
+
+/** The state of a worker in words. */
+export function describeWorker(worker: WorkerFacts): string {
+  if (worker.ready) return "ready";
+  if (worker.pid === undefined) return "does not answer";
+  return worker.code ? `not ready: ${worker.code}` : "not ready";
 }
 
 /** A row of the table of producers. */

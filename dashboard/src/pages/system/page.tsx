@@ -26,6 +26,7 @@ import { Charts, readHours } from "./charts.tsx";
 import { describeLogAge, describeWork, figuresOf, healthOf, type SystemFacts } from "./facts.ts";
 import { Figures } from "./figures.ts";
 import { Clients, LogFacts, Producers, Sessions, Versions } from "./tables.tsx";
+import { Workers } from "./workers.tsx";
 import "./system.css";
 
 /** The page. */
@@ -67,8 +68,9 @@ function System(): JSX.Element {
       <Charts figures={figures} version={version} hours={hours} limit={value?.log?.retention?.bytes} />
       {value === undefined ? null : (
         <>
+          <Workers workers={value.workers} clients={value.clients} />
           <Producers producers={value.producers ?? []} />
-          <Clients clients={value.clients} counts={value.connections ?? {}} />
+          <Clients clients={value.clients} counts={value.connections ?? {}} hasWorkers={value.workers !== undefined} />
         </>
       )}
       <Sessions isAdmin={mayDo("admin")} identifies={whoami.value?.identifies === true} />
@@ -102,11 +104,14 @@ function useSystemEvents(facts: Resource<SystemFacts>): SystemEvents {
       if (item.type !== "system:status" && item.type !== "system:metrics") return;
       const data = asObject(item.data);
       const values = figuresOf(item.type, data);
+      // Each worker reports on its own, so that one that hangs does not keep the others' state from the page.
+      const isOfHub = values !== null && item.type === "system:status";
+      const isOfWorker = facts.value.peek()?.workers?.some(({ source }) => source === data["source"]) === true;
+      if (isLive && (isOfHub || isOfWorker) && document.visibilityState === "visible") facts.reload();
       if (values === null) return;
       if (item.type === "system:status" && typeof data["status"] === "string") status.value = data["status"];
       figures.add((toMillis(item.timestamp) ?? 0) / 1000, values);
       version.value++;
-      if (isLive && item.type === "system:status" && document.visibilityState === "visible") facts.reload();
     };
     const abort = new AbortController();
     void readHistory(abort.signal).then((events) => {

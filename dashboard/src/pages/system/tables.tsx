@@ -10,7 +10,6 @@ import { hub } from "../../hub.ts";
 import { liveRows } from "../../live.ts";
 import { Age } from "../../parts/age.tsx";
 import { Icon } from "../../parts/icon.tsx";
-import { type ColumnHead, ListHead } from "../../parts/list-head.tsx";
 import { Lock } from "../../parts/lock.tsx";
 import { PanelError } from "../../parts/panel.tsx";
 import { useResource } from "../../parts/resource.ts";
@@ -26,6 +25,7 @@ import {
   producerRows,
   type SystemFacts,
 } from "./facts.ts";
+import { Table } from "./table.tsx";
 
 /** Producers, and what each holds. */
 export function Producers({ producers }: { readonly producers: readonly ProducerFacts[] }): JSX.Element | null {
@@ -84,46 +84,11 @@ function ProducerLine({ row, index }: { readonly row: ProducerRow; readonly inde
   );
 }
 
-function columnOf(label: string): ColumnHead {
-  const names = [RIGHT.has(label) ? "num" : "", NOT_PHONE.has(label) ? "c-x" : ""].filter(Boolean).join(" ");
-  return names === "" ? { label } : { label, class: names };
-}
-
-interface TableProps<Row> {
-  readonly class: string;
-  readonly label: string;
-  readonly heads: readonly string[];
-  readonly rows: readonly Row[];
-  readonly children: (row: Row, index: number) => JSX.Element;
-}
-
-/** Columns whose head stands at the right. */
-const RIGHT = new Set(["Lease", "Heard", "Pace", "Behind", "Waiting", "Expires"]);
-/** Columns that a phone does not show. */
-const NOT_PHONE = new Set([
-  "Presence",
-  "Producer",
-  "Lease",
-  "Address",
-  "Source",
-  "Reads",
-  "Publishes as",
-  "Pace",
-  "Waiting",
-]);
-
-function Table<Row>({ class: name, label, heads, rows, children }: TableProps<Row>): JSX.Element {
-  return (
-    <div class={`list ${name} frozen`} role="table" aria-label={label} aria-rowcount={rows.length + 1}>
-      <ListHead columns={heads.map(columnOf)} />
-      {rows.map((row, index) => children(row, index + 2))}
-    </div>
-  );
-}
-
 interface ClientsProps {
   /** Undefined where the hub does not show them. */
   readonly clients: readonly ClientFacts[] | undefined;
+  /** Whether the hub has several processes, to one of which each client is connected. */
+  readonly hasWorkers: boolean;
   readonly counts: NonNullable<SystemFacts["connections"]>;
 }
 
@@ -142,8 +107,10 @@ const CLIENT_STATES: Readonly<Record<ClientFacts["state"], readonly [string, str
   slow: ["slow", "say-warn"],
 };
 
+const CLIENT_HEADS = ["Reads", "Publishes as", "Pace", "Behind", "Waiting"];
+
 /** Connections in numbers, and one by one. */
-export function Clients({ clients, counts }: ClientsProps): JSX.Element | null {
+export function Clients({ clients, counts, hasWorkers }: ClientsProps): JSX.Element | null {
   const { open, opened, waiting_bytes: waiting } = counts;
   if (open === undefined) return null;
   return (
@@ -177,12 +144,14 @@ export function Clients({ clients, counts }: ClientsProps): JSX.Element | null {
       ) : null}
       {clients === undefined || clients.length === 0 ? null : (
         <Table
-          class="clients"
+          class={hasWorkers ? "clients of-workers" : "clients"}
           label="Connections"
-          heads={["Client", "State", "Reads", "Publishes as", "Pace", "Behind", "Waiting"]}
+          heads={["Client", "State", ...(hasWorkers ? ["Worker"] : []), ...CLIENT_HEADS]}
           rows={clients}
         >
-          {(client, index) => <ClientLine key={client.connection_id} client={client} index={index} />}
+          {(client, index) => (
+            <ClientLine key={client.connection_id} client={client} index={index} hasWorkers={hasWorkers} />
+          )}
         </Table>
       )}
       {clients !== undefined && clients.length < open ? (
@@ -194,7 +163,13 @@ export function Clients({ clients, counts }: ClientsProps): JSX.Element | null {
   );
 }
 
-function ClientLine({ client, index }: { readonly client: ClientFacts; readonly index: number }): JSX.Element {
+interface ClientLineProps {
+  readonly client: ClientFacts;
+  readonly index: number;
+  readonly hasWorkers: boolean;
+}
+
+function ClientLine({ client, index, hasWorkers }: ClientLineProps): JSX.Element {
   const [state, tone] = CLIENT_STATES[client.state];
   return (
     <div class="lrow" role="row" aria-rowindex={index}>
@@ -205,6 +180,11 @@ function ClientLine({ client, index }: { readonly client: ClientFacts; readonly 
       <div role="cell" class={tone}>
         {state}
       </div>
+      {hasWorkers ? (
+        <div role="cell" class="c-x two cut">
+          {plain(client.source)}
+        </div>
+      ) : null}
       <div role="cell" class="c-x two cut">
         {plain(describePaths(client))}
       </div>

@@ -1,6 +1,7 @@
 """`GET /v1/system`: the state of the hub, its log, its clients and producers, for people who look after it."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Final, Literal, TypeVar
 
@@ -32,6 +33,7 @@ from tidings.server.http.limits import client_of
 from tidings.server.http.responses import Answer, to_response
 from tidings.server.http.whoami import started_at
 from tidings.server.running_hub import HubHost, RunningHub
+from tidings.server.workers.link import name_of
 from tidings.version import __version__
 
 SYSTEM: Final = "/v1/system"
@@ -142,14 +144,19 @@ class SamplesView(Struct, frozen=True, kw_only=True):
     loop_delay_ms: list[float]
 
 
-class WorkerView(Struct, frozen=True, kw_only=True):
-    """One process of a hub of several."""
+class WorkerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One process of a hub of several. One that did not answer in time has no more than a name."""
 
     source: str
     """Its name, such as `worker-1`."""
-    uptime_s: float
     ready: bool
-    connections: int
+    code: str = ""
+    """Code of the error for which it is not ready."""
+    pid: int | None = None
+    uptime_s: float | None = None
+    connections: int | None = None
+    behind_events: int | None = None
+    """Events that another worker has in its log, and this one not yet."""
 
 
 class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,6 +190,8 @@ class _WorkerShare(Struct, frozen=True):
     """The figures of one worker, from which the view of the whole hub is made."""
 
     worker: WorkerView
+    head: int
+    """Offset of the newest event in its log."""
     connections: ConnectionsView
     events: EventCountsView
     clients: list[ClientView]
@@ -218,13 +227,17 @@ class SystemRoute:
         hub, siblings = running.hub, self._host.siblings
         source = "" if siblings is None else siblings.source
         websockets, clients = await list_clients(running, self._turns)
+        error = _readiness_error(hub)
         return _WorkerShare(
             WorkerView(
                 source=source,
+                ready=error is None,
+                code="" if error is None else error.code,
+                pid=os.getpid(),
                 uptime_s=hub.clock.monotonic() - hub.started,
-                ready=_readiness_error(hub) is None,
                 connections=len(running.connections),
             ),
+            hub.log.statistics().head,
             _connections_view(running, websockets),
             EventCountsView(
                 accepted=hub.counters.accepted,
@@ -283,9 +296,7 @@ class SystemRoute:
                 ended=hub.operations.known - len(hub.operations),
             ),
             samples=_add_samples([share.samples for share in shares if share.samples is not None]),
-            workers=None
-            if self._host.siblings is None
-            else sorted((share.worker for share in shares), key=lambda worker: (len(worker.source), worker.source)),
+            workers=None if self._host.siblings is None else _list_workers(shares, self._host.siblings.role.workers),
         )
         return to_response(Answer(200, msgspec.json.encode(view)))
 
@@ -331,6 +342,16 @@ def _add_up(views: Sequence[_Counts]) -> _Counts:
     first = views[0]
     sums = {name: sum(getattr(view, name) for view in views) for name in first.__struct_fields__}
     return structs.replace(first, **sums)
+
+
+def _list_workers(shares: Sequence[_WorkerShare], workers: int) -> list[WorkerView]:
+    """Return all workers of a hub, with what those that answered are."""
+    newest = max(share.head for share in shares)
+    answers = {
+        share.worker.source: structs.replace(share.worker, behind_events=newest - share.head) for share in shares
+    }
+    names = [name_of(str(number)) for number in range(1, workers + 1)]
+    return [answers.get(name) or WorkerView(source=name, ready=False) for name in names]
 
 
 def _furthest_behind(shares: Sequence[_WorkerShare]) -> list[ClientView]:
