@@ -238,6 +238,9 @@ def test_options_of_the_hub_are_those_of_issued_and_inspected_tokens(tmp_path: P
     )
     issued = tidings("token", "issue", "--subject", "ada", "--config", str(config))
     assert issued.returncode == 0, issued.stderr
+    assert "of ada: read global, read operations/ada.*; it expires" in issued.stderr
+    more = tidings("token", "issue", "--subject", "ada", "--grant", "publish data", "--config", str(config))
+    assert "of ada: read global, read operations/ada.*, publish data; it expires" in more.stderr
     claims = jwt.decode(issued.stdout.strip(), SECRET, algorithms=["HS256"], audience="hub", issuer="me")
     assert claims["aud"] == "hub"
     code, report = inspected("--config", str(config), stdin=issued.stdout)

@@ -71,7 +71,8 @@ class ServedTokens:
     def start(self, scheduler: Scheduler) -> None:
         """Begin to fetch keys, if they come from a URL."""
         self._scheduler = scheduler
-        self._current = self._make(self._settings)
+        if self._settings.jwks_url is not None:  # only these could not be had before
+            self._current = self._make(self._settings)
 
     def reload(self, settings: ServeSettings) -> None:
         """Read keys, templates and requirements again.

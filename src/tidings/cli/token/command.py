@@ -94,8 +94,10 @@ def issue(
     default the hub's. Nothing else is printed on stdout:
     TOKEN=$(tidings token issue --subject nightly --grant 'publish operations/nightly.*' --secret-file secret)
     """
+    templates: Sequence[str] = ()
     if config is not None:
         hub = find_settings(config=config)
+        templates = hub.grant_template
         secret_file = secret_file or (hub.jwt_secret_file if key is None else None)
         issuer, audience = issuer or next(iter(hub.jwt_issuer), None), audience or list(hub.jwt_audience[:1])
     signer = _find_signer(secret_file, key, algorithm)
@@ -112,15 +114,18 @@ def issue(
         "iat": now,
         "exp": expiry,
         "jti": credential_id,
-        DEFAULT_GRANTS_CLAIM: grants,
+        DEFAULT_GRANTS_CLAIM: list(grants),
     }
     if issuer is not None:
         claims["iss"] = issuer
     if audience:
         claims["aud"] = audience[0] if len(audience) == 1 else audience
+    shown: Sequence[str] = grants
+    if templates:
+        shown = GrantRules(Contract().channels, templates=templates, option="grant-template").grants_of(claims).names()
     typer.echo(sign(claims, signer, algorithm))
     print_stderr(
-        f"issued the token {credential_id} of {sanitize(subject)}: {', '.join(grants) or 'no grants'}; "
+        f"issued the token {credential_id} of {sanitize(subject)}: {', '.join(shown) or 'no grants'}; "
         f"it expires at {from_nanoseconds(expiry * _NS)}"
     )
 
