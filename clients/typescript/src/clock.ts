@@ -3,6 +3,9 @@
 /** A time that does not come. */
 export const NEVER = Number.POSITIVE_INFINITY;
 
+/** Delay of a message beyond which its time means that the hub's clock was set back. */
+const MAX_LATE_MS = 60_000;
+
 export class HubClock {
   readonly #monotonic: () => number;
   readonly #wall: () => number;
@@ -17,8 +20,11 @@ export class HubClock {
 
   /** Note the time of the hub, RFC 3339, as it arrives. */
   set(timestamp: string): void {
-    const hub = Date.parse(timestamp);
-    if (!Number.isNaN(hub)) this.#offset = hub - this.#monotonic();
+    const offset = Date.parse(timestamp) - this.#monotonic();
+    if (Number.isNaN(offset)) return;
+    // The time stands still while a late message seems to set it back, but not for hours.
+    if (this.#latest - offset - this.#monotonic() > MAX_LATE_MS) this.#latest = Number.NEGATIVE_INFINITY;
+    this.#offset = offset;
   }
 
   /** Note that the hub may be another one, or its clock was set: the time may go back once. */

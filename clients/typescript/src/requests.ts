@@ -134,6 +134,15 @@ export class Requests {
     return new Map(events.map(({ key, type }) => [type, key]));
   }
 
+  async #about(): Promise<About> {
+    try {
+      return await this.http.request<About>("", { signal: AbortSignal.timeout(DIAGNOSIS_MS) });
+    } catch (error) {
+      if (!(error instanceof HubError && error.code === "not_found")) throw error;
+      throw new NotAHubError("the hub at the URL is not below its path", "Correct the path of the URL.");
+    }
+  }
+
   /**
    * Find out why no WebSocket opened: a browser does not tell a page. One request asks the server who it is.
    *
@@ -143,7 +152,7 @@ export class Requests {
    *   another path, a web page, or no answer that a page may read.
    */
   async diagnose(streams = false): Promise<TidingsError | undefined> {
-    const { name, websocket } = await this.http.request<About>("", { signal: AbortSignal.timeout(DIAGNOSIS_MS) });
+    const { name, websocket } = await this.#about();
     if (name !== "tidings") return new NotAHubError("the server at the URL is not a tidings hub");
     const spoken = websocket?.subprotocol ?? "nothing";
     if (spoken === PROTOCOL) return streams ? new HubUnreachableError(HELD_BACK, LET_PASS) : undefined;

@@ -123,6 +123,13 @@ describe("a failed handshake", () => {
     ["a web page", 200, "text/html", "<!doctype html><p>Welcome", { code: "not_a_hub", recoverable: false }],
     ["another JSON service", 200, "application/json", '{"name":"other"}', { code: "not_a_hub" }],
     ["a wrong path", 404, "text/plain", "nothing here", { code: "handshake_refused", status: 404, recoverable: false }],
+    [
+      "a path that is none of the hub's",
+      404,
+      "application/json",
+      `{"code":"not_found","message":"no such route: '/hub/'","recoverable":false,"hint":"GET /openapi.json lists them."}`,
+      { code: "not_a_hub", hint: "Correct the path of the URL." },
+    ],
     ["a proxy that asks for a login", 401, "text/html", "<p>Log in", { name: "CredentialError", status: 401 }],
     ["a proxy that forbids", 403, "text/html", "<p>No", { code: "handshake_refused", status: 403 }],
     [

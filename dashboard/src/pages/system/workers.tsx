@@ -57,7 +57,7 @@ function WorkerLine({ worker, index, isHere }: WorkerLineProps): JSX.Element {
         <Icon name={ready ? "complete" : "failed"} class={ready ? "s-complete" : "s-failed"} />
         <span class="cut">
           {plain(worker.source)}
-          {isHere ? <span class="three"> serves this page</span> : null}
+          {isHere ? <span class="three not-phone"> serves this page</span> : null}
         </span>
       </div>
       <div role="cell" class={`cut ${ready ? "two" : "say-warn"}`}>
