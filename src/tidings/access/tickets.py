@@ -87,6 +87,10 @@ class Tickets:
         self._drop_expired()
         return self._tickets.pop(value, None)
 
+    def find(self, beginning: str) -> str | None:
+        """Return the ticket of this process that begins with a text; None if there is none."""
+        return next((value for value in self._tickets if value.startswith(beginning)), None)
+
     def redeem(self, value: str, found: TicketFound) -> None:
         """Use a ticket; `found` is called within the call, or later if other processes must be asked.
 

@@ -98,6 +98,8 @@ class ReplicatedLog(LocalReader):
         new_name: Callable[[], str],
         epoch: str = "",
     ) -> None:
+        self.node = node
+        """The name of this node."""
         self._journal = journal
         super().__init__(local)
         self._scheduler = scheduler

@@ -6,6 +6,7 @@ from itertools import count, islice
 from tidings.log.journal.controls import (
     CancelRequested,
     Control,
+    HubNote,
     NewEpoch,
     ProducerAttached,
     ProducerDetached,
@@ -14,7 +15,7 @@ from tidings.log.journal.controls import (
 from tidings.log.journal.entries import MAX_CONTROLS, count_fitting_controls
 
 MAX_WAITING_CONTROLS = 10_000
-"""Controls that wait for an entry, beyond which signs of life are not recorded: the journal brings nothing."""
+"""Controls that wait for an entry, beyond which signs of life and notes are left out: the journal brings nothing."""
 
 
 class WaitingControls:
@@ -56,6 +57,9 @@ class WaitingControls:
             case CancelRequested(operation_id, attempt):
                 key = CancelRequested, operation_id, attempt, control.is_due, control.parent_id
                 if key in self._controls:
+                    return
+            case HubNote():
+                if len(self._controls) >= MAX_WAITING_CONTROLS:
                     return
             case NewEpoch():
                 key = NewEpoch

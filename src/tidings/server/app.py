@@ -28,10 +28,13 @@ from tidings.hub.hub import Hub
 from tidings.hub.system_samples import SystemSamples
 from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.base import Log, Outcome, Scheduler
+from tidings.log.replicated import ReplicatedLog
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
+from tidings.server.cluster.notes import NodeNotes, NoteExchange
+from tidings.server.cluster.tickets import NodeTickets
 from tidings.server.dashboard.bundle import packaged_bundle, read_bundle
 from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.limits import HttpLimits
@@ -47,7 +50,7 @@ from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.protocol import WebSocket
 from tidings.server.websocket.refusing_handler import RefusingHandler
 from tidings.server.workers.link import WorkerLink
-from tidings.server.workers.sharing import WorkerFigures, share_audit, share_tickets
+from tidings.server.workers.sharing import SharedFigures, share_audit, share_tickets
 
 if TYPE_CHECKING:
     from tidings.server.license_file import LicenseFile  # loads a library that few hubs need
@@ -279,9 +282,14 @@ class HubApp:
             )
         connections = ConnectionRegistry(hub)
         exchange = None
-        if self._siblings is not None:
+        notes: NoteExchange | None = self._siblings
+        if notes is None and isinstance(event_log, ReplicatedLog):
+            notes = NodeNotes(hub, event_log.node)
+            if access is not None:
+                NodeTickets(notes, access.tickets, loop)
+        if notes is not None:
             max_age_s = _MAX_MISSED_FIGURES * max(1.0, self._config.status_s)
-            exchange = WorkerFigures(self._siblings, self._clock.monotonic, max_age_s)
+            exchange = SharedFigures(notes, self._clock.monotonic, max_age_s)
         SystemStatusPublisher(hub, connections, exchange).start()
         samples = SystemSamples(hub, connections)
         samples.start()

@@ -271,7 +271,7 @@ def test_clients_of_a_worker_whose_journal_is_lost_move_on(tmp_path: Path) -> No
         code, _, stderr = hub.wait()
     assert code == 1
     assert not any(map(is_running, before))
-    assert re.search("this worker cannot use the log", stderr)
+    assert re.search("this process cannot use the log", stderr)
     with Process("serve", "--port", "0", "--workers", "2", "--data", str(folder)) as again:
         assert again.read_line().startswith("ws://")
         again.signal(signal.SIGTERM)

@@ -3,7 +3,17 @@
 from hypothesis import strategies as st
 
 from tidings.log.base import EventToAppend, OperationSearch
-from tidings.log.journal.controls import Begin, ClockJump, Control, Forget, Heartbeat, NewEpoch, NodeGone, Revoke
+from tidings.log.journal.controls import (
+    Begin,
+    ClockJump,
+    Control,
+    Forget,
+    Heartbeat,
+    HubNote,
+    NewEpoch,
+    NodeGone,
+    Revoke,
+)
 from tidings.log.journal.entries import RULES, NodeBatch
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
@@ -55,6 +65,7 @@ controls: st.SearchStrategy[Control] = st.one_of(
         kept_until_ns=st.none() | numbers,
     ),
     st.builds(ClockJump, jump_ns=st.integers(-(2**63), 2**63 - 1)),
+    st.builds(HubNote, about=names, body=st.binary(max_size=300)),
 )
 batches = st.builds(
     NodeBatch,

@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 from tidings.log.revocations import RevocationKind
 
 MAX_NAME_BYTES = 64
+MAX_NOTE_BYTES = 64 << 10
+"""Maximum size of the body of a note."""
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_BYTES)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -146,7 +148,14 @@ class CancelAnswered(Struct, frozen=True, array_like=True, forbid_unknown_fields
     reason: str | None
 
 
-HubControl = ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered
+class HubNote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=13):
+    """A note of a hub to the others, of which the log folds nothing."""
+
+    about: Name
+    body: Annotated[bytes, Meta(max_length=MAX_NOTE_BYTES)]
+
+
+HubControl = ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered | HubNote
 """Controls that a hub records for all hubs of its log; see `tidings.log.base.Log.record`."""
 Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump | HubControl
 """Every control."""

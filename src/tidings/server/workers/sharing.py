@@ -11,6 +11,7 @@ from tidings.access.audit_feed import AuditFeed
 from tidings.access.subjects import AccessRequest, Credential
 from tidings.access.tickets import NOT_VALID, Ticket, TicketFound, Tickets
 from tidings.exceptions import InvalidTicket
+from tidings.server.cluster.notes import NoteExchange
 from tidings.server.workers.link import WorkerLink
 
 _AUDIT = "audit"
@@ -31,16 +32,16 @@ def share_audit(link: WorkerLink, trail: AuditTrail, feed: AuditFeed) -> None:
     link.receivers[_AUDIT] = lambda number, body: feed.add_numbered(number, _decode_record(body))
 
 
-class WorkerFigures:
-    """The figures of all workers, each as the worker sent them last; a `tidings.hub.system_status.FigureExchange`.
+class SharedFigures:
+    """The figures of all processes, each as it sent them last; a `tidings.hub.system_status.FigureExchange`.
 
     Args:
-        link: Connection with the other workers.
+        link: Connection with the other processes.
         now_s: A clock in seconds that does not jump.
-        max_age_s: Age beyond which figures no longer count: their worker has ended.
+        max_age_s: Age beyond which figures no longer count: their process has ended.
     """
 
-    def __init__(self, link: WorkerLink, now_s: Callable[[], float], max_age_s: float) -> None:
+    def __init__(self, link: NoteExchange, now_s: Callable[[], float], max_age_s: float) -> None:
         self._link = link
         self._now_s = now_s
         self._max_age_s = max_age_s
@@ -82,29 +83,42 @@ class _SharedTicket(Struct, frozen=True):
 _decode_ticket = msgspec.json.Decoder(_SharedTicket | None).decode
 
 
+def encode_shared_ticket(ticket: Ticket | None) -> bytes:
+    """Return a ticket as it goes to the process that uses it."""
+    if ticket is None:
+        return b"null"
+    request = ticket.request
+    return msgspec.json.encode(
+        _SharedTicket(
+            ticket.subject, ticket.credential, dict(request.headers), request.address, request.method, request.path
+        )
+    )
+
+
+def decode_shared_ticket(body: bytes) -> Ticket | None:
+    """Return the ticket that `encode_shared_ticket` encoded.
+
+    Raises:
+        msgspec.MsgspecError: It did not.
+    """
+    shared = _decode_ticket(body)
+    if shared is None:
+        return None
+    request = AccessRequest(headers=shared.headers, address=shared.address, method=shared.method, path=shared.path)
+    return Ticket(shared.subject, shared.credential, request)
+
+
 def share_tickets(link: WorkerLink, tickets: Tickets) -> None:
     """Use tickets at every worker: only the one that issued a ticket has it, so that it is used once."""
     redeeming: set[asyncio.Task[None]] = set()
 
     async def answer(body: bytes) -> bytes:
-        ticket = tickets.take(_decode_text(body))
-        if ticket is None:
-            return b"null"
-        request = ticket.request
-        return msgspec.json.encode(
-            _SharedTicket(
-                ticket.subject, ticket.credential, dict(request.headers), request.address, request.method, request.path
-            )
-        )
+        return encode_shared_ticket(tickets.take(_decode_text(body)))
 
     async def redeem(value: str, found: TicketFound) -> None:
         answers = await link.ask(_TICKET, msgspec.json.encode(value))
-        shared = next(filter(None, map(_decode_ticket, map(bytes, answers.values()))), None)
-        if shared is None:
-            found(InvalidTicket(NOT_VALID))
-            return
-        request = AccessRequest(headers=shared.headers, address=shared.address, method=shared.method, path=shared.path)
-        found(Ticket(shared.subject, shared.credential, request))
+        ticket = next(filter(None, map(decode_shared_ticket, map(bytes, answers.values()))), None)
+        found(ticket or InvalidTicket(NOT_VALID))
 
     def ask_others(value: str, found: TicketFound) -> None:
         task = asyncio.create_task(redeem(value, found))
