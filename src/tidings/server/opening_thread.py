@@ -66,12 +66,17 @@ class OpeningThread(LogOpener):
         self._is_abandoned = False
         self._done: Callable[[Log | Exception], None]
         self._loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=self._run, name="tidings-open-log", daemon=True)
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="tidings-open-log", daemon=True)
 
     def start(self, done: Callable[[Log | Exception], None]) -> None:
-        """See `LogOpener.start`."""
+        """See `LogOpener.start`. It may be called again after `done` was."""
         self._loop = asyncio.get_running_loop()
         self._done = done
+        if self._thread.ident is not None:
+            self._thread = self._new_thread()
         self._thread.start()
 
     def error(self) -> LogOpening:

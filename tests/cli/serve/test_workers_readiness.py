@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 from tests.cli.processes import TIMEOUT_S
-from tests.cli.serve.worker_processes import EVENT, WorkersHub, history, is_ready, wait_until
+from tests.cli.serve.worker_processes import EVENT, WorkersHub, history, is_ready, kill, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -20,7 +20,8 @@ import os
 if "_TIDINGS_WORKER" in os.environ:
     for name in ("first", "second", "third"):
         try:
-            os.close(os.open(os.path.join({folder!r}, name), os.O_CREAT | os.O_EXCL))
+            with open(os.path.join({folder!r}, name), "x") as file:
+                file.write(str(os.getpid()))
             break
         except FileExistsError:
             continue
@@ -34,7 +35,13 @@ if "_TIDINGS_WORKER" in os.environ:
             return apply(self, entry)
         module._Overlay.apply = changed
 """
-"""A module that Python imports at its start: the second worker rejects some events."""
+"""A module that Python imports at its start: the second worker rejects some events. Each one leaves its process id."""
+
+
+def diverging(folder: Path) -> dict[str, str]:
+    """Return variables under which the second worker of a hub decides differently."""
+    (folder / "sitecustomize.py").write_text(DIVERGING.format(folder=str(folder)))
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def same_history(hub: WorkersHub, clients: list[httpx.Client], count: int) -> bool:
@@ -84,9 +91,7 @@ def test_worker_with_a_full_disk_is_not_ready_and_the_others_go_on(tmp_path: Pat
 
 
 def test_worker_whose_judge_differs_stops_and_gets_the_log_of_the_others(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(DIVERGING.format(folder=str(tmp_path)))
-    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    with WorkersHub(tmp_path / "data", 2, env=environment) as hub, ExitStack() as stack:
+    with WorkersHub(tmp_path / "data", 2, env=diverging(tmp_path)) as hub, ExitStack() as stack:
         before = {worker.pid for worker in hub.workers()}
         clients = list(hub.connect_to_each(stack).values())
         for number in range(3):
@@ -105,3 +110,24 @@ def test_worker_whose_judge_differs_stops_and_gets_the_log_of_the_others(tmp_pat
     assert code == 0
     assert "has another log than" in stderr
     assert (tmp_path / "data" / "set-aside").is_dir()
+
+
+def test_worker_that_is_killed_before_it_notices_that_its_log_differs_gets_another(tmp_path: Path) -> None:
+    with WorkersHub(tmp_path / "data", 2, env=diverging(tmp_path)) as hub, ExitStack() as stack:
+        clients = hub.connect_to_each(stack)
+        differing = psutil.Process(int((tmp_path / "second").read_text()))
+        (other,) = [client for pid, client in clients.items() if pid != differing.pid]
+        event = {"type": "data:update", "data": {"dataset": "diverge"}}
+        assert other.post(f"{hub.http}v1/events", json=EVENT).status_code == 200
+        assert clients[differing.pid].post(f"{hub.http}v1/events", json=event).status_code == 500, "it is stored"
+        kill(differing)
+        wait_until(lambda: (tmp_path / "third").exists())
+        clients = hub.connect_to_each(stack)
+        for client in clients.values():
+            wait_until(partial(is_ready, hub, client))
+        for client in clients.values():
+            assert client.post(f"{hub.http}v1/events", json=EVENT).status_code == 200
+        wait_until(partial(same_history, hub, list(clients.values()), 4))
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert stderr.count("a worker died") == 1, "the one that was killed"

@@ -1,15 +1,16 @@
 """Opens the log of a worker: its own copy in a thread, then what the journal has besides, on the event loop."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from tidings.exceptions import Draining, LogOpening, LogUnavailable
+from tidings.exceptions import Draining, LogCorrupt, LogOpening, LogUnavailable
 from tidings.log.base import Log, Retention
 from tidings.log.journal.replaying import new_name
-from tidings.log.journal.replica_building import build_replica
+from tidings.log.journal.replica_building import build_replica, mark_for_rebuilding
 from tidings.log.journal.shared_folder import JournalFile, replica_folder
 from tidings.log.journal.sqlite import SqliteJournal
 from tidings.log.journal.sqlite_file import FILE as JOURNAL_FILE
@@ -22,6 +23,8 @@ from tidings.version import __version__
 
 _LOOK_INTERVAL_S = 0.01
 _RETRY_MS = 1_000
+
+logger = logging.getLogger(__name__)
 
 
 class WorkerOpening(OpeningThread):
@@ -49,6 +52,7 @@ class WorkerOpening(OpeningThread):
         self._last = 0
         """The newest entry of the journal when the worker's own log was opened."""
         self._replaying: ReplicatedLog | None = None
+        self._is_marked = False
         self._begun_at = 0
 
     def start(self, done: Callable[[Log | Exception], None]) -> None:
@@ -117,9 +121,25 @@ class WorkerOpening(OpeningThread):
             self._replaying = None
             if error is not None:
                 shared.close()
+                if isinstance(error, LogCorrupt) and self._mark():
+                    self.start(done)
+                    return
             done(shared if error is None else error)
 
         look()
+
+    def _mark(self) -> bool:
+        """Let the next opening build the log again, because it differs from those of the others; False the second time.
+
+        The process that made it differ was killed before it noticed.
+        """
+        is_first, self._is_marked = not self._is_marked, True
+        try:
+            mark_for_rebuilding(self._folder, self._worker)
+        except OSError as cause:
+            logger.error("the log of worker %d cannot be marked: %s", self._worker, cause)
+            return False
+        return is_first
 
     def error(self) -> LogOpening:
         """See `LogOpener.error`."""

@@ -47,6 +47,7 @@ class ReadinessWatch:
         self._restart = restart
         self._close_interval = close_interval
         self._failing_checks = 0
+        self._is_marked = False
 
     def start(self, jobs: RecurringJobs) -> None:
         """Begin to watch."""
@@ -61,17 +62,22 @@ class ReadinessWatch:
             self._failing_checks = 0
             return
         self._failing_checks += 1
+        stopped = self._log.stopped
+        if isinstance(stopped, LogCorrupt) and not self._is_marked:
+            self._try_mark()  # immediately: the process may be killed before it ends
         if self._failing_checks < MAX_FAILING_CHECKS:
             return
         if self._failing_checks == MAX_FAILING_CHECKS:
             log.error("this process cannot use the log: its clients are sent to others", error=str(error))
         if (self._failing_checks - MAX_FAILING_CHECKS) % self._close_interval == 0:
             self._close_clients(_CLOSE_CODE, _REASON, RETRY_AFTER_MS)
-        stopped = self._log.stopped
         if stopped is not None:
-            if isinstance(stopped, LogCorrupt):
-                try:
-                    self._mark()
-                except OSError as cause:
-                    log.error("the log of this process cannot be marked", error=str(cause))
             self._restart(stopped)
+
+    def _try_mark(self) -> None:
+        try:
+            self._mark()
+        except OSError as cause:
+            log.error("the log of this process cannot be marked", error=str(cause))
+        else:
+            self._is_marked = True
