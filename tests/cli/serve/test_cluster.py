@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import threading
@@ -26,6 +27,17 @@ from tests.cli.serve.worker_processes import wait_until
 from tests.nats_server import NatsServer, free_port
 
 PUBLISHERS = 4
+DIVERGING = """
+import tidings.log.judge as module
+from tidings.exceptions import InternalError
+apply = module._Overlay.apply
+def changed(self, entry):
+    if b"diverge" in entry.event.data:
+        raise InternalError("another decision")
+    return apply(self, entry)
+module._Overlay.apply = changed
+"""
+"""A module that Python imports at its start: the node rejects some events."""
 
 
 @pytest.fixture
@@ -113,6 +125,29 @@ def test_node_that_is_killed_under_load_loses_no_acknowledged_event(tmp_path: Pa
         assert set(stored) == set(accepted.values())
         with NodeHub(tmp_path / "a", journal) as again:
             wait_for_positions(again, stored)
+
+
+def test_node_whose_log_differs_when_it_opens_builds_another(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    (tmp_path / "sitecustomize.py").write_text(DIVERGING)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with NodeHub(tmp_path / "a", journal) as first:
+        positions = [first.publish()]
+        with NodeHub(tmp_path / "b", journal, env={"PYTHONPATH": path}) as differing:
+            wait_for_positions(differing, positions)
+            event = {"type": "data:update", "data": {"dataset": "diverge"}}
+            refused = httpx.post(f"{differing.http}v1/events", json=event, timeout=TIMEOUT_S)
+            assert refused.status_code == 500, "it is stored that it was rejected"
+            differing.process.kill()
+        with NodeHub(tmp_path / "b", journal) as again:
+            wait_for_positions(again, first.positions())
+            assert again.readiness() == (200, "")
+            positions = [*first.positions(), again.publish()]
+            wait_for_positions(first, positions)
+            assert len(positions) == 3
+            assert again.stop()[0] == 0
+        assert (tmp_path / "b" / "set-aside").is_dir()
+        assert first.stop()[0] == 0
 
 
 def test_node_waits_for_a_journal_that_is_away_at_its_start(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from tidings.exceptions import Draining, LogCorrupt, LogOpening, LogTooNew, LogU
 from tidings.log.base import Log, Retention
 from tidings.log.journal.base import JournalState
 from tidings.log.journal.engines import JournalEngine
-from tidings.log.journal.node_folder import read_node_name, read_own_log, remove_set_aside
+from tidings.log.journal.node_folder import (
+    mark_node_for_rebuilding,
+    read_node_name,
+    read_own_log,
+    remove_set_aside,
+)
 from tidings.log.journal.replaying import new_name
 from tidings.log.journal.replica_state import ReplicaState
 from tidings.log.journal.shared_folder import read_replica, set_aside
@@ -60,6 +65,8 @@ class NodeOpening(LogOpener):
         self._journal: SnapshotJournal | None = None
         """The journal that the log uses, once it is open."""
         self._is_closed = False
+        self._is_marked = False
+        """Whether the log of this node was found to differ: it is built again once."""
         self._step = "is connecting to its journal"
         self._done_of_step = 0
         self._size_of_step = 0
@@ -262,7 +269,8 @@ class NodeOpening(LogOpener):
         """Fold what the journal has, and take part in it.
 
         Raises:
-            LogUnavailable: The journal was trimmed or replaced in this moment: another try finds out.
+            LogUnavailable: The journal was trimmed or replaced in this moment, or the node's log differs from those of
+                the others: another try finds out, or builds a log.
             LogError: The node cannot fold it.
         """
         last = (await journal.look()).last
@@ -270,8 +278,14 @@ class NodeOpening(LogOpener):
         begun_at = shared.seq
         self._begin("is reading its journal", last - begun_at)
         while not shared.is_open:
-            if shared.stopped is not None:
-                raise shared.stopped
+            stopped = shared.stopped
+            if isinstance(stopped, LogCorrupt) and not self._is_marked:
+                # The process whose log differs from those of the others was killed before it noticed.
+                self._is_marked = True
+                await asyncio.to_thread(mark_node_for_rebuilding, self._folder)
+                raise LogUnavailable(f"{stopped}; it is built again") from stopped
+            if stopped is not None:
+                raise stopped
             self._done_of_step = min(shared.seq - begun_at, self._size_of_step)
             await asyncio.sleep(_LOOK_INTERVAL_S)
 
