@@ -75,7 +75,7 @@ class NatsServer:
             self._process = None
 
 
-def start_cluster(folder: Path, count: int) -> list[NatsServer]:
+def start_cluster(folder: Path, count: int, more_arguments: Sequence[str] = ()) -> list[NatsServer]:
     """Start servers that copy their streams to each other."""
     ports = [free_port() for _ in range(count)]
     routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
@@ -83,7 +83,15 @@ def start_cluster(folder: Path, count: int) -> list[NatsServer]:
         NatsServer(
             folder / f"server-{number}",
             name=f"server-{number}",
-            arguments=["-cluster_name", "test", "-cluster", f"nats://127.0.0.1:{port}", "-routes", routes],
+            arguments=[
+                "-cluster_name",
+                "test",
+                "-cluster",
+                f"nats://127.0.0.1:{port}",
+                "-routes",
+                routes,
+                *more_arguments,
+            ],
         )
         for number, port in enumerate(ports)
     ]

@@ -16,7 +16,7 @@ _STARTING_S = 30.0
 _POLL_S = 0.01
 _USER = "postgres"
 """The server refuses to run as root; Debian's package has this user."""
-_OPTIONS = ("-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50", "-c", "autovacuum=off")
+_OPTIONS = ("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50", "-c", "autovacuum=off")
 
 
 class PostgresServer:
@@ -24,10 +24,12 @@ class PostgresServer:
 
     Args:
         folder: Where it stores its databases.
+        durable: Whether a commit waits for the disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._options = ["-c", f"fsync={'on' if durable else 'off'}", *_OPTIONS]
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,7 +44,7 @@ class PostgresServer:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
-        arguments = ["-D", str(self.folder), "-p", str(self.port), "-k", str(self.folder), *_OPTIONS]
+        arguments = ["-D", str(self.folder), "-p", str(self.port), "-k", str(self.folder), *self._options]
         self._process = self._run("postgres", *arguments)
         end = time.monotonic() + _STARTING_S
         while self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)).wait() != 0:
@@ -78,10 +80,10 @@ class PostgresServer:
 
 
 @contextmanager
-def new_postgres_server() -> Iterator[PostgresServer]:
+def new_postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Start a server; it is stopped, and its folder deleted, at the end."""
     with tempfile.TemporaryDirectory(prefix="tidings-postgres-") as folder:  # its user may not enter pytest's own
-        server = PostgresServer(Path(folder) / "data")
+        server = PostgresServer(Path(folder) / "data", durable=durable)
         server.start()
         try:
             yield server

@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx
 import nats
 import pytest
-from tests.cli.processes import TIMEOUT_S, Process
+from tests.cli.processes import TIMEOUT_S, Hub, Process
 from tests.cli.serve.cluster_processes import (
     EVENT,
     NodeHub,
@@ -240,6 +240,25 @@ def test_stream_that_is_replaced_while_a_node_runs_ends_the_node(tmp_path: Path,
     with NodeHub(tmp_path / "a", f"{server.url}/hubs") as hub:
         assert hub.positions() == []
         hub.publish()
+
+
+def test_folder_of_a_node_becomes_that_of_a_hub_that_runs_alone(tmp_path: Path, server: NatsServer) -> None:
+    folder = tmp_path / "a"
+    with NodeHub(folder, f"{server.url}/hubs") as node:
+        positions = [node.publish() for _ in range(5)]
+        assert node.stop()[0] == 0
+    for name in ("snapshot.copy", "snapshot.copy.part", "snapshot.new"):  # of a process that was killed
+        (folder / name).write_text("a part of a log")
+    with NodeHub(folder, f"{server.url}/hubs") as node:
+        wait_for_positions(node, positions)
+        assert node.stop()[0] == 0
+    assert not list(folder.glob("snapshot*"))
+    server.stop()
+    with Hub("--data", str(folder), memory=False) as alone:
+        page = httpx.get(f"{alone.http}v1/events?channel=data&since={positions[1]}", timeout=TIMEOUT_S).json()
+        assert [event["position"] for event in page["events"]] == positions[2:]
+        assert "gap" not in page
+        assert httpx.post(f"{alone.http}v1/events", json=EVENT, timeout=TIMEOUT_S).status_code == 200
 
 
 def count_snapshots(server: NatsServer) -> int:

@@ -7,7 +7,6 @@ all of them, what was written within their `sync_interval` may be missing.
 import asyncio
 import logging
 import ssl
-from collections import deque
 from contextlib import suppress
 
 import msgspec
@@ -17,8 +16,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
-from tidings.exceptions import LogBusy, LogError, LogUnavailable
+from tidings.exceptions import LogUnavailable
 from tidings.log.journal.base import JournalEntry, JournalState, Lost, Receive
+from tidings.log.journal.engine_journal import MAX_BODY_BYTES, EngineJournal
 from tidings.log.journal.jetstream_follower import StreamFollower
 from tidings.log.journal.jetstream_snapshots import JetStreamSnapshots, open_snapshot_stream
 from tidings.log.journal.jetstream_stream import (
@@ -33,9 +33,6 @@ from tidings.log.journal.jetstream_stream import (
     to_log_error,
 )
 
-MAX_BODY_BYTES = 1 << 20
-MAX_QUEUED_BYTES = 4 << 20
-"""Size of the entries that may wait for the connection. Others are lost, as the port allows."""
 PING_S = 2
 """Time between two pings; a server that answers none of two is left."""
 _RECONNECT_S = 0.1
@@ -49,7 +46,7 @@ class _Stored(Struct):
     error: ApiFailure | None = None
 
 
-class JetStreamJournal:
+class JetStreamJournal(EngineJournal):
     """A `tidings.log.journal.base.Journal` in a stream; `open_jetstream` opens one.
 
     Args:
@@ -58,46 +55,25 @@ class JetStreamJournal:
     """
 
     def __init__(self, connection: Client, address: JetStreamAddress) -> None:
-        self.failure: LogError | None = None
-        self.max_bytes = min(MAX_BODY_BYTES, connection.max_payload)
+        super().__init__(address, min(MAX_BODY_BYTES, connection.max_payload))
         self._connection = connection
         self._manager = connection.jsm(timeout=REQUEST_S)
         self._address = address
         self.snapshots = JetStreamSnapshots(connection, address)
         """See `SnapshotJournal.snapshots`."""
-        self._loop = asyncio.get_running_loop()
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._waits = asyncio.Event()
-        """Whether something is in the queue."""
         self._answers = connection.new_inbox()
         """Where the servers report whether an entry is stored."""
-        self._follower: StreamFollower | None = None
-        self._writer: asyncio.Task[None] | None = None
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to append. To be called once, after the stream was checked."""
         await self._connection.subscribe(self._answers, cb=self._take_answer)
-        self._writer = self._loop.create_task(self._write())
+        self._start_writing()
 
     # Appending.
 
-    def append(self, body: bytes) -> None:
-        """See `Journal.append`."""
-        if self._closed:
-            self.failure = LogUnavailable(f"{self._address} is closed")
-        elif len(body) > self.max_bytes:
-            self.failure = LogUnavailable(f"the entry has {len(body)} bytes; {self.max_bytes} are allowed")
-        elif not self._connection.is_connected:  # the driver would keep it, and send it much later
-            self.failure = LogUnavailable(f"{self._address} cannot be reached")
-        elif self._queued_bytes + len(body) > MAX_QUEUED_BYTES:
-            self.failure = LogBusy(f"{self._address}: too much waits to be appended")
-        else:
-            self._queue.append(body)
-            self._queued_bytes += len(body)
-            self._waits.set()
+    @property
+    def _is_away(self) -> bool:
+        return not self._connection.is_connected  # the driver would keep an entry, and send it much later
 
     async def _write(self) -> None:
         while True:
@@ -130,39 +106,24 @@ class JetStreamJournal:
 
     def follow(self, after: int, receive: Receive, lost: Lost) -> None:
         """See `Journal.follow`."""
-        if self._follower is not None:
-            self._follower.end()
-        self._follower = StreamFollower(
-            self._connection,
-            self._manager,
-            self._address,
-            self._loop,
-            after,
-            look=self._look,
-            find=self.entry,
-            receive=receive,
-            lost=lost,
+        self._replace_follower(
+            StreamFollower(
+                self._connection,
+                self._manager,
+                self._address,
+                self._loop,
+                after,
+                look=self._look,
+                find=self.entry,
+                receive=receive,
+                lost=lost,
+            )
         )
-
-    def pause(self) -> None:
-        """See `Journal.pause`."""
-        if self._follower is not None:
-            self._follower.pause()
-
-    def resume(self) -> None:
-        """See `Journal.resume`."""
-        if self._follower is not None:
-            self._follower.resume()
 
     def check(self) -> None:
         """Compare the stream with what was received, after the connection was away."""
-        if self._follower is not None:
+        if isinstance(self._follower, StreamFollower):
             self._follower.check()
-
-    @property
-    def place(self) -> int | None:
-        """The sequence of the newest entry that was received; None without a follower that receives any."""
-        return None if self._follower is None else self._follower.place
 
     # Asking.
 
@@ -203,28 +164,9 @@ class JetStreamJournal:
         except Exception as error:
             raise to_log_error(error, self._address) from error
 
-    def close(self) -> None:
-        """See `Journal.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._follower is not None:
-            self._follower.end()
-        if self._writer is not None:
-            self._writer.cancel()
-        self._closing = self._loop.create_task(self._close())
-
-    async def _close(self) -> None:
-        if self._follower is not None:
-            await self._follower.wait_ended()
+    async def _disconnect(self) -> None:
         with suppress(Exception):
-            await self._write_queued()
             await self._connection.close()
-
-    async def wait_closed(self) -> None:
-        """Return when the connection is closed, after `close`."""
-        if self._closing is not None:
-            await self._closing
 
 
 async def open_jetstream(

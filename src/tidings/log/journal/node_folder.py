@@ -14,6 +14,7 @@ from pathlib import Path
 from tidings.exceptions import LogCorrupt, LogForeign
 from tidings.log.journal.replica_state import ReplicaState
 from tidings.log.journal.shared_folder import SET_ASIDE, is_shared, read_replica, set_aside
+from tidings.log.journal.snapshots import remove_leftovers
 from tidings.log.sqlite.database import FILE, connect_read_only, content_error, to_log_error
 
 _NAME = "node"
@@ -57,6 +58,7 @@ def read_own_log(folder: Path, *, stamp: str) -> ReplicaState | None:
         LogError: It cannot be read.
     """
     path = folder / FILE
+    remove_leftovers(folder)
     if is_shared(folder):
         raise LogForeign(f"{folder} belongs to a hub of several workers", hint="Use another folder.")
     if not path.exists():

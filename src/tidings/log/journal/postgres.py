@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tidings.exceptions import LogBusy, LogError, LogUnavailable
+from tidings.exceptions import LogUnavailable
 from tidings.log.journal import postgres_tables
 from tidings.log.journal.base import JournalEntry, JournalState, LossReason, Lost, Mark, Receive
+from tidings.log.journal.engine_journal import EngineJournal
 from tidings.log.journal.postgres_session import DatabaseSession
 from tidings.log.journal.postgres_snapshots import PostgresSnapshots
 from tidings.log.journal.postgres_tables import (
@@ -27,9 +28,6 @@ from tidings.log.journal.postgres_tables import (
 
 LOOK_INTERVAL_S = 1.0
 """Time after which a follower reads even without a notification."""
-MAX_BODY_BYTES = 1 << 20
-MAX_QUEUED_BYTES = 4 << 20
-"""Size of the entries that may wait for the database. Others are lost, as the port allows."""
 _MIN_RETRY_S = 0.1
 _MAX_RETRY_S = 2.0
 Result = TypeVar("Result")
@@ -57,32 +55,20 @@ def parse_address(url: str) -> PostgresAddress:
     return PostgresAddress(dsn=dsn, name=name, label=f"postgresql://{host}{parts.path}")
 
 
-class PostgresJournal:
+class PostgresJournal(EngineJournal):
     """A `tidings.log.journal.base.Journal` in two tables; `open_postgres` opens one.
 
     Args:
         address: The database and the journal.
-        loop: The event loop.
     """
 
-    max_bytes = MAX_BODY_BYTES
-
-    def __init__(self, address: PostgresAddress, loop: asyncio.AbstractEventLoop) -> None:
-        self.failure: LogError | None = None
+    def __init__(self, address: PostgresAddress) -> None:
+        super().__init__(address)
         self._address = address
-        self._loop = loop
-        self._queue: list[bytes] = []
-        self._queued_bytes = 0
-        self._waits = asyncio.Event()
-        """Whether something is in the queue."""
         self._appending = DatabaseSession(address)
         self._asking = DatabaseSession(address)
         self.snapshots = PostgresSnapshots(address)
         """See `SnapshotJournal.snapshots`."""
-        self._writer: asyncio.Task[None] | None = None
-        self._follower: _Follower | None = None
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect, and create the tables if they do not exist. To be called once, first.
@@ -96,22 +82,9 @@ class PostgresJournal:
         except Exception as error:
             self._asking.drop()
             raise to_log_error(error, self._address) from error
-        self._writer = self._loop.create_task(self._write())
+        self._start_writing()
 
     # Appending.
-
-    def append(self, body: bytes) -> None:
-        """See `Journal.append`."""
-        if self._closed:
-            self.failure = LogUnavailable(f"{self._address} is closed")
-        elif len(body) > self.max_bytes:
-            self.failure = LogUnavailable(f"the entry has {len(body)} bytes; {self.max_bytes} are allowed")
-        elif self._queued_bytes + len(body) > MAX_QUEUED_BYTES:
-            self.failure = LogBusy(f"{self._address}: too much waits to be appended")
-        else:
-            self._queue.append(body)
-            self._queued_bytes += len(body)
-            self._waits.set()
 
     async def _write(self) -> None:
         retry_s = _MIN_RETRY_S
@@ -127,7 +100,8 @@ class PostgresJournal:
                 self._take_queued()
 
     def _take_queued(self) -> list[bytes]:
-        bodies, self._queue = self._queue, []
+        bodies = list(self._queue)
+        self._queue.clear()
         self._queued_bytes = 0
         self._waits.clear()
         return bodies
@@ -142,24 +116,7 @@ class PostgresJournal:
 
     def follow(self, after: int, receive: Receive, lost: Lost) -> None:
         """See `Journal.follow`."""
-        if self._follower is not None:
-            self._follower.end()
-        self._follower = _Follower(self._address, self._loop, after, receive, lost)
-
-    def pause(self) -> None:
-        """See `Journal.pause`."""
-        if self._follower is not None:
-            self._follower.pause()
-
-    def resume(self) -> None:
-        """See `Journal.resume`."""
-        if self._follower is not None:
-            self._follower.resume()
-
-    @property
-    def place(self) -> int | None:
-        """The sequence of the newest entry that was received; None without a follower that receives any."""
-        return None if self._follower is None else self._follower.place
+        self._replace_follower(_Follower(self._address, self._loop, after, receive, lost))
 
     # Asking.
 
@@ -185,30 +142,10 @@ class PostgresJournal:
         """See `Journal.trim`."""
         await self._ask(lambda connection: postgres_tables.trim(connection, self._address, until))
 
-    def close(self) -> None:
-        """See `Journal.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._follower is not None:
-            self._follower.end()
-        if self._writer is not None:
-            self._writer.cancel()
-        self._closing = self._loop.create_task(self._close())
-
-    async def _close(self) -> None:
-        if self._follower is not None:
-            await self._follower.wait_ended()
-        with suppress(Exception):
-            await self._write_queued()
+    async def _disconnect(self) -> None:
         self._appending.drop()
         self._asking.drop()
         self.snapshots.close()
-
-    async def wait_closed(self) -> None:
-        """Return when the connections are closed, after `close`."""
-        if self._closing is not None:
-            await self._closing
 
 
 class _Follower:
@@ -344,6 +281,6 @@ async def open_postgres(address: PostgresAddress) -> PostgresJournal:
         LogTooNew: A newer version of tidings created the journal.
         LogUnavailable: The database does not answer, or refuses.
     """
-    journal = PostgresJournal(address, asyncio.get_running_loop())
+    journal = PostgresJournal(address)
     await journal.open()
     return journal

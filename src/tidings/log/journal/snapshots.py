@@ -256,6 +256,12 @@ async def load_snapshot(
         _remove(partial)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the copies that a process left in a folder which was killed while it saved or loaded a snapshot."""
+    for name in (_COPY, _LOADED):
+        _remove(folder / name)
+
+
 def _remove(partial: Path) -> None:
     """Remove a file and those of SQLite beside it."""
     for left in partial.parent.glob(f"{partial.name}*"):
