@@ -82,6 +82,7 @@ class ReplicatedLog(LocalReader):
         new_name: Creates names of sessions and epochs: random, 8 lower-case hex digits.
         epoch: An epoch that begins before the log is open, if it never did: all processes that a parent starts have the
             same. "" where any epoch will do.
+        compares_past: See `JournalNode`.
 
     Raises:
         LogCorrupt: The state in the local log is damaged.
@@ -97,6 +98,7 @@ class ReplicatedLog(LocalReader):
         version: str,
         new_name: Callable[[], str],
         epoch: str = "",
+        compares_past: bool = True,
     ) -> None:
         self.node = node
         """The name of this node."""
@@ -139,7 +141,14 @@ class ReplicatedLog(LocalReader):
         self.when_closed: list[Callable[[], object]] = []
         """Called when the log is closed."""
         self._node = JournalNode(
-            journal, scheduler, name=node, version=version, new_session=new_name, fold=self._fold, lost=self._lost
+            journal,
+            scheduler,
+            name=node,
+            version=version,
+            new_session=new_name,
+            fold=self._fold,
+            lost=self._lost,
+            compares_past=compares_past,
         )
 
     # Opening.

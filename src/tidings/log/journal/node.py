@@ -89,6 +89,8 @@ class JournalNode:
         new_session: Creates names of sessions: random, and never used again.
         fold: Called for each entry that counts, in order. The caller stores its events with the bytes that `settle`
             returns, in one step, and then calls `resume`; until then no other entry is folded.
+        compares_past: Whether heartbeats from before this node joined count: their nodes may be gone for good, so not
+            where no other log is left.
         lost: Called once when the node can fold no more.
     """
 
@@ -102,6 +104,7 @@ class JournalNode:
         new_session: Callable[[], str],
         fold: Callable[[FoldedEntry], None],
         lost: Lost,
+        compares_past: bool = True,
     ) -> None:
         self._journal = journal
         self._scheduler = scheduler
@@ -110,6 +113,7 @@ class JournalNode:
         self._new_session = new_session
         self._fold = fold
         self._lost = lost
+        self._compares_past = compares_past
         self.sessions = Sessions()
         self.copies = 0
         """Number of entries that did not count."""
@@ -281,8 +285,8 @@ class JournalNode:
         for control in batch.controls:
             if isinstance(control, Heartbeat):
                 self._folded[batch.session] = control.seq
-            if isinstance(control, Heartbeat) and control.seq in self._crcs:
-                self._agrees[batch.session] = self._crcs[control.seq] == control.crc
+                if control.seq in self._crcs and (self._compares_past or self.joined):
+                    self._agrees[batch.session] = self._crcs[control.seq] == control.crc
         live = self.sessions.live
         self._agrees = {each.name: self._agrees[each.name] for each in live if each.name in self._agrees}
         different = [each for each in live if not self._agrees.get(each.name, True)]

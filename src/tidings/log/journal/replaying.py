@@ -53,7 +53,9 @@ async def _replay(folder: Path, retention: Retention, progress: OpeningProgress)
         opened.callback(local.close)
         journal = SqliteJournal(folder, loop)
         opened.callback(journal.close)
-        log = ReplicatedLog(journal, local, loop, node="worker-1", version=__version__, new_name=new_name)
+        log = ReplicatedLog(
+            journal, local, loop, node="worker-1", version=__version__, new_name=new_name, compares_past=False
+        )
         opened.callback(log.close)
         log.start(last)
         while not log.is_open:

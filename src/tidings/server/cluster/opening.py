@@ -168,6 +168,7 @@ class NodeOpening(LogOpener):
                 new_name=new_name,
                 # Also where this node lost its files and the engine its newest entries: no position is given twice.
                 epoch=new_name(),
+                compares_past=not self._is_marked,
             )
         except BaseException:
             local.close()

@@ -102,6 +102,7 @@ class WorkerOpening(OpeningThread):
                 version=__version__,
                 new_name=new_name,
                 epoch=self._epoch,
+                compares_past=not self._is_marked,
             )
             shared.start(self._last)
         except Exception:
