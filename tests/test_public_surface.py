@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import tidings
+import tidings.client
 import tidings.testing
 from tidings import exceptions
 from tidings.exceptions import TidingsError
@@ -71,6 +72,19 @@ def test_testing_tools_are_the_same_for_type_checkers() -> None:
     assert sorted(imports) == tidings.testing.__all__
     for name, module in imports.items():
         assert getattr(tidings.testing, name) is getattr(import_module(module), name)
+
+
+def test_names_of_the_client_are_the_same_for_type_checkers() -> None:
+    imports = typed_imports(tidings.client)
+    assert sorted(imports) == tidings.client.__all__
+    for name, module in imports.items():
+        assert getattr(tidings.client, name) is getattr(import_module(module), name)
+
+
+def test_http_client_loads_no_websocket() -> None:
+    loaded = python("import sys, tidings.client.http, tidings.client.tokens; print(*sys.modules)").split()
+    assert "tidings.client.http" in loaded
+    assert "websockets" not in loaded
 
 
 def test_import_loads_only_the_package_itself() -> None:

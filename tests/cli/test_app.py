@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.processes import tidings
+from tests.cli.processes import TIMEOUT_S, environment, tidings
 
 from tidings.cli import app
 from tidings.cli.app import load_command
@@ -110,6 +110,30 @@ def test_the_root_imports_no_heavy_library() -> None:
     code = f"import sys; import tidings.cli.app; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        ("--version", ("pydantic", "websockets", "rich", "http.client")),
+        ("ls", ("pydantic", "websockets")),
+        ("show op-1", ("pydantic", "websockets")),
+        ("serve --show-config", ("pydantic", "rich")),
+        ("run -- true", ("pydantic", "rich")),
+        ("watch --help", ("pydantic",)),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(arguments: str, unneeded: tuple[str, ...]) -> None:
+    code = f"import atexit, sys; atexit.register(lambda: print([name for name in {unneeded!r} if name in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; from tidings.cli import main; main()", *arguments.split()],
+        env=environment(TIDINGS_URL="ws://127.0.0.1:1"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,7 +4,7 @@ Every command that connects to a hub gets the options of the connection here, so
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, cast
 
@@ -23,6 +23,13 @@ class _PlainHelp:
 
     params: list[Any]
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the arguments and options, which take texts as they are."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            _keep_texts(param)
+        return params
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line: `[OPTIONS]`, `ID`, `[MESSAGE]`."""
         pieces = ["[OPTIONS]"]
@@ -35,7 +42,7 @@ class _PlainHelp:
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for the arguments, and one for each panel of options."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):  # type: ignore[attr-defined]
+        for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
                 default = "Arguments" if _is_argument(param) else "Options"
@@ -95,6 +102,38 @@ def _decode(value: Any) -> Any:
     if type(value) is str:  # no member of an enumeration
         return value if value.startswith("@") else decode_argument(value)  # @ is before the name of a file
     return [_decode(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+class _KeptTexts:
+    """Takes texts for a parameter of text as they are, and lets Typer convert everything else.
+
+    Typer converts every value with pydantic, whose import takes half of the time in which a command starts. Nearly all
+    of our parameters are texts, which the commands read themselves.
+
+    Args:
+        build: Returns Typer's own conversion.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._build = build
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value for the command."""
+        form, repeated = param.type_descriptor.annotation, param.multiple or param.nargs == -1
+        if value is None:
+            return () if repeated else None
+        if form is str or type(value) is form:
+            return value
+        if form == list[str] and not isinstance(value, str):
+            return list(value)
+        return self._build().coerce(value, param=param, ctx=ctx)
+
+
+def _keep_texts(param: Any) -> None:
+    # Typer's newer versions have it; with another one, Typer converts all values.
+    build = getattr(param, "get_runtime_param", None)
+    if build is not None and "get_runtime_param" not in vars(param):
+        param.get_runtime_param = lambda: _KeptTexts(build)
 
 
 def _connection_options() -> list[Any]:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tidings.client.url import authority
-from tidings.client.websocket import ClientConnection
+
+if TYPE_CHECKING:  # tokens and the HTTP client need this module, and no WebSocket
+    from tidings.client.websocket import ClientConnection
 
 
 class Timer(Protocol):
@@ -19,7 +21,7 @@ class Timer(Protocol):
 class ClientRuntime(Protocol):
     """Environment of one link. Its methods are called in the link's event loop."""
 
-    async def open(self, url: str, token: str | None, /) -> ClientConnection:
+    async def open(self, url: str, token: str | None, /) -> "ClientConnection":
         """Open a connection, with `token` in its handshake if there is one; see `OpenConnection`."""
 
     def time(self) -> float:
@@ -47,7 +49,7 @@ class NetworkRuntime:
     """
 
     def __init__(
-        self, open_connection: Callable[[str, str | None], Awaitable[ClientConnection]], random: Callable[[], float]
+        self, open_connection: Callable[[str, str | None], Awaitable["ClientConnection"]], random: Callable[[], float]
     ) -> None:
         loop = asyncio.get_running_loop()
         self._open_connection = open_connection
@@ -56,7 +58,7 @@ class NetworkRuntime:
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self.timeout = asyncio.timeout
 
-    async def open(self, url: str, token: str | None, /) -> ClientConnection:
+    async def open(self, url: str, token: str | None, /) -> "ClientConnection":
         """See `ClientRuntime.open`."""
         return await self._open_connection(url, token)
 

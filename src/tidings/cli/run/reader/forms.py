@@ -12,6 +12,7 @@ matches a line decides. Groups of the patterns:
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 
 class Meaning(Enum):
@@ -159,11 +160,20 @@ SIGNS = "|".join(sorted({form.sign for form in FORMS if form.sign}))
 _GROUP = re.compile(r"\?P<\w+>")
 # One expression without groups tests all forms at a time; nearly every line fails here.
 _ANY = re.compile("|".join(_GROUP.sub("?:", form.pattern) for form in FORMS))
-# The same with a group for each form, in their order.
-_WHICH = re.compile("|".join(f"({_GROUP.sub('?:', form.pattern)})" for form in FORMS))
-_COMPILED = tuple((form, re.compile(form.pattern)) for form in FORMS)
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _AMOUNT = re.compile(r"([\d.,]+) ?([kKMGTP]?)(i?)")
+
+
+# The others are compiled when they are needed: they would take longer than everything else at the start of a run.
+@cache
+def _any_by_form() -> re.Pattern[str]:
+    """Return the same expression with a group for each form, in their order."""
+    return re.compile("|".join(f"({_GROUP.sub('?:', form.pattern)})" for form in FORMS))
+
+
+@cache
+def _pattern_of(form: LineForm) -> re.Pattern[str]:
+    return re.compile(form.pattern)
 
 
 def read_known(text: str, total: float | None) -> KnownLine | None:
@@ -176,11 +186,11 @@ def read_known(text: str, total: float | None) -> KnownLine | None:
     text = text.lstrip()
     if _ANY.match(text) is None:
         return None
-    which = _WHICH.match(text)
+    which = _any_by_form().match(text)
     assert which is not None
     assert which.lastindex is not None
-    form, pattern = _COMPILED[which.lastindex - 1]
-    found = pattern.match(text)
+    form = FORMS[which.lastindex - 1]
+    found = _pattern_of(form).match(text)
     assert found is not None
     groups = {name: value for name, value in found.groupdict().items() if value is not None}
     whole = _amount(groups["total"]) if "total" in groups else total
