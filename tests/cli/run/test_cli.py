@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal, environment, tidings
@@ -225,10 +226,12 @@ def test_ctrl_c_reaches_the_command_and_reports_cancelled(shared_hub: Hub) -> No
     events(shared_hub, "interrupted", last="operation:cancelled")
 
 
-def test_mention_on_a_terminal_starts_a_new_line() -> None:
-    with Terminal(
-        "run", "--", "sh", "-c", "sleep 0.5; echo done", env={"TIDINGS_URL": "ws://127.0.0.1:1/ws"}
-    ) as terminal:
+def test_mention_on_a_terminal_starts_a_new_line(tmp_path: Path) -> None:
+    mentioned = tmp_path / "mentioned"
+    script = f"until [ -e {mentioned} ]; do sleep 0.02; done; echo done"
+    with Terminal("run", "--", "sh", "-c", script, env={"TIDINGS_URL": "ws://127.0.0.1:1/ws"}) as terminal:
+        terminal.wait_for("this run is kept")
+        mentioned.touch()
         assert terminal.wait() == 0
     first, second = terminal.shown.replace("\r\n", "\n").splitlines()
     assert first.startswith("tidings: this run is kept")
@@ -281,11 +284,9 @@ def test_invalid_parent_is_mentioned_and_the_command_runs(shared_hub: Hub) -> No
 
 
 def test_ctrl_c_on_a_nested_run_cancels_both(shared_hub: Hub) -> None:
-    command = (
-        sys.executable,
-        "-c",
-        "import sys, time; print('on')\ntry: time.sleep(60)\nexcept BaseException: sys.exit(2)",
-    )
+    # The line is inside `try`: Ctrl-C may follow it before the next statement begins.
+    source = "import sys, time\ntry: print('on'); time.sleep(60)\nexcept BaseException: sys.exit(2)"
+    command = (sys.executable, "-c", source)
     arguments = ("run", "--name", "outer", "--", *TIDINGS, "run", "--name", "inner", "--", *command)
     with Terminal(*arguments, env={"TIDINGS_URL": shared_hub.url}) as terminal:
         terminal.wait_for("on")
