@@ -95,7 +95,7 @@ class TestConnecting:
         async with serve(silent, "127.0.0.1", 0, subprotocols=["tidings.v1"]) as server:  # type: ignore[list-item]
             port = next(iter(server.sockets)).getsockname()[1]
             with pytest.raises(NotAHub, match="no greeting"):
-                await connect(f"ws://127.0.0.1:{port}/ws", options=LinkOptions(open_timeout_s=0.2))
+                await connect(f"ws://127.0.0.1:{port}/ws", options=LinkOptions(open_timeout_s=1.0))
 
     async def test_chat_server_is_not_a_hub(self) -> None:
         async def chat(connection: ServerConnection) -> None:
