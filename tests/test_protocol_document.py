@@ -10,7 +10,7 @@ from tests.transcripts.markdown import ROOT, Block, Document, Table
 
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
-from tidings.hub import connection_output, hub, rate_limits, subscription_reports, type_notices
+from tidings.hub import connection_output, rate_limits, subscription_reports, type_notices, undeclared_types
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
 from tidings.operations import lifecycle, table, views
@@ -196,8 +196,8 @@ def test_table_of_limits_matches_the_code() -> None:
             f"{subscription_reports.MAX_PENDING_SUBSCRIPTIONS}; the hub then stops reading from it"
         ),
         "notices of one connection about types": f"{type_notices.MAX_TYPE_NOTICES}",
-        "undeclared types that a lenient hub accepts": f"{hub.MAX_UNDECLARED_TYPES:,} from its start on",
-        "undeclared types of one subject": f"{hub.MAX_UNDECLARED_TYPES_OF_SUBJECT}",
+        "undeclared types that a lenient hub accepts": f"{undeclared_types.MAX_UNDECLARED_TYPES:,} from its start on",
+        "undeclared types of one subject": f"{undeclared_types.MAX_UNDECLARED_TYPES_OF_SUBJECT}",
         "live operations that one subject has begun": f"{table.MAX_LIVE_OF_OWNER:,}",
         "refused messages, Pings and small fragments of one connection": (
             f"{rate_limits.MAX_OVERHEAD:,}, and {rate_limits.OVERHEAD_PER_S:g} more each second"

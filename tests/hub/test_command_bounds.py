@@ -6,9 +6,9 @@ from msgspec import structs
 
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
-from tidings.hub.hub import MAX_UNDECLARED_TYPES
 from tidings.hub.subscription_reports import MAX_PENDING_SUBSCRIPTIONS
 from tidings.hub.type_notices import MAX_TYPE_NOTICES
+from tidings.hub.undeclared_types import MAX_UNDECLARED_TYPES
 from tidings.protocol.paths import Path
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 

@@ -9,7 +9,7 @@ from tests.hub.identified import IdentifyingHub, code
 
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
-from tidings.hub.hub import MAX_UNDECLARED_TYPES_OF_SUBJECT
+from tidings.hub.undeclared_types import MAX_UNDECLARED_TYPES_OF_SUBJECT
 from tidings.log.base import Log, Retention
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from tidings.cli.app import load_command
-from tidings.cli.serve.options import VARIABLE_PREFIX, ServeSettings, resolve
+from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError
 
 DataOption = Annotated[

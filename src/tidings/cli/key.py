@@ -18,7 +18,7 @@ from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import print_stderr
 from tidings.cli.hub_settings import ConfigOption, DataOption, find_settings
 from tidings.cli.options import parse_duration_option
-from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.summary import format_ago
 from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span

@@ -11,13 +11,12 @@ from tidings.access.audit import AuditTrail
 from tidings.access.control import AccessControl
 from tidings.access.subjects import Subject
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, Forbidden, LimitExceeded, LogBusy, LogError, LogUnavailable
+from tidings.exceptions import Draining, Forbidden, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.inbound_rates import InboundRates
 from tidings.hub.interfaces import HubLicense
-from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
@@ -26,6 +25,7 @@ from tidings.hub.rate_limits import LogSampler
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
+from tidings.hub.undeclared_types import UndeclaredTypes
 from tidings.log.base import (
     EventToAppend,
     Log,
@@ -39,21 +39,14 @@ from tidings.log.base import (
 from tidings.log.clock_jumps import MIN_JUMP_NS
 from tidings.log.journal.controls import HubControl
 from tidings.operations.lifecycle import OPERATION_CHANNELS
-from tidings.operations.owned_names import OwnedNames
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import ChannelType, MessageType
-from tidings.protocol.payloads import SystemAlertData
 from tidings.protocol.timestamps import from_nanoseconds
 
 _RETENTION_PAUSE_S = 0.01
 """Pause between two steps of retention while there is work: a step takes a millisecond or two."""
 
-MAX_UNDECLARED_TYPES = 1_000
-"""Undeclared types that a lenient hub accepts from its start on. Each raises an alert and has its own table of newest
-events: a publisher that puts an id into the type would slow down every snapshot."""
-MAX_UNDECLARED_TYPES_OF_SUBJECT = 100
-"""Undeclared types of one subject, so that no subject uses up those of the others."""
 _LIFE_TYPES = frozenset(
     {
         MessageType.OPERATION_START,
@@ -143,8 +136,7 @@ class Hub:
         self.room = StageRoom(self._staging)
         """Which publishers may publish now."""
         self._tick_scheduled = False
-        self._undeclared = OwnedNames()
-        """Undeclared types for which an alert was raised, by the subjects that published them first."""
+        self._undeclared = UndeclaredTypes(self, contract)
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
@@ -298,7 +290,7 @@ class Hub:
         elif subject is not None and (event.type, event.channel, event.key) not in subject.grants.accepted:
             check_subject(event, subject, self.contract)
         if self.contract.lenient and event.type not in self.contract.events:
-            self._alert_undeclared(event, "" if subject is None else subject.name)
+            self._undeclared.admit(event.type, "" if subject is None else subject.name)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
         has_own_trace = bool(envelope.trace_id) or event.key is None or not self._is_of_operations(event)
         self._staging.add(
@@ -319,33 +311,6 @@ class Hub:
         )
         self._schedule_tick()
         return event
-
-    def _alert_undeclared(self, event: Event, owner: str) -> None:
-        """Raise an alert for an undeclared type, once.
-
-        Raises:
-            LimitExceeded: The hub accepted `MAX_UNDECLARED_TYPES` others already, or as many as one subject may have.
-        """
-        if event.type in self._undeclared:
-            return
-        own = self._undeclared.count(owner) if owner else 0
-        if own >= MAX_UNDECLARED_TYPES_OF_SUBJECT or len(self._undeclared) >= MAX_UNDECLARED_TYPES:
-            raise LimitExceeded(
-                f"this hub accepted {own or MAX_UNDECLARED_TYPES:,} undeclared types already; {event.type} is one more",
-                hint="Put what varies into `data`, not into the type, or declare the types in a contract.",
-            )
-        self._undeclared.add(event.type, owner)
-        unknown = self.contract.explain_unknown(event.type)
-        alert = SystemAlertData(
-            alert_id=f"{unknown.code}:{event.type}",
-            severity="warning",
-            state="raised",
-            code=unknown.code,
-            message=f"undeclared event type {event.type}: its events are accepted unchecked",
-            recoverable=True,
-            hint=unknown.hint,
-        )
-        publish_internal(self, MessageType.SYSTEM_ALERT, alert)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, after all results of the current batch are reported: replies go out in one write."""

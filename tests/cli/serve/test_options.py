@@ -8,14 +8,8 @@ import pytest
 from tests.cli.processes import tidings
 
 from tidings.cli.app import load_command
-from tidings.cli.serve.options import (
-    OPTIONS,
-    ResolvedSettings,
-    ServeSettings,
-    default_folder,
-    misspelt_variables,
-    resolve,
-)
+from tidings.cli.serve.options import OPTIONS, ResolvedSettings, default_folder, misspelt_variables, resolve
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError
 from tidings.server.link_templates import LinkTemplate
 

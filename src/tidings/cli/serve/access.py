@@ -14,7 +14,7 @@ from tidings.access.keys import ApiKeyAuthenticator
 from tidings.access.private_files import write_private
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
-from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.settings import ServeSettings
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError, InvalidKeyFile, TidingsError
 from tidings.hub.clock import Clock

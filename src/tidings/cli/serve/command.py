@@ -8,7 +8,8 @@ from typing import Any
 import typer
 
 from tidings.cli.app import load_command
-from tidings.cli.serve.options import ServeSettings, misspelt_variables, parameters, resolve
+from tidings.cli.serve.options import misspelt_variables, parameters, resolve
+from tidings.cli.serve.settings import ServeSettings
 
 
 def serve(ctx: typer.Context, **options: Any) -> None:

@@ -1,6 +1,6 @@
 """The option `--log` of `tidings serve`: the journal of a hub of several machines."""
 
-from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError
 from tidings.log.journal.engines import JournalEngine, find_engine
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tidings.cli.serve.addresses import explain_in_use
-from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import AddressInUse, ConfigError
 from tidings.server.serve import listen
 from tidings.server.workers.messages import WorkerRole

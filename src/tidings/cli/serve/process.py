@@ -25,7 +25,6 @@ from tidings.cli.serve.addresses import HubAddresses, find_addresses, find_host_
 from tidings.cli.serve.journal import find_journal
 from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
-from tidings.cli.serve.options import ServeSettings
 from tidings.cli.serve.process_limits import (
     RESERVED_FILES,
     limit_tcp_connections,
@@ -33,6 +32,7 @@ from tidings.cli.serve.process_limits import (
     reduce_garbage_collection,
     return_large_blocks,
 )
+from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract

@@ -10,7 +10,7 @@ from tidings.access.jwks import RemoteKeys
 from tidings.access.signing_keys import ALGORITHMS, check_algorithms, read_key_file, read_secret_file
 from tidings.access.subjects import AccessRequest, Authenticated, Credential
 from tidings.access.tokens import FixedKeys, KeySource, TokenAuthenticator, TokenPolicy
-from tidings.cli.serve.options import ServeSettings
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError
 from tidings.hub.clock import Clock
 from tidings.log.base import Scheduler

@@ -17,8 +17,8 @@ from tidings.cli.serve.addresses import HubAddresses, find_addresses, format_pla
 from tidings.cli.serve.journal import find_journal
 from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
-from tidings.cli.serve.options import ServeSettings
 from tidings.cli.serve.process import print_ready, warn_of_strangers
+from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError
 from tidings.log.journal.replaying import new_name
 from tidings.log.journal.shared_folder import prepare
