@@ -8,7 +8,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import IO, Self
 
 import msgspec
+from tests.cli.fork_server import TIDINGS as TIDINGS
+from tests.cli.fork_server import open_process, take_terminal
 
 from tidings.client.http import HTTPClient
 
 TIMEOUT_S = 150.0
-TIDINGS = (sys.executable, "-W", "error", "-m", "tidings")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07")
 
 
@@ -35,15 +35,14 @@ def environment(**variables: str) -> dict[str, str]:
 
 def tidings(*arguments: str, stdin: str | bytes = b"", **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of ours to its end."""
-    done = subprocess.run(
-        [*TIDINGS, *arguments],
-        input=stdin if isinstance(stdin, bytes) else stdin.encode(),
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        env=environment(**variables),
-        check=False,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with open_process([*TIDINGS, *arguments], env=environment(**variables), **pipes) as process:
+        try:
+            stdout, stderr = process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode(), TIMEOUT_S)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout.decode(), stderr.decode())
 
 
 class Process:
@@ -57,7 +56,7 @@ class Process:
         stdin: int | IO[bytes] = subprocess.PIPE,
         program: Sequence[str] = TIDINGS,
     ) -> None:
-        self.process = subprocess.Popen(
+        self.process = open_process(
             [*wrapper, *program, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -162,14 +161,14 @@ class Terminal:
         variables = environment(**(env or {}))
         for name in ("COLUMNS", "LINES"):  # the terminal itself says how large it is
             del variables[name]
-        self.process = subprocess.Popen(
+        self.process = open_process(
             [*TIDINGS, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env=variables,
             start_new_session=True,
-            preexec_fn=_take_terminal,
+            preexec_fn=take_terminal,
         )
         os.close(slave)
         self.raw = ""
@@ -220,11 +219,6 @@ class Terminal:
             self.raw += data.decode(errors="replace")
             return bool(data)
         return False
-
-
-def _take_terminal() -> None:
-    """Make the terminal the session's own, so that Ctrl-C in it is a signal."""
-    ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @contextlib.contextmanager

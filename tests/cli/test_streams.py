@@ -4,8 +4,10 @@ import asyncio
 import os
 import subprocess
 from contextlib import aclosing
+from typing import IO
 
 import pytest
+from tests.cli.fork_server import open_process
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, publish_operation, tidings
 
 from tidings.cli.app import COMMANDS
@@ -43,12 +45,21 @@ def run(hub: Hub, arguments: str, redirection: str, **variables: str) -> "subpro
     )
 
 
+def write_to(file: IO[bytes], hub: Hub, command: str) -> tuple[int, bytes]:
+    """Run a command that writes to a file; return its exit code and its errors."""
+    arguments, env = PRINTING[command].split(), environment(TIDINGS_URL=hub.url)
+    with open_process([*TIDINGS, *arguments], stdout=file, stderr=subprocess.PIPE, env=env) as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    return process.returncode, errors
+
+
 @pytest.mark.parametrize("command", PRINTING)
 def test_a_full_disk_is_an_error_without_a_traceback(hub: Hub, command: str) -> None:
-    done = run(hub, PRINTING[command], "> /dev/full")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[0].startswith(b"error: cannot write")
-    assert b"Traceback" not in done.stderr
+    with open("/dev/full", "wb") as full:
+        code, errors = write_to(full, hub, command)
+    assert code == 1
+    assert errors.splitlines()[0].startswith(b"error: cannot write")
+    assert b"Traceback" not in errors
 
 
 @pytest.mark.parametrize("command", PRINTING)
@@ -61,19 +72,10 @@ def test_closed_streams_are_no_error(hub: Hub, command: str) -> None:
 def test_a_reader_that_has_exited_ends_a_command_quietly(hub: Hub, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    try:
-        done = subprocess.run(
-            [*TIDINGS, *PRINTING[command].split()],
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=TIMEOUT_S,
-            env=environment(TIDINGS_URL=hub.url),
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert done.stderr == b""
-    assert done.returncode in (0, 1, 141)
+    with open(writer, "wb") as unread:
+        code, errors = write_to(unread, hub, command)
+    assert errors == b""
+    assert code in (0, 1, 141)
 
 
 def test_doctor_left_within_the_websocket_check_closes_it(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
