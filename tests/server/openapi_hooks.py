@@ -18,7 +18,7 @@ import schemathesis
 
 def _as_integers(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return 0  # the hub refuses longer ones, in undeclared members, too
     if isinstance(value, list):

@@ -34,7 +34,11 @@ def document() -> dict[str, Any]:
 @pytest.mark.timeout(480)  # about 10 s on an idle core, mostly in schemathesis itself
 @pytest.mark.parametrize("token", [None, "", "reader", "root"], ids=["open hub", "no token", "reader", "admin"])
 def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None) -> None:
-    """All checks of schemathesis, with valid and invalid requests; the endless stream is left out."""
+    """All checks of schemathesis, with valid and invalid requests; the endless stream is left out.
+
+    An administrator's requests reach all of the code, so they alone try every bound of every parameter (4,000
+    requests); the others show what authentication and grants change.
+    """
     tokens = TokenTable(SystemClock().wall_ns)
     tokens.add("reader", "read operations/op-*", "publish data")
     tokens.add("root", "admin")
@@ -49,7 +53,7 @@ def test_responses_match_the_openapi_document(tmp_path: Path, token: str | None)
                 "--exclude-path=/v1/stream",
                 "--exclude-path=/v1/admin/audit",
                 "--checks=all",
-                "--phases=coverage,fuzzing",
+                f"--phases={'coverage,' if token == 'root' else ''}fuzzing",
                 "--max-examples=10",
                 "--max-failures=3",
                 "--request-timeout=60",
