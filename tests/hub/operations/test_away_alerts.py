@@ -43,6 +43,39 @@ def test_producer_back_after_a_restart_clears_the_alert() -> None:
     assert cleared["data"]["message"] == "the producer is back"
 
 
+@pytest.mark.parametrize("id", ["x" * 241, "x" * 242, "x" * 255, "é" * 127, ":" + "0" * 64])
+def test_alert_of_an_operation_with_any_id_is_raised_and_cleared_after_a_restart(id: str) -> None:
+    log = MemoryLog(EPOCH)
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    watcher = hub.connect("channels=system")
+    producer.publish("start", id)
+    producer.drop()
+    hub.loop.advance(16)
+    (alert,) = watcher.read_events()
+    assert (alert["data"]["state"], alert["data"]["operation_id"]) == ("raised", id)
+    assert raised(hub) == [alert["data"]["alert_id"]]
+    again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
+    watcher = again.connect("channels=system")
+    assert Producer(again, "p-1").connect({"operation_id": id}) == {id: "held"}
+    assert raised(again) == []
+    (cleared,) = watcher.read_events()
+    assert (cleared["data"]["state"], cleared["data"]["operation_id"]) == ("cleared", id)
+
+
+def test_alert_of_a_forgotten_operation_with_a_long_id_is_cleared_after_a_restart() -> None:
+    log = MemoryLog(EPOCH)
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.publish("start", "x" * 255)
+    producer.drop()
+    hub.loop.advance(29)
+    hub.hub.on_operation.clear()  # as if the hub had been killed right after the end
+    hub.loop.advance(2)
+    assert len(raised(hub)) == 1
+    assert log.forget(hub.hub.now_ns() + int(1e18), log.forgettable) or log.operations.get("x" * 255) is None
+    again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
+    assert raised(again) == []
+
+
 def test_restarted_hub_raises_a_raised_alert_no_second_time() -> None:
     log = MemoryLog(EPOCH)
     hub, _ = lose(log)

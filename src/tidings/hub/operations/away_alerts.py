@@ -6,6 +6,8 @@ refuses is published again until it is in the log.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
+from itertools import chain
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
@@ -13,12 +15,22 @@ from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.rounds import Rounds
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
+from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.protocol.payloads import SystemAlertData
 
 PRODUCER_AWAY = "producer_away"
 RETRY_S = 1.0
 """Delay before an event of the hub that the log refused is published again."""
 _PREFIX = f"{PRODUCER_AWAY}:"
+_LONG_PREFIX = f"tidings:{PRODUCER_AWAY}:"
+"""Beginning of the ids of alerts of operations whose own ids are too long to be a part of them."""
+
+
+def _make_alert_id(operation_id: str) -> str:
+    alert_id = _PREFIX + operation_id
+    if len(alert_id.encode()) <= MAX_KEY_BYTES:
+        return alert_id
+    return _LONG_PREFIX + sha256(operation_id.encode()).hexdigest()
 
 
 class AwayAlerts:
@@ -42,13 +54,28 @@ class AwayAlerts:
         """Continue with the alerts that an earlier hub raised; clear those whose operation has no absent holder."""
         self._raised.clear()
         self._of_producer.clear()
-        for alert_id in self._hub.event_keys(MessageType.SYSTEM_ALERT):
-            if alert_id.startswith(_PREFIX):
-                operation_id = alert_id.removeprefix(_PREFIX)
+        alert_ids = self._hub.event_keys(MessageType.SYSTEM_ALERT)
+        long_ids = self._find_long_ids() if any(each.startswith(_LONG_PREFIX) for each in alert_ids) else {}
+        for alert_id in alert_ids:
+            if alert_id.startswith(_LONG_PREFIX) and alert_id not in long_ids:
+                if self._hub.leads:
+                    self._publish_cleared(alert_id, None, "the operation is no longer known")
+            elif alert_id.startswith((_PREFIX, _LONG_PREFIX)):
+                operation_id = long_ids.get(alert_id, alert_id.removeprefix(_PREFIX))
                 life = self._hub.operations.life(operation_id)
                 is_held = life is not None and life.live and life.producer_id
                 self._add(operation_id, life.producer_id if life is not None and is_held else "")
         self.clear_producer("", "the operation has ended")
+
+    def _find_long_ids(self) -> dict[str, str]:
+        """Return the operations by the ids of their alerts, where these do not contain their own."""
+        operations = self._hub.operations
+        known = (status.operation_id for status in chain(operations.live, operations.ended))
+        return {
+            alert_id: operation_id
+            for operation_id in known
+            if (alert_id := _make_alert_id(operation_id)).startswith(_LONG_PREFIX)
+        }
 
     def is_raised(self, operation_id: str) -> bool:
         """Return whether the alert of an operation is raised."""
@@ -65,7 +92,7 @@ class AwayAlerts:
         self._add(operation_id, life.producer_id)
         half_s = life.lease_s / 2
         alert = SystemAlertData(
-            alert_id=_PREFIX + operation_id,
+            alert_id=_make_alert_id(operation_id),
             severity="warning",
             state="raised",
             operation_id=operation_id,
@@ -103,9 +130,13 @@ class AwayAlerts:
     def _clear(self, operation_id: str, message: str) -> None:
         if self._hub.closed or operation_id in self._raised or not self._hub.leads:
             return  # raised again by now, or cleared by the hub that leads
-        life = self._hub.operations.life(operation_id)
+        self._publish_cleared(_make_alert_id(operation_id), operation_id, message)
+
+    def _publish_cleared(self, alert_id: str, operation_id: str | None, message: str) -> None:
+        """Clear an alert. A refused one is tried again later; that of a forgotten operation, by the next hub."""
+        life = None if operation_id is None else self._hub.operations.life(operation_id)
         cleared = SystemAlertData(
-            alert_id=_PREFIX + operation_id,
+            alert_id=alert_id,
             severity="info",
             state="cleared",
             operation_id=operation_id,
@@ -115,7 +146,7 @@ class AwayAlerts:
         )
 
         def settled(error: TidingsError | None) -> None:
-            if error is not None:
+            if error is not None and operation_id is not None:
                 self._hub.scheduler.call_later(RETRY_S, partial(self._clear_again, operation_id, message))
 
         publish_internal(
