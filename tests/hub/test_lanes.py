@@ -230,6 +230,21 @@ def test_rest_of_one_frame_goes_to_the_transport() -> None:
     assert lane.held_bytes == 0
 
 
+def test_places_of_members_are_found_without_joining_what_they_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = lane_with()
+    members = [connected(lane, free=free) for free in (0, 2, 3, 5, 6, 9)]
+    for offset in range(1, 4):
+        write(lane, *[b"abc"] * offset)
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameRun, "joined", None)
+        patch.setattr(FrameRun, "rest", None)
+        found = [lane.reached(each, 6) for each in members]
+    for each, offset in zip(members, found, strict=True):
+        place = lane.blocked.get(each)
+        missed = None if place is None else lane._missed(*place)
+        assert offset == (6 if missed is None else missed.after)
+
+
 def test_member_that_takes_only_a_part_again_returns_its_offset() -> None:
     lane = Lane(key("data"), 10)
     slow, other = connected(lane, free=1), connected(lane)

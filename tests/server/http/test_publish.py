@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from tests.server.hub_server import HubServer, progress, update
 
 from tidings.exceptions import LogFull
 from tidings.hub.rate_limits import MAX_LINES_PER_S
+from tidings.protocol.envelope import Envelope, Event
 from tidings.server.http import responses
 from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 
@@ -390,6 +392,33 @@ def test_items_behind_a_failed_one_are_not_stored() -> None:
         results = post(client, [update("d", n) for n in range(10)]).json()["results"]
         assert [result["error"]["code"] for result in results] == ["log_full"] * 10
         assert server.log.head == 0
+
+
+def test_large_batch_is_staged_in_turns_of_the_loop_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, turn = dict[int, int](), 0
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+        hub = server.app.hub
+        publish = hub.publish
+
+        def count_turns() -> None:
+            nonlocal turn
+            turn += 1
+            asyncio.get_running_loop().call_soon(count_turns)
+
+        def note(envelope: Envelope, *args: Any, body: bytes = b"", **options: Any) -> Event:
+            turns[turn] = turns.get(turn, 0) + len(body)
+            return publish(envelope, *args, body=body, **options)
+
+        monkeypatch.setattr(hub, "publish", note)
+        server.call(count_turns)
+        items = [{**update("d", number), "trace_id": "t" * 64} for number in range(60)]
+        for item in items:
+            item["data"]["text"] = "x" * 60_000
+        results = post(client, items).json()["results"]
+        offsets = [int(result["position"].partition(":")[2]) for result in results]
+    assert offsets == list(range(1, 61))
+    assert len(turns) >= 7
+    assert max(turns.values()) <= 512 << 10
 
 
 def test_draining_hub_is_503() -> None:

@@ -53,6 +53,8 @@ MAX_BATCH_KEY_CHARS: Final = 64 - len(f"#{MAX_BATCH_EVENTS - 1}")
 """Characters of a batch's `Idempotency-Key`, which leaves room for the index of an event."""
 _MAX_CANCEL_BYTES: Final = 4_096
 """Bytes of `Tidings-Cancel`: common clients accept 8 KiB of headers. Further ids follow in a later answer."""
+_TURN_BYTES: Final = 512 << 10
+"""Bytes of events that one post stages in a turn of the event loop: reading a megabyte takes up to 20 ms."""
 # W3C Trace Context §3.2: version ff and ids of zeros are invalid; a later version may append fields.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -371,9 +373,15 @@ class _Batch:
         legacy = set()
         post = self._post
         publish, events = post.publish, self._events
+        in_turn = 0
         for index, item in enumerate(items):
             self._pending += 1
             try:
+                in_turn += len(item)
+                if in_turn > _TURN_BYTES:
+                    in_turn = len(item)
+                    await asyncio.sleep(0)
+                    self._check_earlier(index)
                 envelope = self._envelope(item, index)
                 if not post.may_publish():
                     await post.wait_for_room()
