@@ -106,6 +106,7 @@ def test_workers_of_a_killed_parent_end_and_the_next_hub_starts(tmp_path: Path) 
         position = httpx.post(f"{hub.http}v1/events", json=EVENT).json()["position"]
         workers = [worker.pid for worker in hub.workers()]
         hub.process.kill()
+        wait_until(lambda: psutil.Process(hub.process.pid).status() == psutil.STATUS_ZOMBIE)
         with WorkersHub(folder, 2, port=hub.port) as second:
             assert not any(map(is_running, workers))
             with httpx.Client() as client:

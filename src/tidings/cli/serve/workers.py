@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import structlog
 
 from tidings.cli.errors import print_stderr
@@ -180,10 +181,10 @@ def _wait_for_orphans(data: Path, seconds: float) -> None:
 
 
 def _exists(pid: int) -> bool:
+    """Return whether a process runs; one that has ended may keep its id until its own parent has noticed."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
