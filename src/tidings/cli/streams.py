@@ -36,6 +36,17 @@ class _Output(io.FileIO):
             raise OutputFailed(error) from error
 
 
+class _Errors(io.FileIO):
+    """Descriptor 2. What cannot be written, as to a terminal that is gone, is discarded: Python would exit with 120."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes, and return how many were written or discarded."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def prepare_streams() -> None:
     """Make the standard streams of this process usable.
 
@@ -49,8 +60,13 @@ def prepare_streams() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)  # the lowest free number is this one
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Errors(2, "w", closefd=False)),
+            encoding=None if sys.stderr is None else sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+        )
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         given = sys.stdout
         sys.stdout = io.TextIOWrapper(

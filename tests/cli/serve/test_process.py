@@ -49,8 +49,10 @@ def test_serve_greets_a_terminal_in_two_lines_above_its_logs() -> None:
         assert terminal.wait() == 0
 
 
-def test_hub_outlives_its_terminal() -> None:
-    with Terminal("serve", "--memory", "--port", "0", columns=200) as terminal:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_hub_outlives_its_terminal(unbuffered: str) -> None:
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    with Terminal("serve", "--memory", "--port", "0", columns=200, env=env) as terminal:
         url = terminal.wait_for("hub ready").split()[4].rstrip(".")
         terminal.hang_up()
         for _ in range(3):  # log lines that can no longer be written
