@@ -37,7 +37,7 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Descriptor 2. What cannot be written, as to a terminal that is gone, is discarded: Python would exit with 120."""
+    """Descriptor 2. It discards text that a closed terminal or a full disk rejects: Python would exit with 120."""
 
     def write(self, data: Any) -> int:
         """Write bytes, and return how many were written or discarded."""
