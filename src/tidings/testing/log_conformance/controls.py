@@ -57,6 +57,17 @@ class ControlTests:
         assert all(each.own for each in order if isinstance(each, ReceivedControl))
         assert [each.detached for each in order if isinstance(each, ReceivedControl)][-1] == ("p",)
 
+    def test_caller_that_catches_up_is_called_once_with_all_events(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
+        harness.append(log, make("data:update"))
+        heads: list[int] = []
+        log.catch_up(lambda: heads.append(log.head))
+        harness.settle()
+        assert heads == [1]
+        log.stop_leading()
+        harness.append(log, make("data:update"))
+        assert (log.head, heads) == (2, [1])
+
     def test_granted_claim_makes_the_producer_the_holder(self, harness: LogHarness) -> None:
         log, make = harness.open(Retention()), EventFactory()
         received: list[ReceivedControl] = []
