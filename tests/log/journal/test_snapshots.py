@@ -11,10 +11,11 @@ from tests.log.journal.harnesses import JetStreamHarness, PostgresHarness
 from tests.log.journal.shared_hub import read_all
 from tests.postgres_server import PostgresServer, new_postgres_server
 
-from tidings.exceptions import LogCorrupt, LogError, LogTooNew, LogUnavailable
+from tidings.exceptions import LogCorrupt, LogError, LogFull, LogTooNew, LogUnavailable
 from tidings.log.base import Log
 from tidings.log.journal.base import Mark
-from tidings.log.journal.jetstream import JetStreamJournal
+from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
+from tidings.log.journal.jetstream_stream import parse_address
 from tidings.log.journal.postgres import PostgresJournal
 from tidings.log.journal.shared_folder import read_replica
 from tidings.log.journal.snapshot_keeper import SnapshotKeeper
@@ -222,6 +223,35 @@ def test_keeper_keeps_two_snapshots_and_trims_the_journal_before_the_older(
     harness.run(load_snapshot(journal.snapshots, older, nodes.folder("second"), on_bytes=lambda size: None))
     _, second = nodes.open("second")
     assert read_all(second) == read_all(log)
+
+
+def test_full_journal_is_trimmed_before_the_newest_snapshot(tmp_path: Path) -> None:
+    with JetStreamHarness() as harness:
+        assert isinstance(harness, JetStreamHarness)
+        address = parse_address(f"{harness.server.url}/hubs?max_bytes=400000")
+        harness.run(open_jetstream(address)).close()  # the first one creates the stream, with its size
+        nodes = Nodes(harness, tmp_path)
+        journal, log = nodes.open("first")
+        keeper = SnapshotKeeper(journal, log, nodes.folder("first"), loop=harness.loop)
+        keeper.stop()  # only the checks below
+        nodes.publish(log, 1)
+        harness.run(keeper.check())
+        results: list[object] = []
+        while not isinstance(journal.failure, LogFull):
+            event = EventFactory()("data:update", "large", data=b'"%s"' % (b"x" * 50_000))
+            log.append([event], results.append)
+            harness.run(nodes.wait_until(lambda: results or isinstance(journal.failure, LogFull)))
+            results.clear()
+        harness.run(keeper.check())
+        harness.run(nodes.wait_until(lambda: journal.failure is None))
+        harness.run(nodes.wait_until(lambda: log.failed is None))
+        assert harness.run(journal.look()).first > 1
+        nodes.folder("second").mkdir()
+        newest = harness.run(journal.snapshots.list())[0]
+        harness.run(load_snapshot(journal.snapshots, newest, nodes.folder("second"), on_bytes=lambda size: None))
+        _, second = nodes.open("second")
+        harness.run(nodes.wait_until(lambda: read_all(second) == read_all(log)))
+        nodes.close()
 
 
 def test_only_the_node_that_leads_saves(nodes: Nodes, harness: ServerHarness) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from tidings.exceptions import LogError
+from tidings.exceptions import LogError, LogFull
 from tidings.log.journal.base import Mark
 from tidings.log.journal.snapshots import UNFINISHED_S, SnapshotInfo, SnapshotJournal, fits, save_snapshot
 from tidings.log.replicated import ReplicatedLog
@@ -85,7 +85,13 @@ class SnapshotKeeper:
     def _is_due(self, usable: list[SnapshotInfo]) -> bool:
         if not usable or self._log.folded_bytes - self._saved_at_bytes >= SNAPSHOT_BYTES:
             return True
+        if self._is_full:  # no entry comes any more, so that neither size nor age would grow
+            return usable[0].mark.seq < self._log.seq
         return self._age_s(usable[0].mark) >= SNAPSHOT_AGE_S
+
+    @property
+    def _is_full(self) -> bool:
+        return isinstance(self._journal.failure, LogFull)
 
     def _age_s(self, mark: Mark) -> float:
         return (self._log.now_ns - mark.at_ns) / 1e9
@@ -106,11 +112,18 @@ class SnapshotKeeper:
         await self._journal.snapshots.sweep(UNFINISHED_S)
 
     async def _trim(self, usable: list[SnapshotInfo]) -> None:
-        """Trim the journal before the older snapshot's entry, which stays, so that its mark can be compared."""
-        if len(usable) < KEPT:
+        """Trim the journal before the older snapshot's entry, which stays, so that its mark can be compared.
+
+        A full journal is trimmed before the newest one: otherwise no event would be accepted any more. A node that is
+        behind loads this snapshot then.
+        """
+        if self._is_full and usable:
+            until, worth = usable[0].mark.seq - 1, 1
+        elif len(usable) >= KEPT:
+            until, worth = min(usable[KEPT - 1].mark.seq - 1, self._log.trimmable), MIN_ENTRIES
+        else:
             return
-        until = min(usable[KEPT - 1].mark.seq - 1, self._log.trimmable)
-        if until - self._trimmed_to >= MIN_ENTRIES:
+        if until - self._trimmed_to >= worth:
             await self._journal.trim(until)
             self._trimmed_to = until
 
