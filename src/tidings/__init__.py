@@ -26,10 +26,10 @@ _HOMES = {
         MethodNotAllowed MissingExtra NotAHub NotFound NotPublishable NotSupported OperationCancelled
         OperationError OperationExists OperationFenced OperationFinished OperationUnknown OriginRefused Overloaded
         PayloadTooLarge PublishTimeout RateLimited RequestError RequestTimeout ReservedName ServeError SignedOut
-        TidingsError TokenExpired TokenNotYetValid TokenTooLarge TokenUnavailable TooDeep TooManyConnections
-        TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel UnknownSigningKey UnknownType
-        UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm WrongAudience WrongChannel
-        WrongIssuer
+        TidingsError TokenExpired TokenNotYetValid TokenTooLarge TokenTruncated TokenUnavailable TooDeep
+        TooManyConnections TooManyFailures TooManyRequests Unauthenticated UnknownApiKey UnknownChannel
+        UnknownSigningKey UnknownType UnsafeFile UnsupportedMediaType UpgradeRequired UrlTooLong WrongAlgorithm
+        WrongAudience WrongChannel WrongIssuer
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         RateLimited as RateLimited, RequestError as RequestError, RequestTimeout as RequestTimeout,
         ReservedName as ReservedName, ServeError as ServeError, SignedOut as SignedOut, TidingsError as TidingsError,
         TokenExpired as TokenExpired, TokenNotYetValid as TokenNotYetValid, TokenTooLarge as TokenTooLarge,
+        TokenTruncated as TokenTruncated,
         TokenUnavailable as TokenUnavailable, TooDeep as TooDeep, TooManyConnections as TooManyConnections,
         TooManyFailures as TooManyFailures, TooManyRequests as TooManyRequests, Unauthenticated as Unauthenticated,
         UnknownApiKey as UnknownApiKey, UnknownChannel as UnknownChannel, UnknownSigningKey as UnknownSigningKey,

@@ -38,7 +38,8 @@ def test_forged_token_is_refused_with_a_code(flaw: str) -> None:
     for keys in ((), tuple(parse_keys(public_pem("EdDSA"))), tuple(parse_keys(public_pem("RS256")))):
         result = judge(authenticator(*keys, **LENIENT), forged_tokens()[flaw])
         assert isinstance(result, AccessError)
-        assert result.code in ("invalid_token", "wrong_algorithm", "token_too_large", "unknown_signing_key")
+        broken = ("invalid_token", "token_truncated", "token_too_large")
+        assert result.code in (*broken, "wrong_algorithm", "unknown_signing_key")
 
 
 def test_public_key_is_not_the_secret_of_a_token() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeGuard
 
 import jwt
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 
 from tidings.access.claims import GrantRules, list_values
@@ -29,6 +30,7 @@ from tidings.exceptions import (
     TokenExpired,
     TokenNotYetValid,
     TokenTooLarge,
+    TokenTruncated,
     UnknownSigningKey,
     WrongAlgorithm,
     WrongAudience,
@@ -131,6 +133,8 @@ def read_header(token: str) -> TokenHeader:
     """
     if len(token) > MAX_CREDENTIAL_BYTES:
         raise TokenTooLarge(f"the token has {len(token):,} characters; {MAX_CREDENTIAL_BYTES:,} are allowed")
+    if token.startswith(_BEGINNING) and token.isascii() and token.count(".") < 2:
+        raise TokenTruncated("the token is cut off: expected three parts between dots")
     if not token.isascii() or token.count(".") != 2:
         raise InvalidToken("the token is not a JWT: expected three parts between dots", hint=_SEND_WHOLE)
     text = token.partition(".")[0]
@@ -148,6 +152,10 @@ def read_header(token: str) -> TokenHeader:
     return TokenHeader(algorithm, kid)
 
 
+_BEGINNING: Final = "eyJ"
+"""Beginning of a JSON object in Base64, as that of each header."""
+_SIGNATURE_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64, "ES256": 64, "ES384": 96, "ES512": 132, "EdDSA": 64}
+"""Size of a signature; that of RSA is the size of the key."""
 _SEND_WHOLE: Final = "Send the whole token as it was issued, without quotes, blanks or line ends."
 
 
@@ -212,6 +220,10 @@ def _verified_claims(token: str, header: TokenHeader, keys: Sequence[SigningKey]
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             continue  # another key without `kid`
     else:
+        bits = [key.material.key_size for key in keys if isinstance(key.material, rsa.RSAPublicKey)]
+        expected = _SIGNATURE_BYTES.get(header.algorithm) or min(bits, default=0) // 8
+        if len(token.rpartition(".")[2]) * 6 // 8 < expected:
+            raise TokenTruncated("the token is cut off: its signature is too short")
         raise InvalidToken("the signature of the token is wrong", hint="Get a new token from the issuer of this hub.")
     return _parse_claims(content)
 

@@ -45,6 +45,7 @@
     │   ├── Unauthenticated           there is no credential
     │   ├── InvalidCredential         the hub does not accept the credential
     │   │   ├── InvalidToken          malformed, or with a wrong signature
+    │   │   │   └── TokenTruncated
     │   │   ├── TokenTooLarge
     │   │   ├── TokenExpired
     │   │   ├── TokenNotYetValid
@@ -132,6 +133,7 @@ from tidings.exceptions.access import (
     TokenExpired,
     TokenNotYetValid,
     TokenTooLarge,
+    TokenTruncated,
     TooManyFailures,
     Unauthenticated,
     UnknownApiKey,
@@ -310,6 +312,7 @@ __all__ = [
     "TokenExpired",
     "TokenNotYetValid",
     "TokenTooLarge",
+    "TokenTruncated",
     "TokenUnavailable",
     "TooDeep",
     "TooManyConnections",

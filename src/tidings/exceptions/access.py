@@ -27,6 +27,10 @@ class InvalidToken(InvalidCredential, code="invalid_token"):
     """The token is malformed, or its signature is wrong."""
 
 
+class TokenTruncated(InvalidToken, code="token_truncated"):
+    """The end of the token is missing."""
+
+
 class TokenTooLarge(InvalidCredential, code="token_too_large"):
     """The credential is longer than the hub reads."""
 

@@ -181,6 +181,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.Unauthenticated, 401, "Send `Authorization: Bearer TOKEN`, or `auth:token` over WebSocket."),
         _row(exceptions.InvalidCredential, 401, "Get a new token or API key, and connect again.", close=4001),
         _row(exceptions.InvalidToken, 401, "Send the token as it was issued, without quotes or blanks.", close=4001),
+        _row(exceptions.TokenTruncated, 401, "Send the whole token: its end is missing.", close=4001),
         _row(exceptions.TokenTooLarge, 401, "Put fewer claims into the token.", close=4001),
         _row(exceptions.TokenExpired, 401, "Get a new token, and connect again.", close=4001),
         _row(exceptions.TokenNotYetValid, 401, "Correct the clock of the issuer or of the hub.", close=4001),

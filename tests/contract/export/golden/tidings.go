@@ -205,6 +205,8 @@ const (
 	ErrorCodeInvalidCredential = "invalid_credential"
 	// ErrorCodeInvalidToken: Send the token as it was issued, without quotes or blanks.
 	ErrorCodeInvalidToken = "invalid_token"
+	// ErrorCodeTokenTruncated: Send the whole token: its end is missing.
+	ErrorCodeTokenTruncated = "token_truncated"
 	// ErrorCodeTokenTooLarge: Put fewer claims into the token.
 	ErrorCodeTokenTooLarge = "token_too_large"
 	// ErrorCodeTokenExpired: Get a new token, and connect again.

@@ -175,6 +175,8 @@ export const ErrorCode = {
   INVALID_CREDENTIAL: "invalid_credential",
   /** Send the token as it was issued, without quotes or blanks. */
   INVALID_TOKEN: "invalid_token",
+  /** Send the whole token: its end is missing. */
+  TOKEN_TRUNCATED: "token_truncated",
   /** Put fewer claims into the token. */
   TOKEN_TOO_LARGE: "token_too_large",
   /** Get a new token, and connect again. */
