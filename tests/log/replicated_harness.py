@@ -176,7 +176,7 @@ class LoopReplicatedHarness(ReplicatedHarness):
         while not condition():
             assert self.scheduler.time() < give_up, "the nodes do not settle"
             self.local.settle()
-            await asyncio.sleep(0.0002)
+            await asyncio.sleep(0.001)
 
     def close(self) -> None:
         super().close()
