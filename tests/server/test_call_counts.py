@@ -1,6 +1,7 @@
 """The cost of a request, counted: functions that are called, and writes to the socket."""
 
 import asyncio
+import gc
 import json
 import socket
 import sys
@@ -102,6 +103,28 @@ def test_single_post_calls_few_functions() -> None:
 def test_post_of_an_identified_client_calls_few_more() -> None:
     calls = count_posts(*identified())
     assert calls.functions <= POSTS * (MAX_CALLS_PER_POST + MAX_CALLS_TO_IDENTIFY)
+
+
+def count_cycles(access: AccessOptions | None = None, key: str = "") -> int:
+    """Count the objects that only the garbage collector can free after `POSTS` posts."""
+    body = msgspec.json.encode(update("item", 1))
+    with (
+        HubServer(access=access) as server,
+        socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as client,
+    ):
+        request(client, "/v1/events", body, key)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(POSTS):
+                request(client, "/v1/events", body, key)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+
+def test_post_of_an_identified_client_leaves_no_cycles() -> None:
+    assert count_cycles(*identified()) < count_cycles() + POSTS
 
 
 def count_events(access: AccessOptions | None = None, key: str | None = None) -> Calls:

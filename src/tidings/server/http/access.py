@@ -46,8 +46,10 @@ class Identity(Struct, frozen=True):
         return self.source if isinstance(self.source, AccessRequest) else access_request(self.source)
 
 
-def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
-    """Note the identity of a request's sender in its scope; return whether it is known without asking `identify`.
+def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> Scope | None:
+    """Return the scope of a request with the identity of its sender, if it is known without asking `identify`.
+
+    It is a copy: a scope that holds an identity which holds that scope would be freed by the garbage collector only.
 
     Args:
         hub: The hub.
@@ -56,13 +58,12 @@ def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
     """
     control, authorization = hub.access, headers.get(b"authorization")
     if control is None or authorization is None or scope.get("query_string"):
-        return False
+        return None
     known = control.recent.find(authorization, control.changes)
     if known is None:
-        return False
+        return None
     control.outcomes["accepted"] += 1
-    scope[_IDENTITY] = Identity(known.subject, known.credential, scope, known.changes)
-    return True
+    return {**scope, _IDENTITY: Identity(known.subject, known.credential, scope, known.changes)}
 
 
 async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
