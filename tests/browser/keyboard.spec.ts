@@ -31,6 +31,7 @@ test("Esc closes a popup whose focused button has gone", async ({ page, faults, 
   wire.restore();
   await isLive(page);
   await expect(dialog.getByRole("button")).toHaveCount(0);
+  await expect(dialog).toBeFocused();
   await page.keyboard.press("Escape");
   await expect(dialog).toHaveCount(0);
   await expect(page.locator(".link")).toBeFocused();

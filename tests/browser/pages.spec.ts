@@ -57,7 +57,7 @@ test("the pages are loaded once the list is live: they open also when the networ
   hub,
   start,
 }) => {
-  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|WebSocket connection to/);
+  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_SOCKET_NOT_CONNECTED|WebSocket connection to/);
   await hub.publish(...someOperations());
   const wire = await start.wire(hub);
   const loaded = page.waitForResponse(PAGES_FILE);
@@ -79,7 +79,9 @@ test("pages that did not load are there when the link is back, without a reload"
   hub,
   start,
 }) => {
-  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_INTERNET_DISCONNECTED|WebSocket connection to|rest-/);
+  faults.expect(
+    /ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_INTERNET_DISCONNECTED|ERR_SOCKET_NOT_CONNECTED|WebSocket connection to|rest-/,
+  );
   const wire = await start.wire(hub);
   await page.route(PAGES_FILE, (route) => route.abort("internetdisconnected"));
   await page.goto(new URL("system", wire.url).href);
@@ -103,10 +105,15 @@ test("pages that an upgraded hub no longer has are those of the new one after a 
 }) => {
   faults.expect(/status of 404 .*rest-|dynamically imported module/);
   let isUpgraded = true;
-  await page.route(PAGES_FILE, (route) => (isUpgraded ? route.fulfill({ status: 404 }) : route.continue()));
+  let tries = 0;
+  await page.route(PAGES_FILE, (route) => {
+    tries += 1;
+    return isUpgraded ? route.fulfill({ status: 404 }) : route.continue();
+  });
   await open(page, hub, "names");
   const problem = page.getByRole("alert");
   await expect(problem).toContainText("the hub was upgraded");
+  await expect.poll(() => tries).toBe(2); // at first, and when the link was live
   isUpgraded = false;
   await problem.getByRole("button", { name: "Try again" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Names" })).toBeAttached();

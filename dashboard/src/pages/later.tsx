@@ -14,6 +14,9 @@ type Pages = typeof import("./rest.ts");
 
 const pages = new LaterPart<Pages>(() => import("./rest.ts"));
 
+/** Load the pages now; one that did not load says so itself. */
+export const loadPages = (): Promise<void> => pages.load();
+
 /** Load the pages when the first one is live: what it shows comes first. */
 export function loadPagesSoon(): void {
   const stop = effect(() => {

@@ -43,7 +43,11 @@ function OpenPopup({ open, anchor, class: name, label, role, children }: PopupPr
     if (popup === null) return;
     const first = popup.querySelector<HTMLElement>("[autofocus], textarea, input, [role^=menuitem], button");
     (first ?? popup).focus({ preventScroll: true });
-    const follow = () => place(popup, anchor.current);
+    const follow = () => {
+      place(popup, anchor.current);
+      // A button that had the focus may be gone.
+      if (document.activeElement === document.body) popup.focus({ preventScroll: true });
+    };
     const press = (event: PointerEvent) => {
       const at = event.target;
       if (at instanceof Node && !popup.contains(at) && anchor.current?.contains(at) !== true) open.value = false;

@@ -169,7 +169,7 @@ function Reconnects(): JSX.Element {
           ))}
         </ol>
       )}
-      {state === "live" ? null : (
+      {state === "live" || state === "catching-up" ? null : (
         <div class="acts">
           <button type="button" class="btn" autofocus onClick={() => hub.retryNow()}>
             Try now
