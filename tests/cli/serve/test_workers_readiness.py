@@ -3,7 +3,9 @@
 import json
 import os
 import resource
-from contextlib import ExitStack, suppress
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from tests.cli.processes import TIMEOUT_S
 from tests.cli.serve.worker_processes import EVENT, WorkersHub, history, is_ready, kill, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
+
+from tidings.log.journal.controls import Begin, Heartbeat
+from tidings.log.journal.entries import RULES, NodeBatch, encode_batch
+from tidings.log.journal.replica_state import ReplicaState
 
 DIVERGING = """
 import os
@@ -131,3 +137,27 @@ def test_worker_that_is_killed_before_it_notices_that_its_log_differs_gets_anoth
         code, _, stderr = hub.stop()
     assert code == 0
     assert stderr.count("a worker died") == 1, "the one that was killed"
+
+
+def test_only_log_that_is_left_opens_although_it_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with WorkersHub(folder, 2) as hub:
+        position = httpx.post(f"{hub.http}v1/events", json=EVENT).json()["position"]
+        assert hub.stop()[0] == 0
+    shutil.rmtree(folder / "worker-2")
+    with closing(sqlite3.connect(folder / "worker-1" / "log.db")) as connection:
+        ((stored,),) = connection.execute("SELECT state FROM stored_state")
+    fold = ReplicaState.decode(stored).fold
+    with closing(sqlite3.connect(folder / "journal.db")) as connection, connection:
+        for number in (2, 3):  # most of the workers that there were had another log
+            begin = Begin(node=f"worker-{number}", after=fold.mark.seq, rules=RULES, version="1")
+            heartbeat = Heartbeat(seq=fold.mark.seq, crc=fold.crc ^ 1)
+            batch = NodeBatch(rules=RULES, session=f"s-{number}", number=1, events=[], controls=[begin, heartbeat])
+            row = fold.mark.at_ns, encode_batch(batch)
+            connection.execute("INSERT INTO entries (at_ns, body) VALUES (?, ?)", row)
+    with WorkersHub(folder, 2) as hub:
+        with httpx.Client() as client:
+            assert history(hub, client) == [position]
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "stays in use" in stderr
