@@ -81,6 +81,45 @@ def test_operation_at_one_node_is_cancelled_at_the_other(tmp_path: Path, server:
         wait_until(lambda: all(has_state(hub, "long", "cancelled") for hub in (first, second)))
 
 
+def test_producer_of_a_killed_node_goes_on_at_another(tmp_path: Path, server: NatsServer) -> None:
+    journal, go = f"{server.url}/hubs", tmp_path / "go"
+    program = (
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(go)!r}).exists():\n"
+        "    print('working', flush=True); time.sleep(0.2)\n"
+    )
+    options = ("--lease", "30s")
+    with (
+        NodeHub(tmp_path / "a", journal, *options) as first,
+        NodeHub(tmp_path / "b", journal, *options) as second,
+        Process("run", "--name", "steady", "--url", first.url, "--", "python", "-c", program) as run,
+    ):
+        wait_until(lambda: find_operation(second, "steady"))
+        first.process.kill()
+        first.process.wait()
+        # The place of the dead one, as behind a proxy.
+        with NodeHub(tmp_path / "c", journal, "--lease", "30s", port=first.port) as third:
+            go.touch()
+            assert run.wait()[0] == 0
+            wait_until(lambda: all(has_state(hub, "steady", "complete") for hub in (second, third)))
+            assert find_operation(second, "steady")["attempt"] == 1
+
+
+def test_operation_whose_node_and_producer_die_ends_at_the_other_node(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/hubs"
+    options = ("--lease", "2s")
+    with NodeHub(tmp_path / "a", journal, *options) as first, NodeHub(tmp_path / "b", journal, *options) as second:
+        program = "import time; print('begun', flush=True); time.sleep(600)"
+        with Process("run", "--name", "lost", "--url", first.url, "--", "python", "-c", program) as run:
+            wait_until(lambda: find_operation(second, "lost"))
+            first.process.kill()
+            run.process.kill()
+            wait_until(lambda: has_state(second, "lost", "failed"))
+        error = find_operation(second, "lost")["error"]
+        assert isinstance(error, dict)
+        assert error["code"] == "producer_lost"
+
+
 class Publisher(threading.Thread):
     """Publishes events with ids, one after the other, until the hub is gone."""
 
