@@ -125,8 +125,9 @@ def test_tokens_of_every_fault_have_their_codes(tmp_path: Path) -> None:
                 (make(nbf=now + 600), "token_not_yet_valid"),
                 (make(aud="other"), "wrong_audience"),
                 (make(iss="https://other.example"), "wrong_issuer"),
-                (make()[:100], "invalid_token"),
-                (make()[:-8], "invalid_token"),
+                (make()[:100], "token_truncated"),
+                (make()[:-8], "token_truncated"),
+                (make()[:-8] + "A" * 8, "invalid_token"),
                 (make(tidings=["seize data"]), "invalid_grant"),
                 (make(pad="x" * 17_000), "token_too_large"),
             ):
