@@ -56,7 +56,9 @@ def test_claim_of_an_operation_without_a_grant_is_lost(served: IdentifyingHub) -
 
 def test_subject_that_may_publish_nothing_does_not_attach(served: IdentifyingHub) -> None:
     served.tokens.add("eve", "read *")
-    assert code(attach(served, served.connect("eve"))) == "forbidden"
+    eve = served.connect("eve")
+    assert code(attach(served, eve)) == "forbidden"
+    assert code(attach(served, eve, producer_id="p2")) == "forbidden", "the first one was refused, and binds nothing"
 
 
 def test_second_producer_on_a_connection_is_refused_without_the_name_of_the_subject(served: IdentifyingHub) -> None:
