@@ -7,7 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -256,6 +256,12 @@ def test_journal_that_is_locked_refuses_events_and_is_not_ready(tmp_path: Path) 
         assert hub.stop()[0] == 0
 
 
+def answers_ready(hub: WorkersHub) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{hub.http}readyz", timeout=TIMEOUT_S).status_code == 200
+    return False
+
+
 def test_clients_of_a_worker_whose_journal_is_lost_move_on(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with WorkersHub(folder, 2) as hub:
@@ -268,8 +274,10 @@ def test_clients_of_a_worker_whose_journal_is_lost_move_on(tmp_path: Path) -> No
                 closed = json.loads(client.recv(timeout=TIMEOUT_S))
         assert closed["data"]["code"] == 4100
         assert closed["data"]["reconnect"] is True
-        code, _, stderr = hub.wait()
-    assert code == 1
+        # The workers open a new journal, or have died too often before one of them does.
+        wait_until(lambda: hub.process.poll() is not None or answers_ready(hub))
+        code, _, stderr = hub.stop() if hub.process.poll() is None else hub.wait()
+    assert code in (0, 1)
     assert not any(map(is_running, before))
     assert re.search("this process cannot use the log", stderr)
     with Process("serve", "--port", "0", "--workers", "2", "--data", str(folder)) as again:
