@@ -17,13 +17,14 @@ from tidings.access.audit import AuditOutcome
 from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
+from tidings.access.recent import RecentCredential
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import Headers, access_request, headers_of, query_of, request_address
 
 _IDENTITY: Final = "tidings.identity"
-"""Key of the `Identity` in a scope that `identify` returned."""
+"""Key of the sender in a scope: an `Identity`, or the `RecentCredential` that `recall_sender` found."""
 _Found = TypeVar("_Found")
 _SENT_BY_BROWSERS: Final = frozenset({"cookie", "origin", "sec-fetch-site"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,35 +36,32 @@ class Identity(Struct, frozen=True):
 
     subject: Subject
     credential: Credential
-    source: AccessRequest | Scope
-    """The request; as a scope where its headers were not needed so far."""
+    request: AccessRequest
+    """The request from which the sender was identified."""
     changes: int = 0
     """`AccessControl.changes` when it was identified."""
 
-    @property
-    def request(self) -> AccessRequest:
-        """The request from which the sender was identified."""
-        return self.source if isinstance(self.source, AccessRequest) else access_request(self.source)
 
-
-def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> Scope | None:
-    """Return the scope of a request with the identity of its sender, if it is known without asking `identify`.
-
-    It is a copy: a scope that holds an identity which holds that scope would be freed by the garbage collector only.
+def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
+    """Note the sender of a request in its scope, if `identify` accepted the same credential a moment ago.
 
     Args:
         hub: The hub.
         scope: The request, as `admit` returned it.
         headers: Its headers.
+
+    Returns:
+        Whether the sender is known; `identify` finds those who are not.
     """
     control, authorization = hub.access, headers.get(b"authorization")
     if control is None or authorization is None or scope.get("query_string"):
-        return None
+        return False
     known = control.recent.find(authorization, control.changes)
     if known is None:
-        return None
+        return False
     control.outcomes["accepted"] += 1
-    return {**scope, _IDENTITY: Identity(known.subject, known.credential, scope, known.changes)}
+    scope[_IDENTITY] = known  # an `Identity` is made of it where a route needs the request's headers, see `identity_of`
+    return True
 
 
 async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
@@ -108,13 +106,14 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
     Raises:
         AccessError: The credential has expired, was revoked, no longer counts, or cannot be verified now.
     """
-    identity, control = identity_of(scope), hub.access
-    if identity is None or control is None:
+    sender, control = _sender_of(scope), hub.access
+    if sender is None or control is None:
         return scope
     changes = control.changes
-    expires_ns = identity.subject.expires_ns
-    if identity.changes == changes and (expires_ns is None or hub.clock.wall_ns() < expires_ns):
+    expires_ns = sender.subject.expires_ns
+    if sender.changes == changes and (expires_ns is None or hub.clock.wall_ns() < expires_ns):
         return scope
+    identity = _identity_of(sender, scope)
     try:
         subject = await _answer_of(partial(control.verify_again, identity.credential, identity.request))
     except AccessError as error:
@@ -145,22 +144,33 @@ def _may_be_automatic(credential: Credential | None, request: AccessRequest) -> 
     return credential.source == "cookie"
 
 
+def _sender_of(scope: Scope) -> Identity | RecentCredential | None:
+    sender: Identity | RecentCredential | None = scope.get(_IDENTITY)
+    return sender
+
+
+def _identity_of(sender: Identity | RecentCredential, scope: Scope) -> Identity:
+    if isinstance(sender, Identity):
+        return sender
+    return Identity(sender.subject, sender.credential, access_request(scope), sender.changes)
+
+
 def identity_of(scope: Scope) -> Identity | None:
     """Return who sends a request; None where the hub identifies no one."""
-    identity: Identity | None = scope.get(_IDENTITY)
-    return identity
+    sender = _sender_of(scope)
+    return None if sender is None else _identity_of(sender, scope)
 
 
 def subject_of(scope: Scope) -> Subject | None:
     """Return the subject that sends a request; None where the hub identifies no one."""
-    identity = identity_of(scope)
-    return None if identity is None else identity.subject
+    sender = _sender_of(scope)
+    return None if sender is None else sender.subject
 
 
 def grants_of(scope: Scope) -> Grants | None:
     """Return the grants of a request; None where the hub identifies no one, and everyone may do everything."""
-    identity = identity_of(scope)
-    return None if identity is None else identity.subject.grants
+    subject = subject_of(scope)
+    return None if subject is None else subject.grants
 
 
 async def _answer_of(ask: Callable[[Callable[[_Found | AccessError], None]], None]) -> _Found:

@@ -178,7 +178,8 @@ class HttpEndpoint:
                 path == METRICS_PATH and self._is_local_scrape(port, scope)
             ):
                 hub = self._host.running().hub
-                scope = recall_sender(hub, scope, headers) or await identify(hub, scope)
+                if not recall_sender(hub, scope, headers):
+                    scope = await identify(hub, scope)
         except TidingsError as error:
             # The audit trail records it. A person at a wrong address learns that, not which header is absent.
             page = self._unknown_page(scope, header(headers, b"accept"))
