@@ -25,11 +25,14 @@ class PostgresServer:
     Args:
         folder: Where it stores its databases.
         durable: Whether a commit waits for the disk.
+        replicates: Whether a commit waits for a standby.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, replicates: bool = False) -> None:
         self.folder = folder
         self._options = ["-c", f"fsync={'on' if durable else 'off'}", *_OPTIONS]
+        if replicates:
+            self._options += ["-c", "synchronous_standby_names=*"]
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,14 +62,25 @@ class PostgresServer:
             self._process.wait()
             self._process = None
 
+    def copy_to(self, folder: Path) -> "PostgresServer":
+        """Return a standby of this server that is not started yet."""
+        self._finish("pg_basebackup", "-d", self.url, "-D", str(folder), "-R", "-c", "fast", "--no-sync")
+        return PostgresServer(folder)
+
+    def promote(self) -> None:
+        """Let a standby accept writes."""
+        self._finish("pg_ctl", "promote", "-D", str(self.folder))
+
     def _create(self) -> None:
         self.folder.mkdir(parents=True)
         if os.geteuid() == 0:
             user = pwd.getpwnam(_USER)
             for folder in (self.folder, self.folder.parent):
                 os.chown(folder, user.pw_uid, user.pw_gid)
-        created = self._run("initdb", "-D", str(self.folder), "-U", "tidings", "-A", "trust", "-E", "UTF8", "--no-sync")
-        assert created.wait() == 0, "initdb failed"
+        self._finish("initdb", "-D", str(self.folder), "-U", "tidings", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def _finish(self, program: str, *arguments: str) -> None:
+        assert self._run(program, *arguments).wait() == 0, f"{program} failed"
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         user = _USER if os.geteuid() == 0 else None
@@ -80,10 +94,10 @@ class PostgresServer:
 
 
 @contextmanager
-def new_postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+def new_postgres_server(*, durable: bool = False, replicates: bool = False) -> Iterator[PostgresServer]:
     """Start a server; it is stopped, and its folder deleted, at the end."""
     with tempfile.TemporaryDirectory(prefix="tidings-postgres-") as folder:  # its user may not enter pytest's own
-        server = PostgresServer(Path(folder) / "data", durable=durable)
+        server = PostgresServer(Path(folder) / "data", durable=durable, replicates=replicates)
         server.start()
         try:
             yield server

@@ -77,9 +77,9 @@ def test_entry_that_is_lost_is_appended_again_with_longer_delays() -> None:
     node.journal.append = lambda body: sent.append(cluster.clock.now)  # type: ignore[method-assign]
     start = cluster.clock.now
     node.publish(["node-0 a"])
-    cluster.loop.advance(20.0)
+    cluster.loop.advance(4.0)
     delays = [round(later - earlier, 6) for earlier, later in zip([start, *sent], sent, strict=False)]
-    assert delays == [0, MIN_RESEND_S, 0.6, 1.2, 2.4, 4.8, MAX_RESEND_S, MAX_RESEND_S]
+    assert delays == [0, MIN_RESEND_S, 0.6, MAX_RESEND_S, MAX_RESEND_S, MAX_RESEND_S]
 
 
 def test_dead_node_is_gone_after_a_time_and_the_next_oldest_leads() -> None:

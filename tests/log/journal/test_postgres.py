@@ -165,6 +165,7 @@ def test_role_without_rights_and_server_that_is_away_are_named(server: PostgresS
 def test_address_is_read() -> None:
     address = parse_address("postgresql://u:p@a:1,b:2/db?sslmode=require&journal=night")
     assert address.dsn == "postgresql://u:p@a:1,b:2/db?sslmode=require"
+    assert address.hosts == [f"postgresql://u:p@{host}/db?sslmode=require" for host in ("a:1", "b:2")]
     assert (address.name, address.channel) == ("night", "tidings_journal_night")
     assert str(address) == "postgresql://a:1,b:2/db, journal 'night'"
 

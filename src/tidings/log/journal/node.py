@@ -20,7 +20,7 @@ from tidings.log.journal.sessions import HEARTBEAT_INTERVAL_S, NodeSession, Sess
 
 MIN_RESEND_S = 0.3
 """Time after which an entry that was not received is appended again; it doubles with each time."""
-MAX_RESEND_S = 5.0
+MAX_RESEND_S = 1.0
 MAX_WAITING = 64
 """Number of entries that wait for the caller to store one, above which the node pauses the journal."""
 _REMEMBERED_CRCS = 4_096

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import asyncpg
@@ -11,8 +12,16 @@ from tidings.log.journal.postgres_tables import DatabaseConnection, PostgresAddr
 
 CONNECTING_S = 10.0
 """Time after which a connection that is not established is given up."""
+HOST_S = 3.0
+"""Time after which the next one of several hosts is tried: a machine that is gone refuses no connection."""
 STATEMENT_S = 10.0
 """Time after which a statement is given up, and with it its connection: the database may be gone without a word."""
+_SETTINGS = """
+SET idle_in_transaction_session_timeout = '10s';
+SET lock_timeout = '8s'
+"""
+"""A process that is cut off within a transaction keeps its locks no longer, and its statements do not gather behind one
+that waits for a standby. Statements set these, as poolers refuse them as parameters of the connection."""
 Result = TypeVar("Result")
 
 
@@ -36,14 +45,26 @@ class DatabaseSession:
     async def connect(self) -> DatabaseConnection:
         """Return the connection, opened if there is none."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._address.dsn,
-                timeout=CONNECTING_S,
-                command_timeout=STATEMENT_S,
-                target_session_attrs=SessionAttribute.read_write,  # of several hosts, the one that is not a standby
-                server_settings={"application_name": "tidings"},
-            )
+            self._connection = await self._find_primary()
+            await self._connection.execute(_SETTINGS)
         return self._connection
+
+    async def _find_primary(self) -> DatabaseConnection:
+        """Return a connection to the first host that accepts writes."""
+        *others, last = self._address.hosts
+        for dsn in others:
+            with suppress(Exception):  # a host that is away, or a standby
+                return await self._connect(dsn, HOST_S)
+        return await self._connect(last, HOST_S if others else CONNECTING_S)
+
+    async def _connect(self, dsn: str, timeout_s: float) -> DatabaseConnection:
+        return await asyncpg.connect(
+            dsn,
+            timeout=timeout_s,
+            command_timeout=STATEMENT_S,
+            target_session_attrs=SessionAttribute.read_write,
+            server_settings={"application_name": "tidings"},
+        )
 
     async def run(self, call: Callable[[DatabaseConnection], Awaitable[Result]]) -> Result:
         """Return the result of statements, one call after the other; a failure ends the connection."""
@@ -52,6 +73,8 @@ class DatabaseSession:
             try:
                 return await call(connection)
             except BaseException:
+                # Before the driver asks the database to cancel the statement: a commit that waits for a standby
+                # would then be visible, although the standby does not have it and may be promoted.
                 self.drop()
                 raise
 

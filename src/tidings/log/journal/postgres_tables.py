@@ -5,6 +5,7 @@ later. Here the row of the journal in `tidings_journals` counts: a process that 
 """
 
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from msgspec import Struct
@@ -42,13 +43,18 @@ _TABLES = (
 _NEWEST_TABLE = "tidings_snapshot_chunks"
 """Exists where all tables do: they are created in one transaction."""
 _APPEND = """
-WITH head AS (UPDATE tidings_journals SET last = last + cardinality($2::bytea[]) WHERE name = $1 RETURNING last)
-INSERT INTO tidings_journal_entries (name, seq, at_ns, body)
-SELECT $1, head.last - cardinality($2::bytea[]) + new.number,
-       (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000, new.body
-FROM head, unnest($2::bytea[]) WITH ORDINALITY AS new (body, number)
-RETURNING seq
+WITH head AS (UPDATE tidings_journals SET last = last + cardinality($2::bytea[]) WHERE name = $1 RETURNING last),
+stored AS (
+    INSERT INTO tidings_journal_entries (name, seq, at_ns, body)
+    SELECT $1, head.last - cardinality($2::bytea[]) + new.number,
+           (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000, new.body
+    FROM head, unnest($2::bytea[]) WITH ORDINALITY AS new (body, number)
+    RETURNING seq
+)
+SELECT newest.seq, pg_notify($3, newest.seq::text) FROM (SELECT max(seq) AS seq FROM stored) AS newest
+WHERE newest.seq IS NOT NULL
 """
+"""One statement, which commits by itself: a process that dies or is cut off never keeps the lock of the others."""
 _READ = "SELECT seq, at_ns, body FROM tidings_journal_entries WHERE name = $1 AND seq > $2 ORDER BY seq LIMIT $3"
 _LOOK = "SELECT format, first, last FROM tidings_journals WHERE name = $1"
 _TRIM = """
@@ -71,6 +77,13 @@ class PostgresAddress(Struct, frozen=True, kw_only=True):
     """Name of the journal in its tables."""
     label: str = ""
     """The URL without user and password, for people."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """The URLs of the hosts, one each: the driver would try them all within one time limit."""
+        parts = urlsplit(self.dsn)
+        user, at, hosts = parts.netloc.rpartition("@")
+        return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
 
     @property
     def channel(self) -> str:
@@ -122,11 +135,8 @@ async def open_tables(connection: DatabaseConnection, address: PostgresAddress) 
 
 async def append(connection: DatabaseConnection, address: PostgresAddress, bodies: list[bytes]) -> None:
     """Append entries in one transaction, and notify all followers of it once."""
-    async with connection.transaction():
-        stored = await connection.fetch(_APPEND, address.name, bodies)
-        if not stored:
-            raise LogUnavailable(f"{address} was deleted")
-        await connection.execute("SELECT pg_notify($1, $2)", address.channel, str(stored[-1]["seq"]))
+    if await connection.fetchval(_APPEND, address.name, bodies, address.channel) is None:
+        raise LogUnavailable(f"{address} was deleted")
 
 
 async def read(connection: DatabaseConnection, address: PostgresAddress, after: int, limit: int) -> list[JournalEntry]:
