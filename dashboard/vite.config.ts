@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { chartLibrary } from "./chart-library.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -14,6 +15,7 @@ const FIRST =
 export default defineConfig({
   base: "./",
   plugins: [
+    chartLibrary,
     {
       // Vite's own code would load styles and other files before; those that are loaded later have none.
       name: "plain-imports",
@@ -22,7 +24,11 @@ export default defineConfig({
     },
   ],
   resolve: { alias: { tidings: at("../clients/typescript/src/index.ts") } },
-  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  // Calls of `h` are a hundredth shorter than those of `jsx`, as children are not in an object.
+  oxc: {
+    jsx: { runtime: "classic", pragma: "h", pragmaFrag: "Fragment" },
+    jsxInject: 'import { Fragment, h } from "preact";',
+  },
   server: { proxy },
   preview: { proxy },
   build: {
