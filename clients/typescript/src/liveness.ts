@@ -7,6 +7,8 @@ import { NEVER } from "./clock.ts";
 
 /** Silence after which a visible page sends a ping. */
 const SILENCE_MS = 5_000;
+/** Time after which a visible page pings a hub that is not silent, too: the answer has the time of the hub's clock. */
+const BUSY_MS = 10_000;
 /** Time that the hub has to answer a ping. */
 const ANSWER_MS = 3_000;
 /** Time until a page that has become visible, or woken up, shows that its data may be old. */
@@ -26,7 +28,8 @@ export class Liveness {
   /** Whether the hub is silent although it was asked. */
   stale = false;
   readonly #asks: boolean;
-  #heardAt = 0;
+  #heardAt: number;
+  #askedAt: number;
   #visible: boolean;
   /** When to ping; the ping follows what was received before it. */
   #pingAt: number | undefined;
@@ -39,7 +42,7 @@ export class Liveness {
 
   /** @param asks - Whether the hub can be asked on this connection. */
   constructor(now: number, visible: boolean, asks = true) {
-    this.#heardAt = now;
+    this.#heardAt = this.#askedAt = now;
     this.#asks = asks;
     this.#visible = visible;
   }
@@ -77,7 +80,9 @@ export class Liveness {
   get deadline(): number {
     if (this.#pingAt !== undefined) return this.#pingAt;
     if (!this.#asks) return this.#lostAt ?? this.#heardAt + STREAM_SILENCE_MS;
-    if (this.#lostAt === undefined) return this.#visible ? this.#heardAt + SILENCE_MS : NEVER;
+    if (this.#lostAt === undefined) {
+      return this.#visible ? Math.min(this.#heardAt + SILENCE_MS, this.#askedAt + BUSY_MS) : NEVER;
+    }
     return this.stale || this.#staleAt === undefined ? this.#lostAt : Math.min(this.#staleAt, this.#lostAt);
   }
 
@@ -89,6 +94,7 @@ export class Liveness {
       this.#pingAt = undefined;
       this.#staleAt ??= now + ANSWER_MS;
       this.#lostAt = now + ANSWER_MS;
+      this.#askedAt = now;
       return "ping";
     }
     if (now - deadline > LATE_MS && !this.#repeated && this.#asks) {

@@ -48,6 +48,33 @@ describe("liveness", () => {
     expect(state(hub)).toBe("live: connected");
   });
 
+  test.each(["2026-01-01T01:00:00Z", "2025-12-31T23:00:00Z"])(
+    "the clock of a busy hub is followed to %s",
+    async (set) => {
+      const world = new FakeWorld();
+      const hub = world.connect();
+      await live(world, hub);
+      const traffic = async (seconds: number): Promise<void> => {
+        for (let second = 0; second < seconds; second += 1) {
+          await world.pass(1_000);
+          world.socket.event(`p:${world.time}`);
+        }
+      };
+      await traffic(9);
+      expect(world.socket.sentOf("connection:ping")).toHaveLength(0);
+      await traffic(1);
+      expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
+      world.socket.receive({ type: "connection:pong", reply_to: "ping", data: { now: set } });
+      expect(hub.clock.now()).toBe(Date.parse(set));
+      await traffic(10);
+      expect(world.socket.sentOf("connection:ping")).toHaveLength(2);
+      world.page("hidden");
+      await traffic(60);
+      expect(world.socket.sentOf("connection:ping")).toHaveLength(2);
+      expect(world.sockets).toHaveLength(1);
+    },
+  );
+
   test("a socket that is open but dead after a sleep is stale within 1 s, and replaced", async () => {
     const world = new FakeWorld();
     const hub = world.connect();
@@ -179,11 +206,14 @@ test("ten thousand events set no timer each, and change no state", async () => {
     world.socket.event(`p:${number}`);
   }
   expect(items).toHaveLength(10_002);
+  await world.pass(0);
+  expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
+  world.socket.receive({ type: "connection:pong", reply_to: "ping", data: { now: "2026-01-01T00:00:05Z" } });
   await world.pass(4_999);
   expect(timers).toBeLessThan(10);
-  expect(world.socket.sentOf("connection:ping")).toHaveLength(0);
-  await world.pass(1);
   expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
+  await world.pass(1);
+  expect(world.socket.sentOf("connection:ping")).toHaveLength(2);
   expect(hub.connection.getSnapshot()).toBe(before);
 });
 
