@@ -39,6 +39,7 @@ from tidings.log.journal.controls import (
     NewEpoch,
     NodeGone,
     Revoke,
+    Seed,
 )
 from tidings.log.journal.entries import count_fitting, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
@@ -320,7 +321,7 @@ class ReplicatedLog(LocalReader):
                 case Forget():
                     self._forget(folded, controls, control)
                     return
-                case Begin() | Heartbeat() | NodeGone() | NewEpoch():
+                case Begin() | Heartbeat() | NodeGone() | NewEpoch() | Seed():
                     pass
                 case _:
                     result = self._shared.fold(control, folded.batch.session)

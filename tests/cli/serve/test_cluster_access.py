@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import httpx
 import nats
 import pytest
 import trustme
-from tests.cli.processes import Hub, Process, tidings
+from tests.cli.processes import Process, tidings
 from tests.cli.serve.cluster_processes import NodeHub, start_node_without_its_journal
 from tests.cli.serve.worker_processes import wait_until
 from tests.nats_server import NatsServer
@@ -152,18 +151,3 @@ def test_stream_of_another_program_is_refused(tmp_path: Path) -> None:
     assert "was not created by tidings" in stderr
     assert "Give the journal a name that no other stream has." in stderr
     assert "Traceback" not in stderr
-
-
-def test_folder_of_a_hub_that_runs_alone_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with Hub("--data", str(folder), memory=False) as alone:
-        httpx.post(f"{alone.http}v1/events", json={"type": "data:update", "data": {"dataset": "d"}})
-        alone.stop()
-    server = start_server(tmp_path / "nats", "")
-    try:
-        with Process("serve", "--port", "0", "--data", str(folder), "--log", f"{server.url}/hubs") as hub:
-            code, _, stderr = hub.wait()
-    finally:
-        server.stop()
-    assert code == 1
-    assert "has the log of a hub that runs alone" in stderr

@@ -155,7 +155,17 @@ class HubNote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
     body: Annotated[bytes, Meta(max_length=MAX_NOTE_BYTES)]
 
 
+class Seed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=14):
+    """States, in the first entry of a journal, that its log begins with that of a folder; it counts nowhere else.
+
+    The session of that entry is a random name, which the folder keeps until its log has the state of the entry.
+    """
+
+    node: Name
+    """The node that has the folder."""
+
+
 HubControl = ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered | HubNote
 """Controls that a hub records for all hubs of its log; see `tidings.log.base.Log.record`."""
-Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump | HubControl
+Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump | Seed | HubControl
 """Every control."""

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from tidings.exceptions import LogCorrupt, LogTooNew
 from tidings.log.base import EventToAppend, OperationSearch
-from tidings.log.journal.controls import Control, Name, Number
+from tidings.log.journal.controls import Control, Name, Number, Seed
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -138,6 +138,12 @@ def decode_batch(body: bytes) -> NodeBatch:
     return NodeBatch(
         rules=found.rules, session=found.session, number=found.number, events=events, controls=found.controls
     )
+
+
+def find_seed(batch: NodeBatch) -> Seed | None:
+    """Return the control by which a journal begins with the log of a folder, if its first entry has this batch."""
+    first = batch.controls[0] if batch.controls else None
+    return first if isinstance(first, Seed) else None
 
 
 def _make_event(row: _Row) -> EventToAppend:

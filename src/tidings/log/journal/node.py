@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from tidings.exceptions import LogCorrupt, LogError
+from tidings.exceptions import LogCorrupt, LogError, LogUnavailable
 from tidings.log.base import EventToAppend, Scheduler
 from tidings.log.journal.base import Journal, JournalEntry, LossReason, Lost, Mark
 from tidings.log.journal.controls import Begin, Control, Heartbeat
-from tidings.log.journal.entries import RULES, NodeBatch, decode_batch, encode_batch
+from tidings.log.journal.entries import RULES, NodeBatch, decode_batch, encode_batch, find_seed
 from tidings.log.journal.sessions import HEARTBEAT_INTERVAL_S, NodeSession, Sessions
 
 MIN_RESEND_S = 0.3
@@ -231,6 +231,12 @@ class JournalNode:
             logger.error("the entry at %d is left out: %s", entry.seq, error)
             self._remember_crc()
             return
+        seed = find_seed(batch) if entry.seq == 1 else None
+        if seed is not None:
+            raise LogUnavailable(
+                f"the log begins with that of node {seed.node!r}, which is not saved as a snapshot yet",
+                hint="Start that node, and wait until it is ready. If its folder is lost, use a new journal.",
+            )
         own = batch.session == self._session
         if not self.sessions.take(entry, batch):
             self.copies += 1

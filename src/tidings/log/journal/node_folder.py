@@ -7,15 +7,13 @@ import logging
 import secrets
 import shutil
 import socket
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from tidings.exceptions import LogCorrupt, LogForeign
+from tidings.exceptions import LogCorrupt
 from tidings.log.journal.replica_state import ReplicaState
-from tidings.log.journal.shared_folder import SET_ASIDE, is_shared, read_replica, set_aside
+from tidings.log.journal.shared_folder import SET_ASIDE, read_replica, set_aside
 from tidings.log.journal.snapshots import remove_leftovers
-from tidings.log.sqlite.database import FILE, connect_read_only, content_error, to_log_error
+from tidings.log.sqlite.database import FILE, to_log_error
 
 _NAME = "node"
 """File with the random part of the node's name."""
@@ -47,29 +45,21 @@ def read_node_name(folder: Path) -> str:
 def read_own_log(folder: Path, *, stamp: str) -> ReplicaState | None:
     """Return how far the log in a folder has folded the journal; None if there is none that can be used.
 
-    A damaged log is set aside. The caller has locked the folder.
+    A damaged log is set aside. The caller has locked the folder, which is not `journal.seeding.is_of_one_machine`.
 
     Args:
         folder: The folder.
         stamp: Name for what is set aside, not used before.
 
     Raises:
-        LogForeign: The folder belongs to a hub of one machine.
         LogError: It cannot be read.
     """
     path = folder / FILE
     remove_leftovers(folder)
-    if is_shared(folder):
-        raise LogForeign(f"{folder} belongs to a hub of several workers", hint="Use another folder.")
     if not path.exists():
         return None
     try:
         replica = read_replica(folder)
-        if replica is None and _has_events(path):
-            raise LogForeign(
-                f"{folder} has the log of a hub that runs alone",
-                hint="Use another folder: the log of several machines begins in the journal.",
-            )
     except LogCorrupt as error:
         logger.error("the log in %s is set aside: %s", folder, error)
         set_aside(path, stamp)
@@ -83,15 +73,6 @@ def read_own_log(folder: Path, *, stamp: str) -> ReplicaState | None:
         remove_log(folder)  # nothing was stored in it
         return None
     return replica.state
-
-
-def _has_events(path: Path) -> bool:
-    with closing(connect_read_only(path)) as connection:
-        try:
-            head = connection.execute("SELECT value FROM meta WHERE name = 'head'").fetchone()
-            return bool(head and head[0]) or connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is not None
-        except sqlite3.Error as cause:
-            raise content_error(cause, path) from cause
 
 
 def mark_node_for_rebuilding(folder: Path) -> None:

@@ -43,6 +43,8 @@ _FIRST_SEQ = 1
 """The sequence at which the journal of a folder begins that was embedded: entries come after it, so that no log can be
 built from them without the one that was there before."""
 _NO_LIMIT = 1 << 62
+CLAIM = "claim"
+"""Row in `meta` of an embedded log that was about to begin a journal of many machines; see `journal.seeding`."""
 
 logger = logging.getLogger(__name__)
 
@@ -227,13 +229,7 @@ def _share(folder: Path) -> None:
         journal = folder / JOURNAL_FILE
         if not journal.exists():
             _new_journal(folder, _FIRST_SEQ)
-            epochs = read_epochs(connection) if state is None else state.epochs
-            state = ReplicaState(FoldState(Mark(_FIRST_SEQ)), tuple(epochs[-MAX_EPOCHS:]))
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(CREATE_STORED_STATE)
-            connection.execute(f"INSERT OR REPLACE INTO {STORED_STATE} VALUES (1, ?)", (state.encode(),))
-            connection.execute("COMMIT")
+            state = attach(connection, Mark(_FIRST_SEQ))
             replace_file(folder / _NEW_JOURNAL, journal)
         elif state is None:
             raise LogForeign(
@@ -248,6 +244,24 @@ def _share(folder: Path) -> None:
     target.mkdir(mode=0o700)
     replace_file(path, target / FILE)
     logger.info("the log of %s is shared by workers now", folder)
+
+
+def attach(connection: sqlite3.Connection, mark: Mark) -> ReplicaState:
+    """Make an embedded log one that has folded a journal up to an entry; return its state.
+
+    Raises:
+        LogCorrupt: The state in the log is damaged.
+        sqlite3.Error: It cannot be written.
+    """
+    epochs = read_shared_epochs(connection)
+    state = ReplicaState(FoldState(mark), tuple(epochs[-MAX_EPOCHS:]))
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(CREATE_STORED_STATE)
+    connection.execute(f"INSERT OR REPLACE INTO {STORED_STATE} VALUES (1, ?)", (state.encode(),))
+    connection.execute("DELETE FROM meta WHERE name = ?", (CLAIM,))
+    connection.execute("COMMIT")
+    return state
 
 
 def _new_journal(folder: Path, seq: int) -> None:

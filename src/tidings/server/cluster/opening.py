@@ -22,9 +22,10 @@ from tidings.log.journal.node_folder import (
     read_own_log,
     remove_set_aside,
 )
-from tidings.log.journal.replaying import new_name
+from tidings.log.journal.replaying import new_name, unshare
 from tidings.log.journal.replica_state import ReplicaState
-from tidings.log.journal.shared_folder import read_replica, set_aside
+from tidings.log.journal.seeding import check_seedable, is_of_one_machine, save_first_snapshot, seed_journal
+from tidings.log.journal.shared_folder import is_shared, read_replica, set_aside
 from tidings.log.journal.snapshot_keeper import SnapshotKeeper
 from tidings.log.journal.snapshots import SnapshotInfo, SnapshotJournal, fits, load_snapshot
 from tidings.log.opening import OpeningProgress
@@ -62,6 +63,8 @@ class NodeOpening(LogOpener):
         self._ballast_bytes = ballast_bytes
         self._task: asyncio.Task[None] | None = None
         self._thread: OpeningThread | None = None
+        self._progress = OpeningProgress()
+        """That of joining the logs of workers."""
         self._journal: SnapshotJournal | None = None
         """The journal that the log uses, once it is open."""
         self._is_closed = False
@@ -156,7 +159,7 @@ class NodeOpening(LogOpener):
         name = await asyncio.to_thread(read_node_name, self._folder)
         data_dir = await asyncio.to_thread(DataDir, self._folder, ballast_bytes=0)
         with closing(data_dir):
-            await self._prepare(journal)
+            await self._prepare(journal, name)
         local = await self._open_local()
         try:
             shared = ReplicatedLog(
@@ -184,7 +187,7 @@ class NodeOpening(LogOpener):
 
     # The node's own log.
 
-    async def _prepare(self, journal: SnapshotJournal) -> None:
+    async def _prepare(self, journal: SnapshotJournal, name: str) -> None:
         """Leave a log in the folder that the journal continues, or none if the journal has its first entry.
 
         Raises:
@@ -193,9 +196,13 @@ class NodeOpening(LogOpener):
             LogError: The engine cannot be asked, or the folder cannot be used.
         """
         stamp = new_name()
+        if await asyncio.to_thread(is_of_one_machine, self._folder):
+            await self._seed(journal, name, stamp)
         own = await asyncio.to_thread(read_own_log, self._folder, stamp=stamp)
         state = await journal.look()
         if own is not None and await fits(journal, own.fold.mark, state):
+            self._begin("is saving its log for the other nodes")
+            await save_first_snapshot(journal, state, self._folder)
             return
         if own is not None:
             await asyncio.to_thread(set_aside, self._folder / FILE, stamp)
@@ -214,6 +221,27 @@ class NodeOpening(LogOpener):
                 set_aside=stamp,
                 hint="The journal was replaced, or an older copy of it was put back.",
             )
+
+    async def _seed(self, journal: SnapshotJournal, name: str, stamp: str) -> None:
+        """Let the journal, which has no entry, begin with the log of the folder, which is that of one machine.
+
+        Raises:
+            LogError: See `seed_journal`.
+        """
+        await check_seedable(journal, await journal.look(), self._folder)
+        if is_shared(self._folder):
+            self._begin("is joining the logs of its workers")
+            joining = asyncio.ensure_future(
+                asyncio.to_thread(unshare, self._folder, self._retention, self._progress, stamp=stamp)
+            )
+            try:
+                await asyncio.shield(joining)
+            except asyncio.CancelledError:  # the folder stays locked until the thread has ended
+                self._progress.stop()
+                await asyncio.wait([joining])
+                raise
+        await seed_journal(journal, self._folder, node=name)
+        log.info("the journal begins with the log of this folder", journal=self._engine.label)
 
     async def _load_newest(self, journal: SnapshotJournal, state: JournalState) -> ReplicaState | None:
         """Make the newest snapshot that can be used the log of the folder; return its state, None if there is none."""

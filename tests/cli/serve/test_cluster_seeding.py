@@ -1,0 +1,192 @@
+"""The folder of a hub of one machine begins a journal of many machines, and becomes that of one machine again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.cli.processes import TIMEOUT_S, Hub
+from tests.cli.serve.cluster_processes import (
+    EVENT,
+    NodeHub,
+    start_node_without_its_journal,
+    wait_for_positions,
+)
+from tests.cli.serve.worker_processes import wait_until
+from tests.nats_server import NatsServer
+from tests.postgres_server import PostgresServer, new_postgres_server
+
+STEPS = ("claimed", "appended", "attached", "put", "finished")
+KILLED = """
+import os, signal
+import tidings.log.journal.seeding as seeding
+import tidings.log.journal.snapshots as snapshots
+from tidings.log.journal.jetstream_snapshots import JetStreamSnapshots
+def die(step):
+    if os.environ["STEP"] == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+claim, append, attach, save = seeding._claim, seeding._append_first, seeding._attach, seeding.save_snapshot
+put = JetStreamSnapshots.put
+def claim_and_die(folder):
+    claimed = claim(folder)
+    die("claimed")
+    return claimed
+async def append_and_die(*arguments):
+    entry = await append(*arguments)
+    die("appended")
+    return entry
+def attach_and_die(*arguments):
+    attach(*arguments)
+    die("attached")
+async def save_and_die(*arguments):
+    await save(*arguments)
+    die("finished")
+async def put_and_die(*arguments):
+    await put(*arguments)
+    die("put")
+seeding._claim, seeding._append_first, seeding._attach = claim_and_die, append_and_die, attach_and_die
+seeding.save_snapshot, JetStreamSnapshots.put = save_and_die, put_and_die
+"""
+"""A module that Python imports at its start: the process kills itself after one step."""
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    with new_postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def journal(nats_server: NatsServer) -> str:
+    return f"{nats_server.url}/{uuid4().hex}"
+
+
+class SingleHub(Hub):
+    """`tidings serve` with a data folder, without `--log`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__("--data", str(folder), "--grace", "2s", *options, memory=False)
+
+    def publish(self, event_id: str) -> str:
+        """Publish an event; return its position."""
+        answer = httpx.post(f"{self.http}v1/events", json={**EVENT, "event_id": event_id}, timeout=TIMEOUT_S)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["position"])
+
+
+def fill(folder: Path, *options: str) -> list[str]:
+    """Publish events 0 to 4 at a hub of one machine; return their positions."""
+    with SingleHub(folder, *options) as hub:
+        positions = [hub.publish(f"event-number-{number:04}") for number in range(5)]
+        assert hub.stop()[0] == 0
+    return positions
+
+
+def check_complete(hub: Hub, positions: list[str]) -> None:
+    """Check that a reader at the second position gets all later events, and learns of no gap."""
+    page = httpx.get(f"{hub.http}v1/events?channel=data&since={positions[1]}", timeout=TIMEOUT_S).json()
+    assert [event["position"] for event in page["events"]] == positions[2:]
+    assert "gap" not in page
+
+
+@pytest.mark.parametrize("engine", ["nats", "postgres"])
+def test_folder_goes_from_one_machine_to_many_and_back(
+    tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(f"{engine}_server")
+    journal = f"{server.url}/{uuid4().hex}" if engine == "nats" else f"{server.url}?journal={uuid4().hex}"
+    positions = fill(tmp_path / "a")
+    with NodeHub(tmp_path / "a", journal) as first:
+        check_complete(first, positions)
+        assert first.publish(**EVENT, event_id="event-number-0003") == positions[3], "event ids are known"
+        positions.append(first.publish())
+        with NodeHub(tmp_path / "b", journal) as second:
+            wait_for_positions(second, positions)
+            check_complete(second, positions)
+            assert second.publish(**EVENT, event_id="event-number-0003") == positions[3]
+            positions.append(second.publish())
+            wait_for_positions(first, positions)
+            code, _, stderr = second.stop()
+            assert (code, "a snapshot was loaded" in stderr) == (0, True)
+        code, _, stderr = first.stop()
+        assert (code, "the journal begins with the log of this folder" in stderr) == (0, True)
+    with NodeHub(tmp_path / "a", journal) as first:
+        check_complete(first, positions)
+        code, _, stderr = first.stop()
+        assert (code, "snapshot" in stderr) == (0, False)
+    with SingleHub(tmp_path / "a") as alone:
+        check_complete(alone, positions)
+        positions.append(alone.publish("published-apart-0"))
+        check_complete(alone, positions)
+
+
+def test_folder_of_workers_begins_a_journal(tmp_path: Path, journal: str) -> None:
+    positions = fill(tmp_path / "a", "--workers", "2")
+    with NodeHub(tmp_path / "a", journal) as node:
+        check_complete(node, positions)
+        assert node.stop()[0] == 0
+    assert not list((tmp_path / "a").glob("worker-*"))
+
+
+def test_folder_of_one_machine_is_refused_by_a_journal_with_entries(tmp_path: Path, journal: str) -> None:
+    positions = fill(tmp_path / "a")
+    with NodeHub(tmp_path / "b", journal) as other:
+        other.publish()
+        refused = NodeHub(tmp_path / "a", journal)
+        code, ready, stderr = refused.wait()
+        refused.close()
+        assert (code, ready) == (1, "")
+        assert "has the log of a hub of one machine, and the journal has entries of another log" in stderr
+        assert "give the journal another name" in stderr
+        assert len(other.positions()) == 1
+    with SingleHub(tmp_path / "a") as alone:
+        check_complete(alone, positions)
+    with NodeHub(tmp_path / "a", f"{journal}-2") as node:
+        check_complete(node, positions)
+
+
+def test_one_of_two_folders_that_are_opened_together_begins_the_journal(tmp_path: Path, journal: str) -> None:
+    positions = {name: fill(tmp_path / name) for name in ("a", "b")}
+    nodes = [NodeHub(tmp_path / name, journal) for name in ("a", "b")]
+    try:
+        wait_until(lambda: any(node.process.poll() is not None for node in nodes))
+        winner, loser = sorted(nodes, key=lambda node: node.process.poll() is not None)
+        code, ready, stderr = loser.wait()
+        assert (code, ready) == (1, "")
+        assert "the journal begins with the log of another folder" in stderr
+        with winner:
+            check_complete(winner, positions[winner.folder.name])
+        with SingleHub(loser.folder) as alone:
+            check_complete(alone, positions[loser.folder.name])
+    finally:
+        for node in nodes:
+            node.close()
+
+
+def test_node_that_is_killed_while_it_begins_a_journal_continues(tmp_path: Path, journal: str) -> None:
+    folder = tmp_path / "a"
+    positions = fill(folder)
+    (tmp_path / "sitecustomize.py").write_text(KILLED)
+    for step in STEPS:
+        killed = NodeHub(folder, journal, env={"PYTHONPATH": str(tmp_path), "STEP": step})
+        code, ready, stderr = killed.wait()
+        killed.close()
+        assert (code, ready) == (-9, ""), f"{step}: {stderr}"
+        if step == "attached":  # no node builds the log from the entries alone
+            with start_node_without_its_journal(tmp_path / "b", journal) as other:
+                assert "is not saved as a snapshot yet" in other.wait_for_log("the hub tries again")
+                assert other.readiness() == (503, "log_opening")
+    with NodeHub(tmp_path / "b", journal) as other:
+        wait_for_positions(other, positions)
+        with NodeHub(folder, journal) as node:
+            check_complete(node, positions)
+            check_complete(other, positions)
