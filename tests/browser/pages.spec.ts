@@ -66,11 +66,19 @@ test("the pages are loaded once the list is live: they open also when the networ
   wire.cut();
   await isStale(page);
   await row(page, "Deploy web").getByRole("link", { name: "Deploy web" }).click();
-  await expect(page.getByRole("alert")).toContainText("Cannot show the operation. hub_unreachable");
+  await expect(page.getByRole("heading", { level: 1, name: "Deploy web" })).toBeVisible();
+  await expect(page.locator("main .sentence")).toContainText("Failed");
+  await expect(page.getByRole("region", { name: "Error" })).toContainText("What to do:");
+  await expect(page.getByRole("alert")).toContainText(
+    "Cannot show its attempts, progress, parts, result, runs and log.",
+  );
   await page.getByRole("link", { name: "System" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "System" })).toBeVisible();
+  await page.goBack();
   wire.restore();
   await isLive(page);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect(page.getByRole("heading", { name: "Log", exact: true })).toBeVisible();
 });
 
 test("pages that did not load are there when the link is back, without a reload", async ({

@@ -80,6 +80,9 @@ export interface OperationDetail extends Row {
   readonly next?: Run;
 }
 
+/** What a row lacks. */
+export const NO_DETAILS = { steps: [], timeline: [], children: [] } as const;
+
 /**
  * Reads an operation.
  *

@@ -3,8 +3,8 @@
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { toMillis } from "../../format/time.ts";
-import { connection, hub } from "../../hub.ts";
-import { merge, type OperationDetail, readDetail } from "./detail.ts";
+import { connection, hub, isStale } from "../../hub.ts";
+import { merge, NO_DETAILS, type OperationDetail, readDetail } from "./detail.ts";
 import { liveRow } from "./live-row.ts";
 import { ProgressHistory } from "./progress-series.ts";
 
@@ -14,8 +14,10 @@ const RELOAD_MS = 1_000;
 const PROGRESS_EVENTS = 1_000;
 
 export interface OperationData {
-  /** The operation as it is now; undefined until it was read. */
+  /** The operation as it is now; undefined until it was read, or is known from a list while the hub cannot be asked. */
   readonly detail: ReadonlySignal<OperationDetail | undefined>;
+  /** Whether all of it was read, and not only its row. */
+  readonly isWhole: ReadonlySignal<boolean>;
   /** Why it could not be read; undefined if it was. */
   readonly error: ReadonlySignal<unknown>;
   readonly history: ProgressHistory;
@@ -37,7 +39,11 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
   const error = signal<unknown>(undefined);
   const progressed = signal(0);
   const history = new ProgressHistory();
-  const detail = computed(() => merge(read.value, live.value));
+  const isWhole = computed(() => read.value !== undefined);
+  const detail = computed(() => {
+    if (isWhole.value || (error.value === undefined && !isStale.value)) return merge(read.value, live.value);
+    return live.value && { ...live.value, ...NO_DETAILS };
+  });
   const wanted = signal(0);
   const reload = () => {
     wanted.value += 1;
@@ -80,7 +86,7 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
       clearTimeout(timer);
     };
   };
-  return { data: { detail, error, history, progressed, reload }, begin };
+  return { data: { detail, isWhole, error, history, progressed, reload }, begin };
 }
 
 /** Reads the details again and again: one request at a time, a pause between two, none while the page is hidden. */

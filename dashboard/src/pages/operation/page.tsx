@@ -85,6 +85,7 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
     () => commandsFor(id, addressOf("./"), isRunning.value, whoami.value?.identifies === true),
     [id, isRunning.value, whoami.value?.identifies],
   );
+  const { isWhole } = data;
   const markdown = () => {
     const { head, rest } = sentenceOf(detail.peek(), now.peek());
     return errorMarkdown({
@@ -110,23 +111,29 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
       <div class="cols">
         <div>
           <ErrorSection detail={known} context={context.value} markdown={markdown} />
-          <Panel what="the attempts">
-            <TimeLineSection detail={detail} attempt={attempt.value} onAttempt={onAttempt} />
-          </Panel>
-          <Panel what="the progress">
-            <ProgressChart detail={detail} history={data.history} progressed={data.progressed} />
-          </Panel>
-          <Result detail={known} />
-          <Panel what="the log">
-            <LogViewer
-              operationId={id}
-              attempts={attemptsOf(known).at(-1)?.attempt ?? known.attempt}
-              attempt={attempt.value}
-              onAttempt={onAttempt}
-              isPage={false}
-              onLines={onLines}
-            />
-          </Panel>
+          {isWhole.value ? (
+            <>
+              <Panel what="the attempts">
+                <TimeLineSection detail={detail} attempt={attempt.value} onAttempt={onAttempt} />
+              </Panel>
+              <Panel what="the progress">
+                <ProgressChart detail={detail} history={data.history} progressed={data.progressed} />
+              </Panel>
+              <Result detail={known} />
+              <Panel what="the log">
+                <LogViewer
+                  operationId={id}
+                  attempts={attemptsOf(known).at(-1)?.attempt ?? known.attempt}
+                  attempt={attempt.value}
+                  onAttempt={onAttempt}
+                  isPage={false}
+                  onLines={onLines}
+                />
+              </Panel>
+            </>
+          ) : (
+            <Missing data={data} />
+          )}
         </div>
         <aside class="side" aria-label="About this operation">
           <Panel what="the parts">
@@ -139,6 +146,14 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
       </div>
     </>
   );
+}
+
+/** In the place of what only the hub knows: the page was opened while it cannot be asked. */
+function Missing({ data }: { readonly data: OperationData }): JSX.Element {
+  const what = "its attempts, progress, parts, result, runs and log";
+  const error = data.error.value;
+  if (error === undefined) return <Skeleton label={`Waiting for the hub to show ${what}`} />;
+  return <PanelError what={what} error={error} onRetry={data.reload} />;
 }
 
 /** What the page shows of an operation outside of signals: all but what changes with each progress. */
