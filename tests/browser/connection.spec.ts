@@ -183,6 +183,12 @@ test("the link says how long ago the hub was heard, also before that is too long
 
 test("a cut connection is resumed, and what happened in between is there", async ({ page, hub, start, wire }) => {
   const job = await start.job(hub, "Import prices");
+  await page.addInitScript(() => {
+    const labels: string[] = [];
+    Object.assign(globalThis, { labels });
+    const note = () => labels.push(document.querySelector(".link")?.getAttribute("aria-label") ?? "");
+    new MutationObserver(note).observe(document, { attributeFilter: ["aria-label"], subtree: true });
+  });
   await open(page, wire, `log?id=${job.id}`);
   job.log("before the cut");
   await expect(page.locator("main")).toContainText("before the cut");
@@ -195,6 +201,8 @@ test("a cut connection is resumed, and what happened in between is there", async
   await expect(page.locator("main")).toContainText("after the cut");
   await expect(page.locator("main")).toContainText("during the cut");
   expect(await page.getByText("before the cut", { exact: true }).count()).toBe(1);
+  const labels = await page.evaluate(() => (globalThis as unknown as { labels: string[] }).labels);
+  expect(labels.join("\n")).toMatch(/catching up reading what was missed since \d\d:\d\d:\d\d/);
 });
 
 test("where no WebSocket gets through, events come as a stream, until one does", async ({ page, hub, start, wire }) => {

@@ -66,14 +66,18 @@ const heard = computed(() => {
   return at === undefined ? "" : `heard ${formatAgo(Math.max(0, (deviceNow.value - at) / 1000))}`;
 });
 
+let heardLast: number | undefined;
+
 /** What there is to know beside the state. */
 const facts = computed(() => {
-  const { state, reason } = connection.value;
+  const { state, reason, heardAt } = connection.value;
+  heardLast = heardAt ?? heardLast;
   switch (state) {
     case "live":
       return ""; // a name that changed each second would be read out again and again
     case "catching-up":
-      return "reading what was missed";
+      // Positions are opaque, so the number of events is not known, but the time that they span is.
+      return `reading what was missed${heardLast === undefined ? "" : ` since ${formatClock(heardLast, zone.value)}`}`;
     case "connecting":
       return `${ordinal(tries.value + 1)} try`;
     case "stale":
