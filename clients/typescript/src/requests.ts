@@ -10,8 +10,7 @@ import { OPERATION_ROUTE } from "./operations/operation.ts";
 import type { CancelOptions, CancelOutcome, ConnectOptions } from "./options.ts";
 import { BUILT_IN_CONTRACT, type KeyFields } from "./paths.ts";
 import { Publisher } from "./publisher.ts";
-import { openStream } from "./stream.ts";
-import { planStream } from "./stream-plan.ts";
+import { openStream, planStream } from "./stream.ts";
 import type { Backfill, BackfillPage } from "./subscription.ts";
 import { WebSocketSearch } from "./websocket-search.ts";
 

@@ -10,15 +10,22 @@ import { Authentication } from "./authentication.ts";
 import { Backoff } from "./backoff.ts";
 import { NEVER } from "./clock.ts";
 import { type ConnectionReason, type ConnectionState, IDLE, type ReasonCode } from "./connection.ts";
-import { MAX_RETRY_AFTER_MS, REJECTED, readEnd } from "./ending.ts";
 import { ConnectionLostError, CredentialError, HubError, NotAHubError, type TidingsError } from "./errors.ts";
 import type { Sink } from "./items.ts";
 import { WAKE_STALE_MS } from "./liveness.ts";
-import { type Closed, type Established, type Message, parseMessage } from "./messages.ts";
+import {
+  type Closed,
+  type Established,
+  MAX_RETRY_AFTER_MS,
+  type Message,
+  parseMessage,
+  REJECTED,
+  readEnd,
+} from "./messages.ts";
 import { BUILT_IN_CONTRACT, type KeyFields, NO_KEY_FIELDS } from "./paths.ts";
 import { Phases } from "./phases.ts";
 import { ConnectionStatus } from "./status.ts";
-import type { PlanStream } from "./stream-plan.ts";
+import type { PlanStream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
 

@@ -9,7 +9,7 @@ import { ForbiddenError, makeHubError, type TidingsError } from "./errors.ts";
 import type { LoggedEvent, Outcome, RawItem, Sink } from "./items.ts";
 import type { Message, Refusal } from "./messages.ts";
 import { covers, eventKey, type KeyFields, simplify } from "./paths.ts";
-import type { PlanStream } from "./stream-plan.ts";
+import type { PlanStream } from "./stream.ts";
 import { type Backfill, type BackfillPage, Subscription, type SubscriptionsPort } from "./subscription.ts";
 
 /** Live events that wait while a watch reads its beginning over HTTP; if there are more, it reads them over HTTP. */

@@ -1,9 +1,8 @@
 /** The client keeps to the documents of the protocol: their transcripts, tables and vectors. */
 import { describe, expect, test } from "vitest";
-import { mayReconnect } from "../src/ending.ts";
 import { CredentialError, makeHubError } from "../src/errors.ts";
 import type { WatchItem } from "../src/items.ts";
-import { parseMessage } from "../src/messages.ts";
+import { mayReconnect, parseMessage } from "../src/messages.ts";
 import { eventKey } from "../src/paths.ts";
 import { type Frame, readDocument, readTable, readTranscripts, type Step, type Transcript } from "./documents.ts";
 import { FakeWorld } from "./fakes.ts";
