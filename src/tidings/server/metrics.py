@@ -261,9 +261,9 @@ def _refusals(running: RunningHub) -> Iterator[Metric]:
 
 def _jobs(running: RunningHub) -> Iterator[Metric]:
     overdue = GaugeMetricFamily(
-        "tidings_job_overdue", "1 while a recurring job has not run for three of its intervals.", labels=["job"]
+        "tidings_job_overdue", "1 while a recurring job has not run for three of its intervals.", labels=["name"]
     )
-    failures = CounterMetricFamily("tidings_job_failures", "Runs of recurring jobs that failed.", labels=["job"])
+    failures = CounterMetricFamily("tidings_job_failures", "Runs of recurring jobs that failed.", labels=["name"])
     names = {error.job for error in running.hub.jobs.overdue()}
     for job in running.hub.jobs:
         overdue.add_metric([job.name], job.name in names)

@@ -188,7 +188,7 @@ def test_hub_with_an_overdue_job_is_not_ready() -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "job_overdue")
         assert answer.json()["message"].startswith("the job 'retention' has not run for 60")
         assert client.get("/healthz").status_code == 200
-        assert 'tidings_job_overdue{job="retention"} 1.0' in client.get("/metrics").text
+        assert 'tidings_job_overdue{name="retention"} 1.0' in client.get("/metrics").text
 
 
 async def test_hub_without_a_log_is_alive_and_not_ready() -> None:
