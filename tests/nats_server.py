@@ -75,6 +75,15 @@ class NatsServer:
             self._process = None
 
 
+def start_configured(folder: Path, configuration: str) -> NatsServer:
+    """Start a server with a part of a configuration file."""
+    folder.mkdir()
+    (folder / "server.conf").write_text(configuration)
+    server = NatsServer(folder / "data", arguments=["-c", str(folder / "server.conf")])
+    server.start()
+    return server
+
+
 def start_cluster(folder: Path, count: int, more_arguments: Sequence[str] = ()) -> list[NatsServer]:
     """Start servers that copy their streams to each other."""
     ports = [free_port() for _ in range(count)]

@@ -75,11 +75,11 @@ def error_code(answer: httpx.Response) -> str:
 
 @contextmanager
 def start_node_without_its_journal(
-    folder: Path, journal: str, *, env: Mapping[str, str] | None = None
+    folder: Path, journal: str, *options: str, env: Mapping[str, str] | None = None
 ) -> Iterator[NodeHub]:
     """Start a node that cannot open its log yet, so that it prints no addresses."""
     port = free_port()
-    hub = NodeHub(folder, journal, port=port, env=env)
+    hub = NodeHub(folder, journal, *options, port=port, env=env)
     hub.url, hub.http = f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}/"
     with closing(hub):
         wait_until(partial(_answers, hub))

@@ -14,7 +14,7 @@ import trustme
 from tests.cli.processes import Process, tidings
 from tests.cli.serve.cluster_processes import NodeHub, start_node_without_its_journal
 from tests.cli.serve.worker_processes import wait_until
-from tests.nats_server import NatsServer
+from tests.nats_server import NatsServer, start_configured
 
 PASSWORD = "s3cret-of-the-hubs"
 
@@ -27,19 +27,11 @@ def documented_permissions() -> str:
     return found[1]
 
 
-def start_server(folder: Path, configuration: str) -> NatsServer:
-    folder.mkdir()
-    (folder / "server.conf").write_text(configuration)
-    server = NatsServer(folder / "data", arguments=["-c", str(folder / "server.conf")])
-    server.start()
-    return server
-
-
 @pytest.fixture
 def restricted(tmp_path: Path) -> Iterator[NatsServer]:
     """A server whose user may do what docs/cluster.md names, and nothing else."""
     user = f'{{user: hub, password: "{PASSWORD}", permissions: {{{documented_permissions()}}}}}'
-    server = start_server(tmp_path / "restricted", f"authorization: {{users: [{user}]}}")
+    server = start_configured(tmp_path / "restricted", f"authorization: {{users: [{user}]}}")
     yield server
     server.stop()
 
@@ -82,7 +74,7 @@ def test_server_with_a_certificate_of_an_own_authority_is_verified(tmp_path: Pat
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     tls = f'tls: {{cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem"}}'
-    server = start_server(tmp_path / "tls", tls)
+    server = start_configured(tmp_path / "tls", tls)
     url = f"tls://127.0.0.1:{server.port}/hubs"
     try:
         with NodeHub(tmp_path / "a", url, "--log-ca", str(tmp_path / "ca.pem")) as hub:
@@ -134,7 +126,7 @@ def test_missing_driver_is_named_with_how_to_install_it(tmp_path: Path, url: str
 
 
 def test_stream_of_another_program_is_refused(tmp_path: Path) -> None:
-    server = start_server(tmp_path / "foreign", "")
+    server = start_configured(tmp_path / "foreign", "")
 
     async def create() -> None:
         connection = await nats.connect(server.url)

@@ -13,9 +13,9 @@ from tests.log.journal.harnesses import JetStreamHarness
 from tests.nats_server import NatsServer
 
 from tidings.exceptions import LogError, LogForeign, LogFull, LogTooNew, LogUnavailable
-from tidings.log.journal import jetstream, jetstream_follower
+from tidings.log.journal import jetstream_connection, jetstream_follower
 from tidings.log.journal.base import LossReason
-from tidings.log.journal.jetstream import open_jetstream
+from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
 from tidings.log.journal.jetstream_stream import FORMAT_KEY, parse_address
 from tidings.testing.journal_conformance import RecordingFollower, append, fill
 
@@ -168,7 +168,7 @@ def test_server_without_jetstream_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_server_that_is_away_and_credentials_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jetstream, "OPENING_S", 0.5)
+    monkeypatch.setattr(jetstream_connection, "OPENING_S", 0.5)
     server = NatsServer(tmp_path, arguments=["--user", "hub", "--pass", "right"])
     server.start()
     host = server.url.removeprefix("nats://")
@@ -184,7 +184,7 @@ def test_server_that_is_away_and_credentials_that_are_wrong(tmp_path: Path, monk
         asyncio.run(open_jetstream(parse_address(f"nats://{host}/hubs")))
 
 
-async def _open_and_close(url: str) -> jetstream.JetStreamJournal:
+async def _open_and_close(url: str) -> JetStreamJournal:
     journal = await open_jetstream(parse_address(url))
     journal.close()
     await journal.wait_closed()

@@ -4,40 +4,30 @@ An entry is stored when the stream's leader has it on a majority of its servers.
 all of them, what was written within their `sync_interval` may be missing.
 """
 
-import asyncio
-import logging
 import ssl
 from contextlib import suppress
 
 import msgspec
 import nats
 from msgspec import Struct
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
+from nats.js.manager import JetStreamManager
 
 from tidings.exceptions import LogUnavailable
 from tidings.log.journal.base import JournalEntry, JournalState, Lost, Receive
 from tidings.log.journal.engine_journal import MAX_BODY_BYTES, EngineJournal
+from tidings.log.journal.jetstream_connection import ServerConnection
 from tidings.log.journal.jetstream_follower import StreamFollower
 from tidings.log.journal.jetstream_snapshots import JetStreamSnapshots, open_snapshot_stream
 from tidings.log.journal.jetstream_stream import (
-    MIN_SERVER,
-    OPENING_S,
     REQUEST_S,
     ApiFailure,
     JetStreamAddress,
     find_message,
-    is_refusal,
     open_stream,
     to_log_error,
 )
-
-PING_S = 2
-"""Time between two pings; a server that answers none of two is left."""
-_RECONNECT_S = 0.1
-
-logger = logging.getLogger(__name__)
 
 
 class _Stored(Struct):
@@ -54,26 +44,35 @@ class JetStreamJournal(EngineJournal):
         address: The stream, which was checked.
     """
 
-    def __init__(self, connection: Client, address: JetStreamAddress) -> None:
-        super().__init__(address, min(MAX_BODY_BYTES, connection.max_payload))
-        self._connection = connection
-        self._manager = connection.jsm(timeout=REQUEST_S)
+    def __init__(self, connection: ServerConnection, address: JetStreamAddress) -> None:
+        client = connection.client
+        super().__init__(address, min(MAX_BODY_BYTES, client.max_payload))
+        self.connection = connection
+        """The connection to the servers."""
+        self._client = client
+        self._manager = client.jsm(timeout=REQUEST_S)
         self._address = address
-        self.snapshots = JetStreamSnapshots(connection, address)
+        self.snapshots = JetStreamSnapshots(client, address)
         """See `SnapshotJournal.snapshots`."""
-        self._answers = connection.new_inbox()
+        self._answers = client.new_inbox()
         """Where the servers report whether an entry is stored."""
 
     async def start(self) -> None:
         """Begin to append. To be called once, after the stream was checked."""
-        await self._connection.subscribe(self._answers, cb=self._take_answer)
+        await self._client.subscribe(self._answers, cb=self._take_answer)
+        self.connection.when_connected = self._connected_again
         self._start_writing()
+
+    async def _connected_again(self, *, has_subscriptions: bool) -> None:
+        if not has_subscriptions:
+            await self._client.subscribe(self._answers, cb=self._take_answer)
+        self.check()
 
     # Appending.
 
     @property
     def _is_away(self) -> bool:
-        return not self._connection.is_connected  # the driver would keep an entry, and send it much later
+        return not self._client.is_connected  # the driver would keep an entry, and send it much later
 
     async def _write(self) -> None:
         while True:
@@ -86,7 +85,7 @@ class JetStreamJournal(EngineJournal):
             body = self._queue.popleft()
             self._queued_bytes -= len(body)
             try:
-                await self._connection.publish(self._address.subject, body, reply=self._answers)
+                await self._client.publish(self._address.subject, body, reply=self._answers)
             except Exception as error:  # appending never raises
                 self.failure = to_log_error(error, self._address)
 
@@ -108,7 +107,7 @@ class JetStreamJournal(EngineJournal):
         """See `Journal.follow`."""
         self._replace_follower(
             StreamFollower(
-                self._connection,
+                self._client,
                 self._manager,
                 self._address,
                 self._loop,
@@ -150,7 +149,7 @@ class JetStreamJournal(EngineJournal):
 
     async def entry(self, seq: int) -> JournalEntry | None:
         """See `Journal.entry`."""
-        found = await find_message(self._connection, self._address, self._address.stream, seq=seq)
+        found = await find_message(self._client, self._address, self._address.stream, seq=seq)
         return None if found is None else JournalEntry(found.seq, found.at_ns, found.body)
 
     async def trim(self, until: int) -> None:
@@ -166,7 +165,7 @@ class JetStreamJournal(EngineJournal):
 
     async def _disconnect(self) -> None:
         with suppress(Exception):
-            await self._connection.close()
+            await self.connection.close()
 
 
 async def open_jetstream(
@@ -186,69 +185,11 @@ async def open_jetstream(
         LogTooNew: A newer version of tidings created it.
         LogUnavailable: No server answers, or it is too old, or it refuses.
     """
-    journal: JetStreamJournal | None = None
-    refusal: Exception | None = None
-    refused = asyncio.Event()
-    reported = ""
-    """The error that was logged last: servers that are away are tried ten times a second."""
-
-    async def reconnected() -> None:
-        nonlocal reported
-        reported = ""
-        logger.info("%s: connected again", address)
-        if journal is not None:
-            journal.check()
-
-    async def failed(error: Exception) -> None:
-        nonlocal refusal, reported
-        if is_refusal(error) or refusal is None or not is_refusal(refusal):  # the connection is cut after a refusal
-            refusal = error
-        if is_refusal(error):
-            refused.set()
-        text = str(error) or type(error).__name__
-        if text != reported:
-            reported = text
-            logger.info("%s: %s", address, text)
-
-    connection = Client()
-    is_nkey = credentials.endswith(".nk")
-    connecting = asyncio.create_task(
-        connection.connect(
-            list(address.servers),
-            name=name,
-            error_cb=failed,
-            reconnected_cb=reconnected,
-            tls=tls,
-            user_credentials=credentials if credentials and not is_nkey else None,
-            nkeys_seed=credentials if is_nkey else None,
-            ping_interval=PING_S,
-            max_outstanding_pings=2,
-            reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, also parts of one
-            max_reconnect_attempts=-1,
-            connect_timeout=int(REQUEST_S),
-        )
-    )
-    waiting = asyncio.create_task(refused.wait())
+    connection = ServerConnection(address, credentials=credentials, tls=tls, name=name)
     try:
-        await asyncio.wait([connecting, waiting], timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():  # the driver would try for ever, also with credentials that were refused
-            raise refusal or TimeoutError
-        await connecting
-    except Exception as error:
-        raise to_log_error(error, address) from error
-    finally:
-        waiting.cancel()
-        connecting.cancel()
-    try:
-        version = connection.connected_server_version
-        if (version.major, version.minor) < MIN_SERVER:
-            raise LogUnavailable(
-                f"{address} is nats-server {version.major}.{version.minor}",
-                hint=f"The journal needs nats-server {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer.",
-            )
-        manager = connection.jsm(timeout=REQUEST_S)
-        await open_stream(manager, address)
-        await open_snapshot_stream(manager, address)
+        await connection.open()
+        manager = connection.client.jsm(timeout=REQUEST_S)
+        await connection.unless_denied(_open_streams(manager, address))
         journal = JetStreamJournal(connection, address)
         await journal.start()
     except BaseException as error:
@@ -257,3 +198,8 @@ async def open_jetstream(
             raise to_log_error(error, address) from error
         raise
     return journal
+
+
+async def _open_streams(manager: JetStreamManager, address: JetStreamAddress) -> None:
+    await open_stream(manager, address)
+    await open_snapshot_stream(manager, address)
