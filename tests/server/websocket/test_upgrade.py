@@ -238,10 +238,11 @@ def answer_to(server: RecordingServer, *parts: bytes) -> bytes:
         (b"GET /?%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * 200_000), b"414 "),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"a:\r\n" * MAX_HEADERS), b"431 "),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\na: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), b"431 "),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"a: %b\r\n" % (b"a" * 1_000) * 33), b"431 "),
         (b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501 "),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400 "),
     ],
-    ids=["URL", "endless URL", "headers", "header", "coding", "hosts"],
+    ids=["URL", "endless URL", "headers", "header", "large headers", "coding", "hosts"],
 )
 def test_request_beyond_the_limits_is_refused_with_its_status(
     server: RecordingServer, request_bytes: bytes, status: bytes
@@ -257,6 +258,15 @@ def test_answer_to_http_1_0_ends_with_the_connection(server: RecordingServer) ->
     assert b"connection: close" in head
     chunked = answer_to(server, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert b"\r\n%b\r\n0\r\n\r\n" % body in chunked
+
+
+def test_client_that_waits_before_its_body_is_asked_for_it(server: RecordingServer) -> None:
+    fields = b"Host: localhost\r\nConnection: close\r\nContent-Length: 5\r\nExpect: 100-Continue"
+    with RawClient(server.port) as client:
+        client.send(b"POST /body HTTP/1.1\r\n%b\r\n\r\n" % fields)
+        assert client.read_response() == "HTTP/1.1 100 Continue"
+        client.send(b"hello")
+        assert client.read_response().startswith("HTTP/1.1 200 ")
 
 
 def test_trailers_are_not_headers(server: RecordingServer) -> None:

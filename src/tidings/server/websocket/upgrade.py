@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, ClassVar, Final, NoReturn, cast
 
 import httptools
@@ -65,7 +66,6 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     """Bytes since the parser's last sign of progress: an unfinished head, or unfinished trailers."""
     _head_timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0
     _headers_complete = False
     _refusal: TidingsError | None = None
     """The error of the request that is being parsed."""
@@ -179,7 +179,6 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the head of a request."""
         super().on_message_begin()
-        self._header_bytes = 0
         self._headers_complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -192,10 +191,10 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         """Receive a header of the request, or a trailer behind its body, which is dropped."""
         if self._headers_complete:
             return
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
+        headers = self.headers
+        if len(headers) >= MAX_HEADERS:
             self._fail(_too_large_head())
-        super().on_header(name, value)
+        headers.append((name.lower(), value))  # as the base does; for `Expect`, see `_check_headers`
 
     def on_headers_complete(self) -> None:
         """Start the request, except where the parser is about to skip its body."""
@@ -212,6 +211,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             self._end_pipeline()
 
     def _check_headers(self) -> None:
+        if sum(map(len, chain.from_iterable(self.headers))) + 4 * len(self.headers) > MAX_HEAD_BYTES:
+            self._fail(_too_large_head())
         fields = dict(self.headers)
         if b"host" not in fields and self.parser.get_http_version() == "1.1":
             self._fail(RequestError("no header `Host`: HTTP/1.1 requires it", hint="Send it once."))
@@ -219,6 +220,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             check_repeated(self.headers, fields)
         except RequestError as error:
             self._fail(error)
+        self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
         codings = self._tokens(b"transfer-encoding") if b"transfer-encoding" in fields else [_CHUNKED]
         if codings != [_CHUNKED]:
             named = b", ".join(codings)[:80].decode("latin-1")
