@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from tidings.cli.run.reader.output import MIN_INTERVAL_S, CommandProgress, OutputReader, Source
 from tidings.cli.run.reporter import Reporter, guarded
@@ -47,6 +48,8 @@ _MAX_DUTY = 0.1
 """Share of one core for reading while output floods in: the copiers share the interpreter lock."""
 FINISH_TIMEOUT_S = 2.0
 """How long the end of a run waits for a reporter that blocks, which its contract forbids."""
+_FINISH_TURNS: Final = 5
+"""How often it waits that long while the reader reads on: a busy machine takes a while to read the backlog."""
 
 
 class ReaderThread:
@@ -112,13 +115,18 @@ class ReaderThread:
             self._wake.notify()
 
     def finish(self, conclude: Callable[[str], None]) -> None:
-        """Read the rest, call `conclude` with the last lines of output, and wait FINISH_TIMEOUT_S for the thread."""
+        """Read the rest, call `conclude` with the last lines of output, and wait for the thread."""
         with self._wake:
             self._conclude = conclude
             self._wake.notify()
-        self._thread.join(FINISH_TIMEOUT_S)
-        if self._thread.is_alive():
-            self._mention("the end of this run may not have been reported: the reporter is blocked.")
+        for _ in range(_FINISH_TURNS):
+            backlog = self._backlog
+            self._thread.join(FINISH_TIMEOUT_S)
+            if not self._thread.is_alive():
+                return
+            if self._backlog == backlog:
+                break
+        self._mention("the end of this run may not have been reported: the reporter is blocked.")
 
     def _run(self) -> None:
         while not self._ended():
