@@ -19,11 +19,11 @@ READY = "print('ready')\nwhile True: time.sleep(0.02)"
 
 
 @contextmanager
-def running(report: Path, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
+def running(report: Path, *command: str, stdin: int = subprocess.DEVNULL) -> "Iterator[subprocess.Popen[bytes]]":
     """Start a run in a session of its own; nothing of it is left at the end."""
     with subprocess.Popen(
         command_line(report, *command),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
@@ -89,7 +89,13 @@ def test_run_is_reported_from_start_to_end(tmp_path: Path) -> None:
 
 def test_failure_carries_exit_code_and_last_lines_of_both_streams(tmp_path: Path) -> None:
     report = tmp_path / "report"
-    assert run(report, "sh", "-c", "seq 100; sleep 0.1; echo broken >&2; exit 7").returncode == 7
+    with running(report, "sh", "-c", "seq 100; read _; echo broken >&2; exit 7", stdin=subprocess.PIPE) as process:
+        while read_line(process) != b"100\n":  # the two streams have no common order unless one waits for the other
+            assert process.poll() is None
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.wait(60) == 7
     failed = calls(report)[-1]
     assert failed["code"] == "exit_7"
     assert "7" in failed["message"]

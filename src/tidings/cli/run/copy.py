@@ -155,9 +155,9 @@ class OutputCopier:
         return len(data)
 
     def _pass(self, data: bytes) -> None:
+        self._reader(data)  # before others see it, so that what answers it, on another stream, is read after it
         write_all(self._target, data)
         self._moved_at = time.monotonic()
-        self._reader(data)
 
 
 class CopiedOutput:
