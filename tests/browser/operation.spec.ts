@@ -1,4 +1,7 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { BrowserContext, Page } from "@playwright/test";
+import { ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { hasProgress, isStale, open } from "./views.ts";
 
@@ -157,6 +160,34 @@ test("a further attempt is a further curve and a further lane", async ({ page, h
   await expect(main(page).getByText("earlier attempts")).toBeVisible();
   await expect(page.getByRole("img", { name: /^1st attempt: failed; Boom/ })).toBeVisible();
   await expect(page.getByRole("img", { name: /^Progress: 40% after/ })).toBeVisible();
+});
+
+test("charts look as those of the whole library", async ({ page, hub }) => {
+  const at = (seconds: number) => new Date(Date.now() - 3_600_000 + seconds * 1_000).toISOString();
+  const run = (id: string, from: number, ...percents: readonly number[]) => [
+    { ...start(id), timestamp: at(from) },
+    ...percents.map((progress, index) => ({
+      type: "operation:progress",
+      timestamp: at(from + 60 * (index + 1)),
+      data: { operation_id: id, progress },
+    })),
+  ];
+  for (const [index, id] of ["r1", "r2", "r3", "r4"].entries()) {
+    const end = { type: "operation:complete", timestamp: at(400 * index + 350 + index), data: { operation_id: id } };
+    await hub.publish(...run(id, 400 * index, 10, 30, 50, 70, 90), end);
+  }
+  const failure = { operation_id: "r5", code: "Boom", message: "it broke", recoverable: true };
+  await hub.publish(...run("r5", 2_000, 20, 40), { type: "operation:failed", timestamp: at(2_200), data: failure });
+  await hub.publish(...run("r5", 2_300, 20, 60), { type: "operation:failed", timestamp: at(2_500), data: failure });
+  const drawn = async () => {
+    await open(page, hub, "operation?id=r5");
+    await expect(page.getByRole("img", { name: /Good runs reach/ })).toBeVisible();
+    return await page.locator(".progress-plot canvas").evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
+  };
+  const ours = await drawn();
+  const whole = readFileSync(join(ROOT, "node_modules/uplot/dist/uPlot.esm.js"), "utf8");
+  await page.route(/uPlot.*\.js$/, (route) => route.fulfill({ contentType: "text/javascript", body: whole }));
+  expect(await drawn()).toBe(ours);
 });
 
 test("operations with the ids . and .. have pages, too", async ({ page, hub, faults }) => {

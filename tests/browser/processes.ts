@@ -176,6 +176,7 @@ export interface PublishedEvent {
   readonly type: string;
   readonly data: Readonly<Record<string, unknown>>;
   readonly trace_id?: string;
+  readonly timestamp?: string;
 }
 
 export async function freePort(): Promise<number> {

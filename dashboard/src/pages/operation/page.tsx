@@ -10,6 +10,7 @@ import { now } from "../../clock.ts";
 import { isLive, nameOf } from "../../format/operation.ts";
 import { plain } from "../../format/text.ts";
 import { formatFullTime } from "../../format/time.ts";
+import { isStale } from "../../hub.ts";
 import { type Command as KeyCommand, useCommands } from "../../keys.ts";
 import { addressOf } from "../../mount.ts";
 import { usePageTitle } from "../../page-title.ts";
@@ -150,10 +151,15 @@ function Known({ id, data, detail }: KnownProps): JSX.Element {
 
 /** In the place of what only the hub knows: the page was opened while it cannot be asked. */
 function Missing({ data }: { readonly data: OperationData }): JSX.Element {
-  const what = "its attempts, progress, parts, result, runs and log";
+  const what = "attempts, progress, parts, result, runs and log";
   const error = data.error.value;
-  if (error === undefined) return <Skeleton label={`Waiting for the hub to show ${what}`} />;
-  return <PanelError what={what} error={error} onRetry={data.reload} />;
+  if (error !== undefined && !isStale.value)
+    return <PanelError what={`its ${what}`} error={error} onRetry={data.reload} />;
+  return (
+    <section class="sec" role="status">
+      <p class="two">Its {what} are read when the link is back.</p>
+    </section>
+  );
 }
 
 /** What the page shows of an operation outside of signals: all but what changes with each progress. */
