@@ -306,7 +306,7 @@ class HubApp:
             samples,
         )
         if self._license is not None:
-            self._license.watch(self._running)
+            self._license.watch(self._running, notes if self._siblings is None else None)
 
     def drain(self) -> None:
         """Refuse new events, and close all connections, each with its own time to reconnect."""

@@ -16,11 +16,14 @@ from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
 from tidings.cli.serve.settings import ServeSettings
 from tidings.contract.contract import Contract
-from tidings.exceptions import ConfigError, InvalidKeyFile, TidingsError
+from tidings.exceptions import ConfigError, InvalidKeyFile, LimitExceeded, TidingsError
 from tidings.hub.clock import Clock
 from tidings.hub.hub import Hub
 from tidings.log.base import Scheduler
+from tidings.log.replicated import ReplicatedLog
+from tidings.log.revocations import Revocation
 from tidings.protocol.codes import error_data
+from tidings.protocol.timestamps import to_nanoseconds
 
 KEY_CHECK_S = 0.5
 """Interval at which the file of API keys is looked at, in seconds: a revoked key ends its sessions within a second."""
@@ -69,6 +72,11 @@ def check_methods(settings: ServeSettings) -> None:
             )
 
 
+def _warn_of_failure(result: Revocation | TidingsError) -> None:
+    if isinstance(result, TidingsError):
+        log.warning("the log does not have the revocation of a key: other nodes may accept it", error=str(result))
+
+
 class ServedAccess:
     """The authentication of one hub, as its settings describe it.
 
@@ -90,6 +98,7 @@ class ServedAccess:
         self._clock = clock
         self._reread = reread
         self._pages = SignInPages(sign_in_url=settings.sign_in_url or "", sign_out_url=settings.sign_out_url or "")
+        self._hub: Hub | None = None
         self._control: AccessControl | None = None
         self._audit: AuditTrail | None = None
         self._first_key: str | None = None
@@ -123,11 +132,13 @@ class ServedAccess:
         Raises:
             InvalidKeyFile: The first key cannot be stored.
         """
+        self._hub = hub
         self._control = hub.access
         self._audit = hub.audit
         if self._keys is None:
             return
         self._create_first_key(self._keys)
+        self._share_revoked()
         hub.jobs.start("API keys", KEY_CHECK_S, self._follow_keys)
         hub.jobs.start("use of API keys", USED_KEYS_S, self._keys.save_used)
 
@@ -204,8 +215,25 @@ class ServedAccess:
                 self._record("key", "accepted", subject=key.name, key_id=key.id, change=change)
         for key in before.values():
             self._record("key", "accepted", subject=key.name, key_id=key.id, change="removed")
+        self._share_revoked()
         if self._control is not None:
             self._control.reevaluate()
+
+    def _share_revoked(self) -> None:
+        """Revoke what the file revokes in a log that other nodes share, too: each has a file of its own."""
+        if self._hub is None or self._keys is None or not isinstance(self._hub.log, ReplicatedLog):
+            return
+        now_ns, known = self._hub.now_ns(), self._hub.log.revocations
+        for key in self._keys.keys:
+            until_ns = None if key.expires is None else to_nanoseconds(key.expires)
+            is_expired = until_ns is not None and until_ns <= now_ns
+            if key.revoked is None or is_expired or known.find("credential", key.id) is not None:
+                continue
+            revocation = Revocation(kind="credential", name=key.id, issued_before_ns=now_ns, kept_until_ns=until_ns)
+            try:
+                self._hub.log.revoke(revocation, _warn_of_failure)
+            except LimitExceeded as error:
+                _warn_of_failure(error)
 
     def _record(self, action: AuditAction, outcome: AuditOutcome, *, subject: str = "", **facts: str) -> None:
         if self._audit is not None:
