@@ -138,6 +138,7 @@ class ReplicatedLog(LocalReader):
         self.folded_bytes = 0
         """Size of the entries that this node has folded since its start."""
         self._failure: LogError | None = None
+        self._failure_reason: LossReason | None = None
         self._closed = False
         self.when_closed: list[Callable[[], object]] = []
         """Called when the log is closed."""
@@ -213,8 +214,13 @@ class ReplicatedLog(LocalReader):
         """The error for which this node folds no more until its process starts again; None while it folds."""
         return self._failure
 
+    @property
+    def differs(self) -> bool:
+        """Whether this node has stopped because its log differs from those of the others, and must be built again."""
+        return self._failure_reason is LossReason.DIFFERS
+
     def _lost(self, reason: LossReason, error: LogError) -> None:
-        self._failure = error
+        self._failure, self._failure_reason = error, reason
         self._fail_append(error)
 
     def _set_epochs(self, epochs: list[Epoch]) -> None:

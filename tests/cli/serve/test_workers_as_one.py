@@ -2,12 +2,10 @@
 
 import json
 import os
-import re
 import signal
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -16,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cli.processes import TIMEOUT_S, Hub, Process, tidings
-from tests.cli.serve.worker_processes import EVENT, WorkersHub, has_history, is_running, wait_until
+from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from tests.cli.serve.worker_processes import EVENT, WorkersHub, has_history, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -239,48 +237,3 @@ def test_backup_of_workers_restores_as_the_log_of_one_process(tmp_path: Path) ->
         page = httpx.get(f"{hub.http}v1/events?channel=data&since={positions[0]}").json()
         assert [event["position"] for event in page["events"]] == positions[1:]
         assert "gap" not in page
-
-
-def test_journal_that_is_locked_refuses_events_and_is_not_ready(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with WorkersHub(folder, 2) as hub, ExitStack() as stack:
-        clients = list(hub.connect_to_each(stack).values())
-        with closing(sqlite3.connect(folder / "journal.db", timeout=30, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # no one can append
-            answer = clients[0].post(f"{hub.http}v1/events", json=EVENT, timeout=TIMEOUT_S)
-            assert answer.status_code == 503, answer.text
-            wait_until(lambda: {client.get(f"{hub.http}readyz").status_code for client in clients} == {503})
-            connection.execute("ROLLBACK")
-        wait_until(lambda: {client.get(f"{hub.http}readyz").status_code for client in clients} == {200})
-        assert clients[1].post(f"{hub.http}v1/events", json=EVENT, timeout=TIMEOUT_S).status_code == 200
-        assert hub.stop()[0] == 0
-
-
-def answers_ready(hub: WorkersHub) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{hub.http}readyz", timeout=TIMEOUT_S).status_code == 200
-    return False
-
-
-def test_clients_of_a_worker_whose_journal_is_lost_move_on(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with WorkersHub(folder, 2) as hub:
-        before = {worker.pid for worker in hub.workers()}
-        with connect(hub.url, subprotocols=[Subprotocol("tidings.v1")]) as client:
-            for file in folder.glob("journal.db*"):
-                file.unlink()
-            closed: dict[str, Any] = {}
-            while closed.get("type") != "connection:closed":
-                closed = json.loads(client.recv(timeout=TIMEOUT_S))
-        assert closed["data"]["code"] == 4100
-        assert closed["data"]["reconnect"] is True
-        # The workers open a new journal, or have died too often before one of them does.
-        wait_until(lambda: hub.process.poll() is not None or answers_ready(hub))
-        code, _, stderr = hub.stop() if hub.process.poll() is None else hub.wait()
-    assert code in (0, 1)
-    assert not any(map(is_running, before))
-    assert re.search("this process cannot use the log", stderr)
-    with Process("serve", "--port", "0", "--workers", "2", "--data", str(folder)) as again:
-        assert again.read_line().startswith("ws://")
-        again.signal(signal.SIGTERM)
-        assert again.wait()[0] == 0

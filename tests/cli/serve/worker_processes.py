@@ -37,7 +37,7 @@ class WorkersHub(Hub):
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes of the workers that live."""
-        return [child for child in self.parent.children() if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in self.parent.children() if is_running(child.pid)]
 
     def worker_of(self, client: httpx.Client) -> int | None:
         """Return the process id of the worker that a client's kept connection belongs to."""

@@ -11,15 +11,17 @@ import pytest
 from msgspec import structs
 from tests.log.journal.shared_hub import SharedHub, open_embedded, read_all, wait_until
 
-from tidings.exceptions import LogCorrupt, LogForeign, LogFull, LogTooNew
+from tidings.exceptions import LogCorrupt, LogForeign, LogFull, LogTooNew, LogUnavailable
 from tidings.log.base import Retention
 from tidings.log.journal.replaying import new_name, unshare
 from tidings.log.journal.replica_building import build_replica, mark_for_rebuilding
 from tidings.log.journal.replica_state import ReplicaState
 from tidings.log.journal.shared_folder import (
     SET_ASIDE,
+    JournalFile,
     find_log_folder,
     find_replicas,
+    has_lost_journal,
     has_shared_log,
     is_shared,
     prepare,
@@ -332,6 +334,22 @@ async def test_fewer_workers_keep_the_furthest_log(tmp_path: Path) -> None:
     async with SharedHub(tmp_path, 2) as hub:
         assert [read_all(log) for log in hub.logs] == [events, events]
     assert [path.name for path in find_replicas(tmp_path)] == ["worker-1", "worker-2"]
+
+
+async def test_worker_whose_journal_was_replaced_keeps_its_log(tmp_path: Path) -> None:
+    async with SharedHub(tmp_path, 2) as hub:
+        assert not has_lost_journal(tmp_path)
+        await hub.publish(hub.logs[0], "a")
+        await hub.settle()
+        events = read_all(hub.logs[0])
+    delete_journal(tmp_path)
+    assert has_lost_journal(tmp_path)
+    JournalFile(tmp_path).close()  # an empty one
+    assert has_lost_journal(tmp_path)
+    with pytest.raises(LogUnavailable, match="it was replaced"):
+        build_replica(tmp_path, 1, stamp="x")
+    async with SharedHub(tmp_path, 2) as hub:
+        assert [read_all(log) for log in hub.logs] == [events, events]
 
 
 async def test_trimmed_journal_without_any_log_is_an_error(tmp_path: Path) -> None:

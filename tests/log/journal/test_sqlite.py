@@ -1,4 +1,5 @@
 import asyncio
+import os
 import shutil
 import socket
 import sqlite3
@@ -299,12 +300,21 @@ def test_file_that_is_taken_away_is_noticed(harness: SqliteJournalHarness, repla
     assert harness.wait_until(lambda: follower.losses)
     journal.append(b"into a file that no one reads")
     assert isinstance(journal.failure, LogUnavailable)
-    assert "deleted, moved away or replaced" in str(journal.failure)
+    assert "deleted, moved away, replaced" in str(journal.failure)
     away.rename(harness.path)
     again = RecordingFollower(journal)
     harness.wait_until(lambda: False)
     append(harness, again, b"back")
     assert again.bodies[:3] == follower.bodies
+
+
+def test_file_that_is_emptied_is_noticed(harness: SqliteJournalHarness) -> None:
+    follower = fill(harness, 3)
+    os.truncate(harness.path, 0)
+    assert harness.wait_until(lambda: follower.losses)
+    assert follower.losses == [LossReason.FAILED]
+    follower.journal.append(b"into a file that no other process can open")
+    assert isinstance(follower.journal.failure, LogUnavailable)
 
 
 # Space.

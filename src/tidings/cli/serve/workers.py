@@ -20,9 +20,9 @@ from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.process import print_ready, warn_of_strangers
 from tidings.cli.serve.settings import ServeSettings
-from tidings.exceptions import ConfigError
+from tidings.exceptions import ConfigError, ServeError
 from tidings.log.journal.replaying import new_name
-from tidings.log.journal.shared_folder import prepare
+from tidings.log.journal.shared_folder import has_lost_journal, prepare
 from tidings.log.sqlite.data_dir import DataDir, locking_pid
 from tidings.server.dashboard.bundle import packaged_bundle
 from tidings.server.serve import ListenAddress
@@ -58,7 +58,7 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
 
     Raises:
         ConfigError: Workers are not possible here, or with these settings.
-        ServeError: The address cannot be bound, or workers died again and again.
+        ServeError: The address cannot be bound, workers died again and again, or the data folder is gone.
         LogError: The data folder cannot be used.
     """
     configure_logging(settings.log_format, settings.log_level)
@@ -85,12 +85,22 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
                 admin=[format_place(*each) for each in _addresses(listeners[0].admin)],
             )
 
+        def prepare_again() -> None:
+            if not data_dir.is_in_place():
+                raise ServeError(
+                    f"the data folder {data} was deleted, moved away or replaced while it was used",
+                    hint="Stop the hub before you change its folder.",
+                )
+            prepare(data, workers, stamp=new_name(), journal_lost=True)
+
         supervisor = Supervisor(
             [sys.executable, "-P", *(f"-W{each}" for each in sys.warnoptions), "-m", "tidings", *sys.argv[1:]],
             listeners=[each.hub for each in listeners],
             admin_listeners=[each.admin for each in listeners],
             kept_open=[data_dir.lock],
             on_ready=ready,
+            has_lost_journal=lambda: has_lost_journal(data),
+            prepare=prepare_again,
             grace_s=settings.grace,
         )
         code = asyncio.run(supervisor.run())

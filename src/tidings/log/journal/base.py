@@ -58,6 +58,8 @@ class LossReason(StrEnum):
     """The journal ends before the follower's place: it is another one, or an older copy."""
     FAILED = "failed"
     """The engine cannot be read, or holds what no version of tidings writes."""
+    DIFFERS = "differs"
+    """A node's own log differs from those of most others. No journal reports it; `tidings.log.journal.node` does."""
 
 
 Receive = Callable[[Sequence[JournalEntry]], None]

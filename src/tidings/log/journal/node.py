@@ -212,7 +212,7 @@ class JournalNode:
             while self._waiting and self._folding is None and not self._stopped:
                 self._fold_next(self._waiting.popleft())
         except LogError as error:  # such as LogTooNew
-            self._stop(LossReason.FAILED, error)
+            self._stop(LossReason.DIFFERS if isinstance(error, LogCorrupt) else LossReason.FAILED, error)
         except Exception as error:
             logger.exception("the entry at %d could not be folded", self._mark.seq)
             self._stop(LossReason.FAILED, LogError(f"the entry at {self._mark.seq} could not be folded: {error!r}"))

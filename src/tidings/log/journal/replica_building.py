@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tidings.exceptions import LogCorrupt
+from tidings.exceptions import LogCorrupt, LogUnavailable
 from tidings.file_lock import try_lock
 from tidings.log.journal.shared_folder import (
     REBUILD,
@@ -42,6 +42,7 @@ def build_replica(folder: Path, worker: int, *, stamp: str) -> None:
 
     Raises:
         LogCorrupt: No log can be built.
+        LogUnavailable: No log continues the journal, because it was replaced since `prepare`.
         LogError: The folder cannot be read or written.
     """
     own = replica_folder(folder, worker)
@@ -59,6 +60,8 @@ def build_replica(folder: Path, worker: int, *, stamp: str) -> None:
                 (source.folder / REBUILD).unlink()
                 if source is present:
                     return
+            if source is None and any(found):
+                raise LogUnavailable(f"no log in {folder} continues its journal: it was replaced")
             _move_away(own, stamp)
             if source is not None:
                 copy_log(source.folder / FILE, own / FILE)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tidings.exceptions import LogCorrupt, LogError, LogForeign
+from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogTooNew
 from tidings.log.epochs import Epoch
 from tidings.log.journal.base import JournalState, Mark
 from tidings.log.journal.node import FoldState
@@ -195,7 +195,27 @@ class JournalFile:
         self._connection.close()
 
 
-def prepare(folder: Path, workers: int, *, stamp: str) -> None:
+def has_lost_journal(folder: Path) -> bool:
+    """Return whether the journal of running workers is missing, damaged or another one, so that no log continues it.
+
+    False, too, where the folder cannot be read.
+    """
+    replicas = [replica for path in find_replicas(folder) if (replica := try_read_replica(path)) is not None]
+    if not (folder / JOURNAL_FILE).exists():
+        return True
+    try:
+        with closing(JournalFile(folder)) as journal:
+            return bool(replicas) and not any(journal.continues(replica.mark) for replica in replicas)
+    except LogTooNew:
+        return False
+    except (LogCorrupt, LogForeign):
+        return True
+    except LogError as error:
+        logger.warning("the journal of %s cannot be read: %s", folder, error)
+        return False
+
+
+def prepare(folder: Path, workers: int, *, stamp: str, journal_lost: bool = False) -> None:
     """Make a folder one that workers can open: new, embedded, or of an earlier run.
 
     Logs that do not continue the journal are set aside: their workers build new ones. Where a log is further than the
@@ -205,6 +225,8 @@ def prepare(folder: Path, workers: int, *, stamp: str) -> None:
         folder: The folder, which exists and is locked by the caller.
         workers: Number of workers that will run.
         stamp: Name for what is set aside, not used before.
+        journal_lost: Whether the workers lost their journal while they used it; see `has_lost_journal`. What is there
+            instead is set aside, and a new journal begins behind the log that is furthest.
 
     Raises:
         LogForeign: A file in the folder belongs to another program.
@@ -215,7 +237,7 @@ def prepare(folder: Path, workers: int, *, stamp: str) -> None:
     try:
         if (folder / FILE).exists():
             _share(folder)
-        _check_replicas(folder, stamp)
+        _check_replicas(folder, stamp, journal_lost)
         _remove_surplus(folder, workers)
     except (OSError, sqlite3.Error) as cause:
         raise to_log_error(cause, folder) from cause
@@ -277,7 +299,7 @@ def _new_journal(folder: Path, seq: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _check_replicas(folder: Path, stamp: str) -> None:
+def _check_replicas(folder: Path, stamp: str, journal_lost: bool) -> None:
     replicas = []
     for path in find_replicas(folder):
         try:
@@ -291,7 +313,7 @@ def _check_replicas(folder: Path, stamp: str) -> None:
         else:
             replicas.append(replica)
     furthest = max(replicas, key=lambda replica: replica.preference, default=None)
-    journal = _open_existing(folder, stamp) if furthest is not None else JournalFile(folder)
+    journal = _open_existing(folder, stamp, journal_lost) if furthest is not None else JournalFile(folder)
     if journal is None:
         assert furthest is not None
         _begin_behind(folder, furthest, "it is missing or damaged")
@@ -299,12 +321,16 @@ def _check_replicas(folder: Path, stamp: str) -> None:
     try:
         state = journal.state()
         fitting = {replica.folder for replica in replicas if journal.continues(replica.mark)}
-        if furthest is not None and furthest.folder not in fitting and furthest.mark.seq > state.last:
+        is_further = furthest is not None and furthest.folder not in fitting and furthest.mark.seq > state.last
+        if furthest is not None and (is_further or (journal_lost and not fitting)):
             journal.close()
             set_aside(folder / JOURNAL_FILE, stamp)
-            _begin_behind(folder, furthest, f"it ends at {state.last}, and a log is further")
+            reason = (
+                f"it ends at {state.last}, and a log is further" if is_further else "it was replaced by another one"
+            )
+            _begin_behind(folder, furthest, reason)
             journal = JournalFile(folder)
-            fitting = {furthest.folder}
+            fitting = {replica.folder for replica in replicas if replica.mark == furthest.mark}
         elif not fitting and state.first > 1:
             raise LogCorrupt(
                 f"the journal of {folder} begins at {state.first}, and no log continues it",
@@ -318,13 +344,15 @@ def _check_replicas(folder: Path, stamp: str) -> None:
             set_aside(replica.folder, stamp)
 
 
-def _open_existing(folder: Path, stamp: str) -> JournalFile | None:
+def _open_existing(folder: Path, stamp: str, journal_lost: bool) -> JournalFile | None:
     """Return the journal; None if there is none, or a damaged one, which is set aside."""
     if not (folder / JOURNAL_FILE).exists():
         return None
     try:
         journal = JournalFile(folder)
-    except LogCorrupt as error:
+    except (LogCorrupt, LogForeign) as error:
+        if isinstance(error, LogForeign) and not journal_lost:
+            raise
         logger.error("the journal of %s is set aside: %s", folder, error)
         set_aside(folder / JOURNAL_FILE, stamp)
         return None

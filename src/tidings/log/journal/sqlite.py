@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.file_lock import try_lock
@@ -90,7 +90,7 @@ class SqliteJournal:
         self._closed = False
         self._connection = open_journal(self._path, max_file_bytes=max_file_bytes)
         try:
-            self._identity = _identify(self._path)
+            self._identity = _Identity.of(self._path)
             self._checkpoints = _SharedCheckpointer(self._path)
         except OSError as cause:
             self._connection.close()
@@ -255,17 +255,19 @@ class SqliteJournal:
         self._check_place()
 
     def _check_file(self) -> None:
-        """Notice that the file is no longer the one in its folder: other processes would open another one."""
+        """Notice that the file is no longer the one in its folder, or was emptied: other processes see another one."""
         try:
-            displaced = _identify(self._path) != self._identity
+            found = _Identity.of(self._path)
+            displaced = not found.continues(self._identity)
         except OSError as error:
             displaced = True
             logger.debug("%s cannot be found: %s", self._path, error)
         if not displaced:
+            self._identity = found
             self._displaced = None
         elif self._displaced is None:
             self._displaced = LogUnavailable(
-                f"{self._path} was deleted, moved away or replaced while it was used",
+                f"{self._path} was deleted, moved away, replaced or emptied while it was used",
                 hint="Stop all processes that use the folder before you put back a copy.",
             )
             self._lose(LossReason.FAILED, self._displaced)
@@ -395,9 +397,19 @@ class _DiskWithoutBallast:
         return shutil.disk_usage(self._folder).free
 
 
-def _identify(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+class _Identity(NamedTuple):
+    device: int
+    inode: int
+    size: int
+    """SQLite never makes the file smaller: it is not vacuumed."""
+
+    @classmethod
+    def of(cls, path: Path) -> "_Identity":
+        found = path.stat()
+        return cls(found.st_dev, found.st_ino, found.st_size)
+
+    def continues(self, earlier: "_Identity") -> bool:
+        return self[:2] == earlier[:2] and self.size >= earlier.size
 
 
 def _connected(place: int, entries: list[JournalEntry]) -> list[JournalEntry]:

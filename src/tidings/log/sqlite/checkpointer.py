@@ -138,8 +138,12 @@ class Checkpointer(threading.Thread):
 
 
 def connect_to_checkpoint(path: Path) -> sqlite3.Connection:
-    """Return a connection for checkpoints."""
-    connection = connect(path, busy_ms=_MAX_BUSY_MS)
+    """Return a connection for checkpoints.
+
+    Raises:
+        sqlite3.Error: It cannot be opened. It is not created either: it was deleted, and must not look like a new one.
+    """
+    connection = connect(f"{path.absolute().as_uri()}?mode=rw", busy_ms=_MAX_BUSY_MS)
     # A restarted write-ahead log is truncated to its contents: its size then shows how much is waiting, and a flood of
     # events does not keep the space it once took.
     connection.execute("PRAGMA journal_size_limit = 0")

@@ -69,6 +69,14 @@ class DataDir:
         """Descriptor of the lock file. A process that inherits it keeps the folder locked until it has ended, too."""
         return self._lock
 
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to the folder that is locked: it may be deleted, moved or replaced."""
+        try:
+            found, locked = os.stat(self.path / _LOCK), os.fstat(self._lock)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino)
+
     def create_ballast(self) -> None:
         """Create the ballast if it is missing and as much space again stays free. May wait for the disk."""
         if not self.reserve_bytes or self.has_ballast() or self.free_bytes() < 2 * self.reserve_bytes:

@@ -188,10 +188,15 @@ def decode_row(row: SqlRow) -> Record:
 # Connections.
 
 
-def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
-    """Return a connection for writing: autocommit, WAL, without automatic checkpoints."""
+def connect(path: Path | str, *, busy_ms: int) -> sqlite3.Connection:
+    """Return a connection for writing, to a path or a URI: autocommit, WAL, without automatic checkpoints."""
     connection = sqlite3.connect(
-        path, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False, cached_statements=256
+        path,
+        uri=isinstance(path, str),
+        isolation_level=None,
+        timeout=busy_ms / 1000,
+        check_same_thread=False,
+        cached_statements=256,
     )
     for pragma in (
         "synchronous = NORMAL",

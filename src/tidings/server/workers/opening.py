@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from tidings.exceptions import Draining, LogCorrupt, LogOpening, LogUnavailable
+from tidings.exceptions import Draining, LogOpening, LogUnavailable
 from tidings.log.base import Log, Retention
 from tidings.log.journal.replaying import new_name
 from tidings.log.journal.replica_building import build_replica, mark_for_rebuilding
@@ -122,7 +122,7 @@ class WorkerOpening(OpeningThread):
             self._replaying = None
             if error is not None:
                 shared.close()
-                if isinstance(error, LogCorrupt) and self._mark():
+                if shared.differs and self._mark():
                     self.start(done)
                     return
             done(shared if error is None else error)

@@ -5,13 +5,13 @@ from typing import Final
 
 import structlog
 
-from tidings.exceptions import LogCorrupt, LogError
+from tidings.exceptions import LogError
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.log.replicated import ReplicatedLog
 
 CHECK_INTERVAL_S: Final = 1.0
 MAX_FAILING_CHECKS: Final = 10
-"""Number of checks, and so of seconds, for which clients may stay with a worker whose log fails."""
+"""Number of checks, and so of seconds, for which clients may stay with a worker whose log fails and may recover."""
 RETRY_AFTER_MS: Final = 1_000
 """Delay before the first of its clients connects again."""
 _CLOSE_CODE: Final = 4100
@@ -63,8 +63,11 @@ class ReadinessWatch:
             return
         self._failing_checks += 1
         stopped = self._log.stopped
-        if isinstance(stopped, LogCorrupt) and not self._is_marked:
-            self._try_mark()  # immediately: the process may be killed before it ends
+        if self._log.differs:
+            if not self._is_marked:
+                self._try_mark()  # immediately: the process may be killed before it ends
+        elif stopped is not None:  # it cannot recover; a log that differs waits, because copying it again may not help
+            self._failing_checks = max(self._failing_checks, MAX_FAILING_CHECKS)
         if self._failing_checks < MAX_FAILING_CHECKS:
             return
         if self._failing_checks == MAX_FAILING_CHECKS:

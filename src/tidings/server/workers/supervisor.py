@@ -1,4 +1,7 @@
-"""The parent of workers: starts each with its sockets, restarts those that die, and ends all of them."""
+"""The parent of workers: starts each with its sockets, restarts those that die, and ends all of them.
+
+If the journal of its workers is lost, it ends all of them, prepares the folder as at its start, and starts them again.
+"""
 
 import asyncio
 import contextlib
@@ -15,7 +18,7 @@ import msgspec
 import structlog
 from msgspec import Raw
 
-from tidings.exceptions import ServeError
+from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogTooNew, ServeError
 from tidings.server.workers.messages import (
     MAX_LINE_BYTES,
     ToWorker,
@@ -77,6 +80,10 @@ class Supervisor:
         admin_listeners: For each worker, those of the admin listener.
         kept_open: Further descriptors that workers inherit, such as the lock of the data folder.
         on_ready: Called once, when all workers are ready, with what they have for the person at the terminal.
+        has_lost_journal: Called in a thread when a worker has ended; see
+            `tidings.log.journal.shared_folder.has_lost_journal`.
+        prepare: Called in a thread when all workers have ended because the journal was lost: prepares the folder for
+            the next ones, or raises LogError. If that may pass, such as a full disk, it is called again.
         grace_s: Time that a worker has to end; then it is killed.
     """
 
@@ -88,11 +95,15 @@ class Supervisor:
         admin_listeners: Sequence[Sequence[socket.socket]],
         kept_open: Sequence[int],
         on_ready: Callable[[str], None],
+        has_lost_journal: Callable[[], bool],
+        prepare: Callable[[], object],
         grace_s: float,
     ) -> None:
         self._command = command
         self._kept_open = kept_open
         self._on_ready = on_ready
+        self._has_lost_journal = has_lost_journal
+        self._prepare = prepare
         self._grace_s = grace_s
         self._epoch = secrets.token_hex(4)
         self._workers = [
@@ -101,6 +112,10 @@ class Supervisor:
         ]
         self._deaths: deque[float] = deque()
         self._stopping = asyncio.Event()
+        """Set when the hub ends."""
+        self._ending = asyncio.Event()
+        """Set when all workers end, and either the hub too, or they are started again."""
+        self._lost_journal = False
         self._notices: list[str] = []
         self._reported = False
         self._exit_code = 0
@@ -116,21 +131,16 @@ class Supervisor:
 
         Raises:
             ServeError: Workers died again and again.
+            LogError: The journal was lost, and the folder cannot be prepared.
         """
         with self._signals():
-            keepers: list[asyncio.Task[None]] = []
             try:
-                for worker in self._workers:
-                    keepers.append(asyncio.create_task(self._keep(worker)))
-                    # One first: an error in the settings is then reported once.
-                    await _first(worker.listening.wait(), self._stopping.wait())
-                watching = asyncio.create_task(self._watch())
-                await self._stopping.wait()
-                watching.cancel()
+                await self._run_workers()
+                while not self._stopping.is_set():
+                    await self._prepare_again()
+                    await self._run_workers()
             finally:
-                self._stopping.set()
-                self._end_workers()
-                await asyncio.gather(*keepers, return_exceptions=True)
+                self._close_listeners()
                 for task in self._tasks:
                     task.cancel()
         if self._failure is not None:
@@ -140,6 +150,7 @@ class Supervisor:
     def stop(self) -> None:
         """End all workers, as SIGTERM does."""
         self._stopping.set()
+        self._ending.set()
 
     # Signals.
 
@@ -169,24 +180,76 @@ class Supervisor:
         for worker in self._workers:
             _signal(worker, number)
 
-    def _end_workers(self) -> None:
+    def _close_listeners(self) -> None:
         for worker in self._workers:
             for opened in (*worker.listeners, *worker.admin):
-                opened.close()  # or the kernel would go on to accept connections for no one
-        self._signal_all(signal.SIGTERM)
+                opened.close()
 
     # Workers.
 
+    async def _run_workers(self) -> None:
+        """Run all workers until the hub stops or they have lost the journal."""
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            for worker in self._workers:
+                keepers.append(asyncio.create_task(self._keep(worker)))
+                keepers[-1].add_done_callback(self._keeper_done)
+                # One first: an error in the settings is then reported once.
+                await _first(worker.listening.wait(), self._ending.wait())
+            watching = asyncio.create_task(self._watch())
+            await self._ending.wait()
+            watching.cancel()
+        finally:
+            self._ending.set()
+            if not self._lost_journal or self._stopping.is_set():
+                self._close_listeners()  # or the kernel would go on to accept connections for no one
+            self._signal_all(signal.SIGTERM)
+            await asyncio.gather(*keepers, return_exceptions=True)
+        for keeper in keepers:
+            keeper.result()  # an error that no one expected ends the hub
+
+    def _keeper_done(self, keeper: asyncio.Task[None]) -> None:
+        if not self._ending.is_set():
+            self.stop()
+
+    async def _prepare_again(self) -> None:
+        """Prepare the folder for other workers, as soon as that is possible; return when it is, or when the hub stops.
+
+        Raises:
+            LogError: It is not possible.
+        """
+        log.error("the journal was lost: all workers start again behind the log that is furthest")
+        delay_s = MIN_BACKOFF_S
+        while not self._stopping.is_set():
+            try:
+                await asyncio.to_thread(self._prepare)
+            except (LogCorrupt, LogForeign, LogTooNew):
+                raise
+            except LogError as error:
+                log.error("the folder cannot be prepared now", error=str(error))
+                await _first(asyncio.sleep(delay_s), self._stopping.wait())
+                delay_s = min(2 * delay_s, MAX_BACKOFF_S)
+                continue
+            self._epoch = secrets.token_hex(4)
+            self._lost_journal = False
+            if not self._stopping.is_set():
+                self._ending.clear()
+            return
+
     async def _keep(self, worker: _Worker) -> None:
         """Start a worker's process again and again, until the end."""
-        while not self._stopping.is_set():
+        while not self._ending.is_set():
             started = time.monotonic()
             try:
                 code = await self._run_once(worker)
             except OSError as error:  # such as too many processes or open files
                 self._count_death(worker, error.strerror or str(error))
                 code = 0
-            if self._stopping.is_set():
+            if self._ending.is_set():
+                return
+            if worker.was_ready and await asyncio.to_thread(self._has_lost_journal):
+                self._lost_journal = True
+                self._ending.set()
                 return
             if not worker.was_ready and code > 0:
                 self._exit_code = code  # it reported an error itself, such as a log that cannot be opened
@@ -197,7 +260,7 @@ class Supervisor:
                 self._count_death(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
             if time.monotonic() - started > DEATHS_WINDOW_S or asked:
                 worker.backoff_s = MIN_BACKOFF_S
-            await _first(asyncio.sleep(worker.backoff_s), self._stopping.wait())
+            await _first(asyncio.sleep(worker.backoff_s), self._ending.wait())
             worker.backoff_s = min(2 * worker.backoff_s, MAX_BACKOFF_S)
 
     def _count_death(self, worker: _Worker, reason: str) -> None:
@@ -217,14 +280,14 @@ class Supervisor:
     async def _run_once(self, worker: _Worker) -> int:
         """Run one process of a worker to its end; return its exit code, negative for a signal."""
         ours, theirs = socket.socketpair()
-        inherited = [*worker.listeners, *worker.admin]
+        listeners, admin = [[each.fileno() for each in sockets] for sockets in (worker.listeners, worker.admin)]
         try:
             with theirs:
                 worker.process = process = await asyncio.create_subprocess_exec(
                     *self._command,
                     env={**os.environ, LINK_VARIABLE: str(theirs.fileno())},
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), *(each.fileno() for each in inherited), *self._kept_open],
+                    pass_fds=[theirs.fileno(), *listeners, *admin, *self._kept_open],
                     process_group=0,  # Ctrl-C reaches the parent alone, which ends the workers in order
                 )
             worker.seen = time.monotonic()
@@ -233,16 +296,8 @@ class Supervisor:
         except BaseException:
             ours.close()
             raise
-        worker.send(
-            WorkerRole(
-                worker.number,
-                len(self._workers),
-                self._epoch,
-                [each.fileno() for each in worker.listeners],
-                [each.fileno() for each in worker.admin],
-            )
-        )
-        if self._stopping.is_set():
+        worker.send(WorkerRole(worker.number, len(self._workers), self._epoch, listeners, admin))
+        if self._ending.is_set():
             _signal(worker, signal.SIGTERM)
         reading = asyncio.create_task(self._read(worker, reader))
         try:
@@ -257,7 +312,7 @@ class Supervisor:
 
     async def _wait(self, worker: _Worker, process: asyncio.subprocess.Process) -> int:
         ended = asyncio.ensure_future(process.wait())
-        await _first(asyncio.shield(ended), self._stopping.wait())
+        await _first(asyncio.shield(ended), self._ending.wait())
         if not ended.done():
             _, pending = await asyncio.wait([ended], timeout=2 * self._grace_s + 1.0)
             if pending:
