@@ -4,63 +4,38 @@ Only appending is far. Events are proposed to the journal, and judged, stored an
 reading is local. All nodes that have folded the same entries have the same events at the same offsets.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
-import msgspec
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogFull, LogUnavailable
+from tidings.exceptions import EventIDReused, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
     LogStatistics,
     OnControl,
     Outcome,
-    PublishResult,
     ReceivedControl,
     RevokeDone,
     Scheduler,
-    SessionEnded,
-    StoredRows,
     Tail,
 )
 from tidings.log.catch_ups import CatchUps
+from tidings.log.entry_folder import MAX_UNSTORED, EntryFolder
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.journal.base import Journal, LossReason
-from tidings.log.journal.controls import (
-    Begin,
-    ClockJump,
-    Control,
-    Forget,
-    Heartbeat,
-    HubControl,
-    NewEpoch,
-    NodeGone,
-    Revoke,
-    Seed,
-)
+from tidings.log.journal.controls import ClockJump, Forget, HubControl, NewEpoch, Revoke
 from tidings.log.journal.entries import count_fitting, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
-from tidings.log.journal.replica_state import ReplicaState, epochs_after
 from tidings.log.local_log import LocalLog, LocalReader
 from tidings.log.revocations import Revocation
-from tidings.log.shared_controls import SharedControls
 from tidings.log.waiting_controls import WaitingControls
 from tidings.protocol.positions import Position, parse_position
 
 PATIENCE_S = 10.0
 """Time after which the publishers of a batch learn that the journal is not available. The batch may still be stored."""
-STORE_RETRY_S = 0.5
-"""Delay before an entry is stored again that the local log could not store, as on a full disk."""
-_STEP_DELAY_S = 0.001
 MAX_SILENCE_S = 5.0
 """Time after which a node has failed that cannot store or receive what it proposes: a heartbeat each second."""
-MAX_UNSTORED = 256
-"""Number of entries without events after which the state is stored: they are folded again after a restart."""
-
-logger = logging.getLogger(__name__)
 
 
 class _Append(Struct):
@@ -108,7 +83,6 @@ class ReplicatedLog(LocalReader):
         self._scheduler = scheduler
         self._new_name = new_name
         self._epoch = epoch
-        self._epochs: list[Epoch] = []
         self._has_epoch = False
         """Whether the epoch that the caller named has begun; any epoch counts if it named none."""
         self._positions = Epochs([Epoch("", 0)])
@@ -118,14 +92,7 @@ class ReplicatedLog(LocalReader):
         self._controls = WaitingControls(self._is_attached)
         """Controls for the next entries."""
         self._max_bytes = max_entry_bytes(journal.max_bytes)
-        self._shared = SharedControls(local.producers, local.operations)
-        self._rows: StoredRows = {}
-        """Rows to store with the next state."""
         self._on_control: OnControl | None = None
-        self._folding = False
-        """Whether an entry is being folded."""
-        self._verdicts: list[str] = []
-        """The verdicts on the claims in that entry."""
         self._catch_ups = CatchUps(scheduler)
         self._revoking: list[tuple[Revoke, RevokeDone]] = []
         self._forgetting = False
@@ -134,9 +101,6 @@ class ReplicatedLog(LocalReader):
         """Whether a `Forget` of this node was folded since `maintain` was called last."""
         self._ids_until = 0
         """Offset up to which this node proposed to forget event ids."""
-        self._unstored = 0
-        self.folded_bytes = 0
-        """Size of the entries that this node has folded since its start."""
         self._failure: LogError | None = None
         self._failure_reason: LossReason | None = None
         self._closed = False
@@ -152,6 +116,15 @@ class ReplicatedLog(LocalReader):
             lost=self._lost,
             compares_past=compares_past,
         )
+        self._folder = EntryFolder(
+            local,
+            scheduler,
+            settle=self._node.settle,
+            report=self._report,
+            revoked=self._revoked,
+            forgotten=self._forgotten,
+            finished=self._finish,
+        )
 
     # Opening.
 
@@ -161,15 +134,9 @@ class ReplicatedLog(LocalReader):
         Raises:
             LogCorrupt: The state in the local log is damaged.
         """
-        stored = self._local.stored_state
-        state = ReplicaState.decode(stored)
-        if stored:
-            try:
-                self._shared.restore(self._local.stored_rows)
-            except msgspec.MsgspecError as cause:
-                raise LogCorrupt(f"a row of the log's state is damaged: {cause}") from cause
-        self._set_epochs(list(state.epochs))
-        self._node.follow(state.fold)
+        state = self._folder.restore()
+        self._set_epochs()
+        self._node.follow(state)
         self._node.join(last)
 
     @property
@@ -186,6 +153,11 @@ class ReplicatedLog(LocalReader):
     def now_ns(self) -> int:
         """The clock of the journal: the time of the newest entry that this node has folded."""
         return self._node.sessions.now_ns
+
+    @property
+    def folded_bytes(self) -> int:
+        """Size of the entries that this node has folded since its start."""
+        return self._folder.folded_bytes
 
     @property
     def nodes(self) -> int:
@@ -223,8 +195,8 @@ class ReplicatedLog(LocalReader):
         self._failure, self._failure_reason = error, reason
         self._fail_append(error)
 
-    def _set_epochs(self, epochs: list[Epoch]) -> None:
-        self._epochs = epochs
+    def _set_epochs(self) -> None:
+        epochs = self._folder.epochs
         self._has_epoch = any(self._epoch in ("", epoch.name) for epoch in epochs)
         if epochs:
             self._positions = Epochs(epochs)
@@ -235,7 +207,7 @@ class ReplicatedLog(LocalReader):
         """See `Log.follow`."""
         self._local.follow(tail)
         self._on_control = on_control
-        for request in self._shared.requests:
+        for request in self._folder.shared.requests:
             self._report(ReceivedControl(structs.replace(request, is_due=True), False))
 
     def _report(self, received: ReceivedControl) -> None:
@@ -281,10 +253,10 @@ class ReplicatedLog(LocalReader):
 
     def _propose(self) -> None:
         """Propose what waits, if no entry is under way."""
-        if self._node.busy or not self._node.joined or self._closed or self._folding:
+        if self._node.busy or not self._node.joined or self._closed or self._folder.busy:
             return
         if not self._has_epoch:
-            current = self._epochs[-1].name if self._epochs else ""
+            current = self._folder.epochs[-1].name if self._folder.epochs else ""
             self._controls.add(NewEpoch(name=self._epoch or self._new_name(), instead_of=current))
         append = self._append if self._append is not None and not self._append.proposed else None
         if append is None and not self._controls and not self._catch_ups:
@@ -299,121 +271,26 @@ class ReplicatedLog(LocalReader):
     # Folding.
 
     def _fold(self, folded: FoldedEntry) -> None:
-        self._folding = True
-        self.folded_bytes += len(folded.entry.body)
-        self._verdicts.clear()
-        for ended in folded.ended:
-            detached = self._shared.end_session(ended.name)
-            self._report(ReceivedControl(SessionEnded(ended.name), ended.name == self._node.session, detached=detached))
-        self._apply(folded, iter(folded.batch.controls))
+        self._folder.fold(folded, self._node.session)
 
-    def _apply(self, folded: FoldedEntry, controls: Iterator[Control]) -> None:
-        """Apply the controls, then store the events."""
-        for control in controls:
-            match control:
-                case Revoke():
-                    row = Revocation(
-                        kind=control.kind,
-                        name=control.name,
-                        issued_before_ns=control.issued_before_ns,
-                        kept_until_ns=control.kept_until_ns,
-                    )
-                    self._local.revoke(row, partial(self._revoked, folded, controls, control))
-                    return
-                case ClockJump():
-                    self._local.record_jump(control.jump_ns)
-                    self._do_upkeep(folded, controls, folded.now_ns)
-                    return
-                case Forget():
-                    self._forget(folded, controls, control)
-                    return
-                case Begin() | Heartbeat() | NodeGone() | NewEpoch() | Seed():
-                    pass
-                case _:
-                    result = self._shared.fold(control, folded.batch.session)
-                    self._verdicts += [verdict.verdict for verdict in result.verdicts]
-                    self._report(ReceivedControl(control, folded.own, *result, folded.batch.session))
-        self._rows |= self._shared.take_changes()
-        self._store(folded)
+    def _revoked(self, control: Revoke, result: Revocation | LogError) -> None:
+        for waiting in self._revoking:
+            if waiting[0] == control:
+                self._revoking.remove(waiting)
+                waiting[1](result)
+                break
 
-    def _revoked(
-        self, folded: FoldedEntry, controls: Iterator[Control], control: Revoke, result: Revocation | LogError
-    ) -> None:
-        if folded.own:
-            for waiting in self._revoking:
-                if waiting[0] == control:
-                    self._revoking.remove(waiting)
-                    waiting[1](result)
-                    break
-        self._apply(folded, controls)
-
-    def _forget(self, folded: FoldedEntry, controls: Iterator[Control], control: Forget) -> None:
-        """Forget everything that is due, with turns of the loop in between."""
-        if self._closed:
-            return
-        if self._local.operations.expire(control.now_ns, self._local.received_ns):
-            self._scheduler.call_later(_STEP_DELAY_S, lambda: self._forget(folded, controls, control))
-            return
-        self._local.forget(control.now_ns, control.ids_until)
-        if folded.own and not control.ids_until:
+    def _forgotten(self, control: Forget) -> None:
+        if not control.ids_until:
             self._forgetting = False
             self._has_forgotten = True
-        self._do_upkeep(folded, controls, control.now_ns)
-
-    def _do_upkeep(self, folded: FoldedEntry, controls: Iterator[Control], now_ns: int) -> None:
-        """Do all steps of retention and of saving: what is judged must be stored before the events that follow."""
-        if self._closed:
-            return
-        delay_s: float | None = None
-        try:
-            if self._local.maintain(now_ns):
-                delay_s = _STEP_DELAY_S
-            elif self._local.failed is not None:  # it reports a full disk once only
-                delay_s = STORE_RETRY_S
-        except LogError as error:
-            logger.warning("retention of the local log failed: %s", error)
-            delay_s = STORE_RETRY_S
-        if delay_s is None:
-            self._apply(folded, controls)
-        else:
-            self._scheduler.call_later(delay_s, lambda: self._do_upkeep(folded, controls, now_ns))
-
-    def _store(self, folded: FoldedEntry) -> None:
-        self._unstored += 1
-        new_epoch = any(isinstance(control, NewEpoch) for control in folded.batch.controls)
-        if not folded.batch.events and not new_epoch and self._unstored < MAX_UNSTORED:
-            self._node.settle(self._digest([]))
-            self._finish(folded, [])
-            return
-        self._local.append(
-            folded.batch.events,
-            partial(self._stored, folded),
-            state=partial(self._state_after, folded),
-            rows=self._rows,
-        )
-
-    def _state_after(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> bytes:
-        head = self._local.head + sum(_is_new(outcome) for outcome in outcomes)
-        epochs = epochs_after(self._epochs, folded.batch.controls, head)
-        fold = self._node.settle(self._digest(outcomes))
-        return ReplicaState(fold, tuple(epochs)).encode()
-
-    def _stored(self, folded: FoldedEntry, outcomes: Sequence[Outcome] | LogError) -> None:
-        if isinstance(outcomes, LogError):
-            if not self._closed:  # the entry is in the journal: it must be stored before any other one
-                self._scheduler.call_later(STORE_RETRY_S, lambda: self._store(folded))
-            return
-        self._unstored = 0
-        self._rows = {}
-        self._shared.apply_events(folded.batch.events)
-        self._set_epochs(epochs_after(self._epochs, folded.batch.controls, self._local.head))
-        self._finish(folded, outcomes)
 
     def _finish(self, folded: FoldedEntry, outcomes: Sequence[Outcome]) -> None:
+        if any(isinstance(control, NewEpoch) for control in folded.batch.controls):
+            self._set_epochs()
         append = self._proposed if folded.own else None
         if folded.own:
             self._proposed = None
-        self._folding = False
         try:
             if append is not None and append is self._append:
                 self._append = None
@@ -423,10 +300,6 @@ class ReplicatedLog(LocalReader):
         finally:
             self._node.resume()
             self._propose()
-
-    def _digest(self, outcomes: Sequence[Outcome]) -> bytes:
-        """Return what all nodes must agree on about an entry."""
-        return _digest(outcomes) + "".join(self._verdicts).encode()
 
     def _with_position(self, outcome: Outcome) -> Outcome:
         """Return an outcome with a position of this log, where it names one of the local log."""
@@ -534,25 +407,10 @@ class ReplicatedLog(LocalReader):
         if self._closed:
             return
         self._closed = True
+        self._folder.close()
         for call in self.when_closed:
             call()
         self._node.stop()
         self._journal.close()
         self._fail_append(LogUnavailable("the log was closed; the batch may be stored"))
         self._local.close()
-
-
-def _is_new(outcome: Outcome) -> bool:
-    return isinstance(outcome, PublishResult) and not outcome.duplicate
-
-
-def _digest(outcomes: Sequence[Outcome]) -> bytes:
-    """Return what all nodes must agree on about a batch."""
-    return msgspec.msgpack.encode(
-        [
-            (outcome.offset, outcome.duplicate, outcome.trace_id, outcome.attempt, outcome.operation_id)
-            if isinstance(outcome, PublishResult)
-            else outcome.code
-            for outcome in outcomes
-        ]
-    )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tidings.cli import main
-from tidings.cli.serve import process
+from tidings.cli.serve import log_opening
 from tidings.exceptions import LogUnavailable
 from tidings.log.opening import OpeningProgress
 from tidings.log.sqlite.log import SqliteLog
@@ -23,5 +23,5 @@ def _open_slowly(*arguments: Any, progress: OpeningProgress, **options: Any) -> 
 
 
 if __name__ == "__main__":
-    vars(process)["SqliteLog"] = _open_slowly
+    vars(log_opening)["SqliteLog"] = _open_slowly
     main()

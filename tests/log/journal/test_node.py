@@ -147,7 +147,7 @@ def test_node_whose_judge_differs_stops_and_the_others_go_on() -> None:
     cluster.nodes[0].publish(["node-0 a"])
     cluster.loop.advance(5.0)
     ((reason, error),) = patched.losses
-    assert reason is LossReason.FAILED
+    assert reason is LossReason.DIFFERS
     assert isinstance(error, LogCorrupt)
     assert "'node-1' has another log than 'node-0', 'node-2'" in str(error)
     assert cluster.nodes[0].losses == cluster.nodes[2].losses == []

@@ -169,6 +169,7 @@ def test_failing_checkpoint_is_logged_once_and_retried(
             rounds.release()
             raise sqlite3.OperationalError("disk I/O error")
 
+    (tmp_path / "data" / FILE).touch()
     thread = Counting(tmp_path / "data" / FILE, folder)
     thread.start()
     for _ in range(5):
@@ -181,12 +182,14 @@ def test_failing_checkpoint_is_logged_once_and_retried(
     ]
 
 
-def test_thread_that_cannot_connect_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", [Path("gone", FILE), Path("data", FILE)])
+def test_thread_that_cannot_connect_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: Path) -> None:
     monkeypatch.setattr(checkpointer, "CHECK_INTERVAL_S", 0.001)
     folder = DataDir(tmp_path / "data", ballast_bytes=0)
-    thread = Checkpointer(tmp_path / "gone" / FILE, folder)
+    thread = Checkpointer(tmp_path / missing, folder)
     thread.start()
     wait_until(lambda: thread.failing)
     thread.stop()
     folder.close()
     assert not thread.is_alive()
+    assert not (tmp_path / missing).exists()

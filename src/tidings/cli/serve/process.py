@@ -2,63 +2,44 @@
 
 import asyncio
 import contextlib
-import logging
-import os
-import secrets
-import shlex
-import shutil
-import stat
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
-import typer
 
 from tidings.access.audit import AuditFile
 from tidings.cli.errors import print_stderr
 from tidings.cli.serve.access import ServedAccess, check_methods
-from tidings.cli.serve.addresses import HubAddresses, find_addresses, find_host_names, format_place
-from tidings.cli.serve.journal import find_journal
+from tidings.cli.serve.addresses import find_addresses, find_host_names, format_place
 from tidings.cli.serve.listeners import Listeners, open_listeners
+from tidings.cli.serve.log_opening import find_journal, open_log
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.process_limits import (
-    RESERVED_FILES,
     limit_tcp_connections,
     raise_file_limit,
     reduce_garbage_collection,
     return_large_blocks,
 )
+from tidings.cli.serve.reports import print_ready, report_limit, report_log, warn_of_strangers
 from tidings.cli.serve.settings import ServeSettings
-from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
-from tidings.exceptions import ConfigError, Draining, LogError, TidingsError
+from tidings.exceptions import Draining, LogError, TidingsError
 from tidings.hub.clock import SystemClock
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.journal.engines import JournalEngine
 from tidings.log.journal.node_folder import mark_node_for_rebuilding
-from tidings.log.journal.replaying import new_name, unshare
 from tidings.log.journal.replica_building import mark_for_rebuilding
-from tidings.log.journal.shared_folder import has_shared_log
-from tidings.log.memory import MemoryLog
-from tidings.log.opening import OpeningProgress
 from tidings.log.replicated import ReplicatedLog
-from tidings.log.sqlite.data_dir import DataDir, max_ballast_bytes
-from tidings.log.sqlite.database import FILE
-from tidings.log.sqlite.log import DEFAULT_BALLAST_BYTES, SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.cluster.opening import NodeOpening
-from tidings.server.opening_thread import LogOpener, OpeningThread
+from tidings.server.opening_thread import LogOpener
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.application import websocket_protocol
 from tidings.server.workers.link import WorkerLink
-from tidings.server.workers.opening import WorkerOpening
 from tidings.server.workers.readiness import ReadinessWatch
 from tidings.version import __version__
 
@@ -337,60 +318,11 @@ class HubProcess:
         self.runner.stop()
 
     def _open_log(self, scheduler: Scheduler) -> Log | LogOpener:
-        data, ballast, retention = self._settings.data, self._settings.ballast, self._retention
-        if data is None:
-            return MemoryLog(new_name(), retention)
-        _check_ballast(data, ballast)
-        if self._link is not None:
-            role = self._link.role
-            return WorkerOpening(
-                data,
-                worker=role.worker,
-                workers=role.workers,
-                epoch=role.epoch,
-                retention=retention,
-                ballast_bytes=ballast,
-            )
-        if self._engine is not None:
-            self._node_opening = NodeOpening(data, self._engine, retention=retention, ballast_bytes=ballast)
-            return self._node_opening
-
-        def open_log(progress: OpeningProgress) -> Log:
-            if has_shared_log(data):  # workers used it
-                with closing(DataDir(data, ballast_bytes=0)):
-                    unshare(data, retention, progress, stamp=new_name())
-            return SqliteLog(data, scheduler, new_name, retention=retention, ballast_bytes=ballast, progress=progress)
-
-        return OpeningThread(open_log)
-
-    def _log_opened(self) -> None:
-        statistics = self._hub_app.hub.log.statistics()
-        retention = self._retention
-        kept = f"{retention.events:,} events, {format_size(retention.bytes)}, {format_duration(retention.age_s)}"
-        log.info(
-            "log opened",
-            data=str(self._settings.data) if self._settings.data else "memory",
-            **({} if self._engine is None else {"journal": self._engine.label}),
-            disk=describe_size(statistics.disk_bytes),
-            events=statistics.durable_events,
-            position=str(self._hub_app.hub.log.position(statistics.head)),
-            retention=kept,
-        )
-
-        data = self._settings.data
-        if data is not None and retention.bytes > (total := shutil.disk_usage(data).total):
-            log.warning(
-                "the disk is smaller than retention_bytes: events are refused when it is full",
-                disk=describe_size(total),
-                retention_bytes=format_size(retention.bytes),
-                hint="Use a smaller --retention-bytes, so that the oldest events are deleted first.",
-            )
-        if data is not None and os.name == "posix" and data.stat().st_mode & stat.S_IWOTH:
-            log.warning(
-                "any user of this machine can replace the log",
-                data=str(data),
-                hint=f"Run `chmod o-w {shlex.quote(str(data))}`.",
-            )
+        role = None if self._link is None else self._link.role
+        opened = open_log(self._settings, self._retention, scheduler, role=role, engine=self._engine)
+        if isinstance(opened, NodeOpening):
+            self._node_opening = opened
+        return opened
 
     def _report_ready(self, listening: Sequence[ListenAddress]) -> None:
         settings, link = self._settings, self._link
@@ -399,17 +331,8 @@ class HubProcess:
         if link is None:
             print_ready(addresses, has_dashboard=self._hub_app.dashboard is not None)
             print_stderr(first_key)
-        self._log_opened()
-        if self._max_connections < settings.max_connections:
-            # A reduced default is not worth a warning, because the user did not ask for that number.
-            level = logging.INFO if settings.max_connections == HubConfig().max_connections else logging.WARNING
-            open_files = self._max_connections + RESERVED_FILES
-            log.log(
-                level,
-                "the limit of open files reduces max_connections",
-                open_files=open_files,
-                max_connections=self._max_connections,
-            )
+        report_log(settings, self._hub_app.hub.log, self._retention, self._engine)
+        report_limit(settings, self._max_connections)
         if link is None:
             warn_of_strangers(settings, addresses)
         identity = self._contract.identity
@@ -433,61 +356,6 @@ class HubProcess:
         self._hub_app.drain()
 
 
-def print_ready(addresses: HubAddresses, *, has_dashboard: bool) -> None:
-    """Print where the hub is: two lines for people on a terminal, one with two URLs for programs."""
-    # The parent process may not read stdout, or may be gone.
-    with contextlib.suppress(OSError, ValueError):
-        on_terminal = sys.stdout.isatty()
-        greeting = addresses.greeting(__version__, has_dashboard=has_dashboard)
-        typer.echo(greeting if on_terminal else f"{addresses.websocket} {addresses.http}")
-
-
-def warn_of_strangers(settings: ServeSettings, addresses: HubAddresses) -> None:
-    """Log warnings if other machines reach the hub in a way that is not safe."""
-    if settings.insecure and settings.auth:
-        log.warning("--insecure has no effect: --auth identifies clients", hint="Remove --insecure.")
-    if not addresses.is_public:
-        return
-    if not settings.auth:
-        log.warning(
-            "other machines can reach this hub, which has no access control: they can read and publish everything",
-            hint="Use --auth keys instead of --insecure, or --host 127.0.0.1 (docs/access.md).",
-        )
-    elif settings.tls_cert is None and not settings.trusted_proxy:
-        log.warning(
-            "credentials of other machines cross the network unencrypted",
-            hint="Pass --tls-cert, or put a proxy with TLS in front and name it with --trusted-proxy.",
-        )
-
-
-def _check_ballast(data: Path, ballast: int) -> None:
-    """Check, before anything is written, that the disk of the data folder has space for a ballast.
-
-    The default is not checked: a small disk gets a smaller ballast. Nor is free space for a log that exists, because a
-    hub must be able to start on a full disk.
-    """
-    if ballast <= DEFAULT_BALLAST_BYTES:
-        return
-    folder = next((each for each in (data, *data.absolute().parents) if each.is_dir()), None)
-    if folder is None:
-        return  # opening the log reports it
-    try:
-        limit, free = max_ballast_bytes(folder), shutil.disk_usage(folder).free
-    except OSError:
-        return
-    if not (data / FILE).exists():
-        limit = min(limit, free // 2)
-    if ballast > limit:
-        raise ConfigError(
-            f"--ballast: invalid size {format_size(ballast)}: expected at most {describe_size(limit)} on the disk of "
-            f"{data}",
-            option="ballast",
-            source="ballast",
-            hint="Choose a size of at most 1/16 of the disk, and half of its free space. The default, "
-            f"{format_size(DEFAULT_BALLAST_BYTES)}, is enough for trimming.",
-        )
-
-
 def _open_license(settings: ServeSettings) -> "LicenseFile | None":
     if settings.license is None or settings.license_public_key is None:
         return None
@@ -496,7 +364,3 @@ def _open_license(settings: ServeSettings) -> "LicenseFile | None":
     return LicenseFile(
         settings.license, settings.license_public_key, clock=SystemClock(), grace_s=settings.license_grace
     )
-
-
-def _new_epoch() -> str:
-    return secrets.token_hex(4)

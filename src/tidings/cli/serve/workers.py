@@ -15,10 +15,10 @@ import structlog
 
 from tidings.cli.errors import print_stderr
 from tidings.cli.serve.addresses import HubAddresses, find_addresses, format_place
-from tidings.cli.serve.journal import find_journal
 from tidings.cli.serve.listeners import Listeners, open_listeners
+from tidings.cli.serve.log_opening import find_journal
 from tidings.cli.serve.logging import configure_logging
-from tidings.cli.serve.process import print_ready, warn_of_strangers
+from tidings.cli.serve.reports import print_ready, warn_of_strangers
 from tidings.cli.serve.settings import ServeSettings
 from tidings.exceptions import ConfigError, ServeError
 from tidings.log.journal.replaying import new_name
