@@ -66,6 +66,10 @@ class _Worker:
         """Monotonic time of its last sign of life."""
         self.backoff_s = MIN_BACKOFF_S
         self.was_ready = False
+        self.has_started = False
+        """Whether the process that runs, or has run last, was ready."""
+        self.must_reload = False
+        """Whether files were to be read again while the process did not handle the signal for it yet."""
 
     def send(self, message: ToWorker) -> None:
         write(self.writer, message)
@@ -169,7 +173,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         reloads = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL  # not below nohup
         if reloads:
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._signal_all(signal.SIGHUP))
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
             yield
         finally:
@@ -179,6 +183,13 @@ class Supervisor:
     def _signal_all(self, number: int) -> None:
         for worker in self._workers:
             _signal(worker, number)
+
+    def _reload(self) -> None:
+        for worker in self._workers:
+            if worker.listening.is_set():
+                _signal(worker, signal.SIGHUP)
+            else:  # it would end by the signal
+                worker.must_reload = True
 
     def _close_listeners(self) -> None:
         for worker in self._workers:
@@ -240,6 +251,7 @@ class Supervisor:
         """Start a worker's process again and again, until the end."""
         while not self._ending.is_set():
             started = time.monotonic()
+            worker.has_started = False
             try:
                 code = await self._run_once(worker)
             except OSError as error:  # such as too many processes or open files
@@ -256,7 +268,10 @@ class Supervisor:
                 self.stop()
                 return
             asked = code in (0, -signal.SIGTERM)  # a rolling restart
-            if not asked:
+            if code > 0 and not worker.has_started and any(each.ready.is_set() for each in self._workers):
+                # Its disk is full, or its settings have changed: the others go on.
+                log.error("a worker could not start, and is tried again", worker=worker.number, exit_code=code)
+            elif not asked:
                 self._count_death(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
             if time.monotonic() - started > DEATHS_WINDOW_S or asked:
                 worker.backoff_s = MIN_BACKOFF_S
@@ -343,6 +358,9 @@ class Supervisor:
                 match decode_from_worker(line):
                     case WorkerListening():
                         worker.listening.set()
+                        if worker.must_reload:
+                            worker.must_reload = False
+                            _signal(worker, signal.SIGHUP)
                     case WorkerReady() as ready:
                         self._note_ready(worker, ready)
                     case WorkerQuestion() as question:
@@ -358,7 +376,7 @@ class Supervisor:
 
     def _note_ready(self, worker: _Worker, ready: WorkerReady) -> None:
         worker.ready.set()
-        worker.was_ready = True
+        worker.was_ready = worker.has_started = True
         if ready.notice:
             self._notices.append(ready.notice)
         if not self._reported and all(each.ready.is_set() for each in self._workers):
