@@ -199,6 +199,37 @@ def test_hooks_are_called_in_order(loop_factory: LoopFactory) -> None:
     assert hooks.addresses[0].port > 0
 
 
+def test_requests_that_arrive_as_a_drain_begins_are_answered(loop_factory: LoopFactory) -> None:
+    hooks, request = Hooks(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    clients: list[socket.socket] = []
+
+    def connect() -> None:
+        for has_sent in (False, True):
+            clients.append(socket.create_connection(hooks.addresses[0], timeout=60))
+            if has_sent:
+                clients[-1].sendall(request)
+                assert clients[-1].recv(65_536).startswith(b"HTTP/1.1 200")
+
+    async def send() -> None:
+        for client in clients:
+            client.sendall(request)  # blocks the loop: the kernel has it, and the server has not read it
+
+    async def serve() -> None:
+        hooks.runner = DrainingServer(app, port=0, on_ready=hooks.addresses.extend, on_drain=send, lifespan="off")
+        serving = asyncio.create_task(hooks.runner.serve())
+        while not hooks.addresses:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(connect)
+        hooks.runner.stop()
+        await serving
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve())
+    for client in clients:
+        with client:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
 async def test_failing_or_hanging_drain_does_not_block_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RuntimeError("as if the hub had a fault")

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from array import array
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from socket import socket as Socket
 from types import FrameType
@@ -34,8 +35,14 @@ _DATE_INTERVAL_S = 1.0
 """Interval at which uvicorn renews the Date header."""
 _DRAIN_POLL_S = 0.02
 """Interval at which a drain checks whether all connections are closed."""
+_FIRST_REQUEST_S = 0.25
+"""Time that a drain leaves to connections for a request that is on its way."""
 _CANCEL_TIMEOUT_S = 1.0
 """Time that a cancelled response gets for its `finally`."""
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 _STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
@@ -385,14 +392,21 @@ class DrainingServer(uvicorn.Server):
     async def _wait_until_idle(self, deadline: float) -> bool:
         """Ask all connections to end; return whether they and all responses ended before `deadline`, in loop time.
 
-        New connections may still appear: they were accepted before the listening sockets were closed.
+        New connections may still appear: they were accepted before the listening sockets were closed. One that has sent
+        a request which was not read yet is not asked at first, nor is a new one whose request is on its way: the kernel
+        would reset it, and its client could not know whether its event was stored.
         """
         state = self.server_state
+        now = asyncio.get_running_loop().time
+        ask_all_at = now() + _FIRST_REQUEST_S
         while state.connections or state.tasks:
+            is_early = now() < ask_all_at
             for connection in state.connections - self._asked_to_end:
-                connection.shutdown()
-            self._asked_to_end = set(state.connections)
-            if asyncio.get_running_loop().time() >= deadline:
+                if not (is_early and _awaits_request(connection)):
+                    connection.shutdown()
+                    self._asked_to_end.add(connection)
+            self._asked_to_end &= state.connections
+            if now() >= deadline:
                 return False
             await asyncio.sleep(_DRAIN_POLL_S)
         return True
@@ -413,3 +427,19 @@ class DrainingServer(uvicorn.Server):
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT_S)
         await asyncio.sleep(0)  # `connection_lost` follows an abort in the next tick
+
+
+def _awaits_request(connection: object) -> bool:
+    """Return whether an HTTP connection has sent no request yet, or one that the kernel still holds."""
+    if not isinstance(connection, UpgradableHttpProtocol):
+        return False
+    if connection.cycle is None:
+        return True
+    if sys.platform == "win32":
+        return False
+    count = array("i", [0])
+    try:
+        fcntl.ioctl(connection.transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+    except (OSError, ValueError, AttributeError):  # it is closed in this moment
+        return False
+    return count[0] > 0

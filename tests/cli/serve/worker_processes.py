@@ -55,7 +55,7 @@ class WorkersHub(Hub):
         def connect() -> bool:
             client = httpx.Client(timeout=TIMEOUT_S)
             worker = None
-            with suppress(httpx.TransportError):  # a worker that ends resets the connections that it has just accepted
+            with suppress(httpx.TransportError):  # a worker that is killed resets the connections that it has accepted
                 worker = self.worker_of(client)
             if worker is None or worker in clients:
                 client.close()
