@@ -59,7 +59,7 @@ class EntryFolder:
         self._forgotten = forgotten
         self._finished = finished
         self.shared = SharedControls(local.producers, local.operations)
-        """What the controls of hubs have changed."""
+        """Producers and requests to cancel, as the controls of hubs have changed them."""
         self.epochs: list[Epoch] = []
         """The epochs of the shared log."""
         self.busy = False

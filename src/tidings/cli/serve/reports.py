@@ -1,4 +1,4 @@
-"""What a hub reports when it starts: the line with its URLs, its log, its limits, and warnings about its settings."""
+"""Reports of a hub at its start: the line with its URLs, its log, its limits, and warnings about its settings."""
 
 import contextlib
 import logging

@@ -225,8 +225,8 @@ def prepare(folder: Path, workers: int, *, stamp: str, journal_lost: bool = Fals
         folder: The folder, which exists and is locked by the caller.
         workers: Number of workers that will run.
         stamp: Name for what is set aside, not used before.
-        journal_lost: Whether the workers lost their journal while they used it; see `has_lost_journal`. What is there
-            instead is set aside, and a new journal begins behind the log that is furthest.
+        journal_lost: Whether the workers lost their journal while they used it; see `has_lost_journal`. A file
+            that is there instead is set aside, and a new journal begins behind the log that is furthest.
 
     Raises:
         LogForeign: A file in the folder belongs to another program.
