@@ -1,7 +1,7 @@
 /** What pages must survive: floods of large events, very many tabs, a tab that is frozen, and the back-forward cache. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { Hub } from "../../tests/browser/processes.ts";
+import { Folder, Hub } from "../../tests/browser/processes.ts";
 import { Chromium } from "./chromium.ts";
 import { residentMiB } from "./hub_costs.ts";
 import { type Load, Publisher } from "./publisher.ts";
@@ -18,7 +18,9 @@ interface Stage {
 }
 
 async function withLoad(load: Load, attack: (stage: Stage) => Promise<string>): Promise<boolean> {
-  const hub = await Hub.start();
+  // A log in memory would be a gigabyte of the hub's memory.
+  const folder = new Folder();
+  const hub = await Hub.start({ data: folder.path });
   const publisher = new Publisher(hub, load);
   const browser = await Chromium.launch();
   const began = performance.now();
@@ -37,6 +39,7 @@ async function withLoad(load: Load, attack: (stage: Stage) => Promise<string>): 
     await browser.close();
     await publisher.stop();
     await hub.stop();
+    folder.remove();
   }
 }
 
@@ -110,11 +113,17 @@ async function backAndForward({ hub, browser }: Stage): Promise<string> {
   return `back from another page five times, ${restored ? "from" : "without"} the cache`;
 }
 
+const traffic = { running: 100, rate: 500 };
+
+/** Flood the page of events with events of 64 KB. */
+export async function payloads(seconds: number): Promise<boolean> {
+  return await withLoad({ ...traffic, rate: 1_000, padding: 64_000 }, (stage) => flood(stage, seconds));
+}
+
 /** Run all attacks, each against a hub and a browser of its own. */
 export async function attacks(seconds: number): Promise<boolean> {
-  const traffic = { running: 100, rate: 500 };
   const done = [
-    await withLoad({ ...traffic, rate: 1_000, padding: 64_000 }, (stage) => flood(stage, seconds)),
+    await payloads(seconds),
     await withLoad(traffic, (stage) => frozen(stage, 3 * seconds)),
     await withLoad(traffic, backAndForward),
     await withLoad({ ...traffic, rate: 50 }, manyTabs),

@@ -1,13 +1,13 @@
 /**
  * Benchmarks of the dashboard, in Debian's Chromium with a real hub. Run by hand, on a machine that does nothing else:
  *
- *     make bench-browser                     # all but memory and attacks
- *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory, attacks
+ *     make bench-browser                     # all but memory, attacks and payloads
+ *     node benchmarks/browser/main.ts load   # one of load, paint, fanout, ended, pages, memory, attacks, payloads
  *     node benchmarks/browser/main.ts load --page events --profile
  *     node benchmarks/browser/main.ts memory --hours 8 --minutes 30
  */
 import { parseArgs } from "node:util";
-import { attacks } from "./attacks.ts";
+import { attacks, payloads } from "./attacks.ts";
 import { ended } from "./ended.ts";
 import { fanout } from "./fanout.ts";
 import { load } from "./load.ts";
@@ -38,6 +38,7 @@ const benchmarks: Readonly<Record<string, () => Promise<boolean>>> = {
   paint: async () => await paint(rounds),
   fanout: async () => await fanout(seconds, rounds),
   attacks: async () => await attacks(seconds),
+  payloads: async () => await payloads(seconds),
   ended: async () => await ended(seconds),
   memory: async () => await memory(minutes, hours),
   pages: async () => await pages(switches),
