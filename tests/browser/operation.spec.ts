@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BrowserContext, Page } from "@playwright/test";
-import { ROOT } from "./executables.ts";
+import { type BrowserContext, chromium, type Page } from "@playwright/test";
+import { CHROMIUM, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { hasProgress, isStale, open } from "./views.ts";
 
@@ -67,6 +67,33 @@ test("a notification comes once over all tabs, also from another page", async ({
   await open(second, hub, "operation?id=night-1");
   await expect(main(second)).toContainText("Failed");
   expect(await notes(second)).toEqual([]);
+});
+
+test("all works in a browser that forbids storage", async ({ folder, hub }) => {
+  const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
+  mkdirSync(join(folder, "Default"));
+  writeFileSync(join(folder, "Default/Preferences"), JSON.stringify(settings));
+  const browser = await chromium.launchPersistentContext(folder, { executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  try {
+    const thrown: unknown[] = [];
+    browser.on("weberror", (raised) => thrown.push(raised.error()));
+    await gatherNotifications(browser);
+    await hub.publish(start("a"));
+    const page = await browser.newPage();
+    await open(page, hub, "wall");
+    await expect(page.locator(".wall li")).toContainText("Import prices");
+    await expect(page.evaluate(() => localStorage.length)).rejects.toThrow("SecurityError");
+    await open(page, hub, "operation?id=a");
+    await page.getByRole("button", { name: "Notify me when it ends" }).click();
+    await expect(page.getByRole("button", { name: "You are notified" })).toBeVisible();
+    await page.getByRole("button", { name: /^Settings/ }).click();
+    await page.getByRole("menuitemcheckbox", { name: "Times in UTC" }).click();
+    await hub.publish({ type: "operation:complete", data: { operation_id: "a" } });
+    await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
+    expect(thrown).toEqual([]);
+  } finally {
+    await browser.close();
+  }
 });
 
 test("parts that are complete are collapsed, and the others are live", async ({ page, hub }) => {

@@ -79,8 +79,11 @@ async function claimEnd(row: Row): Promise<void> {
     forget(id);
     showEnd(row);
   };
-  if (navigator.locks === undefined) show();
-  else await navigator.locks.request(`tidings:notify:${id}`, show);
+  try {
+    await navigator.locks.request(`tidings:notify:${id}`, show);
+  } catch {
+    show(); // plain http has no locks, and a browser that forbids storage refuses them: tabs then share nothing
+  }
 }
 
 /** Reads what the tabs share: an event about a change in another tab may come later than the lock. */

@@ -246,7 +246,7 @@ function useReload(): void {
     const condition = {
       loadedBuild: ownBuild,
       servedBuild,
-      reloadedFor: sessionStorage.getItem(RELOADED_FOR) ?? undefined,
+      reloadedFor: history.state?.[RELOADED_FOR],
       isLive: connection.value.state === "live",
       ageMs: performance.now(),
       hour: Number(formatMinute(deviceNow.value, zone.value).slice(0, 2)),
@@ -256,7 +256,7 @@ function useReload(): void {
     setTimeout(async () => {
       isPlanned.current = false;
       if (!(await loads())) return;
-      if (servedBuild !== undefined) sessionStorage.setItem(RELOADED_FOR, servedBuild);
+      if (servedBuild !== undefined) history.replaceState({ ...history.state, [RELOADED_FOR]: servedBuild }, "");
       location.reload();
     }, reloadDelayMs(Math.random()));
   });
