@@ -27,6 +27,7 @@ from tidings.log.journal.base import Journal, LossReason
 from tidings.log.journal.controls import ClockJump, Forget, HubControl, NewEpoch, Revoke
 from tidings.log.journal.entries import count_fitting, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
+from tidings.log.journal.sessions import NodeStatus
 from tidings.log.local_log import LocalLog, LocalReader
 from tidings.log.revocations import Revocation
 from tidings.log.waiting_controls import WaitingControls
@@ -163,6 +164,10 @@ class ReplicatedLog(LocalReader):
     def nodes(self) -> int:
         """Number of nodes that take part, this one included."""
         return len(self._node.sessions)
+
+    def list_nodes(self) -> list[NodeStatus]:
+        """Return all nodes that take part, the oldest first."""
+        return self._node.list_nodes()
 
     @property
     def trimmable(self) -> int:

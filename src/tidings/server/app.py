@@ -304,6 +304,7 @@ class HubApp:
             audit_feed,
             OperationMetrics(hub),
             samples,
+            exchange,
         )
         if self._license is not None:
             self._license.watch(self._running, notes if self._siblings is None else None)

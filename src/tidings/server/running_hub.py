@@ -12,6 +12,7 @@ from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.workers.link import WorkerLink
+from tidings.server.workers.sharing import SharedFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class RunningHub:
     audit: AuditFeed
     operation_metrics: OperationMetrics
     samples: SystemSamples
+    figures: SharedFigures | None = None
+    """The figures of other processes; None where there are none."""
 
 
 class HubHost(Protocol):

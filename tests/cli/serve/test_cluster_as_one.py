@@ -16,6 +16,8 @@ from tests.nats_server import NatsServer
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from tidings.version import __version__
+
 
 @dataclass
 class TwoNodes:
@@ -23,6 +25,8 @@ class TwoNodes:
 
     hubs: list[NodeHub]
     key: str
+    keys: str
+    """The file of the keys."""
     server: NatsServer
 
     @property
@@ -48,7 +52,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
     with ExitStack() as stack:
         stack.callback(server.stop)
         hubs = [stack.enter_context(NodeHub(folder / name, f"{server.url}/hubs", *options)) for name in "ab"]
-        yield TwoNodes(hubs, made.stdout.strip(), server)
+        yield TwoNodes(hubs, made.stdout.strip(), keys, server)
 
 
 def open_stream(hub: NodeHub, ticket: str) -> int:
@@ -103,6 +107,28 @@ def _counts(nodes: TwoNodes, connections: float) -> bool:
     events = httpx.get(url, headers=nodes.headers, timeout=TIMEOUT_S).json()["events"]
     statuses = [event["data"] for event in events if event["type"] == "system:status"]
     return [status["metrics"]["connections"] for status in statuses] == [connections]
+
+
+def test_system_of_each_node_lists_both(nodes: TwoNodes) -> None:
+    first, second = nodes.hubs
+
+    def list_nodes(hub: NodeHub) -> list[dict[str, object]]:
+        answer = httpx.get(f"{hub.http}v1/system", headers=nodes.headers, timeout=TIMEOUT_S)
+        return [dict(node) for node in answer.json()["nodes"]]
+
+    def is_complete(hub: NodeHub) -> bool:
+        return all("connections" in node and node["ready"] for node in list_nodes(hub))
+
+    for hub, number in ((first, 0), (second, 1)):
+        wait_until(partial(is_complete, hub))
+        found = list_nodes(hub)
+        assert [node.get("here", False) for node in found] == [number == 0, number == 1]
+        assert [node.get("leads", False) for node in found] == [True, False]
+        assert {node["version"] for node in found} == {__version__}
+        assert all(0 <= int(str(node["behind_entries"])) < 100 for node in found)
+    with NodeHub(first.folder.parent / "c", f"{nodes.server.url}/hubs", "--auth", "keys", "--keys", nodes.keys):
+        wait_until(lambda: len(list_nodes(first)) == 3)
+    wait_until(lambda: len(list_nodes(second)) == 2)
 
 
 def test_revocation_at_one_node_ends_sessions_at_the_other(nodes: TwoNodes) -> None:

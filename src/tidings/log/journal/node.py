@@ -16,7 +16,7 @@ from tidings.log.base import EventToAppend, Scheduler
 from tidings.log.journal.base import Journal, JournalEntry, LossReason, Lost, Mark
 from tidings.log.journal.controls import Begin, Control, Heartbeat
 from tidings.log.journal.entries import RULES, NodeBatch, decode_batch, encode_batch, find_seed
-from tidings.log.journal.sessions import HEARTBEAT_INTERVAL_S, NodeSession, Sessions
+from tidings.log.journal.sessions import HEARTBEAT_INTERVAL_S, NodeSession, NodeStatus, Sessions
 
 MIN_RESEND_S = 0.3
 """Time after which an entry that was not received is appended again; it doubles with each time."""
@@ -126,6 +126,8 @@ class JournalNode:
         """Whether a session's newest heartbeat has the CRC that this node has."""
         self._folded: dict[str, int] = {}
         """`Heartbeat.seq` of a session's newest heartbeat."""
+        self._behind: dict[str, int] = {}
+        """`NodeStatus.behind_entries` of each session."""
         self._waiting: deque[JournalEntry] = deque()
         self._paused = False
         self._folding: FoldedEntry | None = None
@@ -173,6 +175,22 @@ class JournalNode:
         live = self.sessions.live
         self._folded = {each.name: self._folded[each.name] for each in live if each.name in self._folded}
         return min((self._folded.get(each.name, each.after) for each in live), default=0)
+
+    def list_nodes(self) -> list[NodeStatus]:
+        """Return all nodes that take part, the oldest first."""
+        lead = self.sessions.lead
+        return [
+            NodeStatus(
+                name=each.node,
+                version=each.version,
+                is_own=each.name == self._session,
+                leads=each == lead,
+                drains=each.drains,
+                silent_s=(self.sessions.now_ns - each.seen_ns) / 1e9,
+                behind_entries=self._behind.get(each.name, self._mark.seq - each.after),
+            )
+            for each in self.sessions.live
+        ]
 
     @property
     def silent_s(self) -> float:
@@ -291,9 +309,11 @@ class JournalNode:
         for control in batch.controls:
             if isinstance(control, Heartbeat):
                 self._folded[batch.session] = control.seq
+                self._behind[batch.session] = max(0, self._mark.seq - 1 - control.seq)
                 if control.seq in self._crcs and (self._compares_past or self.joined):
                     self._agrees[batch.session] = self._crcs[control.seq] == control.crc
         live = self.sessions.live
+        self._behind = {each.name: self._behind[each.name] for each in live if each.name in self._behind}
         self._agrees = {each.name: self._agrees[each.name] for each in live if each.name in self._agrees}
         different = [each for each in live if not self._agrees.get(each.name, True)]
         if 2 * len(different) > len(live) or (2 * len(different) == len(live) and live[0] in different):

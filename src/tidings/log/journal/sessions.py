@@ -52,6 +52,23 @@ class NodeSession(Struct, frozen=True, array_like=True):
     """See `Heartbeat.drains`."""
 
 
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """A node that takes part, as the entries of the journal show it."""
+
+    name: str
+    """See `Begin.node`."""
+    version: str
+    """Its version of tidings."""
+    is_own: bool
+    """Whether it is the node that answers."""
+    leads: bool
+    drains: bool
+    silent_s: float
+    """Time since its last sign of life, by the clock of the entries; one comes each second."""
+    behind_entries: int
+    """Number of entries that it had not folded when it sent its newest heartbeat."""
+
+
 class _SavedSessions(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     now_ns: int
     live: list[NodeSession]

@@ -31,6 +31,7 @@ from tidings.server.http.events import read_page
 from tidings.server.http.health import check_ready
 from tidings.server.http.limits import client_of
 from tidings.server.http.responses import Answer, to_response
+from tidings.server.http.system_nodes import NodeView, list_nodes
 from tidings.server.http.whoami import started_at
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.workers.link import name_of
@@ -184,6 +185,8 @@ class SystemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     samples: SamplesView | None = None
     workers: list[WorkerView] | None = None
     """The processes of a hub of several, whose connections, clients, events and samples are counted together."""
+    nodes: list[NodeView] | None = None
+    """The machines of a hub of several. All other figures are those of the one that answers."""
 
 
 class _WorkerShare(Struct, frozen=True):
@@ -297,6 +300,7 @@ class SystemRoute:
             ),
             samples=_add_samples([share.samples for share in shares if share.samples is not None]),
             workers=None if self._host.siblings is None else _list_workers(shares, self._host.siblings.role.workers),
+            nodes=list_nodes(running, ready=error is None) if self._host.siblings is None else None,
         )
         return to_response(Answer(200, msgspec.json.encode(view)))
 

@@ -59,8 +59,12 @@ class SharedFigures:
 
     def received(self) -> Iterable[Mapping[str, float]]:
         """See `FigureExchange.received`."""
+        return list(self.by_source().values())
+
+    def by_source(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the newest figures of each other process, by its name."""
         oldest = self._now_s() - self._max_age_s
-        return [figures for at, figures in self._received.values() if at >= oldest]
+        return {source: figures for source, (at, figures) in self._received.items() if at >= oldest}
 
     def _receive(self, number: int, body: bytes) -> None:
         source, figures = _decode_figures(body)
