@@ -15,6 +15,9 @@ from tidings.server.workers.sharing import decode_shared_ticket, encode_shared_t
 
 ANSWER_S: Final = 2.0
 """Time for the node that issued a ticket to answer; none answers for a ticket that is not valid."""
+MAX_ASKED: Final = 1_000
+"""Tickets that a node asks for at a time. Questions are stored in the journal, so invented tickets must not fill it:
+this allows 500 of them each second, about 75 kB, until the limit of failures refuses their addresses."""
 _QUESTION: Final = "ticket asked"
 _ANSWER: Final = "ticket"
 
@@ -55,6 +58,9 @@ class NodeTickets:
         tickets.ask_others = self._ask
 
     def _ask(self, value: str, found: TicketFound) -> None:
+        if len(self._asked) >= MAX_ASKED:
+            found(InvalidTicket("too many tickets of other nodes are used at a time", hint="Use a new ticket."))
+            return
         id = secrets.token_hex(8)
         self._asked[id] = value, found
         self._notes.tell(_QUESTION, msgspec.json.encode(_Question(id, name_of_ticket(value), prove_ticket(value))))
