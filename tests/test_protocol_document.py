@@ -184,6 +184,9 @@ def test_table_of_limits_matches_the_code() -> None:
         "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
         "URL of a request": f"{upgrade.MAX_URL_BYTES:,} bytes",
         "headers of a request": f"{upgrade.MAX_HEADERS}, and {upgrade.MAX_HEAD_BYTES:,} bytes together",
+        f"bytes by which the chunks of a body are shorter than {upgrade.PAID_CHUNK_BYTES} bytes each, together": (
+            f"{upgrade.MAX_CHUNK_OVERHEAD_BYTES:,}"
+        ),
         "time for the head of a request": f"{upgrade.HEAD_TIMEOUT_S:g} s",
         "requests of one connection that wait for earlier answers": f"{upgrade.MAX_PIPELINED}",
         "events in one answer of history": f"{query.MAX_LIMIT:,}",

@@ -241,8 +241,12 @@ def answer_to(server: RecordingServer, *parts: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"a: %b\r\n" % (b"a" * 1_000) * 33), b"431 "),
         (b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501 "),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400 "),
+        (
+            b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1_100,
+            b"400 ",
+        ),
     ],
-    ids=["URL", "endless URL", "headers", "header", "large headers", "coding", "hosts"],
+    ids=["URL", "endless URL", "headers", "header", "large headers", "coding", "hosts", "chunks"],
 )
 def test_request_beyond_the_limits_is_refused_with_its_status(
     server: RecordingServer, request_bytes: bytes, status: bytes
@@ -267,6 +271,14 @@ def test_client_that_waits_before_its_body_is_asked_for_it(server: RecordingServ
         assert client.read_response() == "HTTP/1.1 100 Continue"
         client.send(b"hello")
         assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+def test_body_of_many_short_chunks_is_read(server: RecordingServer) -> None:
+    chunks = b"10\r\n0123456789abcdef\r\n" * 5_000 + b"1\r\nx\r\n" * 1_000 + b"0\r\n\r\n"
+    head = b"POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    received = answer_to(server, head, chunks)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"0123456789abcdef") == 5_000
 
 
 def test_trailers_are_not_headers(server: RecordingServer) -> None:

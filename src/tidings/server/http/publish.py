@@ -127,7 +127,8 @@ def check_batch_key(key: str) -> None:
         check_event_id(key)
     except InvalidEventID as cause:
         raise InvalidEventID(
-            f"invalid Idempotency-Key {key[:64]!r}: expected 16–{MAX_BATCH_KEY_CHARS} printable ASCII characters"
+            f"invalid Idempotency-Key {key[:64]!r}: expected 16–{MAX_BATCH_KEY_CHARS} printable ASCII characters",
+            hint=f"Use 16–{MAX_BATCH_KEY_CHARS} printable ASCII characters; a UUIDv7 is a good choice.",
         ) from cause
     if len(key) > MAX_BATCH_KEY_CHARS:
         raise InvalidEventID(

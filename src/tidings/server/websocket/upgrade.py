@@ -34,6 +34,10 @@ MAX_URL_BYTES: Final = 16_384
 """Bytes of a request's URL: twice what common proxies allow, and room for 100 paths of medium length."""
 MAX_PIPELINED: Final = 64
 """Requests of one connection that wait for earlier answers: each costs 5 KiB."""
+MAX_CHUNK_OVERHEAD_BYTES: Final = 16_384
+"""Bytes by which the chunks of a body may fall short of `PAID_CHUNK_BYTES` each: a chunk costs half a microsecond,
+however short it is. Go's limit is the same."""
+PAID_CHUNK_BYTES: Final = 16
 HEAD_TIMEOUT_S: Final = 60.0
 """Time within which a client must complete the head of a request that it began, or of the first one."""
 _HALF_CLOSE_TIMEOUT_S: Final = 5.0
@@ -67,6 +71,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     """Bytes since the parser's last sign of progress: an unfinished head, or unfinished trailers."""
     _head_timer: asyncio.TimerHandle | None = None
     _headers_complete = False
+    _chunk_overhead = 0
     _refusal: TidingsError | None = None
     """The error of the request that is being parsed."""
     _ends = False
@@ -180,6 +185,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         """Start the head of a request."""
         super().on_message_begin()
         self._headers_complete = False
+        self._chunk_overhead = 0
 
     def on_url(self, url: bytes) -> None:
         """Receive a part of the request's URL."""
@@ -244,9 +250,17 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         self._refusal = error
         raise error
 
+    def on_chunk_header(self) -> None:
+        """Receive the length of a chunk of the body."""
+        self._chunk_overhead += PAID_CHUNK_BYTES
+        if self._chunk_overhead > MAX_CHUNK_OVERHEAD_BYTES:
+            self._fail(RequestError("the chunks of the body are too short", hint="Send chunks of 16 bytes or more."))
+
     def on_body(self, body: bytes) -> None:
         """Receive a part of the request's body."""
         self._head_bytes = -1
+        if self._chunk_overhead:
+            self._chunk_overhead = max(0, self._chunk_overhead - len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
