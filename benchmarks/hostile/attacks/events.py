@@ -43,3 +43,74 @@ def publish_long_texts(target: Target) -> None:
         )
         if target.over() or peer.discard() < 0 or not peer.send(frames):
             return
+
+
+def _flood(target: Target, frames: list[bytes]) -> None:
+    flood([Peer(target.host, target.port, versioned=False)], b"".join(frames), target.over)
+
+
+@attack("parent-cycles", "a chain of 5,000 parents, and cycles of two, whose progress and parents change all the time")
+def publish_cycles(target: Target) -> None:
+    number = target.scaled(5_000)
+    frames = [
+        message("operation:start", {"operation_id": f"chain-{each}", "parent_id": f"chain-{each + 1}"})
+        for each in range(number)
+    ]
+    for each in range(number):
+        one, other = f"cycle-{each % 100}-a", f"cycle-{each % 100}-b"
+        frames += [
+            message("operation:start", {"operation_id": one, "parent_id": other}),
+            message("operation:start", {"operation_id": other, "parent_id": one}),
+            message("operation:progress", {"operation_id": f"chain-{each}", "progress": each % 100}),
+        ]
+    _flood(target, frames)
+
+
+@attack("many-names", "operations that end, each with a name and steps that no other has")
+def publish_many_names(target: Target) -> None:
+    numbers = count()
+    peer = Peer(target.host, target.port, versioned=False)
+    while not target.over():
+        frames = []
+        for number in (next(numbers) for _ in range(200)):
+            key = {"operation_id": f"named-{number}"}
+            frames += [
+                message("operation:start", {**key, "name": f"name {number} " + "n" * 150, "total_steps": 3}),
+                message("operation:progress", {**key, "progress": 50, "current_step": f"step {number} " + "s" * 150}),
+                message("operation:complete", {**key, "duration_ms": number}),
+            ]
+        if peer.discard() < 0 or not peer.send(b"".join(frames)):
+            return
+
+
+@attack("restarts", "one operation that begins attempt after attempt, each with an end, and one step after the other")
+def restart_one_operation(target: Target) -> None:
+    frames = []
+    for attempt in range(target.scaled(5_000)):
+        key = {"operation_id": "restarting"}
+        frames += [
+            message("operation:start", {**key, "name": "restarting"}),
+            message("operation:progress", {**key, "progress": 50, "current_step": f"step {attempt}"}),
+            message("operation:failed", {**key, "code": f"c{attempt}", "message": "m" * 500, "recoverable": True}),
+        ]
+    _flood(target, frames)
+
+
+@attack("alerts", "alerts with an id that no other has, that are never resolved")
+def publish_alerts(target: Target) -> None:
+    numbers = count()
+    peer = Peer(target.host, target.port, versioned=False)
+    while not target.over():
+        data = [
+            {
+                "alert_id": f"alert-{next(numbers)}",
+                "severity": "critical",
+                "code": "c",
+                "message": "m" * 1_000,
+                "recoverable": False,
+            }
+            for _ in range(500)
+        ]
+        frames = b"".join(message("system:alert", each) for each in data)
+        if peer.discard() < 0 or not peer.send(frames):
+            return

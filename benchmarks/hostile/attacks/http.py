@@ -90,3 +90,27 @@ def wait_for_one_operation(target: Target) -> None:
         event = b'{"type":"operation:progress","data":{"operation_id":"busy","progress":%d}}' % (number % 100)
         made.sendall(_POST % len(event) + event)
         made.recv(65_536)
+
+
+@attack("tiny-chunks", "100 posts in chunks of one byte, each with an extension of 100")
+def post_tiny_chunks(target: Target) -> None:
+    head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    opened = _connections(target, 100)
+    body = b"".join(b"1;%b\r\n \r\n" % (b"x" * 100) for _ in range(100_000))
+    _send_to_all(target, opened, head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    target.hold()
+
+
+@attack("repeated-posts", "20 connections that send one post of 1,000 events with one key, again and again")
+def repeat_posts(target: Target) -> None:
+    events = b",".join(b'{"type":"data:update","data":{"dataset":"repeated-%d"}}' % number for number in range(1_000))
+    head = _POST % (len(events) + 2)
+    post = head.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: again-and-again-and-again\r\n\r\n") + b"[%b]" % events
+    opened = _connections(target, 20)
+    for each in opened:
+        each.sendall(post)
+    while not target.over():
+        for each in select.select(opened, [], [], 0.1)[0]:
+            if not each.recv(1 << 20).endswith(b"]}"):
+                continue
+            each.sendall(post)
