@@ -14,6 +14,7 @@ from tidings.hub.clock import Clock
 from tidings.hub.config import DEFAULT_LICENSE_GRACE_S
 from tidings.hub.interfaces import LICENSE_EXPIRED_CLOSE
 from tidings.hub.licensing import LicenseTerm, LicenseWatch
+from tidings.protocol.codes import error_data
 from tidings.server.cluster.notes import NoteExchange
 from tidings.server.running_hub import RunningHub
 
@@ -108,7 +109,8 @@ class LicenseFile:
             key = read_public_key(self._public_key)
             found = verify_license(text, "of another node", key, self._watch.now_ns())
         except TidingsError as error:
-            log.warning("the license of another node is refused", code=error.code, error=str(error), hint=error.hint)
+            hint = error_data(error).hint
+            log.warning("the license of another node is refused", code=error.code, error=str(error), hint=hint)
             return
         if found.issued_ns < self._current.license.issued_ns:
             self._tell_others()
@@ -134,7 +136,7 @@ class LicenseFile:
                 "the changed license is refused: the old one stays in use",
                 code=error.code,
                 error=str(error),
-                hint=error.hint,
+                hint=error_data(error).hint,
             )
         else:
             self._record("accepted")

@@ -209,6 +209,7 @@ def test_node_waits_for_a_journal_that_is_away_at_its_start(tmp_path: Path) -> N
         wait_until(lambda: hub.readiness() == (503, "log_opening"))
         assert httpx.get(f"{hub.http}healthz", timeout=TIMEOUT_S).status_code == 200
         assert str(server.port) not in httpx.get(f"{hub.http}readyz", timeout=TIMEOUT_S).text
+        assert "hint='Check that the engine runs" in hub.wait_for_log("tries again")
         server.start()
         try:
             wait_until(lambda: hub.readiness() == (200, ""))

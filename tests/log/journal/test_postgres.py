@@ -151,10 +151,11 @@ def test_role_without_rights_and_server_that_is_away_are_named(server: PostgresS
         await connection.execute("CREATE ROLE guest LOGIN")
         await connection.execute("CREATE DATABASE closed")
         await connection.close()
-        with pytest.raises(LogUnavailable, match="permission denied"):
+        with pytest.raises(LogUnavailable, match="permission denied") as refused:
             await open_postgres(
                 parse_address(server.url.replace("tidings@", "guest:secret@").replace("/postgres", "/closed"))
             )
+        assert "PGPASSWORD" in refused.value.hint
         with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1/") as caught:
             await open_postgres(parse_address("postgresql://hub:secret@127.0.0.1:1/postgres"))
         assert "secret" not in str(caught.value)

@@ -102,7 +102,10 @@ def to_log_error(error: Exception, address: PostgresAddress) -> LogError:
     if isinstance(error, _FULL):
         return LogFull(f"{address}: {error}")
     if isinstance(error, _REFUSED):
-        return LogUnavailable(f"{address} refused: {error}")
+        return LogUnavailable(
+            f"{address} refused: {error}",
+            hint="Check the user, its password (PGPASSWORD or PGPASSFILE) and its rights in the database.",
+        )
     if isinstance(error, _FOREIGN):
         return LogForeign(f"{address}: the tables are not those of a journal: {error}")
     return LogUnavailable(f"{address} failed: {str(error) or type(error).__name__}")

@@ -12,6 +12,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import TidingsError
+from tidings.protocol.codes import error_data
 
 log = structlog.get_logger("tidings.server")
 
@@ -33,8 +34,9 @@ class LifespanEndpoint:
             try:
                 await stack.enter_async_context(self._lifespan())
             except TidingsError as error:
-                log.error("the hub cannot start", error=str(error), code=error.code, hint=error.hint)
-                await send({"type": "lifespan.startup.failed", "message": f"{error} ({error.hint})"})
+                hint = error_data(error).hint
+                log.error("the hub cannot start", error=str(error), code=error.code, hint=hint)
+                await send({"type": "lifespan.startup.failed", "message": f"{error} ({hint})"})
                 return
             await send({"type": "lifespan.startup.complete"})
             await receive()

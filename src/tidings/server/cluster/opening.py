@@ -40,6 +40,7 @@ _LOOK_INTERVAL_S: Final = 0.01
 _MIN_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 5.0
 _RETRY_MS: Final = 1_000
+_HINT: Final = "Check that the engine runs, and that this machine reaches the address of --log."
 _CLOSING_S: Final = 3.0
 """Time for the engine to take what was appended last, and for the connections to be closed."""
 
@@ -146,7 +147,9 @@ class NodeOpening(LogOpener):
                 self._journal = journal
                 return shared
             except LogUnavailable as error:
-                log.warning("the log cannot be opened now: the hub tries again", error=str(error), hint=error.hint)
+                log.warning(
+                    "the log cannot be opened now: the hub tries again", error=str(error), hint=error.hint or _HINT
+                )
                 self._begin("cannot reach its journal now, and tries again")
             finally:
                 if journal is not None and shared is None:
