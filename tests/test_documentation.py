@@ -25,7 +25,7 @@ DOCUMENTS = {
     for path in [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 }
 OURS = {name: document for name, document in DOCUMENTS.items() if name.startswith("docs/")}
-OTHER_PROGRAMS = {"docker", "journalctl", "kubectl", "py-spy", "systemctl", "useradd"}
+OTHER_PROGRAMS = {"docker", "journalctl", "kubectl", "nats-server", "py-spy", "python", "systemctl", "useradd"}
 """Programs that documents run with options of their own."""
 EMBEDDING = [block.text for block in DOCUMENTS["docs/embedding.md"].blocks_in("python")]
 
@@ -79,7 +79,12 @@ def test_named_commands_and_options_exist(name: str) -> None:
     shown = [*_CODE.findall(document.text), *(block.text for block in document.blocks)]
     named = {command for text in shown for command in re.findall(r"\btidings ([a-z]+)", text)}
     assert named - {"hub"} <= commands
-    lines = [line for text in shown for line in text.splitlines() if line.split(" ")[0] not in OTHER_PROGRAMS]
+    lines = [
+        line
+        for text in shown
+        for line in text.splitlines()
+        if line.removeprefix("$ ").split(" ")[0] not in OTHER_PROGRAMS
+    ]
     options = {option for line in lines for option in re.findall(r"(?<![\w-])--(?!tidings-)[a-z-]+", line)}
     known = {option.flag for option in OPTIONS.values()} | {"--version"}.union(
         *(options_of(load_command(name)) for name in COMMANDS)

@@ -1,0 +1,1 @@
+"""What a number of connections needs: `python -m benchmarks.capacity`."""
