@@ -38,6 +38,8 @@ class EntryFolder:
         revoked: Called with each revocation of this node, and its result.
         forgotten: Called with each `Forget` of this node, after all its steps.
         finished: Called when an entry is stored, with the outcomes of its events.
+        damaged: Called when the local log cannot store an entry because its file is damaged; nothing is folded after
+            that.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class EntryFolder:
         revoked: Callable[[Revoke, Revocation | LogError], None],
         forgotten: Callable[[Forget], None],
         finished: Callable[[FoldedEntry, Sequence[Outcome]], None],
+        damaged: Callable[[LogCorrupt], None],
     ) -> None:
         self._local = local
         self._scheduler = scheduler
@@ -58,6 +61,7 @@ class EntryFolder:
         self._revoked = revoked
         self._forgotten = forgotten
         self._finished = finished
+        self._damaged = damaged
         self.shared = SharedControls(local.producers, local.operations)
         """Producers and requests to cancel, as the controls of hubs have changed them."""
         self.epochs: list[Epoch] = []
@@ -166,6 +170,9 @@ class EntryFolder:
                 delay_s = _STEP_DELAY_S
             elif self._local.failed is not None:  # it reports a full disk once only
                 delay_s = STORE_RETRY_S
+        except LogCorrupt as error:
+            self._damaged(error)
+            return
         except LogError as error:
             logger.warning("retention of the local log failed: %s", error)
             delay_s = STORE_RETRY_S
@@ -195,6 +202,9 @@ class EntryFolder:
         return ReplicaState(fold, tuple(epochs)).encode()
 
     def _stored(self, folded: FoldedEntry, outcomes: Sequence[Outcome] | LogError) -> None:
+        if isinstance(outcomes, LogCorrupt):
+            self._damaged(outcomes)
+            return
         if isinstance(outcomes, LogError):
             if not self._closed:  # the entry is in the journal: it must be stored before any other one
                 self._scheduler.call_later(STORE_RETRY_S, lambda: self._store(folded))

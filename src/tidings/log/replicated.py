@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, structs
 
-from tidings.exceptions import EventIDReused, LogError, LogFull, LogUnavailable
+from tidings.exceptions import EventIDReused, LogCorrupt, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     EventToAppend,
     LogStatistics,
     OnControl,
     Outcome,
+    Page,
+    Query,
+    ReadDone,
     ReceivedControl,
     RevokeDone,
     Scheduler,
@@ -125,6 +128,7 @@ class ReplicatedLog(LocalReader):
             revoked=self._revoked,
             forgotten=self._forgotten,
             finished=self._finish,
+            damaged=self._note_damage,
         )
 
     # Opening.
@@ -192,13 +196,18 @@ class ReplicatedLog(LocalReader):
         return self._failure
 
     @property
-    def differs(self) -> bool:
-        """Whether this node has stopped because its log differs from those of the others, and must be built again."""
-        return self._failure_reason is LossReason.DIFFERS
+    def must_rebuild(self) -> bool:
+        """Whether this node has stopped because its log is damaged, or differs from those of the others."""
+        return self._failure_reason in (LossReason.DIFFERS, LossReason.DAMAGED)
 
     def _lost(self, reason: LossReason, error: LogError) -> None:
         self._failure, self._failure_reason = error, reason
         self._fail_append(error)
+
+    def _note_damage(self, error: LogCorrupt) -> None:
+        if self._failure is None and not self._closed:
+            self._node.stop()
+            self._lost(LossReason.DAMAGED, error)
 
     def _set_epochs(self) -> None:
         epochs = self._folder.epochs
@@ -341,6 +350,16 @@ class ReplicatedLog(LocalReader):
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
         return structs.replace(self._local.statistics(), epoch=self.epoch)
+
+    def read(self, query: Query, done: ReadDone) -> None:
+        """See `Log.read`."""
+
+        def note(result: Page | LogError) -> None:
+            if isinstance(result, LogCorrupt):
+                self._note_damage(result)
+            done(result)
+
+        self._local.read(query, note)
 
     # Controls.
 

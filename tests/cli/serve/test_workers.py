@@ -121,11 +121,54 @@ def test_signal_while_workers_start_ends_them(tmp_path: Path, number: signal.Sig
         parent = psutil.Process(process.process.pid)
         wait_until(lambda: parent.children())
         workers = [worker.pid for worker in parent.children()]
+        process.signal(signal.SIGHUP)  # a worker that starts would end by it
         process.signal(number)
         code, stdout, stderr = process.wait()
     assert (code, stdout) == (0, ""), stderr
     assert not any(map(is_running, workers))
     assert "Traceback" not in stderr
+    assert "died" not in stderr
+
+
+def test_reload_while_workers_start_ends_none(tmp_path: Path) -> None:
+    process = Process("serve", "--port", "0", "--workers", "2", "--data", str(tmp_path / "data"))
+    with process:
+        parent = psutil.Process(process.process.pid)
+        wait_until(lambda: parent.children())
+        process.signal(signal.SIGHUP)
+        assert process.read_line().startswith("ws://")
+        process.signal(signal.SIGTERM)
+        code, _, stderr = process.wait()
+    assert code == 0
+    assert "died" not in stderr
+    assert "nothing to reload" in stderr
+
+
+def test_worker_that_cannot_start_is_tried_again_while_another_serves(tmp_path: Path) -> None:
+    config = tmp_path / "tidings.toml"
+    config.touch()
+    with WorkersHub(tmp_path / "data", 2, "--config", str(config)) as hub:
+        kept, killed = hub.workers()
+        config.write_text("lease = ")
+        kill(killed)
+        seen = {kept.pid, killed.pid}
+
+        def has_tried(times: int) -> bool:
+            seen.update(worker.pid for worker in hub.workers())
+            return len(seen) >= 2 + times
+
+        wait_until(partial(has_tried, MAX_DEATHS))  # with the death above, more than end a hub
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            assert is_ready(hub, client)
+        config.write_text("")
+        with ExitStack() as stack:
+            for client in hub.connect_to_each(stack).values():
+                wait_until(partial(is_ready, hub, client))
+        assert is_running(kept.pid)
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert stderr.count("a worker could not start, and is tried again") >= MAX_DEATHS - 1
+    assert stderr.count("a worker died") == 1
 
 
 def test_worker_that_stands_still_is_killed_and_replaced(tmp_path: Path) -> None:

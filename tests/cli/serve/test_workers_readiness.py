@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 from tests.cli.processes import TIMEOUT_S
-from tests.cli.serve.worker_processes import EVENT, WorkersHub, history, is_ready, kill, wait_until
+from tests.cli.serve.worker_processes import EVENT, WorkersHub, has_history, history, is_ready, kill, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -116,6 +116,28 @@ def test_worker_whose_judge_differs_stops_and_gets_the_log_of_the_others(tmp_pat
     assert code == 0
     assert "has another log than" in stderr
     assert (tmp_path / "data" / "set-aside").is_dir()
+
+
+def test_worker_whose_log_is_damaged_gets_the_log_of_another(tmp_path: Path) -> None:
+    with WorkersHub(tmp_path / "data", 2) as hub, ExitStack() as stack:
+        before = {worker.pid for worker in hub.workers()}
+        positions = [httpx.post(f"{hub.http}v1/events", json=EVENT, timeout=TIMEOUT_S).json()["position"]]
+        clients = hub.connect_to_each(stack)
+        for client in clients.values():
+            wait_until(partial(has_history, hub, client, positions))
+        path = tmp_path / "data" / "worker-2" / "log.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(4_096)
+            file.write(b"\xa5" * (path.stat().st_size - 4_096))
+        wait_until(lambda: len({worker.pid for worker in hub.workers()} - before) == 1)
+        for client in hub.connect_to_each(stack).values():
+            wait_until(partial(is_ready, hub, client))
+            wait_until(partial(has_history, hub, client, positions))
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "is set aside, and built again" in stderr
 
 
 def test_worker_that_is_killed_before_it_notices_that_its_log_differs_gets_another(tmp_path: Path) -> None:

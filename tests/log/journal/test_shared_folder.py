@@ -170,7 +170,7 @@ async def test_folder_whose_only_log_differs_from_what_others_reported_opens(tmp
         assert read_all(log) == events
 
 
-@pytest.mark.parametrize("harm", ["garbage", "state"])
+@pytest.mark.parametrize("harm", ["garbage", "state", "everything"])
 async def test_replica_that_is_damaged_is_set_aside_and_copied(tmp_path: Path, harm: str) -> None:
     async with SharedHub(tmp_path, 2) as hub:
         await hub.publish(hub.logs[0], *"abc")
@@ -181,6 +181,8 @@ async def test_replica_that_is_damaged_is_set_aside_and_copied(tmp_path: Path, h
             with path.open("r+b") as file:
                 file.seek(100)
                 file.write(b"\xff" * 8_000)
+        elif harm == "everything":
+            path.write_bytes(b"\xff" * path.stat().st_size)
         else:
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute("UPDATE stored_state SET state = x'00'")

@@ -71,6 +71,7 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
     with _listen(settings, workers) as listeners, closing(DataDir(data, ballast_bytes=0)) as data_dir:
         prepare(data, workers, stamp=new_name())
         addresses = _find_addresses(settings, listeners[0])
+        hub, admin = _addresses(listeners[0].hub), _addresses(listeners[0].admin)
 
         def ready(notice: str) -> None:
             print_ready(addresses, has_dashboard=packaged_bundle() is not None)
@@ -81,8 +82,8 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
                 version=__version__,
                 workers=workers,
                 data=str(data),
-                listening=[format_place(*each) for each in _addresses(listeners[0].hub)],
-                admin=[format_place(*each) for each in _addresses(listeners[0].admin)],
+                listening=[format_place(*each) for each in hub],
+                admin=[format_place(*each) for each in admin],
             )
 
         def prepare_again() -> None:

@@ -60,6 +60,8 @@ class LossReason(StrEnum):
     """The engine cannot be read, or holds what no version of tidings writes."""
     DIFFERS = "differs"
     """A node's own log differs from those of most others. No journal reports it; `tidings.log.journal.node` does."""
+    DAMAGED = "damaged"
+    """The file of a node's own log is damaged. No journal reports it; `tidings.log.replicated` does."""
 
 
 Receive = Callable[[Sequence[JournalEntry]], None]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tidings.exceptions import LogCorrupt, LogUnavailable
+from tidings.exceptions import LogCorrupt, LogForeign, LogUnavailable
 from tidings.file_lock import try_lock
 from tidings.log.journal.shared_folder import (
     REBUILD,
@@ -87,7 +87,7 @@ def mark_for_rebuilding(folder: Path, worker: int) -> None:
 def _read_own(own: Path) -> Replica | None:
     try:
         return read_replica(own)
-    except LogCorrupt as error:
+    except (LogCorrupt, LogForeign) as error:
         logger.error("%s is damaged: %s", own, error)
         return None
 

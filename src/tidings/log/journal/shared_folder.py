@@ -304,7 +304,7 @@ def _check_replicas(folder: Path, stamp: str, journal_lost: bool) -> None:
     for path in find_replicas(folder):
         try:
             replica = read_replica(path)
-        except LogCorrupt as error:
+        except (LogCorrupt, LogForeign) as error:
             logger.error("%s is set aside: %s", path, error)
             set_aside(path, stamp)
             continue

@@ -311,7 +311,7 @@ class NodeOpening(LogOpener):
         self._begin("is reading its journal", last - begun_at)
         while not shared.is_open:
             stopped = shared.stopped
-            if shared.differs and not self._is_marked:
+            if shared.must_rebuild and not self._is_marked:
                 # The process whose log differs from those of the others was killed before it noticed.
                 self._is_marked = True
                 await asyncio.to_thread(mark_node_for_rebuilding, self._folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from tidings.exceptions import Draining, LogOpening, LogUnavailable
+from tidings.exceptions import Draining, LogCorrupt, LogOpening, LogUnavailable
 from tidings.log.base import Log, Retention
 from tidings.log.journal.replaying import new_name
 from tidings.log.journal.replica_building import build_replica, mark_for_rebuilding
@@ -76,7 +76,20 @@ class WorkerOpening(OpeningThread):
         if not (self._folder / JOURNAL_FILE).exists():  # a new one would not be that of the other workers
             raise LogUnavailable(f"the journal of {self._folder} was deleted", hint="Restart the hub.")
         build_replica(self._folder, self._worker, stamp=new_name())
-        local = SqliteLog(
+        try:
+            local = self._open_local(progress)
+        except LogCorrupt as error:
+            logger.error("the log of worker %d is damaged: %s", self._worker, error)
+            mark_for_rebuilding(self._folder, self._worker)
+            build_replica(self._folder, self._worker, stamp=new_name())
+            local = self._open_local(progress)
+        journal = JournalFile(self._folder)
+        self._last = journal.state().last
+        journal.close()
+        return local
+
+    def _open_local(self, progress: OpeningProgress) -> SqliteLog:
+        return SqliteLog(
             replica_folder(self._folder, self._worker),
             self._loop,
             new_name,
@@ -84,10 +97,6 @@ class WorkerOpening(OpeningThread):
             ballast_bytes=self._ballast_bytes,
             progress=progress,
         )
-        journal = JournalFile(self._folder)
-        self._last = journal.state().last
-        journal.close()
-        return local
 
     def _replay(
         self, local: SqliteLog, loop: asyncio.AbstractEventLoop, done: Callable[[Log | Exception], None]
@@ -122,7 +131,7 @@ class WorkerOpening(OpeningThread):
             self._replaying = None
             if error is not None:
                 shared.close()
-                if shared.differs and self._mark():
+                if shared.must_rebuild and self._mark():
                     self.start(done)
                     return
             done(shared if error is None else error)
@@ -130,7 +139,7 @@ class WorkerOpening(OpeningThread):
         look()
 
     def _mark(self) -> bool:
-        """Let the next opening build the log again, because it differs from those of the others; False the second time.
+        """Let the next opening build the log again, because it is damaged or differs; False the second time.
 
         The process that made it differ was killed before it noticed.
         """

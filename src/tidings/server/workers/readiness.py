@@ -63,10 +63,12 @@ class ReadinessWatch:
             return
         self._failing_checks += 1
         stopped = self._log.stopped
-        if self._log.differs:
+        if self._log.must_rebuild:
             if not self._is_marked:
                 self._try_mark()  # immediately: the process may be killed before it ends
-        elif stopped is not None:  # it cannot recover; a log that differs waits, because copying it again may not help
+        elif (
+            stopped is not None
+        ):  # it cannot recover; a log to be built again waits, because copying it again may not help
             self._failing_checks = max(self._failing_checks, MAX_FAILING_CHECKS)
         if self._failing_checks < MAX_FAILING_CHECKS:
             return

@@ -21,7 +21,6 @@ from msgspec import Raw
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogTooNew, ServeError
 from tidings.server.workers.messages import (
     MAX_LINE_BYTES,
-    ToWorker,
     WorkerAlive,
     WorkerAnswer,
     WorkerAnswers,
@@ -31,15 +30,14 @@ from tidings.server.workers.messages import (
     WorkerReady,
     WorkerRole,
     decode_from_worker,
-    write,
 )
+from tidings.server.workers.supervised_worker import MIN_BACKOFF_S, SupervisedWorker
 
 LINK_VARIABLE = "_TIDINGS_WORKER"
 """Variable with the descriptor of a worker's socket: a process that has it is a worker."""
 MAX_DEATHS = 5
 DEATHS_WINDOW_S = 60.0
 """Time within which `MAX_DEATHS` deaths of workers end the hub: it would not get better."""
-MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 HUNG_S = 10.0
 """Time without a sign of life after which a worker is killed: its event loop stands still, or the process does."""
@@ -49,30 +47,6 @@ _MAX_LATE_S = 2.0
 """Delay of the parent's own timer above which silence is not the workers' fault: the machine slept, or was too busy."""
 
 log = structlog.get_logger("tidings.serve")
-
-
-class _Worker:
-    """One worker: a number and its sockets, and the process that runs at the moment."""
-
-    def __init__(self, number: int, listeners: Sequence[socket.socket], admin: Sequence[socket.socket]) -> None:
-        self.number = number
-        self.listeners = listeners
-        self.admin = admin
-        self.process: asyncio.subprocess.Process | None = None
-        self.writer: asyncio.StreamWriter | None = None
-        self.listening = asyncio.Event()
-        self.ready = asyncio.Event()
-        self.seen = 0.0
-        """Monotonic time of its last sign of life."""
-        self.backoff_s = MIN_BACKOFF_S
-        self.was_ready = False
-        self.has_started = False
-        """Whether the process that runs, or has run last, was ready."""
-        self.must_reload = False
-        """Whether files were to be read again while the process did not handle the signal for it yet."""
-
-    def send(self, message: ToWorker) -> None:
-        write(self.writer, message)
 
 
 class Supervisor:
@@ -111,7 +85,7 @@ class Supervisor:
         self._grace_s = grace_s
         self._epoch = secrets.token_hex(4)
         self._workers = [
-            _Worker(number, sockets, admin)
+            SupervisedWorker(number, sockets, admin)
             for number, (sockets, admin) in enumerate(zip(listeners, admin_listeners, strict=True), 1)
         ]
         self._deaths: deque[float] = deque()
@@ -182,12 +156,12 @@ class Supervisor:
 
     def _signal_all(self, number: int) -> None:
         for worker in self._workers:
-            _signal(worker, number)
+            worker.signal(number)
 
     def _reload(self) -> None:
         for worker in self._workers:
             if worker.listening.is_set():
-                _signal(worker, signal.SIGHUP)
+                worker.signal(signal.SIGHUP)
             else:  # it would end by the signal
                 worker.must_reload = True
 
@@ -247,7 +221,7 @@ class Supervisor:
                 self._ending.clear()
             return
 
-    async def _keep(self, worker: _Worker) -> None:
+    async def _keep(self, worker: SupervisedWorker) -> None:
         """Start a worker's process again and again, until the end."""
         while not self._ending.is_set():
             started = time.monotonic()
@@ -271,6 +245,7 @@ class Supervisor:
             if code > 0 and not worker.has_started and any(each.ready.is_set() for each in self._workers):
                 # Its disk is full, or its settings have changed: the others go on.
                 log.error("a worker could not start, and is tried again", worker=worker.number, exit_code=code)
+                worker.withdraw()
             elif not asked:
                 self._count_death(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
             if time.monotonic() - started > DEATHS_WINDOW_S or asked:
@@ -278,7 +253,7 @@ class Supervisor:
             await _first(asyncio.sleep(worker.backoff_s), self._ending.wait())
             worker.backoff_s = min(2 * worker.backoff_s, MAX_BACKOFF_S)
 
-    def _count_death(self, worker: _Worker, reason: str) -> None:
+    def _count_death(self, worker: SupervisedWorker, reason: str) -> None:
         log.error("a worker died", worker=worker.number, reason=reason)
         now = time.monotonic()
         self._deaths.append(now)
@@ -292,7 +267,7 @@ class Supervisor:
             )
             self.stop()
 
-    async def _run_once(self, worker: _Worker) -> int:
+    async def _run_once(self, worker: SupervisedWorker) -> int:
         """Run one process of a worker to its end; return its exit code, negative for a signal."""
         ours, theirs = socket.socketpair()
         listeners, admin = [[each.fileno() for each in sockets] for sockets in (worker.listeners, worker.admin)]
@@ -313,7 +288,7 @@ class Supervisor:
             raise
         worker.send(WorkerRole(worker.number, len(self._workers), self._epoch, listeners, admin))
         if self._ending.is_set():
-            _signal(worker, signal.SIGTERM)
+            worker.signal(signal.SIGTERM)
         reading = asyncio.create_task(self._read(worker, reader))
         try:
             return await self._wait(worker, process)
@@ -325,14 +300,14 @@ class Supervisor:
             worker.process = worker.writer = None
             self._forget_answers_of(worker)
 
-    async def _wait(self, worker: _Worker, process: asyncio.subprocess.Process) -> int:
+    async def _wait(self, worker: SupervisedWorker, process: asyncio.subprocess.Process) -> int:
         ended = asyncio.ensure_future(process.wait())
         await _first(asyncio.shield(ended), self._ending.wait())
         if not ended.done():
             _, pending = await asyncio.wait([ended], timeout=2 * self._grace_s + 1.0)
             if pending:
                 log.error("a worker does not end and is killed", worker=worker.number)
-                _signal(worker, signal.SIGKILL)
+                worker.signal(signal.SIGKILL)
         return await ended
 
     async def _watch(self) -> None:
@@ -347,11 +322,11 @@ class Supervisor:
                 elif worker.ready.is_set() and now - worker.seen > HUNG_S:
                     log.error("a worker gives no sign of life and is killed", worker=worker.number)
                     worker.seen = now
-                    _signal(worker, signal.SIGKILL)
+                    worker.signal(signal.SIGKILL)
 
     # Messages.
 
-    async def _read(self, worker: _Worker, reader: asyncio.StreamReader) -> None:
+    async def _read(self, worker: SupervisedWorker, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 worker.seen = time.monotonic()
@@ -360,7 +335,7 @@ class Supervisor:
                         worker.listening.set()
                         if worker.must_reload:
                             worker.must_reload = False
-                            _signal(worker, signal.SIGHUP)
+                            worker.signal(signal.SIGHUP)
                     case WorkerReady() as ready:
                         self._note_ready(worker, ready)
                     case WorkerQuestion() as question:
@@ -374,7 +349,7 @@ class Supervisor:
                     case WorkerAlive():
                         pass
 
-    def _note_ready(self, worker: _Worker, ready: WorkerReady) -> None:
+    def _note_ready(self, worker: SupervisedWorker, ready: WorkerReady) -> None:
         worker.ready.set()
         worker.was_ready = worker.has_started = True
         if ready.notice:
@@ -390,7 +365,7 @@ class Supervisor:
         for worker in self._workers:
             worker.send(numbered)
 
-    async def _ask_others(self, sender: _Worker, question: WorkerQuestion) -> None:
+    async def _ask_others(self, sender: SupervisedWorker, question: WorkerQuestion) -> None:
         others = [each for each in self._workers if each is not sender and each.ready.is_set()]
         id, bodies, complete = next(self._ids), dict[str, Raw](), asyncio.Event()
         missing = {each.number for each in others}
@@ -415,17 +390,11 @@ class Supervisor:
             if not missing:
                 complete.set()
 
-    def _forget_answers_of(self, worker: _Worker) -> None:
+    def _forget_answers_of(self, worker: SupervisedWorker) -> None:
         for _, missing, complete in self._questions.values():
             missing.discard(worker.number)
             if not missing:
                 complete.set()
-
-
-def _signal(worker: _Worker, number: int) -> None:
-    if worker.process is not None:
-        with contextlib.suppress(ProcessLookupError):
-            worker.process.send_signal(number)
 
 
 async def _first(*waits: Awaitable[object]) -> None:
