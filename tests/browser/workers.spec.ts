@@ -1,5 +1,7 @@
 import { join } from "node:path";
+import { ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
+import { freePort, Process } from "./processes.ts";
 import { open } from "./views.ts";
 
 test("the system page shows each worker, and which one a client is connected to", async ({
@@ -24,4 +26,21 @@ test("the system page shows each worker, and which one a client is connected to"
       await expect(list.getByRole("cell", { name: worker }).first()).toBeVisible({ timeout: 5_000 });
     }).toPass();
   }
+});
+
+test("the system page of a node lists all nodes", async ({ page, start, folder }) => {
+  const port = await freePort();
+  const store = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", join(folder, "nats")];
+  const server = start.process(new Process(`${ROOT}.venv/bin/nats-server`, store));
+  await server.printed(/Server is ready/);
+  const options = ["--log", `nats://127.0.0.1:${port}/hubs`];
+  const first = await start.hub({ data: join(folder, "a"), options });
+  const second = await start.hub({ data: join(folder, "b"), options });
+  await open(page, first, "system");
+  const nodes = page.getByRole("table", { name: "Nodes" });
+  await expect(nodes.getByRole("row", { name: /serves this page ready, leads/ })).toHaveCount(1);
+  await expect(nodes.getByRole("row", { name: /ready/ })).toHaveCount(2);
+  await expect(page.getByText("2 of 2 ready")).toBeVisible();
+  await open(page, second, "system");
+  await expect(nodes.getByRole("row", { name: /serves this page ready \d/ })).toHaveCount(1);
 });

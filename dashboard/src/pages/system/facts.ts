@@ -66,6 +66,21 @@ export interface WorkerFacts {
   readonly behind_events?: number;
 }
 
+/** One machine of a hub of several. */
+export interface NodeFacts {
+  readonly name: string;
+  readonly version: string;
+  readonly ready: boolean;
+  /** Whether it is the node that serves this page. */
+  readonly here?: boolean;
+  /** Whether it publishes what one node publishes for all. */
+  readonly leads?: boolean;
+  readonly silent_s: number;
+  /** Entries of the journal that it had not stored at its last sign of life. */
+  readonly behind_entries: number;
+  readonly connections?: number;
+}
+
 /** What is counted of the connections. */
 export type ConnectionCount =
   | "open"
@@ -105,6 +120,7 @@ export interface SystemFacts {
   readonly operations?: Readonly<Partial<Record<"live" | "queued" | "running" | "ended", number>>>;
   readonly samples?: Samples;
   readonly workers?: readonly WorkerFacts[];
+  readonly nodes?: readonly NodeFacts[];
 }
 
 /** Points of a chart. */

@@ -25,6 +25,7 @@ import { type Alerts, CLEARED_MS, foldAlert, listAlerts } from "./alerts.ts";
 import { Charts, readHours } from "./charts.tsx";
 import { describeLogAge, describeWork, figuresOf, healthOf, type SystemFacts } from "./facts.ts";
 import { Figures } from "./figures.ts";
+import { Nodes } from "./nodes.tsx";
 import { Clients, LogFacts, Producers, Sessions, Versions } from "./tables.tsx";
 import { Workers } from "./workers.tsx";
 import "./system.css";
@@ -68,6 +69,7 @@ function System(): JSX.Element {
       <Charts figures={figures} version={version} hours={hours} limit={value?.log?.retention?.bytes} />
       {value === undefined ? null : (
         <>
+          <Nodes nodes={value.nodes} />
           <Workers workers={value.workers} clients={value.clients} />
           <Producers producers={value.producers ?? []} />
           <Clients clients={value.clients} counts={value.connections ?? {}} hasWorkers={value.workers !== undefined} />

@@ -24,6 +24,7 @@ const NOT_PHONE = new Set([
   "Presence",
   "Process",
   "Worker",
+  "Version",
   "Producer",
   "Lease",
   "Address",
