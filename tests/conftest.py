@@ -1,3 +1,4 @@
+import gc
 import inspect
 import os
 import signal
@@ -46,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The files with a timeout of their own take the longest. In parallel, the last one must not keep others waiting.
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+def pytest_collection_finish() -> None:
+    # Half a million objects of 13,000 tests, which each full collection would visit: a quarter of a second.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
