@@ -7,12 +7,15 @@ from signal import Signals
 
 import asyncpg
 import pytest
+from msgspec import structs
 from tests.log.journal.harnesses import PostgresHarness
 from tests.postgres_server import PostgresServer, new_postgres_server
 
 from tidings.exceptions import LogForeign, LogTooNew, LogUnavailable
-from tidings.log.journal.base import LossReason
+from tidings.log.journal.base import JournalEntry, LossReason, Mark
 from tidings.log.journal.postgres import open_postgres, parse_address
+from tidings.log.journal.postgres_tables import TABLES
+from tidings.log.journal.snapshots import SnapshotInfo
 from tidings.testing.journal_conformance import RecordingFollower, append, fill
 
 
@@ -155,12 +158,51 @@ def test_role_without_rights_and_server_that_is_away_are_named(server: PostgresS
             await open_postgres(
                 parse_address(server.url.replace("tidings@", "guest:secret@").replace("/postgres", "/closed"))
             )
-        assert "PGPASSWORD" in refused.value.hint
+        assert "create tables" in refused.value.hint
         with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1/") as caught:
             await open_postgres(parse_address("postgresql://hub:secret@127.0.0.1:1/postgres"))
         assert "secret" not in str(caught.value)
 
     asyncio.run(refuse())
+
+
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@pytest.mark.parametrize("missing", ["", *RIGHTS])
+def test_role_needs_the_documented_rights_and_no_others(
+    harness: PostgresHarness, server: PostgresServer, missing: str
+) -> None:
+    harness.open()  # creates the tables
+    granted = ", ".join(right for right in RIGHTS if right != missing)
+    role = f"hub_{missing.lower()}"
+    administer(harness, f"CREATE ROLE {role} LOGIN", f"GRANT {granted} ON {', '.join(TABLES)} TO {role}")
+
+    async def use_everything() -> None:
+        journal = await open_postgres(structs.replace(harness.address, dsn=server.url.replace("tidings@", f"{role}@")))
+        harness.journals.append(journal)
+        received: list[JournalEntry] = []
+        journal.follow(0, received.extend, lambda *_: None)
+        journal.append(b"entry")
+        while not received:
+            if journal.failure is not None:
+                raise journal.failure
+            await asyncio.sleep(0.001)
+        info = SnapshotInfo(id="id", mark=Mark.of(received[0]), chunks=1, bytes=5, digest="")
+        await journal.snapshots.put("id", 0, b"chunk")
+        await journal.snapshots.finish(info)
+        assert await journal.snapshots.list() == [info]
+        assert [chunk async for chunk in journal.snapshots.read(info)] == [b"chunk"]
+        await journal.snapshots.delete("id")
+        await journal.snapshots.sweep(0.0)
+        await journal.trim(1)
+
+    if not missing:
+        harness.run(use_everything())
+        return
+    with pytest.raises(LogUnavailable, match="permission denied for table tidings_") as refused:
+        harness.run(use_everything())
+    assert "SELECT, INSERT, UPDATE and DELETE on tidings_journals" in refused.value.hint
 
 
 def test_address_is_read() -> None:

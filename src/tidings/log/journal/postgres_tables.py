@@ -40,7 +40,8 @@ _TABLES = (
     " stored timestamptz NOT NULL DEFAULT now(), body bytea NOT NULL, PRIMARY KEY (name, id, number))",
     "ALTER TABLE tidings_snapshot_chunks ALTER COLUMN body SET STORAGE EXTERNAL",
 )
-_NEWEST_TABLE = "tidings_snapshot_chunks"
+TABLES = ("tidings_journals", "tidings_journal_entries", "tidings_snapshots", "tidings_snapshot_chunks")
+_NEWEST_TABLE = TABLES[-1]
 """Exists where all tables do: they are created in one transaction."""
 _APPEND = """
 WITH head AS (UPDATE tidings_journals SET last = last + cardinality($2::bytea[]) WHERE name = $1 RETURNING last),
@@ -65,7 +66,8 @@ DELETE FROM tidings_journal_entries AS entry USING head WHERE entry.name = $1 AN
 """
 _FULL = (asyncpg.DiskFullError, asyncpg.InsufficientResourcesError)
 _FOREIGN = asyncpg.SyntaxOrAccessError
-_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError)
+_REFUSED = asyncpg.InvalidAuthorizationSpecificationError
+_NOT_PERMITTED = asyncpg.InsufficientPrivilegeError
 
 
 class PostgresAddress(Struct, frozen=True, kw_only=True):
@@ -104,7 +106,13 @@ def to_log_error(error: Exception, address: PostgresAddress) -> LogError:
     if isinstance(error, _REFUSED):
         return LogUnavailable(
             f"{address} refused: {error}",
-            hint="Check the user, its password (PGPASSWORD or PGPASSFILE) and its rights in the database.",
+            hint="Check the user and its password (PGPASSWORD or PGPASSFILE).",
+        )
+    if isinstance(error, _NOT_PERMITTED):
+        return LogUnavailable(
+            f"{address} refused: {error}",
+            hint="Let the user create tables for the first start, and later SELECT, INSERT, UPDATE and DELETE on"
+            f" {', '.join(TABLES)}.",
         )
     if isinstance(error, _FOREIGN):
         return LogForeign(f"{address}: the tables are not those of a journal: {error}")
