@@ -31,7 +31,9 @@ def test_more_nodes_have_fewer_connections_and_the_same_log() -> None:
 
 
 def test_plan_that_exceeds_a_limit_names_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--connections", "120000", "--nodes", "3", "--events-per-s", "80000"]) == 1
+    assert (
+        main(["--connections", "120000", "--nodes", "3", "--events-per-s", "80000", "--reconnect-rate", "60000"]) == 1
+    )
     printed = capsys.readouterr().out
     assert "NOT KEPT    60,000 connections of a node are above --max-connections" in printed
     assert "busy after a loss" in printed
