@@ -6,13 +6,12 @@ each acknowledged event must be in the log at its position, each event once, and
 Producers with leases run operations at the same time, some of which are cancelled (`benchmarks.operation_load`): each
 attempt must have one end, the one that its producer or who cancelled it was told.
 
-With `--workers N`, a kill hits one of the workers, and each fifth one their parent: more deaths of workers within a
-minute would end the hub. At the end, the logs of all workers must be equal.
+With `--workers N`, a kill hits one of the workers, and after four of these their parent, alone or together with all
+workers: more deaths of workers within a minute would end the hub. At the end, the logs of all workers must be equal.
 """
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import random
@@ -118,7 +117,9 @@ class HubProcess:
 
     def __init__(self, folder: Path, workers: int = 1) -> None:
         self._workers = workers
-        self._kills = 0
+        self._killed_workers = 0
+        """Number of workers of this parent that were killed."""
+        self._parents = 0
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -147,19 +148,28 @@ class HubProcess:
             raise RuntimeError(f"the hub did not start: {self._log.read_text()[-2000:]}")
         return process
 
-    def restart(self) -> None:
-        """Kill it, and start the next one; or kill one of its workers, which its parent replaces."""
-        self._kills += 1
-        if self._workers > 1 and self._kills % MAX_DEATHS:
+    def restart(self) -> int:
+        """Kill it, and start the next one; or kill one of its workers, which its parent replaces.
+
+        Returns:
+            The number of kills: of each worker, or of the process that is the whole hub.
+        """
+        workers = []
+        if self._workers > 1:
             parent = psutil.Process(self._process.pid)
             while not (workers := parent.children()):
                 time.sleep(MAX_DELAY_S)  # all are dead, and the parent waits before it starts the next ones
-            with contextlib.suppress(psutil.NoSuchProcess):
-                random.choice(workers).kill()
-            return
+            if self._killed_workers < MAX_DEATHS - 1:
+                self._killed_workers += 1
+                return _kill(random.choice(workers))
+        self._killed_workers = 0
+        self._parents += 1
         self._process.kill()
+        # Workers that are left end by themselves, and the next parent waits for them.
+        killed = sum(map(_kill, workers)) if self._parents % 2 else 0
         self._wait()
         self._process = self._start()
+        return killed or int(self._workers == 1)
 
     def stop(self) -> int:
         """End it with SIGTERM, and return its exit code."""
@@ -176,6 +186,15 @@ class HubProcess:
         if self._process.poll() is None:
             self._process.kill()
             self._wait()
+
+
+def _kill(worker: psutil.Process) -> int:
+    """Kill one worker; return the number of processes killed."""
+    try:
+        worker.kill()
+    except psutil.NoSuchProcess:
+        return 0
+    return 1
 
 
 def find_faults(data: Path, published: dict[str, Published], reported: Reported | None = None) -> list[str]:
@@ -214,8 +233,23 @@ def read_rows(folder: Path) -> list[tuple[int, str, str, bytes]]:
         ).fetchall()
 
 
-async def measure(kills: int, folder: Path, workers: int = 1) -> bool:
-    """Kill a hub `kills` times, print what was seen, and return whether nothing was lost or stored twice."""
+async def measure(
+    kills: int,
+    folder: Path,
+    workers: int = 1,
+    *,
+    life_events: int = MAX_LIFE_EVENTS,
+    operation_events: int = MAX_OPERATION_EVENTS,
+) -> bool:
+    """Kill a hub, or its workers, `kills` times, print what was seen, and return whether all is as it was told.
+
+    Args:
+        kills: Number of kills; with the last one, a few more workers may be killed.
+        folder: Folder for the data and stderr of the hub.
+        workers: Number of workers.
+        life_events: Most acknowledgements between two kills.
+        operation_events: Most acknowledgements of operations, in addition.
+    """
     hub = HubProcess(folder, workers)
     acknowledged = asyncio.Semaphore(0)
     url = f"ws://127.0.0.1:{hub.port}/ws"
@@ -226,15 +260,16 @@ async def measure(kills: int, folder: Path, workers: int = 1) -> bool:
     running = asyncio.gather(*(each.run() for each in load))
     cancelling = [asyncio.create_task(cancel_again_and_again(url, producer, reported)) for producer in producers]
     try:
-        for number in range(1, kills + 1):
-            for _ in range(random.randint(1, MAX_LIFE_EVENTS)):
+        killed = 0
+        while killed < kills:
+            for _ in range(random.randint(1, life_events)):
                 await acknowledged.acquire()
-            for _ in range(random.randint(0, MAX_OPERATION_EVENTS)):
+            for _ in range(random.randint(0, operation_events)):
                 await reported.acknowledged.acquire()
             await asyncio.sleep(random.uniform(0.0, MAX_DELAY_S))
-            await asyncio.to_thread(hub.restart)
-            if number % 50 == 0:
-                print(f"  {number} kills", flush=True)
+            before, killed = killed, killed + await asyncio.to_thread(hub.restart)
+            if before // 50 < killed // 50:
+                print(f"  {killed} kills", flush=True)
         for task in cancelling:
             task.cancel()
         ended = await asyncio.gather(*cancelling, return_exceptions=True)
@@ -248,7 +283,7 @@ async def measure(kills: int, folder: Path, workers: int = 1) -> bool:
         hub.kill()
     published = {name: publisher.published for name, publisher in publishers.items()}
     faults = find_faults(hub.data, published, reported)
-    print(f"kills                          {kills:,}")
+    print(f"kills                          {killed:,}")
     print(f"acknowledged                   {sum(len(each.offsets) for each in published.values()):,}")
     print(f"stored before a lost answer    {sum(each.repeated for each in published.values()):,}")
     print(f"acknowledged of operations     {len(reported.accepted):,} ({reported.repeated:,} before a lost answer)")
