@@ -117,6 +117,24 @@ def test_journal_that_is_lost_in_any_way_begins_again_with_all_events(tmp_path: 
     assert "Traceback" not in stderr
 
 
+def test_folder_that_cannot_be_prepared_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with WorkersHub(folder, 2) as hub:
+        positions = [httpx.post(f"{hub.http}v1/events", json=EVENT, timeout=TIMEOUT_S).json()["position"]]
+        before = {worker.pid for worker in hub.workers()}
+        obstacle = folder / "journal.new"
+        obstacle.mkdir()  # a new journal would begin under this name
+        delete_journal(folder)
+        assert hub.process.stderr is not None
+        while b"the folder cannot be prepared now" not in (line := hub.process.stderr.readline()):
+            assert line
+        obstacle.rmdir()
+        wait_until(partial(answers_with_all, hub, positions, before))
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "Traceback" not in stderr
+
+
 @pytest.mark.parametrize("harm", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("moved"))])
 def test_folder_that_is_gone_ends_the_hub(tmp_path: Path, harm: Callable[[Path], object]) -> None:
     folder = tmp_path / "data"
