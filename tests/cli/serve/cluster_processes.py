@@ -92,13 +92,13 @@ def _answers(hub: NodeHub) -> bool:
     return False
 
 
-def find_operation(hub: NodeHub, name: str) -> dict[str, object]:
+def find_operation(hub: Hub, name: str) -> dict[str, object]:
     """Return the status of the operation with a name; empty if the node does not know it yet."""
     operations = httpx.get(f"{hub.http}v1/operations?name={name}", timeout=TIMEOUT_S).json()["operations"]
     return dict(operations[0]) if operations else {}
 
 
-def has_state(hub: NodeHub, name: str, state: str) -> bool:
+def has_state(hub: Hub, name: str, state: str) -> bool:
     return find_operation(hub, name).get("state") == state
 
 

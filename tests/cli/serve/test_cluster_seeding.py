@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.cli.processes import TIMEOUT_S, Hub
+from tests.cli.processes import TIMEOUT_S, Hub, Process
 from tests.cli.serve.cluster_processes import (
     EVENT,
     NodeHub,
+    find_operation,
+    has_state,
     start_node_without_its_journal,
     wait_for_positions,
 )
@@ -23,11 +25,11 @@ import os, signal
 import tidings.log.journal.seeding as seeding
 import tidings.log.journal.snapshots as snapshots
 from tidings.log.journal.jetstream_snapshots import JetStreamSnapshots
+from tidings.log.journal.postgres_snapshots import PostgresSnapshots
 def die(step):
     if os.environ["STEP"] == step:
         os.kill(os.getpid(), signal.SIGKILL)
 claim, append, attach, save = seeding._claim, seeding._append_first, seeding._attach, seeding.save_snapshot
-put = JetStreamSnapshots.put
 def claim_and_die(folder):
     claimed = claim(folder)
     die("claimed")
@@ -42,11 +44,15 @@ def attach_and_die(*arguments):
 async def save_and_die(*arguments):
     await save(*arguments)
     die("finished")
-async def put_and_die(*arguments):
-    await put(*arguments)
-    die("put")
+def make_put(put):
+    async def put_and_die(*arguments):
+        await put(*arguments)
+        die("put")
+    return put_and_die
 seeding._claim, seeding._append_first, seeding._attach = claim_and_die, append_and_die, attach_and_die
-seeding.save_snapshot, JetStreamSnapshots.put = save_and_die, put_and_die
+seeding.save_snapshot = save_and_die
+for store in (JetStreamSnapshots, PostgresSnapshots):
+    store.put = make_put(store.put)
 """
 """A module that Python imports at its start: the process kills itself after one step."""
 
@@ -68,6 +74,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def journal(nats_server: NatsServer) -> str:
     return f"{nats_server.url}/{uuid4().hex}"
+
+
+@pytest.fixture(params=["nats", "postgres"])
+def any_journal(request: pytest.FixtureRequest) -> str:
+    """The URL of a new journal of each engine."""
+    server = request.getfixturevalue(f"{request.param}_server")
+    return f"{server.url}/{uuid4().hex}" if request.param == "nats" else f"{server.url}?journal={uuid4().hex}"
 
 
 class SingleHub(Hub):
@@ -98,12 +111,8 @@ def check_complete(hub: Hub, positions: list[str]) -> None:
     assert "gap" not in page
 
 
-@pytest.mark.parametrize("engine", ["nats", "postgres"])
-def test_folder_goes_from_one_machine_to_many_and_back(
-    tmp_path: Path, engine: str, request: pytest.FixtureRequest
-) -> None:
-    server = request.getfixturevalue(f"{engine}_server")
-    journal = f"{server.url}/{uuid4().hex}" if engine == "nats" else f"{server.url}?journal={uuid4().hex}"
+def test_folder_goes_from_one_machine_to_many_and_back(tmp_path: Path, any_journal: str) -> None:
+    journal = any_journal
     positions = fill(tmp_path / "a")
     with NodeHub(tmp_path / "a", journal) as first:
         check_complete(first, positions)
@@ -127,6 +136,30 @@ def test_folder_goes_from_one_machine_to_many_and_back(
         check_complete(alone, positions)
         positions.append(alone.publish("published-apart-0"))
         check_complete(alone, positions)
+        assert alone.stop()[0] == 0
+    with NodeHub(tmp_path / "a", f"{journal}-2") as moved:
+        check_complete(moved, positions)
+
+
+def test_producer_goes_on_while_its_hub_becomes_a_node(tmp_path: Path, journal: str) -> None:
+    folder, go = tmp_path / "a", tmp_path / "go"
+    program = (
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(go)!r}).exists():\n"
+        "    print('working', flush=True); time.sleep(0.1)\n"
+    )
+    options = ("--lease", "60s")
+    with SingleHub(folder, *options) as alone:
+        run = Process("run", "--name", "steady", "--url", alone.url, "--", "python", "-c", program)
+        wait_until(lambda: has_state(alone, "steady", "running"))
+        port = alone.port
+        assert alone.stop()[0] == 0
+    with run, NodeHub(folder, journal, *options, port=port) as node:
+        wait_until(lambda: has_state(node, "steady", "running"))
+        go.touch()
+        assert run.wait()[0] == 0
+        wait_until(lambda: has_state(node, "steady", "complete"))
+        assert find_operation(node, "steady")["attempt"] == 1
 
 
 def test_folder_of_workers_begins_a_journal(tmp_path: Path, journal: str) -> None:
@@ -154,7 +187,8 @@ def test_folder_of_one_machine_is_refused_by_a_journal_with_entries(tmp_path: Pa
         check_complete(node, positions)
 
 
-def test_one_of_two_folders_that_are_opened_together_begins_the_journal(tmp_path: Path, journal: str) -> None:
+def test_one_of_two_folders_that_are_opened_together_begins_the_journal(tmp_path: Path, any_journal: str) -> None:
+    journal = any_journal
     positions = {name: fill(tmp_path / name) for name in ("a", "b")}
     nodes = [NodeHub(tmp_path / name, journal) for name in ("a", "b")]
     try:
@@ -172,8 +206,8 @@ def test_one_of_two_folders_that_are_opened_together_begins_the_journal(tmp_path
             node.close()
 
 
-def test_node_that_is_killed_while_it_begins_a_journal_continues(tmp_path: Path, journal: str) -> None:
-    folder = tmp_path / "a"
+def test_node_that_is_killed_while_it_begins_a_journal_continues(tmp_path: Path, any_journal: str) -> None:
+    folder, journal = tmp_path / "a", any_journal
     positions = fill(folder)
     (tmp_path / "sitecustomize.py").write_text(KILLED)
     for step in STEPS:
