@@ -90,11 +90,14 @@ def check_streams(client: httpx.Client, proxy: Proxy, trust: ssl.SSLContext) -> 
 
 def check_forged_headers(client: httpx.Client, proxy: Proxy) -> None:
     """Clients cannot choose the name, the scheme and the path of the hub."""
-    forged = {"X-Forwarded-Prefix": "/evil", "Forwarded": "for=203.0.113.9;proto=http;host=evil.example"}
-    described = client.get("/asyncapi.json", headers=forged)
-    assert described.status_code == 200, described.text
-    [server], [channel] = described.json()["servers"].values(), described.json()["channels"].values()
-    assert (server["protocol"], server["host"], channel["address"]) == ("wss", f"localhost:{proxy.port}", "/ws")
+    for forged in (
+        {"X-Forwarded-Prefix": "/evil", "Forwarded": "for=203.0.113.9;proto=http;host=evil.example"},
+        {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example"},
+    ):
+        described = client.get("/asyncapi.json", headers=forged)
+        assert described.status_code == 200, described.text
+        [server], [channel] = described.json()["servers"].values(), described.json()["channels"].values()
+        assert (server["protocol"], server["host"], channel["address"]) == ("wss", f"localhost:{proxy.port}", "/ws")
 
 
 def check_restart(client: httpx.Client, proxy: Proxy, nodes: Nodes) -> None:
