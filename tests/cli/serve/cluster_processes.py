@@ -2,7 +2,7 @@
 
 import os
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,24 @@ class NodeHub(Hub):
         journal: The URL of the journal; empty where a variable has it.
         options: More options.
         port: The port; 0 for a free one.
+        wrapper: Begins the command.
     """
 
     def __init__(
-        self, folder: Path, journal: str, *options: str, port: int = 0, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        journal: str,
+        *options: str,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         chosen = ("--data", str(folder), "--grace", "2s", *options)
         if journal:
             chosen += ("--log", journal)
         if port:
             chosen += ("--port", str(port))
-        super().__init__(*chosen, memory=False, env=env)
+        super().__init__(*chosen, memory=False, env=env, wrapper=wrapper)
         self.folder = folder
 
     def close(self) -> None:
@@ -65,8 +72,13 @@ class NodeHub(Hub):
 
     def positions(self) -> list[str]:
         """Return the positions of all events on `data`."""
-        events = httpx.get(f"{self.http}v1/events?channel=data&limit=1000", timeout=TIMEOUT_S).json()["events"]
-        return [event["position"] for event in events]
+        positions: list[str] = []
+        while True:
+            since = f"&since={positions[-1]}" if positions else ""
+            page = httpx.get(f"{self.http}v1/events?channel=data&limit=1000{since}", timeout=TIMEOUT_S).json()
+            positions += [event["position"] for event in page["events"]]
+            if len(page["events"]) < 1000:
+                return positions
 
 
 def error_code(answer: httpx.Response) -> str:

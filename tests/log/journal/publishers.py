@@ -106,7 +106,16 @@ class Publishers:
     async def wait_stored(self, more: int) -> None:
         """Wait until each has stored some batches more."""
         goals = [publisher.stored + more for publisher in self.each]
-        await wait_until(lambda: all(each.stored >= goal for each, goal in zip(self.each, goals, strict=True)))
+        try:
+            await wait_until(lambda: all(each.stored >= goal for each, goal in zip(self.each, goals, strict=True)))
+        except TimeoutError as error:
+            states = zip(self.each, goals, self._journals, strict=True)
+            text = [
+                f"{each.name}: {each.stored} of {goal} stored, entry {each.log.seq} folded, {vars(journal)}, "
+                f"failed: {each.log.failed}"
+                for each, goal, journal in states
+            ]
+            raise AssertionError("; ".join(text)) from error
 
     async def measure_recovery(self, name: str) -> None:
         """Wait until both store events again after a fault that was healed just now, and log how long it took."""

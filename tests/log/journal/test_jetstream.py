@@ -8,7 +8,7 @@ from pathlib import Path
 import nats
 import pytest
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig, StreamInfo
 from tests.log.journal.harnesses import JetStreamHarness
 from tests.nats_server import NatsServer
 
@@ -16,7 +16,7 @@ from tidings.exceptions import LogError, LogForeign, LogFull, LogTooNew, LogUnav
 from tidings.log.journal import jetstream_connection, jetstream_follower
 from tidings.log.journal.base import LossReason
 from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
-from tidings.log.journal.jetstream_stream import FORMAT_KEY, parse_address
+from tidings.log.journal.jetstream_stream import FORMAT_KEY, has_majority, parse_address
 from tidings.testing.journal_conformance import RecordingFollower, append, fill
 
 
@@ -189,6 +189,29 @@ async def _open_and_close(url: str) -> JetStreamJournal:
     journal.close()
     await journal.wait_closed()
     return journal
+
+
+@pytest.mark.parametrize(
+    ("answered_s", "leads"),
+    [
+        ([], True),
+        ([0.001, 1.2], True),
+        ([0.001, 30.0], True),
+        ([0.001, 0.0], True),
+        ([3.5, 30.0], False),
+        ([0.0], False),
+    ],
+)
+def test_leader_that_few_servers_answer_is_not_believed(answered_s: list[float], leads: bool) -> None:
+    replicas = [{"name": "other", "current": True, "active": int(seconds * 1e9)} for seconds in answered_s]
+    info = StreamInfo.from_response(
+        {
+            "config": {"name": "hubs"},
+            "state": {"messages": 0, "bytes": 0, "first_seq": 0, "last_seq": 0, "consumer_count": 0},
+            "cluster": {"leader": "this", "replicas": replicas},
+        }
+    )
+    assert has_majority(info) is leads
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from tidings.log.journal.jetstream_stream import (
     ApiFailure,
     JetStreamAddress,
     find_message,
+    has_majority,
     open_stream,
     to_log_error,
 )
@@ -130,14 +131,17 @@ class JetStreamJournal(EngineJournal):
         """Return the range of entries; None if the stream was deleted.
 
         Raises:
-            LogError: The servers do not answer.
+            LogError: The servers do not answer, or the one that does is cut off from the others.
         """
         try:
-            state = (await self._manager.stream_info(self._address.stream)).state
+            info = await self._manager.stream_info(self._address.stream)
         except NotFoundError:
             return None
         except Exception as error:
             raise to_log_error(error, self._address) from error
+        if not has_majority(info):
+            raise LogUnavailable(f"{self._address}: the server that leads the stream is cut off from the others")
+        state = info.state
         return JournalState(first=state.first_seq if state.messages else state.last_seq + 1, last=state.last_seq)
 
     async def look(self) -> JournalState:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import ssl
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
@@ -91,7 +92,7 @@ class ServerConnection:
     async def _connect(self) -> None:
         is_nkey = self._credentials.endswith(".nk")
         await self.client.connect(
-            list(self._address.servers),
+            random.sample(self._address.servers, len(self._address.servers)),
             name=self._name,
             error_cb=self._failed,
             reconnected_cb=self._connected_again,
@@ -101,6 +102,7 @@ class ServerConnection:
             nkeys_seed=self._credentials if is_nkey else None,
             ping_interval=PING_S,
             max_outstanding_pings=2,
+            dont_randomize=True,  # after the first one: a server that is left must not be chosen again
             reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, also parts of one
             max_reconnect_attempts=-1,
             connect_timeout=int(REQUEST_S),

@@ -2,7 +2,8 @@
 
 A push consumer alone is not enough. It may skip messages, go silent without an error, or be created beyond the end of
 a stream that was put back from a copy. So sequences are checked one by one, silence ends a consumer, and before a new
-one begins, the stream is compared with what was received.
+one begins, the stream is compared with what was received. Until the new one exists, entries are read one by one: for
+creating it, the servers need their common leader, which they may elect seconds after that of the stream.
 """
 
 import asyncio
@@ -15,17 +16,25 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, ReplayPolicy
 from nats.js.manager import JetStreamManager
 
-from tidings.exceptions import LogUnavailable
+from tidings.exceptions import LogError, LogUnavailable
 from tidings.log.journal.base import JournalEntry, JournalState, LossReason, Lost, Mark, Receive
-from tidings.log.journal.jetstream_stream import RETRY_S, JetStreamAddress
+from tidings.log.journal.jetstream_stream import REQUEST_S, RETRY_S, JetStreamAddress
 
 HEARTBEAT_S = 1.0
 """Time without messages after which a server sends a sign of life."""
 SILENCE_S = 3.0
-"""Time without messages and signs of life after which a consumer is given up."""
+"""Time without messages and signs of life after which a consumer is given up; also that without entries, of which
+every node writes one each second."""
+MIN_PATIENCE_S = 1.0
+"""Time after which a request is made again: a stream without a leader answers none. It grows by a tenth with each one
+that fails, up to `REQUEST_S`."""
+_MAX_FAILURES = 4
+"""Number of failures in a row after which another server is tried: this one may be cut off from the others."""
+_READ_INTERVAL_S = 0.05
+"""Time between two requests for the next entry while there is no consumer."""
 _INACTIVE_S = 10.0
 """Time after which the servers delete a consumer that no one listens to."""
 _CONTROL = "100"
@@ -85,6 +94,11 @@ class StreamFollower:
         self._ended = False
         self._deliver_subject = ""
         self._active_at = 0.0
+        """When there was a message or a sign of life."""
+        self._received_at = 0.0
+        """When there was an entry, or a wait for one began."""
+        self._patience_s = MIN_PATIENCE_S
+        self._failures = 0
         self._trouble = asyncio.Event()
         self._task = self._loop.create_task(self._run())
 
@@ -102,6 +116,7 @@ class StreamFollower:
     def resume(self) -> None:
         """Continue after `pause`."""
         self._paused = False
+        self._received_at = self._loop.time()
         self._loop.call_soon(self._pass_on)
 
     def check(self) -> None:
@@ -119,26 +134,49 @@ class StreamFollower:
 
     async def _run(self) -> None:
         while not self._ended:
-            subscription: Subscription | None = None
-            consumer = uuid4().hex
             self._trouble.clear()
             try:
-                if await self._has_lost():
-                    return
-                self._deliver_subject = self._connection.new_inbox()
-                subscription = await self._connection.subscribe(
-                    self._deliver_subject, cb=partial(self._take, self._deliver_subject)
-                )
-                self._active_at = self._loop.time()
-                await self._manager.add_consumer(self._address.stream, self._configuration(consumer))
-                await self._wait_for_trouble()
+                async with asyncio.timeout(self._patience_s):
+                    if await self._has_lost():
+                        return
+                self._patience_s, self._failures = MIN_PATIENCE_S, 0
+                await self._consume()
             except Exception as error:  # also of the driver: whatever it is, the next consumer may work
                 logger.info("following %s: %r", self._address, error)
+                self._patience_s = min(1.1 * self._patience_s, REQUEST_S)
+                self._failures += 1
+                if self._failures >= _MAX_FAILURES:
+                    await self._connection.force_reconnect()
                 await asyncio.sleep(RETRY_S)
-            finally:
-                self._deliver_subject = ""
-                if subscription is not None:
-                    await self._end_consumer(subscription, consumer)
+
+    async def _consume(self) -> None:
+        """Follow a new consumer until there is trouble."""
+        self._deliver_subject = subject = self._connection.new_inbox()
+        subscription = await self._connection.subscribe(subject, cb=partial(self._take, subject))
+        configuration = self._configuration(uuid4().hex)
+        creating = self._loop.create_task(self._manager.add_consumer(self._address.stream, configuration))
+        try:
+            await self._read_until(creating)
+            await creating
+            self._active_at = self._received_at = self._loop.time()
+            await self._wait_for_trouble()
+        finally:
+            self._deliver_subject = ""
+            creating.cancel()
+            await self._end_consumer(subscription, configuration.name or "")
+
+    async def _read_until(self, creating: asyncio.Task[ConsumerInfo]) -> None:
+        """Receive entries by requests while a consumer is created."""
+        while not creating.done():
+            entry: JournalEntry | None = None
+            if not self._paused:
+                with suppress(LogError, TimeoutError):
+                    async with asyncio.timeout(MIN_PATIENCE_S):
+                        entry = await self._find(self._place + 1)
+            if entry is None:
+                await asyncio.wait([creating], timeout=_READ_INTERVAL_S)
+            else:
+                self._accept(entry)
 
     def _configuration(self, name: str) -> ConsumerConfig:
         return ConsumerConfig(
@@ -159,7 +197,7 @@ class StreamFollower:
     async def _end_consumer(self, subscription: Subscription, consumer: str) -> None:
         with suppress(Exception):  # the servers delete it by themselves
             await subscription.unsubscribe()
-            if self._connection.is_connected:
+            if self._ended and self._connection.is_connected:
                 await self._manager.delete_consumer(self._address.stream, consumer)
 
     async def _wait_for_trouble(self) -> None:
@@ -169,6 +207,12 @@ class StreamFollower:
                 return
             if self._loop.time() - self._active_at > SILENCE_S:
                 logger.info("the consumer of %s is silent", self._address)
+                return
+            if self._loop.time() - self._received_at > SILENCE_S and not self._paused:
+                # Every node writes an entry each second. A server that is cut off from the others shows signs of life,
+                # and may also believe that it still leads the stream.
+                logger.info("%s brings no entries: another server is tried", self._address)
+                await self._connection.force_reconnect()
                 return
 
     async def _has_lost(self) -> bool:
@@ -231,13 +275,17 @@ class StreamFollower:
 
     def _take_entry(self, message: Msg) -> None:
         seq, at_ns = _read_place(message.reply)
-        if seq <= self._place:
+        self._accept(JournalEntry(seq, at_ns, message.data))
+
+    def _accept(self, entry: JournalEntry) -> None:
+        if entry.seq <= self._place:
             return
-        if seq > self._place + 1:
+        if entry.seq > self._place + 1:
             self._trouble.set()
             return
-        self._place = seq
-        self._entries.append(JournalEntry(seq, at_ns, message.data))
+        self._place = entry.seq
+        self._received_at = self._loop.time()
+        self._entries.append(entry)
         if len(self._entries) == 1 and not self._paused:
             self._loop.call_soon(self._pass_on)
 

@@ -27,6 +27,9 @@ REQUEST_S = 5.0
 OPENING_S = 30.0
 """Time for which opening waits for servers that do not answer: a new cluster elects its leaders for 3 to 6 s."""
 RETRY_S = 0.3
+MAX_UNANSWERED_S = 3.0
+"""Time without an answer after which a server of the stream does not count for its leader: the servers exchange
+heartbeats each second, and elect another leader after 4 s at the earliest."""
 DEFAULT_STREAM = "tidings"
 DEFAULT_MAX_BYTES = 4 << 30
 _FULL = 10077
@@ -244,6 +247,16 @@ async def find_stream(manager: JetStreamManager, name: str) -> StreamInfo | None
         return await manager.stream_info(name)
     except NotFoundError:
         return None
+
+
+def has_majority(info: StreamInfo) -> bool:
+    """Return whether the leader that answered still leads most servers of the stream.
+
+    One that is cut off from them answers for seconds as if it did, and its stream ends before what the others stored.
+    """
+    replicas = (info.cluster and info.cluster.replicas) or []
+    answering = sum(0 < (replica.active or 0) < MAX_UNANSWERED_S * 1e9 for replica in replicas)
+    return 2 * (1 + answering) > 1 + len(replicas)
 
 
 def _configuration(address: JetStreamAddress) -> StreamConfig:
