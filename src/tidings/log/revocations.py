@@ -10,6 +10,8 @@ from tidings.exceptions import LimitExceeded
 
 MAX_REVOCATIONS: Final = 100_000
 """Revocations that a log keeps: about 30 MB. They leave it when the credentials have expired."""
+EVER_NS: Final = 2**63 - 1
+"""`Revocation.issued_before_ns` of one credential: whenever it was issued, it is that one."""
 
 RevocationKind = Literal["credential", "subject"]
 """One credential by its id (the `jti` of a token, the id of an API key), or all that a subject had until a time."""

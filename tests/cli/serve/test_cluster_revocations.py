@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +19,9 @@ from tests.nats_server import NatsServer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
+
+from tidings.access.key_file import KeyFile
+from tidings.cli.serve.access import MAX_SHARED_KEYS
 
 MAX_DELAY_S = 10.0
 """A second is promised, and logged; a machine with a high load takes longer."""
@@ -34,6 +38,7 @@ class TwoMachines:
     keys: list[str]
     """The two files of API keys."""
     key_of: dict[str, str]
+    journal: str
 
     def headers(self, name: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key_of[name]}"}
@@ -69,7 +74,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoMachines]:
             )
             for name, file, license in zip("ab", keys, files, strict=True)
         ]
-        yield TwoMachines(hubs, files, keys, key_of)
+        yield TwoMachines(hubs, files, keys, key_of, f"{server.url}/hubs")
 
 
 def wait_for_end(machines: TwoMachines, hub: NodeHub, name: str, revoke: Callable[[], object]) -> float:
@@ -112,6 +117,24 @@ def test_key_that_one_file_revokes_is_refused_by_the_other_node(machines: TwoMac
         f"{machines.hubs[1].http}v1/events?channel=data", headers=machines.headers("mallory"), timeout=TIMEOUT_S
     )
     assert (answer.status_code, answer.json()["code"]) == (401, "credential_revoked")
+
+
+def test_many_keys_that_were_revoked_before_the_start_are_revoked_at_all_nodes(
+    machines: TwoMachines, tmp_path: Path
+) -> None:
+    file = KeyFile(tmp_path / "many.jsonl")
+    for number in range(2 * MAX_SHARED_KEYS + 1):
+        file.add(f"user-{number}", ("read *",), now_ns=time.time_ns())
+        file.revoke(f"user-{number}", now_ns=time.time_ns())
+    ids = {key.id for key in file.read()}
+
+    def is_revoked() -> bool:
+        url = f"{machines.hubs[0].http}v1/admin/revocations?limit=1000"
+        answer = httpx.get(url, headers=machines.headers("admin"), timeout=TIMEOUT_S).json()
+        return ids <= {revocation["name"] for revocation in answer["revocations"]}
+
+    with NodeHub(tmp_path / "c", machines.journal, "--auth", "keys", "--keys", str(tmp_path / "many.jsonl")):
+        wait_until(is_revoked)
 
 
 def test_license_that_was_issued_last_holds_at_both_nodes(machines: TwoMachines) -> None:

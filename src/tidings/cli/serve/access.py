@@ -10,7 +10,7 @@ from msgspec import Struct
 from tidings.access.audit import AuditAction, AuditOutcome, AuditTrail
 from tidings.access.control import MAX_CREDENTIAL_LIFE_S, AccessControl, AccessOptions
 from tidings.access.key_file import KeyFile, LoadedKeys
-from tidings.access.keys import ApiKeyAuthenticator
+from tidings.access.keys import ApiKey, ApiKeyAuthenticator
 from tidings.access.private_files import write_private
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
@@ -21,7 +21,7 @@ from tidings.hub.clock import Clock
 from tidings.hub.hub import Hub
 from tidings.log.base import Scheduler
 from tidings.log.replicated import ReplicatedLog
-from tidings.log.revocations import Revocation
+from tidings.log.revocations import EVER_NS, Revocation
 from tidings.protocol.codes import error_data
 from tidings.protocol.timestamps import to_nanoseconds
 
@@ -29,6 +29,8 @@ KEY_CHECK_S = 0.5
 """Interval at which the file of API keys is looked at, in seconds: a revoked key ends its sessions within a second."""
 USED_KEYS_S = 60.0
 """Interval at which the times of last use are stored, in seconds."""
+MAX_SHARED_KEYS = 50
+"""Keys that are revoked in the log of several nodes at each look at the file: each one is a commit."""
 ADMIN_KEY_FILE = "admin-key"
 """File beside the keys that holds the first key, where no terminal can show it."""
 _ADMIN = "admin"
@@ -103,6 +105,8 @@ class ServedAccess:
         self._audit: AuditTrail | None = None
         self._first_key: str | None = None
         self._keys: LoadedKeys | None = None
+        self._revoked: list[ApiKey] = []
+        """Keys that may have to be revoked in the log."""
         self._requests: Authenticator | None = None
         self._authenticators: list[Callable[[Scheduler], Authenticator]] = []
         self.reloadable: list[Reloadable] = []
@@ -138,7 +142,8 @@ class ServedAccess:
         if self._keys is None:
             return
         self._create_first_key(self._keys)
-        self._share_revoked()
+        self._find_revoked()
+        hub.jobs.start("revoked API keys", KEY_CHECK_S, self._share_revoked)
         hub.jobs.start("API keys", KEY_CHECK_S, self._follow_keys)
         hub.jobs.start("use of API keys", USED_KEYS_S, self._keys.save_used)
 
@@ -215,21 +220,30 @@ class ServedAccess:
                 self._record("key", "accepted", subject=key.name, key_id=key.id, change=change)
         for key in before.values():
             self._record("key", "accepted", subject=key.name, key_id=key.id, change="removed")
-        self._share_revoked()
+        self._find_revoked()
         if self._control is not None:
             self._control.reevaluate()
 
-    def _share_revoked(self) -> None:
-        """Revoke what the file revokes in a log that other nodes share, too: each has a file of its own."""
+    def _find_revoked(self) -> None:
+        """Find the keys that the file revokes: the log that other nodes share must revoke them, too."""
         if self._hub is None or self._keys is None or not isinstance(self._hub.log, ReplicatedLog):
             return
+        self._revoked = [key for key in self._keys.keys if key.revoked is not None]
+        self._share_revoked()
+
+    def _share_revoked(self) -> None:
+        """Revoke the next keys in the log, which stores each revocation by itself."""
+        assert self._hub is not None
         now_ns, known = self._hub.now_ns(), self._hub.log.revocations
-        for key in self._keys.keys:
+        shared = 0
+        while self._revoked and shared < MAX_SHARED_KEYS:
+            key = self._revoked.pop()
             until_ns = None if key.expires is None else to_nanoseconds(key.expires)
             is_expired = until_ns is not None and until_ns <= now_ns
-            if key.revoked is None or is_expired or known.find("credential", key.id) is not None:
+            if is_expired or known.find("credential", key.id) is not None:
                 continue
-            revocation = Revocation(kind="credential", name=key.id, issued_before_ns=now_ns, kept_until_ns=until_ns)
+            shared += 1
+            revocation = Revocation(kind="credential", name=key.id, issued_before_ns=EVER_NS, kept_until_ns=until_ns)
             try:
                 self._hub.log.revoke(revocation, _warn_of_failure)
             except LimitExceeded as error:

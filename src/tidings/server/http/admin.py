@@ -13,7 +13,7 @@ from tidings.access.control import AccessControl
 from tidings.exceptions import InvalidJSON, InvalidParameter, LogError, NotFound
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
-from tidings.log.revocations import Revocation, RevocationKind
+from tidings.log.revocations import EVER_NS, Revocation, RevocationKind
 from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.payloads import Timestamp
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
@@ -26,8 +26,6 @@ from tidings.server.running_hub import HubHost
 
 REVOCATIONS: Final = "/v1/admin/revocations"
 SESSIONS: Final = "/v1/admin/sessions"
-_EVER_NS: Final = 2**63 - 1
-"""`issued_before_ns` of one credential: whenever it was issued, it is that one."""
 _QUESTION: Final = "sessions"
 _CURSOR: Final = re.compile(r"(?:([1-9][0-9]?)\.)?([0-9]{1,19})")
 """The number of a session, behind the number of its worker in a hub of several."""
@@ -227,7 +225,7 @@ def read_revocation(body: bytes, now_ns: int, kept_until_ns: int | None) -> Revo
         if wanted.issued_before is not None:
             raise InvalidParameter("`issued_before` without `subject`: one credential is revoked whole", hint=_HINT)
         return Revocation(
-            kind="credential", name=wanted.credential_id, issued_before_ns=_EVER_NS, kept_until_ns=kept_until_ns
+            kind="credential", name=wanted.credential_id, issued_before_ns=EVER_NS, kept_until_ns=kept_until_ns
         )
     return Revocation(
         kind="subject",
@@ -241,7 +239,7 @@ def _view(row: Revocation) -> RevocationView:
     return RevocationView(
         kind=row.kind,
         name=row.name,
-        issued_before=None if row.issued_before_ns == _EVER_NS else from_nanoseconds(row.issued_before_ns),
+        issued_before=None if row.issued_before_ns == EVER_NS else from_nanoseconds(row.issued_before_ns),
         expires_at=None if row.kept_until_ns is None else from_nanoseconds(row.kept_until_ns),
     )
 
