@@ -23,6 +23,9 @@ from tests.cli.serve.worker_processes import (
     wait_until,
 )
 
+from tidings.log.journal.controls import Begin
+from tidings.log.journal.entries import RULES, NodeBatch, encode_batch
+from tidings.log.journal.sqlite_file import SCHEMA_VERSION
 from tidings.server.workers.supervisor import MAX_DEATHS
 
 
@@ -192,6 +195,10 @@ def test_folder_of_one_process_becomes_one_of_workers_and_back(tmp_path: Path) -
                 wait_until(partial(has_history, hub, client, positions))
                 page = client.get(f"{hub.http}v1/events?channel=data&since={positions[0]}").json()
             assert page.get("gap") is None
+            if workers == 1:
+                wait_until((folder / "ballast").exists)
+            else:
+                assert not (folder / "ballast").exists(), "each worker has its own"
             assert hub.stop()[0] == 0
     assert len(set(positions)) == 5
 
@@ -246,6 +253,15 @@ def test_journal_of_newer_rules_is_refused(tmp_path: Path) -> None:
         assert hub.stop()[0] == 0
     with closing(sqlite3.connect(folder / "journal.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
+        refused = tidings("serve", "--workers", "2", "--port", "0", "--data", str(folder))
+        assert refused.returncode == 1
+        assert "supports up to" in refused.stderr
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        begin = Begin(node="worker-3", after=1, rules=RULES + 1, version="2")
+        batch = NodeBatch(rules=RULES + 1, session="newer", number=1, events=[], controls=[begin])
+        with connection:
+            connection.execute("INSERT INTO entries (at_ns, body) VALUES (1, ?)", (encode_batch(batch),))
     refused = tidings("serve", "--workers", "2", "--port", "0", "--data", str(folder))
     assert refused.returncode == 1
-    assert "supports up to" in refused.stderr
+    assert f"is written by rules {RULES + 1}" in " ".join(refused.stderr.split())
+    assert refused.stderr.count("error:") == 1

@@ -69,6 +69,7 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
     workers = settings.workers or available_cores()
     _wait_for_orphans(data, 2 * settings.grace + _ORPHANS_EXTRA_S)
     with _listen(settings, workers) as listeners, closing(DataDir(data, ballast_bytes=0)) as data_dir:
+        data_dir.drop_ballast()  # that of one process: each worker has its own
         prepare(data, workers, stamp=new_name())
         addresses = _find_addresses(settings, listeners[0])
         hub, admin = _addresses(listeners[0].hub), _addresses(listeners[0].admin)
