@@ -1,6 +1,8 @@
+import re
 from pathlib import Path
 
 import pytest
+from benchmarks.capacity import real_storm
 from benchmarks.capacity.__main__ import main
 from benchmarks.capacity.costs import MEASURED, measure
 from benchmarks.capacity.plan import Plan, calculate
@@ -54,3 +56,12 @@ def test_costs_are_measured_with_real_nodes(tmp_path: Path) -> None:
     assert costs.opening_us > 0
     assert costs.connection_kib < 200
     assert 20 < costs.node_mib < 500
+
+
+def test_real_hub_is_compared_with_the_simulation(capsys: pytest.CaptureFixture[str]) -> None:
+    real_storm.main(["--clients", "30", "--reconnect-rate", "20"])
+    simulated, real = capsys.readouterr().out.splitlines()[-2:]
+    for line in (simulated, real):
+        found = re.search(r"30 clients, half within [\d.]+ s, all within ([\d.]+) s, 30 attempts, 0 refused", line)
+        assert found
+        assert float(found[1]) >= 0.4, "twenty clients a second"
