@@ -180,6 +180,25 @@ def test_hub_that_was_taken_for_dead_keeps_its_producers() -> None:
     assert producer.publish("complete", "op") == "ok"
 
 
+def test_producer_of_a_hub_that_was_taken_for_dead_learns_what_it_has_lost() -> None:
+    hubs = SharedHubs(2)
+    a, b = hubs.hubs
+    producer, other = hubs.start(a, lease_s=10), hubs.start(a, "p-2", "other", lease_s=1_000)
+    a.journal.leave()
+    hubs.loop.advance(GONE_S + 20)
+    assert b.state() == "failed 1"
+    a.journal.come_back()
+    hubs.settle()
+    assert producer.client.outlet.closed is not None
+    assert producer.client.outlet.closed[0] == 4100
+    assert other.client.outlet.closed is None
+    assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "lost"}
+    assert producer.publish("start", "op") == "ok"
+    hubs.loop.advance(100)
+    assert states(hubs) == {"running 2"}
+    assert states(hubs, "other") == {"running 1"}
+
+
 def test_producer_that_went_to_another_hub_stays_there_when_the_first_is_back() -> None:
     hubs = SharedHubs(2)
     a, b = hubs.hubs

@@ -65,6 +65,8 @@ class _Connection(Struct):
     attach: Attach | None = None
     """The command that is not answered yet; None if there is none."""
     answer: Callable[[Attached], None] | None = None
+    has_lost: bool = False
+    """Whether an operation of the producer ended while this hub was taken for dead."""
 
 
 class Leases:
@@ -75,6 +77,8 @@ class Leases:
         self._producers: OrderedDict[str, TrackedProducer] = OrderedDict()
         self._connections: dict[LeaseHolder, _Connection] = {}
         self._by_number: dict[int, _Connection] = {}
+        self._attaching_again: dict[str, _Connection] = {}
+        """Connections of the producers that this hub attaches again, because it was taken for dead."""
         self._numbers = count(1)
         self._rounds = Rounds(hub)
         self._checks = LeaseChecks(hub, lambda due: self._rounds.add(self._judge_all(due)))
@@ -206,6 +210,8 @@ class Leases:
         if connection is None:
             return
         del self._by_number[connection.number]
+        if self._attaching_again.get(producer_id) is connection:
+            del self._attaching_again[producer_id]
         producer = self._producers.get(producer_id)
         if producer is not None and producer.holder is holder:
             producer.holder = None
@@ -302,8 +308,13 @@ class Leases:
         if before is None or before is not producer.holder:
             for observe in self.on_connected:
                 observe(producer.producer_id)
-        if connection is not None:
-            self._answer(connection, producer, control, received)
+        if connection is None:
+            return
+        if self._attaching_again.pop(producer.producer_id, None) is connection and connection.has_lost:
+            # It learns what it has lost when it attaches, and begins the next attempt of what still runs.
+            connection.holder.close(4100, "this process was taken for dead, and an operation was given up")
+            return
+        self._answer(connection, producer, control, received)
 
     def _close(self, holder: LeaseHolder) -> None:
         holder.close(4102, "a newer connection of the same producer has taken its place")
@@ -337,6 +348,7 @@ class Leases:
         for connection in self._by_number.values():
             if connection.answer is None:
                 producer = self._find_or_create(connection.producer_id)
+                self._attaching_again[connection.producer_id] = connection
                 self._hub.record(
                     ProducerAttached(connection.producer_id, connection.number, producer.lease_s, [], takes_over=False)
                 )
@@ -348,6 +360,9 @@ class Leases:
         if not status.live:
             if producer is not None:  # a producer that begins the operation again sets its lease again
                 producer.lease_overrides.pop(status.operation_id, None)
+            connection = self._attaching_again.get(life.producer_id)
+            if connection is not None:
+                connection.has_lost = True
         elif life.lease_s and status.state is OperationState.RUNNING:
             is_attached = self._hub.producers.is_attached(life.producer_id)
             if producer is None:  # it was lost, and forgotten, before its start was in the log
