@@ -1,7 +1,8 @@
 import "./page.ts";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { describeDuration } from "../src/elements/text.ts";
+import { describeDuration, describeTime } from "../src/elements/text.ts";
 import { TidingsElements } from "../src/elements.ts";
+import type { Operation } from "../src/operations/operation.ts";
 import { startHub, type TestHub } from "./hub.ts";
 
 let server: TestHub;
@@ -51,7 +52,7 @@ test("a list shows operations with their progress, and keeps the nodes of each",
   );
   await vi.waitFor(() => expect(names(root)).toEqual(["list-b", "list-a"]));
   expect(root.querySelectorAll("li")[1]).toBe(item);
-  expect(item?.querySelector(".percent")?.textContent).toBe("41 %");
+  expect(item?.querySelector(".percent")?.textContent).toBe("41%");
   expect(item?.querySelector(".activity")?.textContent).toBe("write – rows");
   expect(item?.querySelector<HTMLElement>(".fill")?.style.width).toBe("41.7%");
   expect(bar?.getAttribute("aria-valuenow")).toBe("41");
@@ -62,6 +63,17 @@ test("a list shows operations with their progress, and keeps the nodes of each",
   await vi.waitFor(() => expect(item?.querySelector(".word")?.textContent).toBe("failed"));
   expect(item?.querySelector(".activity")?.textContent).toBe("DiskFull: no <b>space</b>");
   expect(item?.querySelector("b")).toBeNull();
+});
+
+test.each([
+  [240, 360, "4 to 6 min left"],
+  [50, 360, "50 s to 6 min left"],
+  [7_500, 10_800, "2 h 5 min to 3 h left"],
+  [240, 250, "4 min left"],
+])("a remaining time of %i to %i s reads %s", (remaining_low_s, remaining_high_s, text) => {
+  const estimate = { remaining_s: remaining_low_s, remaining_low_s, remaining_high_s } as Operation["estimate"];
+  expect(describeTime({ state: "running", estimate } as Operation)).toBe(text);
+  expect(describeTime({ state: "complete", duration_s: 38.2 } as Operation)).toBe("took 38 s");
 });
 
 test("a list has what its attributes select, and says when that is nothing", async () => {

@@ -47,21 +47,24 @@ export function wordOf(look: Look): string {
   return WORDS[look];
 }
 
-/** Returns the progress as people read it, such as `40 %`; "" where it is unknown. */
+/** Returns the progress as people read it, such as `40%`; "" where it is unknown. */
 export function describeProgress({ indeterminate, progress }: Operation): string {
   if (indeterminate || progress === undefined) return "";
-  // 100 % belongs to what is complete.
-  return `${progress >= 100 ? 100 : Math.floor(progress)} %`;
+  // 100% belongs to what is complete.
+  return `${progress >= 100 ? 100 : Math.floor(progress)}%`;
 }
 
 /** Returns how long an operation took, or probably still takes; "" where that is unknown. */
 export function describeTime(operation: Operation): string {
   const { duration_s, estimate, state } = operation;
-  if (duration_s !== undefined) return `in ${describeDuration(duration_s)}`;
+  if (duration_s !== undefined) return `took ${describeDuration(duration_s)}`;
   if (state !== "running" || estimate?.remaining_s === undefined) return "";
   const { remaining_s, remaining_low_s: low = remaining_s, remaining_high_s: high = remaining_s } = estimate;
   const [from, to] = [describeDuration(low), describeDuration(high)];
-  return from === to ? `${from} left` : `${from} to ${to} left`;
+  if (from === to) return `${from} left`;
+  const [number, unit, more] = from.split(" ");
+  const isOneUnit = more === undefined && new RegExp(`^\\d+ ${unit}$`).test(to);
+  return `${isOneUnit ? number : from} to ${to} left`;
 }
 
 /** Returns what an operation does, or how it ended. */
