@@ -51,7 +51,8 @@ export const chartLibrary: Plugin = {
   transform: (code, id) => (/\buplot\b.*\.esm\.js$/.test(id) ? { code: withoutUnused(code), map: null } : null),
 };
 
-function withoutUnused(code: string): string {
+/** Return the code of uPlot without the functions that are not used. */
+export function withoutUnused(code: string): string {
   return Object.entries(UNUSED).reduce((rest, [name, body]) => {
     // From the head of the function to the brace below it.
     const whole = new RegExp(`^(\\t*)function ${name}\\(.*\\{\\n[\\s\\S]*?\\n\\1\\}`, "m");
