@@ -176,7 +176,6 @@ export interface PublishedEvent {
   readonly type: string;
   readonly data: Readonly<Record<string, unknown>>;
   readonly trace_id?: string;
-  readonly timestamp?: string;
 }
 
 export async function freePort(): Promise<number> {

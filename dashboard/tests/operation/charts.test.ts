@@ -126,6 +126,17 @@ describe("the progress chart", () => {
     expect(curveOf(detail(), 1, new ProgressHistory(), T0)).toEqual([]);
   });
 
+  test("what the hub still has of the curve is taken also after the present was seen", () => {
+    const point = (seconds: number, percent: number) => ({ attempt: 1, at: T0 + seconds * 1_000, percent });
+    const present = point(40, 40);
+    const earlier = [point(10, 10), point(20, 20), point(20.4, 20.5), point(20.8, 20.7), point(30, 30)];
+    const [late, early] = [new ProgressHistory(), new ProgressHistory()];
+    for (const seen of [...earlier, present]) early.add(seen);
+    for (const seen of [present, ...earlier, point(25, 35), point(25, 15)]) late.add(seen);
+    expect(late.of(1)).toEqual(early.of(1));
+    expect(late.of(1).map(({ percent }) => percent)).toEqual([10, 20.7, 30, 40]);
+  });
+
   test("the band lies between the fast and the slow runs at every place", () => {
     const band = [
       { progress: 50, low_s: 60, likely_s: 90, high_s: 150 },

@@ -39,10 +39,12 @@ export class ProgressHistory {
       points = [];
       this.#attempts.set(seen.attempt, points);
     }
-    const last = points.at(-1);
-    if (last !== undefined && (seen.at < last.at || seen.percent < last.percent)) return;
-    if (last !== undefined && points.length > 1 && seen.at - last.at < MIN_STEP_S * 1_000) points.pop();
-    points.push(seen);
+    // What the hub still has is read after the present was seen, and belongs before it.
+    const place = points.findLastIndex(({ at }) => at <= seen.at) + 1;
+    const [before, after] = [points[place - 1], points[place]];
+    if (seen.percent < (before?.percent ?? 0) || seen.percent > (after?.percent ?? 100)) return;
+    const isClose = before !== undefined && place > 1 && seen.at - before.at < MIN_STEP_S * 1_000;
+    points.splice(isClose ? place - 1 : place, isClose ? 1 : 0, seen);
     if (points.length > MAX_POINTS) {
       const isKept = (_: Observation, index: number) => index % 2 === 0 || index === MAX_POINTS;
       this.#attempts.set(seen.attempt, points.filter(isKept));
