@@ -1,8 +1,11 @@
 """`tidings serve --workers`: real processes that share sockets and a folder."""
 
+import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
@@ -245,6 +248,29 @@ def test_error_in_the_settings_is_reported_once(tmp_path: Path) -> None:
 def test_auto_workers_are_shown_as_such() -> None:
     shown = tidings("serve", "--workers", "auto", "--show-config")
     assert re.search(r'^workers = "auto" +# --workers$', shown.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the affinity of another process is set on Linux only")
+def test_auto_starts_one_worker_for_each_core_that_may_be_used(tmp_path: Path) -> None:
+    affinity = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(affinity)})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidings", "serve", "--port", "0", "--workers", "auto", "--data", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.sched_setaffinity(0, affinity)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ws://")
+            assert len(psutil.Process(process.pid).children()) == 1
+            process.terminate()
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
 
 
 def test_journal_of_newer_rules_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tidings.cli.serve.listeners import Listeners, open_listeners
 from tidings.cli.serve.log_opening import find_journal
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.reports import print_ready, warn_of_strangers
-from tidings.cli.serve.settings import ServeSettings
+from tidings.cli.serve.settings import MAX_WORKERS, ServeSettings
 from tidings.exceptions import ConfigError, ServeError
 from tidings.log.journal.replaying import new_name
 from tidings.log.journal.shared_folder import has_lost_journal, prepare
@@ -66,7 +66,7 @@ def run_workers(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> int
     data = _check(settings)
     for warning in warnings:
         log.warning(warning)
-    workers = settings.workers or available_cores()
+    workers = settings.workers or min(available_cores(), MAX_WORKERS)
     _wait_for_orphans(data, 2 * settings.grace + _ORPHANS_EXTRA_S)
     with _listen(settings, workers) as listeners, closing(DataDir(data, ballast_bytes=0)) as data_dir:
         data_dir.drop_ballast()  # that of one process: each worker has its own
