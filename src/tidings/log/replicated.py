@@ -249,8 +249,9 @@ class ReplicatedLog(LocalReader):
     def _give_up(self, append: _Append) -> None:
         if append is not self._append:
             return
-        cause = "" if self._journal.failure is None else f": {self._journal.failure}"
-        kind = LogFull if isinstance(self._journal.failure, LogFull) else LogUnavailable
+        failure = self._local.failed or self._journal.failure  # such as a full disk of this node alone
+        cause = "" if failure is None else f": {failure}"
+        kind = LogFull if isinstance(failure, LogFull) else LogUnavailable
         if append.proposed:
             error: LogError = kind(
                 f"the journal did not bring the batch within {PATIENCE_S:.0f} s; it may be stored later{cause}",

@@ -301,7 +301,9 @@ class SqliteLog:
         if self._displaced is not None:
             self._check_file()
         if self._disk_space.is_full:
-            raise self._full()
+            self._disk_space.update(self._state.unused_bytes)  # a node tries one entry again, and does nothing else
+            if self._disk_space.is_full:
+                raise self._full()
         if self._must_wait_for_checkpoint() and not self._closed:
             if self._checkpointer.failing:
                 raise self._full()
