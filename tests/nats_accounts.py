@@ -28,6 +28,8 @@ _ACCOUNT_LIMITS = {
     "streams": -1,
     "consumer": -1,
 }
+_NO_STREAMS = {"mem_storage": 0, "disk_storage": 0, "streams": 0, "consumer": 0}
+"""The limits of a system account."""
 
 
 class Key:
@@ -38,11 +40,9 @@ class Key:
         self._pair = nkeys.from_seed(bytearray(self.seed))
         self.public: str = self._pair.public_key.decode()
 
-    def sign(self, subject: "Key", name: str, claims: dict[str, Any], expires: float | None = None) -> str:
+    def sign(self, subject: "Key", name: str, claims: dict[str, Any]) -> str:
         """Return a token about a key."""
         body = {"iat": int(time.time()), "iss": self.public, "name": name, "sub": subject.public, "nats": claims}
-        if expires is not None:
-            body["exp"] = int(expires)
         body["jti"] = base64.b32encode(hashlib.sha256(json.dumps(body).encode()).digest()).decode().rstrip("=")
         head = f"{_encode({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_encode(body)}"
         return f"{head}.{_encode_bytes(self._pair.sign(head.encode()))}"
@@ -62,24 +62,29 @@ class Operator:
     def __init__(self) -> None:
         self._key = Key(nkeys.PREFIX_BYTE_OPERATOR)
         self._account = Key(nkeys.PREFIX_BYTE_ACCOUNT)
-        system = Key(nkeys.PREFIX_BYTE_ACCOUNT)
-        account = {"limits": _ACCOUNT_LIMITS, "type": "account", "version": 2}
-        own = self._key.sign(self._key, "operator", {"type": "operator", "version": 2, "system_account": system.public})
-        tokens = {
-            self._account.public: self._key.sign(self._account, "hubs", account),
-            # The system account has no JetStream.
-            system.public: self._key.sign(system, "SYS", {**account, "limits": {**_ACCOUNT_LIMITS, **_NO_STREAMS}}),
-        }
-        preload = "\n".join(f"{public}: {token}" for public, token in tokens.items())
-        self.configuration = (
-            f"operator: {own}\nsystem_account: {system.public}\nresolver: MEMORY\nresolver_preload: {{\n{preload}\n}}\n"
-        )
-        """The part of the configuration of nats-server."""
+        self._system = Key(nkeys.PREFIX_BYTE_ACCOUNT)
+        own = {"type": "operator", "version": 2, "system_account": self._system.public}
+        self._token = self._key.sign(self._key, "operator", own)
+        self._revoked: dict[str, int] = {}
 
-    def write_credentials(
-        self, path: Path, publish: Sequence[str], subscribe: Sequence[str], expires: float | None = None
-    ) -> None:
-        """Write the file of a new user, who may publish and subscribe to some subjects only."""
+    @property
+    def configuration(self) -> str:
+        """The part of the configuration of nats-server."""
+        account = {"limits": _ACCOUNT_LIMITS, "revocations": self._revoked, "type": "account", "version": 2}
+        system = {"limits": {**_ACCOUNT_LIMITS, **_NO_STREAMS}, "type": "account", "version": 2}
+        return (
+            f"operator: {self._token}\n"
+            f"system_account: {self._system.public}\nresolver: MEMORY\nresolver_preload: {{\n"
+            f"{self._account.public}: {self._key.sign(self._account, 'hubs', account)}\n"
+            f"{self._system.public}: {self._key.sign(self._system, 'SYS', system)}\n}}\n"
+        )
+
+    def revoke(self, user: Key) -> None:
+        """Revoke a user in the configuration."""
+        self._revoked[user.public] = int(time.time()) + 1
+
+    def write_credentials(self, path: Path, publish: Sequence[str], subscribe: Sequence[str]) -> Key:
+        """Write the file of a new user, who may publish and subscribe to some subjects only; return the user."""
         user = Key(nkeys.PREFIX_BYTE_USER)
         claims = {
             **_UNLIMITED,
@@ -88,14 +93,12 @@ class Operator:
             "type": "user",
             "version": 2,
         }
-        token = self._account.sign(user, "hub", claims, expires)
+        token = self._account.sign(user, "hub", claims)
         path.write_text(
             f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
             f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
         )
-
-
-_NO_STREAMS = {"mem_storage": 0, "disk_storage": 0, "streams": 0, "consumer": 0}
+        return user
 
 
 def new_user_key() -> Key:

@@ -83,10 +83,15 @@ class NatsServer:
             self._process = None
 
 
+def write_configuration(folder: Path, configuration: str) -> None:
+    """Write the file of a server in a folder, which reads it again at SIGHUP."""
+    (folder / "server.conf").write_text(f"server_name: single\n{configuration}")
+
+
 def start_configured(folder: Path, configuration: str) -> NatsServer:
     """Start a server with a part of a configuration file."""
     folder.mkdir()
-    (folder / "server.conf").write_text(configuration)
+    write_configuration(folder, configuration)
     server = NatsServer(folder / "data", arguments=["-c", str(folder / "server.conf")])
     server.start()
     return server
