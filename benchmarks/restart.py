@@ -4,16 +4,16 @@ Watchers in several processes follow datasets whose versions count up, while a p
 and is started again on the same port and data. The report shows how fast clients returned, in comparison with
 `--reconnect-rate`, and whether each watcher read every version once.
 
-With `--workers N`, the hub keeps running, and its workers get SIGTERM one after the other.
+With `--workers N`, the hub keeps running, and its workers get SIGTERM one after the other. With `--nodes N`, there are
+N hubs that share one log through a nats-server, and each is started again in turn; watchers go to the next node when
+theirs ends.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
-import random
 import re
 import signal
 import socket
@@ -21,168 +21,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import cast
 from urllib.request import urlopen
 
-import msgspec
 import psutil
+from tests.nats_server import NatsServer
 
 import tidings
 from benchmarks.fanout.machine import describe_machine
+from benchmarks.restart_watchers import GROUP, start_watchers
 
-GROUP = 10
-"""Watchers of one dataset."""
 POLL_S = 0.1
 STEADY_S = 3.0
 """Seconds of publishing before the restart, and after the last client is back."""
 TIMEOUT_S = 600.0
-
-
-class Watcher(asyncio.Protocol):
-    """One subscriber of a dataset, on one connection after the other: as little work per client as possible.
-
-    Args:
-        port: Port of the hub.
-        dataset: Number of the dataset.
-        done: Called when the event that ends the dataset has arrived.
-    """
-
-    def __init__(self, port: int, dataset: int, done: Callable[[], None]) -> None:
-        self._port = port
-        self._path = f"/ws?channel=data%2Fset-{dataset}"
-        self._done = done
-        self._since = "first"
-        self._retry_ms = 0
-        self._failures = 0
-        self._buffer = b""
-        self._is_open = self._is_done = False
-        self._transport: asyncio.Transport
-        self.versions: list[int] = []
-
-    async def connect(self) -> None:
-        """Open the next connection, after failures with the backoff of `tidings.connect`."""
-        self._buffer, self._is_open = b"", False
-        while True:
-            try:
-                await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
-            except OSError:
-                await asyncio.sleep(self._next_delay_s())
-            else:
-                return
-
-    def _next_delay_s(self) -> float:
-        window_s = min(15.0, 0.5 * (1 << min(self._failures, 8)))
-        self._failures += 1
-        asked_ms, self._retry_ms = self._retry_ms, 0
-        return asked_ms / 1_000 + random.random() * window_s
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the handshake."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(
-            f"GET {self._path}&since={self._since} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
-            "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Protocol: tidings.v1\r\n\r\n".encode()
-        )
-
-    def data_received(self, data: bytes) -> None:
-        """Read the answer to the handshake, and then frames."""
-        self._buffer += data
-        if not self._is_open:
-            head, end, rest = self._buffer.partition(b"\r\n\r\n")
-            if not end:
-                return
-            self._buffer = rest
-            self._is_open = head.startswith(b"HTTP/1.1 101 ")
-            if not self._is_open:
-                self._transport.close()
-                return
-        place = 0
-        while (found := _frame(self._buffer, place)) is not None:
-            opcode, payload, place = found
-            if opcode == _TEXT:
-                self._read(payload)
-            elif opcode == _CLOSE:
-                self._transport.write(_MASKED_CLOSE + payload[:2])
-                self._transport.close()
-        self._buffer = self._buffer[place:]
-
-    def _read(self, body: bytes) -> None:
-        message = _decode(body)
-        if message.type == "data:update":
-            self._since = message.position
-            if message.data.version is None:
-                self._is_done = True
-                self._done()
-            else:
-                self.versions.append(message.data.version)
-        elif message.type == "connection:established":
-            self._failures = 0
-        elif message.type == "connection:closed":
-            self._retry_ms = message.data.retry_after_ms
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Connect again, when the hub asked for it."""
-        if not self._is_done:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._next_delay_s(), lambda: loop.create_task(self.connect()))
-
-
-class _Data(msgspec.Struct):
-    version: int | None = None
-    retry_after_ms: int = 0
-
-
-class _Message(msgspec.Struct):
-    type: str
-    data: _Data
-    position: str = ""
-
-
-_decode = msgspec.json.Decoder(_Message).decode
-_TEXT, _CLOSE = 1, 8
-_MASKED_CLOSE = b"\x88\x82\0\0\0\0"
-"""Head of a Close with a code, masked with zeros."""
-
-
-def _frame(data: bytes, place: int) -> tuple[int, bytes, int] | None:
-    """Return opcode, payload and end of the frame of a server at `place`; None if it is not complete."""
-    if len(data) < place + 2:
-        return None
-    size, start = data[place + 1], place + 2
-    if size >= 126:
-        width = 2 if size == 126 else 8
-        size, start = int.from_bytes(data[start : start + width]), start + width
-    if len(data) < start + size:
-        return None
-    return data[place] & 0xF, data[start : start + size], start + size
-
-
-async def _watch_all(port: int, numbers: Sequence[int], interval_s: float) -> dict[int, list[int]]:
-    waiting = len(numbers)
-    finished = asyncio.Event()
-
-    def done() -> None:
-        nonlocal waiting
-        waiting -= 1
-        if not waiting:
-            finished.set()
-
-    watchers = {number: Watcher(port, number // GROUP, done) for number in numbers}
-    for watcher in watchers.values():
-        await watcher.connect()
-        await asyncio.sleep(interval_s)  # a process that opens thousands together serves none of them
-    await finished.wait()
-    return {number: watcher.versions for number, watcher in watchers.items()}
-
-
-def run_watchers(port: int, numbers: Sequence[int], interval_s: float, results: Connection) -> None:
-    """Follow datasets in this process, and send what each watcher has read."""
-    results.send(asyncio.run(_watch_all(port, numbers, interval_s)))
 
 
 class Publisher:
@@ -220,10 +76,12 @@ class Publisher:
 class HubProcess:
     """`tidings serve` with its log lines in a file."""
 
-    def __init__(self, port: int, folder: Path, name: str, rate: int, workers: int = 1) -> None:
+    def __init__(self, port: int, folder: Path, name: str, rate: int, workers: int = 1, journal: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "tidings", "serve", "--port", str(port), "--data", str(folder / "data")]
+        if journal:
+            command = [*command[:-1], str(folder / f"data-{port}"), "--log", journal]
         with self.log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [
@@ -302,24 +160,124 @@ def most_per_second(times: Sequence[float]) -> int:
     return most
 
 
+class Nodes:
+    """Hubs on several ports that share one log.
+
+    Args:
+        count: Number of nodes.
+        folder: Where they have their data and the server of the journal its.
+        rate: `--reconnect-rate` of each.
+    """
+
+    def __init__(self, count: int, folder: Path, rate: int) -> None:
+        self.ports = [_free_port() for _ in range(count)]
+        self._folder = folder
+        self._rate = rate
+        self._server = NatsServer(folder / "nats")
+        self._server.start()
+        self._hubs = [self._start(port, "first") for port in self.ports]
+        self.logs = [hub.log for hub in self._hubs]
+
+    def _start(self, port: int, name: str) -> HubProcess:
+        return HubProcess(port, self._folder, f"{port}-{name}", self._rate, journal=f"{self._server.url}/hubs")
+
+    async def wait_connections(self, count: int) -> None:
+        """Wait until `count` clients are connected to all nodes together."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while sum(await asyncio.gather(*[asyncio.to_thread(hub.connections) for hub in self._hubs])) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the clients did not connect; see {self.logs}")
+            await asyncio.sleep(POLL_S)
+
+    async def wait_ready(self) -> None:
+        """Wait until all nodes answer that they are ready."""
+        for port in self.ports:
+            while not await asyncio.to_thread(_is_ready, port):  # noqa: ASYNC110 - another process changes it
+                await asyncio.sleep(POLL_S)
+
+    async def roll(self, count: int) -> list[int]:
+        """Start each node again in order, and wait until `count` clients are connected; return the exit codes."""
+        codes = []
+        for number, port in enumerate(self.ports):
+            codes.append(await asyncio.to_thread(self._hubs[number].stop))
+            self._hubs[number] = self._start(port, "second")
+            self.logs.append(self._hubs[number].log)
+            await self.wait_ready()
+            await self.wait_connections(count)
+        return codes
+
+    def stop(self) -> list[int]:
+        """Send SIGTERM to all, and return the exit codes."""
+        return [hub.stop() for hub in self._hubs]
+
+    def kill(self) -> None:
+        """End all processes that still run."""
+        for hub in self._hubs:
+            hub.kill()
+        self._server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=TIMEOUT_S) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+async def measure_nodes(clients: int, rate: int, processes: int, events_per_s: float, folder: Path, count: int) -> bool:
+    """Start each of some nodes again, print what was seen, and return whether nothing was lost or repeated."""
+    nodes = Nodes(count, folder, rate)
+    workers: list[tuple[SpawnProcess, Connection]] = []
+    try:
+        await nodes.wait_ready()
+        workers += start_watchers(nodes.ports, clients, rate, processes)
+        hubs = [f"ws://127.0.0.1:{port}/ws" for port in nodes.ports]
+        async with tidings.connect(hubs[-1], wait_for_hub=True) as client:
+            await nodes.wait_connections(clients + 1)
+            print(f"connected                      {clients:,} clients in {processes} processes", flush=True)
+            publisher = Publisher(client, -(-clients // GROUP), events_per_s)
+            publishing = asyncio.create_task(publisher.run())
+            await asyncio.sleep(STEADY_S)
+            began = time.monotonic()
+            codes = await nodes.roll(clients + 1)
+            rolled_s = time.monotonic() - began
+            await asyncio.sleep(STEADY_S)
+            publisher.stop()
+            await publishing
+        read: dict[int, list[int]] = {}
+        for _, receiving in workers:
+            read.update(await asyncio.to_thread(receiving.recv))
+        faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
+        codes += await asyncio.to_thread(nodes.stop)
+    finally:
+        nodes.kill()
+        for worker, _ in workers:
+            worker.terminate()
+            worker.join()
+    by_force = sum("by force" in log.read_text() for log in nodes.logs)
+    print(f"exit codes                     {codes} ({by_force} ended connections by force)")
+    print(f"all {count} nodes are started again   after {rolled_s:.1f} s, with all clients")
+    print(f"events                         {sum(publisher.published):,}, read {sum(map(len, read.values())):,} times")
+    print(f"watchers with a fault          {faults:,} of {len(read):,}")
+    return not faults and len(read) == clients and not any(codes)
+
+
 async def measure(
     clients: int, rate: int, processes: int, events_per_s: float, folder: Path, hub_workers: int = 1
 ) -> bool:
     """Run one restart, print what was seen, and return whether nothing was lost or repeated."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    port = _free_port()
     hub = HubProcess(port, folder, "first", rate, hub_workers)
-    workers = []
+    workers: list[tuple[SpawnProcess, Connection]] = []
     try:
-        for index in range(processes):
-            receiving, sending = context.Pipe(duplex=False)
-            numbers = range(index, clients, processes)
-            arguments = (port, numbers, 1.5 * processes / rate, sending)
-            worker = context.Process(target=run_watchers, args=arguments)
-            worker.start()
-            workers.append((worker, receiving))
+        workers += start_watchers([port], clients, rate, processes)
         async with tidings.connect(f"ws://127.0.0.1:{port}/ws", wait_for_hub=True) as client:
             await hub.wait_connections(clients + 1)
             print(f"connected                      {clients:,} clients in {processes} processes", flush=True)
@@ -368,6 +326,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=max(2, (os.cpu_count() or 2) // 2))
     parser.add_argument("--events-per-s", type=float, default=200.0)
     parser.add_argument("--workers", type=int, default=1, help="workers of the hub, which restart one after the other")
+    parser.add_argument("--nodes", type=int, default=1, help="hubs of one log, which restart one after the other")
     chosen = parser.parse_args(arguments)
     if sys.platform != "win32":
         import resource
@@ -376,8 +335,11 @@ def main(arguments: Sequence[str]) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(describe_machine(network="loopback", pinning="none", program="benchmarks.restart"), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        given = (chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder), chosen.workers)
-        fine = asyncio.run(measure(*given))
+        given = (chosen.clients, chosen.rate, chosen.processes, chosen.events_per_s, Path(folder))
+        if chosen.nodes > 1:
+            fine = asyncio.run(measure_nodes(*given, chosen.nodes))
+        else:
+            fine = asyncio.run(measure(*given, chosen.workers))
     return 0 if fine else 1
 
 
