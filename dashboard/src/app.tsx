@@ -2,7 +2,7 @@
 
 import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { announcement, linkAnnouncement } from "./announcer.ts";
 import { now } from "./clock.ts";
@@ -130,7 +130,7 @@ const COMMANDS: readonly Command[] = [
 ];
 
 function useGlobalKeys(): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.addEventListener("keydown", handleKey);
     return () => document.removeEventListener("keydown", handleKey);
   }, []);

@@ -1,7 +1,7 @@
 /** Commands of the keyboard: one listener, and a table of what each key does, which `?` shows. */
 
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { letterKeys } from "./settings.ts";
 
 /** One command. */
@@ -36,7 +36,7 @@ export function addCommands(commands: readonly Command[]): () => void {
 
 /** Commands of a component while it is shown. `commands` must be the same array from one rendering to the next. */
 export function useCommands(commands: readonly Command[]): void {
-  useEffect(() => addCommands(commands), [commands]);
+  useLayoutEffect(() => addCommands(commands), [commands]);
 }
 
 let first = "";

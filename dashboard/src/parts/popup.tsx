@@ -2,7 +2,7 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX, RefObject } from "preact";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** Pixels between the button and what floats, and between that and the edge of the window. */
 const GAP_PX = 4;
@@ -38,7 +38,8 @@ function OpenPopup({ open, anchor, class: name, label, role, children }: PopupPr
       if (hadFocus) buttonOf(button)?.focus({ preventScroll: true });
     };
   }, [anchor]);
-  useEffect(() => {
+  // As soon as it is drawn: a key that is pressed before an effect runs would go to the page below.
+  useLayoutEffect(() => {
     const popup = self.current;
     if (popup === null) return;
     const first = popup.querySelector<HTMLElement>("[autofocus], textarea, input, [role^=menuitem], button");
