@@ -2,14 +2,11 @@ import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Page, Route } from "@playwright/test";
 import { PYTHON, ROOT } from "./executables.ts";
-import { test as base, expect } from "./fixtures.ts";
+import { AWAY, test as base, expect } from "./fixtures.ts";
 import { freePort, Process } from "./processes.ts";
 import { Tabs } from "./tabs.ts";
 import { hasProgress, isLive, isStale, open, row, someOperations, TRACE_ID } from "./views.ts";
 import type { Wire } from "./wire.ts";
-
-const AWAY =
-  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK|ERR_SOCKET_NOT_CONNECTED/;
 
 /** Tests that lose a network, and those that look at tabs which hide each other. */
 const test = base.extend<{ wire: Wire; tabs: Tabs }>({

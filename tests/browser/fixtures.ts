@@ -43,6 +43,10 @@ export class Faults {
   }
 }
 
+/** What a browser logs while its network or its hub is away. */
+export const AWAY =
+  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_INTERNET_DISCONNECTED|ERR_NETWORK|ERR_SOCKET_NOT_CONNECTED/;
+
 interface Fixtures {
   faults: Faults;
   folder: string;

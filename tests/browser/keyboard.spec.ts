@@ -1,5 +1,5 @@
 /** The dashboard by keyboard alone. */
-import { expect, test } from "./fixtures.ts";
+import { AWAY, expect, test } from "./fixtures.ts";
 import { isLive, isStale, open, someOperations } from "./views.ts";
 
 for (const path of ["", "operation?id=import-1", "log?id=import-1", "events"]) {
@@ -20,7 +20,7 @@ for (const path of ["", "operation?id=import-1", "log?id=import-1", "events"]) {
 }
 
 test("Esc closes a popup whose focused button has gone", async ({ page, faults, hub, start }) => {
-  faults.expect(/ERR_CONNECTION_|ERR_EMPTY_RESPONSE|WebSocket connection to/);
+  faults.expect(AWAY);
   const wire = await start.wire(hub);
   await open(page, wire);
   wire.cut();
