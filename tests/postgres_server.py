@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals
@@ -26,10 +26,19 @@ class PostgresServer:
         folder: Where it stores its databases.
         durable: Whether a commit waits for the disk.
         replicates: Whether a commit waits for a standby.
+        env: Added to its environment.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False, replicates: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = False,
+        replicates: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self._env = env
         self._options = ["-c", f"fsync={'on' if durable else 'off'}", *_OPTIONS]
         if replicates:
             self._options += ["-c", "synchronous_standby_names=*"]
@@ -48,7 +57,7 @@ class PostgresServer:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
         arguments = ["-D", str(self.folder), "-p", str(self.port), "-k", str(self.folder), *self._options]
-        self._process = self._run("postgres", *arguments)
+        self._process = self._run("postgres", *arguments, env=self._env)
         end = time.monotonic() + _STARTING_S
         while self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)).wait() != 0:
             assert self._process.poll() is None, "postgres ended at once"
@@ -82,22 +91,25 @@ class PostgresServer:
     def _finish(self, program: str, *arguments: str) -> None:
         assert self._run(program, *arguments).wait() == 0, f"{program} failed"
 
-    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _run(self, program: str, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         user = _USER if os.geteuid() == 0 else None
         return subprocess.Popen(
             [_find(program), *arguments],
             user=user,
             cwd="/",
+            env={**os.environ, **(env or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
 
 @contextmanager
-def new_postgres_server(*, durable: bool = False, replicates: bool = False) -> Iterator[PostgresServer]:
+def new_postgres_server(
+    *, durable: bool = False, replicates: bool = False, env: Mapping[str, str] | None = None
+) -> Iterator[PostgresServer]:
     """Start a server; it is stopped, and its folder deleted, at the end."""
     with tempfile.TemporaryDirectory(prefix="tidings-postgres-") as folder:  # its user may not enter pytest's own
-        server = PostgresServer(Path(folder) / "data", durable=durable, replicates=replicates)
+        server = PostgresServer(Path(folder) / "data", durable=durable, replicates=replicates, env=env)
         server.start()
         try:
             yield server
