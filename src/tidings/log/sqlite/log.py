@@ -304,6 +304,7 @@ class SqliteLog:
             self._disk_space.update(self._state.unused_bytes)  # a node tries one entry again, and does nothing else
             if self._disk_space.is_full:
                 raise self._full()
+            self._data_dir.create_ballast()  # before events use up the space that trimming needs
         if self._must_wait_for_checkpoint() and not self._closed:
             if self._checkpointer.failing:
                 raise self._full()
