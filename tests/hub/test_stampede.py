@@ -157,7 +157,7 @@ def test_thousands_of_resumes_do_not_delay_live_delivery(tmp_path: Path) -> None
         f"{plan.clients} clients back after {took:.1f} s: {reads:.0f} reads, {chunks:.0f} chunks; "
         f"{len(delays)} live events, p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {most:.0f} ms"
     )
-    assert reads < chunks / 5, "the clients share reads"
+    assert reads < chunks / 3, "the clients share reads"  # the faster the hub, the fewer clients wait for one read
     assert p99 < 1_000, "all in one tick would take seconds"
 
 
