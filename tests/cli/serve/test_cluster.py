@@ -18,6 +18,7 @@ from tests.cli.processes import TIMEOUT_S, Hub, Process
 from tests.cli.serve.cluster_processes import (
     EVENT,
     NodeHub,
+    error_code,
     find_operation,
     has_state,
     start_node_without_its_journal,
@@ -27,6 +28,8 @@ from tests.cli.serve.worker_processes import wait_until
 from tests.nats_server import NatsServer, free_port
 
 PUBLISHERS = 4
+FULL_BYTES = 400_000
+"""Size of a journal that is full after a few events; it is trimmed once there is a newer snapshot."""
 DIVERGING = """
 import tidings.log.judge as module
 from tidings.exceptions import InternalError
@@ -235,6 +238,28 @@ def test_journal_that_is_away_for_a_while_is_reported_and_nothing_is_lost(tmp_pa
         wait_until(lambda: first.positions()[-1:] == [last])
         assert first.positions()[:3] == positions
         assert first.positions() == second.positions()
+
+
+def test_full_journal_refuses_events_until_it_is_trimmed(tmp_path: Path, server: NatsServer) -> None:
+    journal = f"{server.url}/full?max_bytes={FULL_BYTES}"
+    with NodeHub(tmp_path / "a", journal) as first, NodeHub(tmp_path / "b", journal) as second:
+        accepted: list[str] = []
+        refused = 0
+        event = {"type": "data:update", "data": {"dataset": "d", "note": "x" * 50_000}}
+        while refused == 0 and len(accepted) * 50_000 < 4 * FULL_BYTES:
+            answer = httpx.post(f"{first.http}v1/events", json=event, timeout=TIMEOUT_S)
+            if answer.status_code == 200:
+                accepted.append(answer.json()["position"])
+            else:
+                assert (answer.status_code, error_code(answer)) == (507, "log_full")
+                refused += 1
+        wait_until(lambda: first.readiness() == second.readiness() == (200, ""))
+        accepted.append(second.publish())
+        # What was refused may be stored all the same, at both nodes alike.
+        wait_until(lambda: first.positions() == second.positions())
+        stored = first.positions()
+        assert set(accepted) <= set(stored)
+        assert len(set(stored)) == len(stored) <= len(accepted) + refused
 
 
 def test_new_node_loads_a_snapshot_where_the_journal_has_no_beginning(tmp_path: Path, server: NatsServer) -> None:

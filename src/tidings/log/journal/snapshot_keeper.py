@@ -10,6 +10,8 @@ from tidings.log.journal.snapshots import UNFINISHED_S, SnapshotInfo, SnapshotJo
 from tidings.log.replicated import ReplicatedLog
 
 CHECK_INTERVAL_S = 10.0
+_FULL_INTERVAL_S = 1.0
+"""Time after which a full journal is noticed: until it is trimmed, no event is accepted."""
 SNAPSHOT_BYTES = 64 << 20
 """Size of the entries after which the next snapshot is saved."""
 SNAPSHOT_AGE_S = 3_600.0
@@ -46,10 +48,15 @@ class SnapshotKeeper:
         """`ReplicatedLog.folded_bytes` when this node saved last."""
         self._trimmed_to = 0
         self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(CHECK_INTERVAL_S, self._tick)
+        self._check_at = loop.time() + CHECK_INTERVAL_S
+        self._timer = loop.call_later(_FULL_INTERVAL_S, self._tick)
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._tick)
+        self._timer = self._loop.call_later(_FULL_INTERVAL_S, self._tick)
+        now = self._loop.time()
+        if not (self._is_full or now >= self._check_at):
+            return
+        self._check_at = now + CHECK_INTERVAL_S
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._try())
 
