@@ -65,7 +65,8 @@ def test_ticket_of_one_node_is_used_once_at_another(nodes: TwoNodes) -> None:
     ticket = nodes.issue(first)
     assert open_stream(second, ticket) == 200
     assert [open_stream(hub, ticket) for hub in nodes.hubs] == [401, 401]
-    assert open_stream(second, nodes.issue(first)[:-1] + "_") == 401
+    other = nodes.issue(first)
+    assert open_stream(second, other[:-1] + ("-" if other.endswith("_") else "_")) == 401
 
 
 def test_ticket_that_races_at_two_nodes_opens_one_stream(nodes: TwoNodes) -> None:
