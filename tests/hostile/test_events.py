@@ -13,8 +13,8 @@ from tidings.log.sqlite.state import open_log
 pytestmark = pytest.mark.alone
 
 MAX_PEAK_BYTES = 300_000_000
-"""Over the idle hub, however fast the events come: the ring, ended operations of 64 MiB with their names and estimates,
-and events on the way. Of 2 GB of texts in 40 s, 283 MiB were held from the twentieth second on."""
+"""Over the idle hub, as for every attack, however fast the events come: of 2 GB of texts in 40 s, a hub held 283 MiB
+from the twentieth second on."""
 
 
 @pytest.mark.parametrize(("name", "scale"), [("absurd-events", 1.0), ("long-texts", 1.0)])

@@ -43,7 +43,7 @@ class SupervisedWorker:
         """Whether files were to be read again while the process did not handle the signal for it yet."""
 
     def send(self, message: ToWorker) -> None:
-        """Send a message, unless there is no process that could receive it."""
+        """Send a message, unless no process could receive it."""
         write(self.writer, message)
 
     def withdraw(self) -> None:
