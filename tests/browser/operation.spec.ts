@@ -197,9 +197,14 @@ test("the chart library without its unused functions draws what the whole one do
     await page.addScriptTag({ type: "module", content });
   }
   await page.waitForFunction(() => "whole" in globalThis && "ours" in globalThis);
-  // All that the charts of the dashboard use: axes with a grid, a band, dashes, an area, a hole, a cursor.
-  const [drawn, ours] = await page.evaluate(() => {
-    type Library = new (options: object, data: unknown, place: HTMLElement) => { setCursor(at: object): void };
+  // All that the charts of the dashboard use: axes with a grid, a band, dashes, an area, a hole, a cursor; and lines
+  // without axes, with more points than pixels, or a single one.
+  const [drawn, ours] = await page.evaluate(async () => {
+    type Library = new (
+      options: object,
+      data: unknown,
+      place: HTMLElement,
+    ) => { setCursor(at: object): void; setData(data: unknown): void; setSize(size: object): void };
     const { whole, ours } = globalThis as unknown as Readonly<Record<"whole" | "ours", Library>>;
     const axis = {
       stroke: "#333",
@@ -208,53 +213,72 @@ test("the chart library without its unused functions draws what the whole one do
       ticks: { show: false },
     };
     const points = { show: false };
-    return [whole, ours]
-      .map((library) => {
+    const size = { width: 600, height: 200 };
+    const shared = { ...size, legend: { show: false }, select: { show: false } };
+    const progress = {
+      ...{ ...shared, padding: [8, 20, 0, 0], cursor: { y: false } },
+      scales: { x: { time: false }, y: { range: [0, 100] } },
+      axes: [
+        {
+          ...axis,
+          space: 72,
+          incrs: [10, 60, 300],
+          values: (_: unknown, at: number[]) => at.map((each) => `${each} s`),
+        },
+        { ...axis, splits: () => [0, 50, 100], values: (_: unknown, at: number[]) => at.map((each) => `${each}%`) },
+      ],
+      series: [
+        {},
+        { show: true, width: 0, points },
+        { show: true, width: 0, points },
+        { stroke: "#888", width: 1.5, dash: [4, 3], points },
+        { stroke: "#00f", width: 2, fill: () => "#def", points, spanGaps: false },
+      ],
+      bands: [{ series: [1, 2], fill: "#eee" }],
+    };
+    const rows = [
+      [0, 60, 120, 180, 240],
+      [20, 40, 60, 80, 100],
+      [5, 10, 30, 50, 90],
+      [10, 20, 50, 70, 95],
+      [0, 30, null, 60, 90],
+    ];
+    const lines = {
+      ...{ ...shared, padding: [2, 0, 1, 0], axes: [{ show: false }, { show: false }] },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: { x: { time: false, range: () => [0, 5000] }, y: { range: () => [0, 100] } },
+      series: [{}, { stroke: () => "#00f", width: 1.5, fill: () => "#def", points }],
+    };
+    const many = Array.from({ length: 5000 }, (_, index) => index);
+    const dense = [many, many.map((at) => (at % 997 < 20 ? null : 50 + 40 * Math.sin(at / 100) + (at % 7)))];
+    const seen: string[] = [];
+    for (const library of [whole, ours]) {
+      let pictures = "";
+      for (const [options, data] of [
+        [progress, rows],
+        [progress, rows.map((column) => column.slice(0, 1))],
+        [lines, dense],
+      ] as const) {
         const place = document.body.appendChild(document.createElement("div"));
-        const chart = new library(
-          {
-            ...{ width: 600, height: 200, padding: [8, 20, 0, 0], legend: { show: false }, cursor: { y: false } },
-            scales: { x: { time: false }, y: { range: [0, 100] } },
-            axes: [
-              {
-                ...axis,
-                space: 72,
-                incrs: [10, 60, 300],
-                values: (_: unknown, at: number[]) => at.map((each) => `${each} s`),
-              },
-              {
-                ...axis,
-                splits: () => [0, 50, 100],
-                values: (_: unknown, at: number[]) => at.map((each) => `${each}%`),
-              },
-            ],
-            series: [
-              {},
-              { show: true, width: 0, points },
-              { show: true, width: 0, points },
-              { stroke: "#888", width: 1.5, dash: [4, 3], points },
-              { stroke: "#00f", width: 2, fill: () => "#def", points, spanGaps: false },
-            ],
-            bands: [{ series: [1, 2], fill: "#eee" }],
-          },
-          [
-            [0, 60, 120, 180, 240],
-            [20, 40, 60, 80, 100],
-            [5, 10, 30, 50, 90],
-            [10, 20, 50, 70, 95],
-            [0, 30, null, 60, 90],
-          ],
-          place,
-        );
+        const frame = () => new Promise(requestAnimationFrame);
+        const look = () => `${place.innerHTML}${place.querySelector("canvas")?.toDataURL()}\n`;
+        const chart = new library(options, data, place);
         chart.setCursor({ left: 200, top: 50 });
-        return new Promise<string>((resolve) =>
-          requestAnimationFrame(() => resolve(place.innerHTML + (place.querySelector("canvas")?.toDataURL() ?? ""))),
-        );
-      })
-      .reduce<Promise<string[]>>(async (all, one) => [...(await all), await one], Promise.resolve([]));
+        await frame();
+        pictures += look();
+        place.querySelector(".u-over")?.dispatchEvent(new MouseEvent("mousemove", { clientX: 90, clientY: 60 }));
+        chart.setSize({ ...size, width: 400 });
+        chart.setData(data.map((column) => column.slice(0, -1)));
+        await frame();
+        pictures += look();
+        place.remove();
+      }
+      seen.push(pictures);
+    }
+    return seen;
   });
-  expect(drawn).toContain("data:image/png");
-  expect(ours).toBe(drawn);
+  expect(drawn?.match(/data:image\/png/g)).toHaveLength(6);
+  expect(ours === drawn).toBe(true); // the pictures are too long for a message
 });
 
 test("operations with the ids . and .. have pages, too", async ({ page, hub, faults }) => {
