@@ -1,3 +1,4 @@
+import functools
 import gc
 import inspect
 import os
@@ -5,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 
 import httpx
 import pytest
@@ -15,6 +17,10 @@ from tidings.producer.runtime import RUNTIME
 # httpx gives up after 5 s by default, which a busy machine may need.
 _TIMEOUT = inspect.signature(httpx.Client).parameters["timeout"].default
 _TIMEOUT.connect = _TIMEOUT.read = _TIMEOUT.write = _TIMEOUT.pool = 150.0
+
+# Where SSL_CERT_FILE is set, each client of httpx reads the certificates of all authorities: 20 ms of CPU.
+_transports = import_module("httpx._transports.default")
+vars(_transports)["create_ssl_context"] = functools.cache(vars(_transports)["create_ssl_context"])
 
 
 # A runner in the background (`make test &` in a script, nohup) ignores the keyboard's signals, and so would every
