@@ -15,6 +15,7 @@ from tidings.access.keys import ApiKeyAuthenticator
 from tidings.access.private_files import locked
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, ConfigError, InvalidKeyFile, UnsafeFile
+from tidings.log.revocations import Revocation
 
 CHANNELS = ("global", "operations", "data", "system")
 NOW_NS = time.time_ns()
@@ -73,6 +74,25 @@ def test_second_key_of_a_name_must_be_asked_for_and_inherits_its_grants(file: Ke
     assert made is not None
     assert made[0].grants == ("read data", "details")
     assert len(file.revoke("ci", now_ns=NOW_NS)) == 2
+
+
+def test_key_is_issued_after_what_was_revoked_in_the_same_second(file: KeyFile) -> None:
+    revoked_ns = NOW_NS // 10**9 * 10**9 + 800_000_000
+    revocation = Revocation(kind="subject", name="ci", issued_before_ns=revoked_ns, kept_until_ns=None)
+    covered = []
+    for shift_ms in (-1, 1):
+        made = file.add("ci", ("read data",), now_ns=revoked_ns + shift_ms * 1_000_000, another=True)
+        assert made is not None
+        subject = ask(load(file)[1], made[1])
+        assert isinstance(subject, Subject)
+        covered.append(revocation.covers(subject.issued_ns))
+    assert covered == [True, False]
+
+
+@pytest.mark.parametrize("name", ["none", "required"])
+def test_name_that_no_hub_accepts_as_a_subject_is_refused(file: KeyFile, name: str) -> None:
+    with pytest.raises(ConfigError, match="reserved"):
+        add(file, name)
 
 
 def test_key_without_grants_is_refused(file: KeyFile) -> None:
@@ -154,6 +174,7 @@ def test_linked_file_is_changed_where_it_is(file: KeyFile, tmp_path: Path) -> No
     add(KeyFile(link), "b")
     assert link.is_symlink()
     assert [key.name for key in file.read()] == ["ci", "b"]
+    assert [lock.parent for lock in tmp_path.rglob("*.lock")] == [file.path.parent], "one lock for both names"
 
 
 def test_hub_follows_the_file_and_keeps_its_keys_when_it_breaks(file: KeyFile) -> None:

@@ -81,6 +81,16 @@ def test_unsigned_token_and_foreign_algorithms_are_refused(name: str) -> None:
     assert refused(authenticator(), forged({"alg": name}, claims())).code == "wrong_algorithm"
 
 
+@pytest.mark.parametrize("typ", [None, "JWT", "at+jwt", "application/at+JWT", "id_token"])
+def test_token_with_a_usual_typ_is_accepted(typ: str | None) -> None:
+    assert isinstance(judge(authenticator(), forged_with_secret({}, {"alg": "HS256", "typ": typ})), Subject)
+
+
+@pytest.mark.parametrize("typ", ["tidings-license+jwt", "application/Logout+JWT", ["JWT"]])
+def test_jwt_of_another_kind_is_no_token(typ: object) -> None:
+    assert refused(authenticator(), forged_with_secret({}, {"alg": "HS256", "typ": typ})).code == "invalid_token"
+
+
 def test_policy_narrows_the_algorithms_of_a_key() -> None:
     checker = authenticator(algorithms=("HS512",))
     error = refused(checker, token())
@@ -131,12 +141,12 @@ def test_token_with_bad_claims_is_refused_with_its_code(case: str) -> None:
     assert hint in data.hint
 
 
-def forged_with_secret(changes: dict[str, Any]) -> str:
-    """Return a signed token with claims that PyJWT would not encode."""
+def forged_with_secret(changes: dict[str, Any], header: dict[str, Any] | None = None) -> str:
+    """Return a signed token with claims or a header that PyJWT would not encode."""
     import hashlib
     import hmac
 
-    header = {"alg": "HS256", "typ": "JWT"}
+    header = header or {"alg": "HS256", "typ": "JWT"}
     unsigned = forged(header, claims(**changes))[:-1]
     return forged(header, claims(**changes), hmac.new(SECRET, unsigned.encode(), hashlib.sha256).digest())
 

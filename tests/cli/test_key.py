@@ -95,6 +95,15 @@ def test_hub_in_memory_needs_a_named_file() -> None:
     assert "--keys" in done.stderr
 
 
+def test_star_inside_of_a_path_is_a_note(keys: str) -> None:
+    grants = ["read operations/*/logs", "read data/*", "publish data/a* *"]
+    done = tidings("key", "add", "a", "--keys", keys, *(f"--grant={each}" for each in grants))
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("note:")] == [
+        "note: 'read operations/*/logs': `*` stands for other characters only at the end of a path"
+    ]
+
+
 def test_grant_for_an_undeclared_channel_is_a_note(keys: str) -> None:
     done = tidings("key", "add", "a", "--keys", keys, "--grant", "read opertions/x", "--grant", "read *")
     assert done.returncode == 0

@@ -42,7 +42,7 @@ def test_issued_token_is_printed_alone_and_accepted_by_its_key(secret: str) -> N
     assert done.returncode == 0, done.stderr
     text = done.stdout.removesuffix("\n")
     claims = jwt.decode(text, SECRET, algorithms=["HS256"], audience="hub", issuer="me")
-    assert (claims["sub"], claims["exp"] - claims["iat"]) == ("nightly", 7_200)
+    assert (claims["sub"], claims["exp"] - int(claims["iat"])) == ("nightly", 7_200)
     assert claims["tidings"] == ["publish operations/nightly.*", "details"]
     assert f"issued the token {claims['jti']} of nightly: publish operations/nightly.*, details" in done.stderr
     assert text not in done.stderr
@@ -68,6 +68,7 @@ def test_token_is_signed_with_a_private_key(tmp_path: Path) -> None:
         (["--subject", "a"], "with a secret or with a private key"),
         (["--subject", "a", "--secret-file", "S", "--key", "S"], "with a secret or with a private key"),
         (["--subject", "", "--secret-file", "S"], "invalid subject"),
+        (["--subject", "none", "--secret-file", "S"], "invalid subject 'none': it is reserved"),
         (["--subject", "a", "--secret-file", "S", "--id", "x\ty"], "invalid id"),
         (["--subject", "a", "--secret-file", "S", "--grant", "seize data"], "--grant: invalid grant"),
         (["--subject", "a", "--secret-file", "S", "--expires", "367d"], "--expires: invalid duration"),

@@ -20,6 +20,7 @@ from tidings.access.sessions import AccessSession, OpenSessions, guarded
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import (
     MAX_CREDENTIAL_BYTES,
+    RESERVED_SUBJECTS,
     AccessRequest,
     Authenticated,
     Authenticator,
@@ -60,8 +61,6 @@ MAX_VERIFICATION_S: Final = 15.0
 """Time for the verification of one credential, in seconds: beyond the time limit of one request to another server. Also
 an application's own function that never answers leaves no client waiting."""
 MAX_SUBJECT_CHARS: Final = 255
-_RESERVED_SUBJECTS: Final = ("none", "required")
-"""Values of `auth` in `connection:established` that are not subjects."""
 
 _CREDENTIALS: Final = {"key": "API keys, as `tidings key add` prints them", "token": "JWTs"}
 """Credentials that a client may send, by the method of an authenticator."""
@@ -292,7 +291,9 @@ class AccessControl:
 
     def _judge(self, subject: Subject) -> Subject | AccessError:
         name = subject.name
-        if not (1 <= len(name) <= MAX_SUBJECT_CHARS and name.isprintable()) or name in _RESERVED_SUBJECTS:
+        if name in RESERVED_SUBJECTS:
+            return InvalidToken(f"invalid subject {name!r}: this name is reserved", hint="Choose another name.")
+        if not (1 <= len(name) <= MAX_SUBJECT_CHARS and name.isprintable()):
             return InvalidToken(f"invalid subject: expected 1–{MAX_SUBJECT_CHARS} printable characters")
         if subject.expires_ns is not None and subject.expires_ns <= self._wall_ns():
             return TokenExpired("the credential has expired")

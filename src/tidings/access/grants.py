@@ -284,6 +284,12 @@ class Grants:
 NO_GRANTS: Final = Grants()
 
 
+def has_literal_star(text: str) -> bool:
+    """Return whether the path of a valid grant holds a `*` that stands for itself, because it is not at the end."""
+    action, _, path = text.strip().partition(" ")
+    return "*" in (_split_types(path.strip())[0] if action == PUBLISH else path.strip())[:-1]
+
+
 def _paths(text: str, path: str, channels: tuple[str, ...]) -> tuple[Path, ...]:
     try:
         return parse_path(path, channels if path == "*" else (path.partition("/")[0],))

@@ -23,6 +23,7 @@ from tidings.access.keys import (
     is_valid_name,
 )
 from tidings.access.private_files import FileStamp, file_stamp, locked, read_private, write_private
+from tidings.access.subjects import RESERVED_SUBJECTS
 from tidings.exceptions import ConfigError, InvalidKeyFile, UnsafeFile
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
@@ -97,6 +98,8 @@ class KeyFile:
                 option="name",
                 hint="Name the program or person that uses the key, such as `nightly-import`.",
             )
+        if name in RESERVED_SUBJECTS:
+            raise ConfigError(f"invalid name {name!r}: it is reserved", option="name", hint="Choose another name.")
         with self._changing():
             if first and self.exists():
                 return None

@@ -69,18 +69,15 @@ def generate_key(name: str, grants: Iterable[str], *, now_ns: int, expires_ns: i
         name=name,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         grants=tuple(grants),
-        created=_seconds(now_ns),
-        expires=None if expires_ns is None else _seconds(expires_ns),
+        # To the millisecond: a key that replaces one revoked in the same second was issued after that.
+        created=from_nanoseconds(now_ns - now_ns % 1_000_000),
+        expires=None if expires_ns is None else from_nanoseconds(expires_ns - expires_ns % 1_000_000_000),
     )
     return key, text
 
 
 def _random_text(size: int) -> str:
     return base64.b32encode(secrets.token_bytes(size)).decode().rstrip("=").lower()
-
-
-def _seconds(unix_ns: int) -> str:
-    return from_nanoseconds(unix_ns - unix_ns % 1_000_000_000)
 
 
 def encode_keys(keys: Iterable[ApiKey]) -> bytes:

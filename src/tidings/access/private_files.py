@@ -85,9 +85,10 @@ def _check_mode(path: Path, thing: str, found: os.stat_result, secret: bool) -> 
     if found.st_mode & forbidden:
         mode = stat.S_IMODE(found.st_mode)
         verb = "write" if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else "read"
+        change = "replace the secrets in it" if secret else "get a new copy from its issuer"
         raise UnsafeFile(
             f"unsafe {thing} {path}: other users can {verb} it (mode {mode:04o})",
-            hint=f"Run `chmod {600 if secret else 644} {path}`, and replace the secrets in it if others had access.",
+            hint=f"Run `chmod {600 if secret else 644} {path}`, and {change} if others had access.",
         )
 
 
@@ -158,6 +159,7 @@ def locked(path: Path) -> Iterator[None]:
         UnsafeFile: Another process holds the lock for 10 s.
         OSError: The lock cannot be created.
     """
+    path = Path(os.path.realpath(path))  # the same lock, whatever link leads to the file
     lock = path.with_name(f"{path.name}.lock")
     file = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     try:

@@ -12,6 +12,8 @@ from tidings.protocol.timestamps import from_nanoseconds
 
 MAX_CREDENTIAL_BYTES: Final = 16 << 10
 """Size of a credential: HTTP servers accept heads of 8 to 16 KiB, and identity providers keep their tokens below."""
+RESERVED_SUBJECTS: Final = ("none", "required")
+"""Values of `auth` in `connection:established` that are not subjects."""
 API_KEY_PREFIX: Final = "tdk_"
 """Prefix of the API keys of tidings: it distinguishes them from a JWT, and scanners for secrets find it."""
 

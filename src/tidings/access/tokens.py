@@ -147,9 +147,25 @@ def read_header(token: str) -> TokenHeader:
     algorithm, kid = fields.get("alg"), fields.get("kid")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
         raise InvalidToken("the header of the token names no algorithm, or its `kid` is not text")
+    if _is_of_another_kind(fields.get("typ")):
+        raise InvalidToken(
+            "the JWT is of another kind than a token: `typ` names it", hint="Send an access token or an id token."
+        )
     if "crit" in fields:  # RFC 7515 §4.1.11: it must be understood, and the hub understands none
         raise InvalidToken("the token needs an extension (`crit`) that the hub does not have")
     return TokenHeader(algorithm, kid)
+
+
+def _is_of_another_kind(typ: object) -> bool:
+    """Return whether the `typ` of a JWT names another purpose than access (RFC 8725 §3.11).
+
+    An issuer signs these with the same key: licenses, logout tokens, DPoP proofs. `JWT` names no purpose, and many
+    issuers write names of their own.
+    """
+    if not isinstance(typ, str):
+        return typ is not None
+    kind = typ.lower().removeprefix("application/")
+    return kind.endswith("+jwt") and kind != "at+jwt"
 
 
 _BEGINNING: Final = "eyJ"

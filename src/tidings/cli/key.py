@@ -11,7 +11,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from tidings.access.grants import Grants
+from tidings.access.grants import Grants, has_literal_star
 from tidings.access.key_file import KeyFile
 from tidings.access.keys import ApiKey
 from tidings.cli.commands import PlainCommand, make_group
@@ -165,6 +165,8 @@ def _check_grants(grants: Sequence[str], settings: ServeSettings) -> None:
             Grants.parse([text], channels)
         except InvalidGrant as cause:
             raise ConfigError(f"--grant: {cause}", option="grant", source="argument", hint=cause.hint) from cause
+        if has_literal_star(text):
+            print_stderr(f"note: {text!r}: `*` stands for other characters only at the end of a path")
         channel = text.split(" ")[1].partition("/")[0] if " " in text.strip() else "*"
         if channel != "*" and channel not in channels:
             print_stderr(f"note: the contract has no channel {channel!r}; it has {', '.join(channels)}")

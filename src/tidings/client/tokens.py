@@ -119,7 +119,7 @@ class TokenFile:
         except OSError as error:
             raise TokenUnavailable(
                 f"cannot read the token file {str(self._path)!r}: {error.strerror}",
-                hint=f"Correct {self.name}, or make the file readable.",
+                hint=f"Correct the path (--token-file or {self.name}), or make the file readable.",
             ) from error
         token = data.decode("ascii", errors="replace").strip()
         if fault := _fault(token):

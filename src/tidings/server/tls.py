@@ -41,15 +41,17 @@ class TlsCertificate:
         for option, file in zip(("ssl_certfile", "ssl_keyfile"), self.files, strict=False):
             # ssl's own error for a missing file does not name it.
             if not file.is_file():
-                raise ConfigError(f"no such file: {str(file)!r}", option=option)
+                problem = "expected a regular file, got" if file.exists() else "no such file:"
+                raise ConfigError(f"{problem} {str(file)!r}", option=option)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
         try:
             # Without a password, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(self.files[0], self.files[1] if len(self.files) > 1 else None, password="")
         except (ssl.SSLError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
+            reason = getattr(error, "reason", None) or ("not valid PEM" if isinstance(error, ssl.SSLError) else error)
+            names = " or ".join(repr(str(file)) for file in self.files)
             raise ConfigError(
-                f"the certificate or its key cannot be used: {reason}", option="ssl_certfile", hint=_HINT
+                f"the certificate or its key cannot be used: {reason}, {names}", option="ssl_certfile", hint=_HINT
             ) from error
         return context

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import sys
 import time
@@ -316,6 +317,12 @@ def test_templates_in_the_config_file_are_reloaded(tmp_path: Path) -> None:
         hub.signal(signal.SIGHUP)
         assert hub.process.stderr is not None
         assert any(b"reloaded" in line for line in hub.process.stderr)
+        done = tidings("publish", "data:update", '{"dataset": "ada"}', "--url", hub.url, TIDINGS_TOKEN=token)
+        assert done.returncode == 0, done.stderr
+        config.unlink()
+        os.mkfifo(config)  # no one writes to it, and the hub must not wait
+        hub.signal(signal.SIGHUP)
+        assert any(b"expected a regular file" in line for line in hub.process.stderr)
         done = tidings("publish", "data:update", '{"dataset": "ada"}', "--url", hub.url, TIDINGS_TOKEN=token)
         assert done.returncode == 0, done.stderr
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from tidings.cli.app import load_command
-from tidings.cli.serve.options import misspelt_variables, parameters, resolve
+from tidings.cli.serve.options import READ_AGAIN, misspelt_variables, parameters, resolve
 from tidings.cli.serve.settings import ServeSettings
 
 
@@ -42,7 +42,7 @@ def serve(ctx: typer.Context, **options: Any) -> None:
 def _reread() -> ServeSettings:
     """Return the settings of this command line now: its file may have changed."""
     arguments = sys.argv[sys.argv.index("serve") + 1 :]
-    with load_command("serve").make_context("serve", arguments) as ctx:
+    with load_command("serve").make_context("serve", arguments, obj=READ_AGAIN) as ctx:
         return resolve(ctx).settings
 
 

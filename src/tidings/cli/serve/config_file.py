@@ -1,23 +1,38 @@
 """The TOML file of `tidings serve --config`: options by name, and a table `[grants]` of templates."""
 
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from tidings.access.private_files import open_at_once
 from tidings.exceptions import ConfigError
 
 _ACTIONS = ("read", "publish", "cancel", "details", "admin")
 
 
-def read_config_file(file: Path) -> dict[str, Any]:
+def read_config_file(file: Path, *, again: bool = False) -> dict[str, Any]:
     """Return the options in a file; the templates in `[grants]` are added to `grant-template`.
+
+    Args:
+        file: The file.
+        again: Whether a running hub reads it again: then it must be a regular file, because nothing may block the hub.
 
     Raises:
         ConfigError: The file cannot be read, is not TOML, or its grants have another form.
     """
     source = str(file)
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        with open(file, encoding="utf-8", opener=open_at_once if again else None) as opened:
+            if again and not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ConfigError(
+                    f"cannot read {source} again: expected a regular file",
+                    option="config",
+                    source=source,
+                    hint="Store the options in a file: the hub reads it again when it receives SIGHUP.",
+                )
+            table = tomllib.loads(opened.read())
     except OSError as cause:
         raise ConfigError(
             f"cannot read {source}: {cause.strerror or cause}", option="config", source=source, hint="Check --config."

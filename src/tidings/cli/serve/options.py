@@ -87,6 +87,9 @@ class Option:
         return _parameter(self.field, Annotated[form, option], self.default)
 
 
+READ_AGAIN = "read again"
+"""The `obj` of a context in which a running hub reads its options again."""
+
 OPTIONS: Mapping[str, Option] = {
     field.name: Option(field=field.name, about=hint.__metadata__[0], default=field.default)
     for field, hint in zip(
@@ -158,7 +161,7 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
         return None
     file = file.expanduser()
     source = str(file)
-    table = read_config_file(file)
+    table = read_config_file(file, again=ctx.obj == READ_AGAIN)
     ctx.default_map = {}
     for key, value in table.items():
         option = OPTIONS.get(key.replace("-", "_"))

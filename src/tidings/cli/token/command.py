@@ -12,7 +12,7 @@ from msgspec import structs
 
 from tidings.access.claims import DEFAULT_GRANTS_CLAIM, GrantRules, list_values
 from tidings.access.control import MAX_CREDENTIAL_LIFE_S
-from tidings.access.grants import Grants
+from tidings.access.grants import Grants, has_literal_star
 from tidings.access.signing_keys import (
     ALGORITHMS,
     SigningKey,
@@ -21,6 +21,7 @@ from tidings.access.signing_keys import (
     read_secret_file,
     sign,
 )
+from tidings.access.subjects import RESERVED_SUBJECTS
 from tidings.access.tokens import TokenPolicy, is_name, is_time, read_claims
 from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, exit_on_error, print_stderr
@@ -107,11 +108,14 @@ def issue(
     for name, value in (("subject", subject), ("id", credential_id)):
         if not is_name(value):
             raise ConfigError(f"invalid {name}: expected 1–255 printable characters", option=name, source="argument")
-    now = time.time_ns() // _NS
-    expiry = now + int(parse_duration_option("expires", expires, 1, MAX_CREDENTIAL_LIFE_S))
+    if subject in RESERVED_SUBJECTS:
+        raise ConfigError(f"invalid subject {subject!r}: it is reserved", option="subject", source="argument")
+    now_ms = time.time_ns() // 1_000_000
+    expiry = now_ms // 1_000 + int(parse_duration_option("expires", expires, 1, MAX_CREDENTIAL_LIFE_S))
     claims: dict[str, object] = {
         "sub": subject,
-        "iat": now,
+        # To the millisecond: a token that replaces one revoked in the same second was issued after that.
+        "iat": now_ms / 1_000,
         "exp": expiry,
         "jti": credential_id,
         DEFAULT_GRANTS_CLAIM: list(grants),
@@ -151,6 +155,8 @@ def _check_grants(texts: Sequence[str]) -> None:
         Grants.parse(texts, ())
     except InvalidGrant as cause:
         raise ConfigError(f"--grant: {cause}", option="grant", source="argument", hint=cause.hint) from cause
+    for text in filter(has_literal_star, texts):
+        print_stderr(f"note: {text!r}: `*` stands for other characters only at the end of a path")
 
 
 @token.command(cls=PlainCommand, epilog=exit_codes_epilog(failed="a hub would refuse the token, or another error"))
