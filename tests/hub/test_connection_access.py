@@ -271,6 +271,18 @@ def test_changed_roles_reach_open_connections(served: IdentifyingHub) -> None:
     assert (failed["type"], code(failed)) == ("auth:failed", "invalid_token")
 
 
+def test_failures_of_others_at_an_address_stop_no_renewal(served: IdentifyingHub) -> None:
+    served.tokens.add("t1", "read data", name="ann")
+    served.tokens.add("t2", "read data", name="ann")
+    client = served.connect("t1", "channel=data")
+    client.read()
+    while code(served.connect("unknown").read()[1]) != "too_many_failures":
+        pass
+    assert served.ask(client, "auth:token", {"token": "t2"})["type"] == "auth:success"
+    assert code(served.connect("t2 of another").read()[1]) == "too_many_failures"
+    assert code(served.ask(client, "auth:token", {"token": "unknown"})) == "invalid_token"
+
+
 def test_failures_from_an_address_keep_no_session_whose_key_is_gone_open() -> None:
     served = IdentifyingHub()
     served.tokens.add("ann", "read data")

@@ -164,8 +164,17 @@ class AccessControl:
 
     # Credentials.
 
-    def authenticate(self, credential: Credential | None, request: AccessRequest, done: Authenticated) -> None:
-        """Identify the sender of `request`; `done` is called once, within the call or later. Never raises."""
+    def authenticate(
+        self, credential: Credential | None, request: AccessRequest, done: Authenticated, *, renews: bool = False
+    ) -> None:
+        """Identify the sender of `request`; `done` is called once, within the call or later. Never raises.
+
+        Args:
+            credential: The credential; None if the request has none.
+            request: The request.
+            done: Called with the subject, or with the reason of a refusal.
+            renews: Whether the sender is identified already: failures of others at the same address do not matter.
+        """
         credential = credential or REQUEST_AS_A_WHOLE
         network = network_of(request.address)
         done = partial(self._count, network, credential, done)
@@ -173,7 +182,7 @@ class AccessControl:
             self._check_failures(network)
         except TooManyFailures as error:
             # Someone behind the same address must not lock out those who were let in before.
-            if credential not in self._familiar:
+            if not renews and credential not in self._familiar:
                 done(error)
                 return
         self.verify_again(credential, request, done)
@@ -232,11 +241,6 @@ class AccessControl:
             done((credential, request))
             return
         network = network_of(request.address)
-        try:
-            self._check_failures(network)
-        except TooManyFailures as error:
-            done(error)
-            return
 
         def found(ticket: Ticket | InvalidTicket) -> None:
             if isinstance(ticket, InvalidTicket):
@@ -246,6 +250,17 @@ class AccessControl:
                 own = ticket.credential == REQUEST_AS_A_WHOLE
                 done((ticket.credential, ticket.request if own else request))
 
+        try:
+            self._check_failures(network)
+        except TooManyFailures as error:
+            # Someone behind the same address must not lock out those who were let in, and got a ticket. Only other
+            # processes are not asked.
+            ticket = self.tickets.take(credential.value)
+            if ticket is None:
+                done(error)
+            else:
+                found(ticket)
+            return
         self.tickets.redeem(credential.value, found)
 
     def _check_failures(self, network: str) -> None:

@@ -230,7 +230,7 @@ class ConnectionAccess:
                 done(command, self._check_room(result))
                 self._connection.publish_held()
 
-        self._control.authenticate(credential, self.request, verified)
+        self._control.authenticate(credential, self.request, verified, renews=self.known is not None)
 
     def _check_room(self, result: Subject | TidingsError) -> Subject | TidingsError:
         """Return the result of a verification, or the error that its subject has too many connections."""

@@ -109,6 +109,12 @@ def test_failures_of_others_at_an_address_stop_new_credentials_only(edge: str) -
         refused = [hub.post(f"Bearer {hub.text[:-1]}!")[1] for _ in range(60)]
         assert refused[-1] == "too_many_failures"
         assert hub.post() == (200, None), "known from before"
+        bearer = {"Authorization": f"Bearer {hub.text}"}
+        made = httpx.post(f"{hub.server.http}/v1/tickets", headers=bearer, timeout=60).json()["ticket"]
+        for ticket, status in ((made, 200), (made, 429)):
+            address = f"{hub.server.http}/v1/stream?channel=global&ticket={ticket}"
+            with httpx.stream("GET", address, timeout=60) as stream:
+                assert stream.status_code == status
         assert hub.post(f"Bearer {text}") == (429, "too_many_failures")
         hub.call(lambda: hub.keys.replace_keys([second]))
         assert hub.post() == (401, "unknown_api_key"), "it is verified again"
