@@ -55,6 +55,7 @@ _MAX_DETAILS_CHARS = 8 << 10
 _MAX_DELAY_NS = 5_000_000_000
 """Longest time from an event's timestamp to its receipt, in nanoseconds, for which the two clocks count as equal."""
 
+_PROGRESS, _LOG = Transition.PROGRESS, Transition.LOG  # for nearly every event; looked up, an enum's member costs more
 
 _Text = TypeVar("_Text", str, str | None)
 
@@ -208,13 +209,13 @@ class OperationStatus(Struct, kw_only=True):
         self.heard_ns = received_ns  # not the latest: the clock may have been set back in between
         if self.lag_ns:
             self.lag_ns = min(self.lag_ns, _delay_ns(event, received_ns))
-        if transition is Transition.PROGRESS:
+        if transition is _PROGRESS:
             # Usually the life is the same object; a new one may differ only in its holder or lease.
             if not self.timeline or (life is not before and _changes_state(before, life)):
                 self._enter_state(before, life, event, received_ns, offset)
             self._apply_progress(event, received_ns)
             return
-        if transition is Transition.LOG:
+        if transition is _LOG:
             self._count_line(event.data)
             return
         if not self.timeline or _changes_state(before, life):
@@ -275,10 +276,14 @@ class OperationStatus(Struct, kw_only=True):
         if start.parent_id and len(start.parent_id) <= _MAX_NAME_CHARS:  # operation ids are not longer
             self.parent_id = start.parent_id
         self.pid = self.pid if start.pid is None else start.pid
-        for name, most in _CLIPPED.items():
-            value = getattr(start, name)
-            if value is not None:
-                setattr(self, name, _clip(value, most))
+        if start.resumes is not None:
+            self.resumes = _clip(start.resumes, _MAX_NAME_CHARS)
+        if start.host is not None:
+            self.host = _clip(start.host, _MAX_NAME_CHARS)
+        if start.command is not None:
+            self.command = _clip(start.command, _MAX_TEXT_CHARS)
+        if start.user is not None:
+            self.user = _clip(start.user, _MAX_NAME_CHARS)
         if start.metadata is not None and len(data) <= _MAX_METADATA_BYTES and _is_encodable(start.metadata):
             self.metadata = start.metadata
         if start.steps:
@@ -353,15 +358,6 @@ class OperationStatus(Struct, kw_only=True):
             self.cancelled_by = _clip(cancelled.cancelled_by, _MAX_NAME_CHARS)
 
 
-_CLIPPED = {
-    "resumes": _MAX_NAME_CHARS,
-    "host": _MAX_NAME_CHARS,
-    "command": _MAX_TEXT_CHARS,
-    "user": _MAX_NAME_CHARS,
-}
-"""Fields of a start that are kept as they are, and their maximum characters."""
-
-
 def _clip(text: _Text, most: int) -> _Text:
     """Return `text`, cut to at most `most` characters."""
     return text if text is None or len(text) <= most else text[: most - 1] + "…"
@@ -397,7 +393,12 @@ _ERROR_LEVELS = frozenset({"error", "critical"})
 
 def _may_be_serious(data: bytes) -> bool:
     """Return whether a log line may have a level above `info`; most lines contain none of these words."""
-    return b'"warning"' in data or b'"error"' in data or b'"critical"' in data or b"\\u" in data
+    return (
+        b'"warning"' in data
+        or b'"error"' in data
+        or b'"critical"' in data
+        or (b"\\" in data and b"\\u" in data)  # one byte is found three times as fast as two
+    )
 
 
 _T = TypeVar("_T")

@@ -18,6 +18,7 @@ from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
+_START, _LOG = str(MessageType.OPERATION_START), str(MessageType.OPERATION_LOG)
 _MAX_STALE = 1_024
 """Superseded entries that the heap of ended operations may hold in addition to as many as have ended."""
 _EXPIRY_BATCH = 300
@@ -107,7 +108,7 @@ class OperationTable:
 
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, or None."""
-        status = self.get(operation_id)
+        status = self._live.get(operation_id) or self._ended.get(operation_id)
         return None if status is None else status.life
 
     @property
@@ -187,7 +188,7 @@ class OperationTable:
         operation_id = event.key
         if operation_id is None or event.type not in TRANSITIONS:
             return
-        status = self.get(operation_id)
+        status = self._live.get(operation_id) or self._ended.get(operation_id)
         if status is not None and offset <= status.offset:
             return  # the saved status includes it
         before = None if status is None else status.life
@@ -205,6 +206,8 @@ class OperationTable:
             self._by_number.add(status)
             self._runs.add(status)
             self._index(status)
+        elif life is before and event.type != _START:
+            status.apply(event, received_ns, life, offset)  # changes nothing that is indexed
         else:
             name = status.name
             self._update(status, event, received_ns, life, offset)
@@ -212,7 +215,7 @@ class OperationTable:
                 self._runs.discard(name, status.number)
                 self._runs.add(status)
         status.offset = offset
-        if event.type == MessageType.OPERATION_LOG:
+        if event.type == _LOG:
             status.log_offset = offset
         if life is not before:
             self.dirty.setdefault(operation_id, offset)

@@ -27,8 +27,9 @@ MAX_TIMESTAMP_CHARS = len("2025-07-30T12:00:00.123456789Z")
 """Maximum characters of a canonical timestamp."""
 is_canonical_end = re.compile(r"\.[0-9]{0,8}[1-9]Z").fullmatch
 """Called with a timestamp and 19: matches if the rest, from there, is a fraction in canonical form and `Z`."""
-known_seconds: set[str] = set()
-"""Cache of the first 19 characters of canonical timestamps; events come in order of time, many per second."""
+known_seconds: dict[str, int] = {}
+"""Cache of the first 19 characters of canonical timestamps, with their seconds since 1970; events come in order of
+time, many per second."""
 _MAX_KNOWN_SECONDS = 256
 _GO_ZERO_DAYS = {"0000-12-31": -1, "0001-01-01": 0, "0001-01-02": 1}
 """The dates that Go's zero time has in local times, in days after its own."""
@@ -50,7 +51,7 @@ def canonicalize(text: str) -> str:
     Raises:
         InvalidTimestamp: `text` is not RFC 3339, or not in the years 1–9999.
     """
-    if text[19:] == "Z" and text[:19] in known_seconds:
+    if text[:19] in known_seconds and (text[19:] == "Z" or is_canonical_end(text, 19)):
         return text
     try:
         match = _RFC_3339.fullmatch(text)
@@ -77,7 +78,7 @@ def canonicalize(text: str) -> str:
     if MIN_YEAR <= moment.year <= MAX_YEAR:  # an event with a known second is not checked again
         if len(known_seconds) >= _MAX_KNOWN_SECONDS:
             known_seconds.clear()
-        known_seconds.add(moment.isoformat())
+        known_seconds[moment.isoformat()] = _unix_seconds(moment)
     return _text(moment, (fraction or "").rstrip("0"))
 
 
@@ -114,9 +115,16 @@ def to_nanoseconds(text: str) -> int:
     Raises:
         InvalidTimestamp: `text` is not RFC 3339.
     """
-    whole, _, fraction = canonicalize(text)[:-1].partition(".")
-    since = datetime.fromisoformat(whole) - _EPOCH
-    return (since.days * _DAY_S + since.seconds) * _NS + int(fraction.ljust(9, "0"))
+    text = canonicalize(text)
+    seconds = known_seconds.get(text[:19])
+    if seconds is None:
+        seconds = _unix_seconds(datetime.fromisoformat(text[:19]))
+    return seconds * _NS + int(text[20:-1].ljust(9, "0"))
+
+
+def _unix_seconds(moment: datetime) -> int:
+    since = moment - _EPOCH
+    return since.days * _DAY_S + since.seconds
 
 
 def restore_plus(text: str) -> str:

@@ -44,6 +44,7 @@ from tidings.log.sqlite.set_aside import LostEvent, SetAside, is_text_error, rea
 from tidings.log.sqlite.stored_state import StoredState
 from tidings.log.trim_marks import TrimMarks
 from tidings.operations.lifecycle import TRANSITIONS
+from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
 
 _T = TypeVar("_T")
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 _STOP_CHECK_INSTRUCTIONS = 100_000
 """Instructions of SQLite's virtual machine between two checks whether the opening should end: about a millisecond."""
+_LATEST = EventClass.LATEST
 _MAX_CLOSING_DELETIONS = 100
 """Maximum number of deletions of released rows, a step's worth each, when the log is closed: a tenth of a second."""
 
@@ -164,34 +166,43 @@ class SqliteState:
             sqlite3.Error: Nothing was stored.
         """
         first = self.head + 1
-        # A busy file fails here, before the batch is judged in vain. Everything that may fail comes before the commit:
-        # after it the events are in the log.
-        with self._transaction():
+        # Everything that may fail comes before the commit: after it the events are in the log.
+        if len(batch) == 1 and batch[0].event.event_id is None and state is None:
             outcomes, accepted, ids = self._judge.judge(batch, self.head)
-            records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(accepted, first)]
-            size = sum([len(entry.event.data) for entry in accepted])
-            self._connection.executemany(
-                INSERT, [encode_row(record.offset, entry) for record, entry in zip(records, accepted, strict=True)]
-            )
-            self._ids.add(ids)
-            if state is not None:
-                self.stored.write(state(outcomes), rows or {})
-                self._saved_operations.save_held()
+            self._insert(first, accepted)  # one statement is a transaction by itself
+        else:
+            with self._transaction():  # a busy file fails here, before the batch is judged in vain
+                outcomes, accepted, ids = self._judge.judge(batch, self.head)
+                self._insert(first, accepted)
+                if ids:
+                    self._ids.add(ids)
+                if state is not None:
+                    self.stored.write(state(outcomes), rows or {})
+                    self._saved_operations.save_held()
         if state is not None:
             self.operations.held.clear()
         self._ids.count += len(ids)
-        self.head += len(records)
-        apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
+        self.head += len(accepted)
+        records: list[Record] = []
+        size = 0
+        apply, count, note = self.newest.apply_columns, self._sweeper.count_columns, self.operations.apply
         for offset, entry in enumerate(accepted, first):
             event, received_ns = entry.event, entry.received_ns
+            records.append(Record(offset, event, received_ns))
+            channel, type, key, bytes_ = event.channel, event.type, event.key, len(event.data)
+            latest = event.event_class is _LATEST
+            size += bytes_
             try:
-                apply(offset, event, received_ns, entry.scope)
-                count(event, received_ns)
-                if event.type in TRANSITIONS:
+                apply(offset, channel, type, key, received_ns, latest, event.effect, entry.scope)
+                count(channel, type, key, bytes_, received_ns, latest)
+                if type in TRANSITIONS:
                     note(offset, event, received_ns, entry.producer_id, entry.lease_s, owner_of(entry.scope))
             except Exception:
                 logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return outcomes, records, size
+
+    def _insert(self, first: int, accepted: Sequence[EventToAppend]) -> None:
+        self._connection.executemany(INSERT, [encode_row(offset, entry) for offset, entry in enumerate(accepted, first)])
 
     def save_revocations(self) -> None:
         """Save the changes of `revocations`.
