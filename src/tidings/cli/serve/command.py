@@ -24,9 +24,11 @@ def serve(ctx: typer.Context, **options: Any) -> None:
         typer.echo(resolved.format(), nl=False)
         return
     # The hub's libraries take a while to load, and may not be installed.
+    from tidings.cli.serve.background_output import write_in_background
     from tidings.cli.serve.process import run_hub
     from tidings.cli.serve.workers import run_workers, take_link
 
+    write_in_background()
     warnings = misspelt_variables(os.environ)
     link = take_link()
     if link is not None:

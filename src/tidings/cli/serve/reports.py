@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from tidings.cli.serve.addresses import HubAddresses
+from tidings.cli.serve.background_output import wait_written
 from tidings.cli.serve.process_limits import RESERVED_FILES
 from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
@@ -29,7 +30,9 @@ def print_ready(addresses: HubAddresses, *, has_dashboard: bool) -> None:
     with contextlib.suppress(OSError, ValueError):
         on_terminal = sys.stdout.isatty()
         greeting = addresses.greeting(__version__, has_dashboard=has_dashboard)
+        wait_written()
         typer.echo(greeting if on_terminal else f"{addresses.websocket} {addresses.http}")
+        wait_written()
 
 
 def report_log(settings: ServeSettings, opened: Log, retention: Retention, engine: JournalEngine | None) -> None:

@@ -202,7 +202,9 @@ class SqliteState:
         return outcomes, records, size
 
     def _insert(self, first: int, accepted: Sequence[EventToAppend]) -> None:
-        self._connection.executemany(INSERT, [encode_row(offset, entry) for offset, entry in enumerate(accepted, first)])
+        self._connection.executemany(
+            INSERT, [encode_row(offset, entry) for offset, entry in enumerate(accepted, first)]
+        )
 
     def save_revocations(self) -> None:
         """Save the changes of `revocations`.
