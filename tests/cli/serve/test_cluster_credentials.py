@@ -7,7 +7,7 @@ from signal import Signals
 import pytest
 from tests.cli.serve.cluster_processes import NodeHub, start_node_without_its_journal, wait_for_positions
 from tests.cli.serve.worker_processes import wait_until
-from tests.nats_accounts import Operator, new_user_key
+from tests.nats_accounts import Key, Operator, new_user_key
 from tests.nats_server import NatsServer, start_configured, write_configuration
 
 from tidings.log.journal.jetstream_permissions import SUBSCRIBE, list_publish_permissions
@@ -32,6 +32,13 @@ def credentials(operator: Operator, path: Path) -> tuple[str, str]:
     """Write a file with a new user of an operator; return the options that use it."""
     operator.write_credentials(path, PUBLISH, SUBSCRIBE)
     return "--log-credentials", str(path)
+
+
+def allow_nkey(key: Key) -> str:
+    """Return the configuration of a server with one user, who has an NKey."""
+    names = {"publish": PUBLISH, "subscribe": SUBSCRIBE}
+    permissions = ", ".join(f"{name}: [{', '.join(map(repr, subjects))}]" for name, subjects in names.items())
+    return f"authorization: {{users: [{{nkey: {key.public}, permissions: {{{permissions}}}}}]}}"
 
 
 def test_files_of_credentials_are_used_and_others_are_refused(
@@ -72,11 +79,7 @@ def test_node_whose_user_was_revoked_continues_with_new_credentials(
 
 def test_nkey_identifies_the_user(tmp_path: Path) -> None:
     key, other = new_user_key(), new_user_key()
-    names = {"publish": PUBLISH, "subscribe": SUBSCRIBE}
-    permissions = ", ".join(f"{name}: [{', '.join(map(repr, subjects))}]" for name, subjects in names.items())
-    server = start_configured(
-        tmp_path / "nats", f"authorization: {{users: [{{nkey: {key.public}, permissions: {{{permissions}}}}}]}}"
-    )
+    server = start_configured(tmp_path / "nats", allow_nkey(key))
     for name, each in (("own", key), ("other", other)):
         (tmp_path / f"{name}.nk").write_bytes(each.seed)
     journal = f"{server.url}/hubs"
@@ -88,6 +91,29 @@ def test_nkey_identifies_the_user(tmp_path: Path) -> None:
         options = ("--log-credentials", str(tmp_path / "other.nk"))
         with start_node_without_its_journal(tmp_path / "b", journal, *options) as refused:
             refused.wait_for_log("refused the credentials")
+    finally:
+        server.stop()
+
+
+def test_node_continues_with_another_nkey_in_its_file(tmp_path: Path) -> None:
+    key, new = new_user_key(), new_user_key()
+    server = start_configured(tmp_path / "nats", allow_nkey(key))
+    file = tmp_path / "hub.nk"
+    file.write_bytes(key.seed)
+    try:
+        with NodeHub(tmp_path / "a", f"{server.url}/hubs", "--log-credentials", str(file)) as hub:
+            positions = [hub.publish()]
+            write_configuration(tmp_path / "nats", allow_nkey(new))
+            server.send(Signals.SIGHUP)
+            wait_until(lambda: hub.readiness() == (503, "log_unavailable"))
+            file.write_bytes(new.seed[:10])  # as while it is being written
+            hub.wait_for_log("the credentials cannot be used")
+            file.write_bytes(new.seed)
+            wait_until(lambda: hub.readiness() == (200, ""))
+            positions.append(hub.publish())
+            wait_for_positions(hub, positions)
+            code, _, stderr = hub.stop()
+        assert (code, "Traceback" in stderr) == (0, False)
     finally:
         server.stop()
 

@@ -9,6 +9,7 @@ import nats
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StreamConfig, StreamInfo
+from tests.client.tcp_proxy import TcpProxy
 from tests.log.journal.harnesses import JetStreamHarness
 from tests.nats_server import NatsServer
 
@@ -18,6 +19,11 @@ from tidings.log.journal.base import LossReason
 from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
 from tidings.log.journal.jetstream_stream import FORMAT_KEY, has_majority, parse_address
 from tidings.testing.journal_conformance import RecordingFollower, append, fill
+
+_LARGE_BYTES = 512 << 10
+_PAUSE_S = 0.05
+_MAX_MOVE_S = 30.0
+"""A node that waits for what it could not send does not move at all."""
 
 
 @pytest.fixture
@@ -73,6 +79,30 @@ def test_consumer_that_is_silent_is_followed_by_another(
         append(harness, follower, b"after %d" % number)
     assert follower.seqs == list(range(1, len(follower.seqs) + 1))
     assert follower.losses == []
+
+
+def test_node_that_is_cut_off_in_a_large_message_moves_to_another_server(
+    harness: JetStreamHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream_connection, "PING_S", 1)
+
+    async def cut_off() -> None:
+        async with TcpProxy(harness.server.port) as first, TcpProxy(harness.server.port) as second:
+            hosts = f"127.0.0.1:{first.port},127.0.0.1:{second.port}"
+            journal = await open_jetstream(parse_address(f"nats://{hosts}/hubs"))
+            follower = RecordingFollower(journal)
+            used, other = (first, second) if first.accepted else (second, first)
+            used.stall()
+            while not other.accepted:  # more than the buffers of the kernel take, until the node is somewhere else
+                journal.append(bytes(_LARGE_BYTES))
+                await asyncio.sleep(_PAUSE_S)
+            while b"after" not in follower.bodies:
+                journal.append(b"after")
+                await asyncio.sleep(_PAUSE_S)
+            journal.close()
+            await journal.wait_closed()
+
+    harness.run(asyncio.wait_for(cut_off(), _MAX_MOVE_S))
 
 
 def test_stream_that_is_deleted_is_a_loss(harness: JetStreamHarness) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from nats.aio.client import Client
+from nats.errors import Error
 
 from tidings.exceptions import LogUnavailable
 from tidings.log.journal.jetstream_permissions import find_denied
@@ -35,6 +36,30 @@ class Reconnected(Protocol):
         """Continue; the driver has lost the subscriptions if it had given up."""
 
 
+class _ServerClient(Client):
+    """The driver's client, without two of its ways to stay with what is lost."""
+
+    def _connect_command(self) -> bytes:
+        """Read the file of the credentials again: the driver keeps the public part of an NKey for ever."""
+        try:
+            if self._nkeys_seed is not None:
+                self._setup_nkeys_seed_connect()
+            return super()._connect_command()
+        except Exception as cause:  # such as a file that is being written: any other error ends the driver's task
+            self._drop_connection()
+            raise Error(f"the credentials cannot be used: {cause}") from cause
+
+    async def _attempt_reconnect(self) -> None:
+        """Drop what was not sent: the driver waits until a server that is cut off has taken it, which it never does."""
+        self._drop_connection()
+        await super()._attempt_reconnect()
+
+    def _drop_connection(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+
 class ServerConnection:
     """A connection that is made again whenever it is lost, until `close`.
 
@@ -47,7 +72,7 @@ class ServerConnection:
     """
 
     def __init__(self, address: JetStreamAddress, *, credentials: str, tls: ssl.SSLContext | None, name: str) -> None:
-        self.client = Client()
+        self.client: Client = _ServerClient()
         self.when_connected: Reconnected | None = None
         """Called after each connection but the first one."""
         self._address = address
