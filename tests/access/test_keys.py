@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tidings.access.keys import MAX_API_KEYS, ApiKey, ApiKeyAuthenticator, decode_keys, encode_keys, generate_key
+from tidings.access.keys import (
+    MAX_API_KEYS,
+    ApiKey,
+    ApiKeyAuthenticator,
+    decode_key,
+    decode_keys,
+    encode_key,
+    encode_keys,
+    generate_key,
+    merge_keys,
+)
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import (
     AccessError,
@@ -39,6 +49,27 @@ class Hub:
 
 def make(name: str = "ci", *grants: str, expires_ns: int | None = None) -> tuple[ApiKey, str]:
     return generate_key(name, grants or ("read data",), now_ns=NOW_NS, expires_ns=expires_ns)
+
+
+def test_merged_keys_have_the_shared_line_but_never_another_secret() -> None:
+    own, theirs, foreign = make("own")[0], make("theirs")[0], make("foreign")[0]
+    newer = structs.replace(own, grants=("read *",))
+    stolen = structs.replace(foreign, id=own.id)
+    assert merge_keys([own], [theirs]) == [own, theirs]
+    assert merge_keys([own], [newer]) == [newer]
+    assert merge_keys([own], [stolen]) == [own]
+    revoked = structs.replace(own, revoked="2026-01-01T00:00:00Z")
+    assert [key.revoked for pair in ([[own], [revoked]], [[revoked], [own]]) for key in merge_keys(*pair)] == [
+        revoked.revoked
+    ] * 2
+
+
+@given(st.binary(max_size=300))
+def test_any_line_of_a_key_is_read_or_refused(line: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        decode_key(line)
+    key = make()[0]
+    assert decode_key(encode_key(key)) == key
 
 
 def test_key_identifies_its_subject() -> None:

@@ -9,15 +9,20 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.log.base import Log, ReceivedControl, Retention, SessionEnded
 from tidings.log.journal.controls import (
+    MAX_KEY_BYTES,
     CancelAnswered,
     CancelRequested,
     HeldClaim,
+    KeyRemoved,
+    KeyShared,
     ProducerDetached,
     ProducerSeen,
 )
 from tidings.log.journal.sessions import GONE_S
 from tidings.log.local_log import LocalLog
 from tidings.log.replicated import ReplicatedLog
+from tidings.log.shared_keys import MAX_BYTES as MAX_KEYS_BYTES
+from tidings.log.shared_keys import MAX_KEYS, SharedKeyTable
 from tidings.testing.log_conformance.controls import attached
 from tidings.testing.log_conformance.harness import EventFactory, LogHarness
 from tidings.testing.manual_journal import ManualEngine
@@ -146,6 +151,57 @@ def test_killed_node_knows_holders_and_requests_again(stored: bool) -> None:
         assert again.operations.life("op") == other.operations.life("op")
         heard = [each.control for each in follow(again) if isinstance(each, ReceivedControl)]
         assert heard == [requested("cancelled"), *([] if stored else [requested("ended")])]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_killed_node_knows_the_keys_of_all_nodes_again(stored: bool) -> None:
+    with SqliteHarness() as local, ManualReplicatedHarness(local) as harness:
+        assert isinstance(harness, ManualReplicatedHarness)
+        assert isinstance(local, SqliteHarness)
+        nodes, make = Nodes(harness, local), EventFactory()
+        own = local.open(nodes.retention)
+        node, other = nodes.start("a", own), nodes.start("b")
+        for control in (
+            KeyShared("kept", "b", b"older"),
+            KeyShared("kept", "b", b"newer"),
+            KeyShared("removed", "b", b"line"),
+            KeyShared("of another", "a", b"line"),
+        ):
+            other.record(control)
+        nodes.settle(node, other)
+        other.record(KeyRemoved("removed", "b"))
+        other.record(KeyRemoved("of another", "b"))
+        nodes.settle(node, other)
+        if stored:
+            other.append([make("data:update")], lambda result: None)
+            nodes.settle(node, other)
+        again = nodes.start("a", local.crash(own, nodes.retention))
+        nodes.settle(again, other)
+        assert dict(again.shared_keys) == dict(other.shared_keys)
+        assert {id: row.line for id, row in again.shared_keys.items()} == {"kept": b"newer", "of another": b"line"}
+
+
+def test_keys_beyond_the_bounds_are_left_out_until_there_is_room() -> None:
+    table = SharedKeyTable()
+    line = bytes(MAX_KEY_BYTES)
+    fitting = MAX_KEYS_BYTES // MAX_KEY_BYTES
+    for number in range(fitting + 1):
+        table.fold(KeyShared(str(number), "a", line))
+    assert len(table.rows) == fitting
+    assert not table.has_room(KeyShared("more", "a", b"1"))
+    table.fold(KeyShared("0", "a", b"shorter"))
+    table.fold(KeyRemoved("1", "a"))
+    more = KeyShared("more", "a", line)
+    assert table.has_room(more)
+    table.fold(more)
+    assert table.rows["more"] == more
+    for number in range(MAX_KEYS):
+        table.fold(KeyShared(f"short-{number}", "a", b""))
+    assert len(table.rows) == MAX_KEYS
+    restored = SharedKeyTable()
+    restored.restore(row for row in table.take_changes().values() if row is not None)
+    assert restored.rows == table.rows
+    assert restored.has_room(more) == table.has_room(more)
 
 
 def test_producers_of_a_hub_that_is_gone_are_detached(harness: ManualReplicatedHarness) -> None:

@@ -21,6 +21,7 @@ from tidings.access.keys import (
     encode_keys,
     generate_key,
     is_valid_name,
+    merge_keys,
 )
 from tidings.access.private_files import FileStamp, file_stamp, locked, read_private, write_private
 from tidings.access.subjects import RESERVED_SUBJECTS
@@ -31,7 +32,7 @@ KEY_FILE: Final = "keys.jsonl"
 """Name of the file in a data folder."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FULL_HINT: Final = "Free disk space. Until then, `tidings token revoke --id ID` ends a key at the running hub."
-_KEEP_REVOKED_NS: Final = 90 * 86_400 * 10**9
+KEEP_REVOKED_NS: Final = 90 * 86_400 * 10**9
 """How long a revoked key stays in the file, and is refused as such."""
 _THING: Final = "key file"
 
@@ -132,7 +133,7 @@ class KeyFile:
         return revoked
 
     def _write(self, keys: list[ApiKey], now_ns: int) -> None:
-        kept = [key for key in keys if key.revoked is None or now_ns - to_nanoseconds(key.revoked) < _KEEP_REVOKED_NS]
+        kept = [key for key in keys if key.revoked is None or now_ns - to_nanoseconds(key.revoked) < KEEP_REVOKED_NS]
         data = encode_keys(kept)
         decode_keys(data, str(self.path))  # never write what could not be read
         write_private(self.path, data)
@@ -203,7 +204,9 @@ class LoadedKeys:
         self._file = file
         self._authenticator = authenticator
         self._stamp: FileStamp | None = None
+        self._is_loaded = False
         self._keys: list[ApiKey] = []
+        self._shared: list[ApiKey] = []
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -218,12 +221,17 @@ class LoadedKeys:
         """The file."""
         return self._file.path
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the file was read, whole and once at least."""
+        return self._is_loaded
+
     def has_changed(self) -> bool:
         """Return whether the file is another one than that which was last read, whole or not."""
         return file_stamp(self.path) != self._stamp
 
     def load(self) -> None:
-        """Read the file, and accept its keys and no others from now on.
+        """Read the file, and accept its keys, those of other nodes, and no others from now on.
 
         Raises:
             UnsafeFile: Other users can read or write the file; the keys so far stay.
@@ -231,8 +239,19 @@ class LoadedKeys:
         """
         self._stamp = file_stamp(self.path)  # before reading: a change in between is read again
         keys = self._file.read()
-        self._authenticator.replace_keys(keys)
+        self._authenticator.replace_keys(merge_keys(keys, self._shared))
         self._keys = keys
+        self._is_loaded = True
+
+    def replace_shared(self, keys: Iterable[ApiKey]) -> None:
+        """Accept the keys of all nodes, besides those of the file; see `merge_keys`.
+
+        Raises:
+            InvalidKeyFile: A key has an invalid grant; the keys so far stay.
+        """
+        shared = list(keys)
+        self._authenticator.replace_keys(merge_keys(self._keys, shared))
+        self._shared = shared
 
     def save_used(self) -> None:
         """Store when keys were last used, as well as possible."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tidings.access.grants import Grants
 from tidings.access.subjects import API_KEY_PREFIX, AccessRequest, Authenticated, Credential, Subject
@@ -119,6 +119,38 @@ def decode_keys(data: bytes, source: str) -> list[ApiKey]:
     return keys
 
 
+def encode_key(key: ApiKey) -> bytes:
+    """Return the line of one key in a key file."""
+    return msgspec.json.encode(key)
+
+
+def decode_key(line: bytes) -> ApiKey:
+    """Return the key in a line that `encode_key` returned.
+
+    Raises:
+        ValueError: It did not.
+    """
+    try:
+        key = msgspec.json.decode(line, type=ApiKey)
+    except RecursionError as cause:
+        raise ValueError("the line is nested too deeply") from cause
+    _check(key, set())
+    return key
+
+
+def merge_keys(own: Iterable[ApiKey], shared: Iterable[ApiKey]) -> list[ApiKey]:
+    """Return the keys of a file and of other nodes: of a key that both have, the shared line, which is the newest.
+
+    A key that either of them revokes is revoked, and one of another secret is never replaced.
+    """
+    merged = {key.id: key for key in own}
+    for key in shared:
+        known = merged.setdefault(key.id, key)
+        if known.sha256 == key.sha256:
+            merged[key.id] = structs.replace(key, revoked=key.revoked or known.revoked)
+    return list(merged.values())
+
+
 def _check_version(version: int) -> None:
     if version != FORMAT_VERSION:
         raise ValueError(f"version {version} is not supported; this tidings reads version {FORMAT_VERSION}")
@@ -205,6 +237,14 @@ class ApiKeyAuthenticator:
             entries[key.id] = _Entry(key, bytes.fromhex(key.sha256), subject)
         self._entries = entries
         self.generation += 1
+
+    def check_grants(self, key: ApiKey) -> None:
+        """Check that `replace_keys` would accept a key.
+
+        Raises:
+            AccessError: It has an invalid grant.
+        """
+        Grants.parse(key.grants, self._channels)
 
     def accepts(self, credential: Credential) -> bool:
         """See `Authenticator.accepts`."""

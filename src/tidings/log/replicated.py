@@ -4,7 +4,7 @@ Only appending is far. Events are proposed to the journal, and judged, stored an
 reading is local. All nodes that have folded the same entries have the same events at the same offsets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -27,8 +27,8 @@ from tidings.log.catch_ups import CatchUps
 from tidings.log.entry_folder import MAX_UNSTORED, EntryFolder
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.journal.base import Journal, LossReason
-from tidings.log.journal.controls import ClockJump, Forget, HubControl, NewEpoch, Revoke
-from tidings.log.journal.entries import count_fitting, max_entry_bytes
+from tidings.log.journal.controls import ClockJump, Forget, HubControl, KeyShared, NewEpoch, Revoke
+from tidings.log.journal.entries import KEY_RULES, count_fitting, max_entry_bytes
 from tidings.log.journal.node import FoldedEntry, JournalNode
 from tidings.log.journal.sessions import NodeStatus
 from tidings.log.local_log import LocalLog, LocalReader
@@ -369,6 +369,20 @@ class ReplicatedLog(LocalReader):
         if not self._closed:
             self._controls.add(control)
             self._propose()
+
+    @property
+    def shares_keys(self) -> bool:
+        """Whether all nodes know the controls about API keys."""
+        return self._node.joined and self._node.rules >= KEY_RULES
+
+    @property
+    def shared_keys(self) -> Mapping[str, KeyShared]:
+        """The API keys of all nodes, by their ids."""
+        return self._folder.shared.keys.rows
+
+    def has_room_for(self, key: KeyShared) -> bool:
+        """Return whether the log takes another API key, or another line of one that it has."""
+        return self._folder.shared.keys.has_room(key)
 
     def _is_attached(self, producer_id: str, connection: int) -> bool:
         known = self.producers.find(producer_id)

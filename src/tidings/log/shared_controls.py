@@ -5,18 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from tidings.log.base import EventToAppend, StoredRows
-from tidings.log.journal.controls import CancelAnswered, CancelRequested, HubControl
+from tidings.log.journal.controls import CancelAnswered, CancelRequested, HubControl, KeyRemoved, KeyShared
 from tidings.log.producers import FoldedControl, ProducerTable
+from tidings.log.shared_keys import SharedKeyTable
 from tidings.operations.table import OperationTable
 
 _PRODUCER = "producer:"
 _CANCEL = "cancel:"
+_KEY = "key:"
 _encode = msgspec.msgpack.encode
 _decode_request = msgspec.msgpack.Decoder(CancelRequested).decode
 
 
 class SharedControls:
-    """The producers, and the open requests to cancel.
+    """The producers, the open requests to cancel, and the API keys of all nodes.
 
     Args:
         producers: The table of the local log, whose judge needs it.
@@ -29,6 +31,8 @@ class SharedControls:
         self._requests: dict[str, CancelRequested] = {}
         """Open requests by operation id, in the order of the log."""
         self._changed: dict[str, None] = {}
+        self.keys = SharedKeyTable()
+        """The API keys of all nodes."""
 
     @property
     def requests(self) -> Sequence[CancelRequested]:
@@ -49,6 +53,8 @@ class SharedControls:
                 request = self._requests.get(operation_id)
                 if request is not None and request.push_id == push_id:
                     self._drop(operation_id)
+            case KeyShared() | KeyRemoved():
+                self.keys.fold(control)
             case _:
                 return self._producers.fold(control, session)
         return FoldedControl()
@@ -83,6 +89,7 @@ class SharedControls:
     def take_changes(self) -> StoredRows:
         """Return the rows that changed since the last call; None for a row to delete."""
         rows: StoredRows = {_PRODUCER + key: row for key, row in self._producers.take_changes().items()}
+        rows |= {_KEY + id: row for id, row in self.keys.take_changes().items()}
         for operation_id in self._changed:
             request = self._requests.get(operation_id)
             rows[_CANCEL + operation_id] = None if request is None else _encode(request)
@@ -96,6 +103,7 @@ class SharedControls:
             msgspec.MsgspecError: A row is damaged.
         """
         self._producers.restore(_of_kind(_PRODUCER, rows))
+        self.keys.restore(row for _, row in _of_kind(_KEY, rows))
         requests = [_decode_request(row) for _, row in _of_kind(_CANCEL, rows)]
         for request in sorted(requests, key=lambda each: (each.requested_ns, each.operation_id)):
             self._requests[request.operation_id] = request

@@ -7,6 +7,8 @@ from tidings.log.journal.controls import (
     CancelRequested,
     Control,
     HubNote,
+    KeyRemoved,
+    KeyShared,
     NewEpoch,
     ProducerAttached,
     ProducerDetached,
@@ -22,7 +24,8 @@ class WaitingControls:
     """Controls in the order in which they were recorded, without those that a later one makes needless.
 
     A connection that attached a producer and was lost leaves nothing, a producer has one sign of life, and an attempt
-    one request to cancel: so there are at most as many as connections, producers and live operations.
+    one request to cancel, a key one line: so there are at most as many as connections, producers, live operations and
+    keys.
 
     Args:
         is_attached: Returns whether the log has a connection of this hub as that of a producer.
@@ -61,6 +64,9 @@ class WaitingControls:
             case HubNote():
                 if len(self._controls) >= MAX_WAITING_CONTROLS:
                     return
+            case KeyShared(id) | KeyRemoved(id):
+                key = KeyShared, id
+                self._controls.pop(key, None)
             case NewEpoch():
                 key = NewEpoch
         self._controls[key] = control

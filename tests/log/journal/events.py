@@ -10,6 +10,8 @@ from tidings.log.journal.controls import (
     Forget,
     Heartbeat,
     HubNote,
+    KeyRemoved,
+    KeyShared,
     NewEpoch,
     NodeGone,
     Revoke,
@@ -66,6 +68,8 @@ controls: st.SearchStrategy[Control] = st.one_of(
     ),
     st.builds(ClockJump, jump_ns=st.integers(-(2**63), 2**63 - 1)),
     st.builds(HubNote, about=names, body=st.binary(max_size=300)),
+    st.builds(KeyShared, id=names, node=names, line=st.binary(max_size=300)),
+    st.builds(KeyRemoved, id=names, node=names),
 )
 batches = st.builds(
     NodeBatch,

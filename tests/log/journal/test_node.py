@@ -5,8 +5,8 @@ from tests.log.journal.cluster import Cluster, make_event
 
 from tidings.exceptions import LogCorrupt, LogTooNew
 from tidings.log.journal.base import LossReason
-from tidings.log.journal.controls import NodeGone
-from tidings.log.journal.entries import RULES, NodeBatch, encode_batch
+from tidings.log.journal.controls import Begin, Heartbeat, HubNote, KeyShared, NodeGone
+from tidings.log.journal.entries import KEY_RULES, RULES, NodeBatch, decode_batch, encode_batch
 from tidings.log.journal.node import MAX_RESEND_S, MIN_RESEND_S, FoldState
 from tidings.log.journal.sessions import GONE_S, LIVE_S
 
@@ -185,6 +185,30 @@ def test_entry_of_newer_rules_stops_the_node() -> None:
     cluster.loop.run_until_idle()
     ((reason, error),) = cluster.nodes[0].losses
     assert (reason, type(error)) == (LossReason.FAILED, LogTooNew)
+
+
+def test_controls_of_newer_rules_are_left_out_while_an_old_node_takes_part() -> None:
+    cluster = joined(1)
+    node = cluster.nodes[0].node
+    old = Begin(node="old", after=node.seq, rules=KEY_RULES - 1, version="1")
+    cluster.engine.store(encode_batch(NodeBatch(rules=1, session="old", number=1, events=[], controls=[old])))
+    cluster.loop.run_until_idle()
+    bodies = []
+
+    def propose() -> None:
+        while node.busy:
+            cluster.loop.advance(0.1)
+        node.propose((), [KeyShared("id", "node-0", b"line"), HubNote("note", b"")])
+        cluster.loop.run_until_idle()
+        bodies.append(decode_batch(cluster.engine.entries[-1].body))
+
+    propose()
+    cluster.loop.advance(GONE_S + 3.0)
+    assert len(node.sessions) == 1
+    propose()
+    kinds = [[type(control) for control in body.controls if not isinstance(control, Heartbeat)] for body in bodies]
+    assert kinds == [[HubNote], [KeyShared, HubNote]]
+    assert [body.rules for body in bodies] == [KEY_RULES - 1, RULES]
 
 
 def test_damaged_entry_is_left_out_by_all_nodes(caplog: pytest.LogCaptureFixture) -> None:

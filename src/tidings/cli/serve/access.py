@@ -1,7 +1,7 @@
 """How `tidings serve` identifies clients: the authenticators of its `--auth` options, and the reload of their files."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ from tidings.access.private_files import write_private
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
 from tidings.cli.serve.settings import ServeSettings
+from tidings.cli.serve.shared_keys import SharedKeys
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError, InvalidKeyFile, LimitExceeded, TidingsError
 from tidings.hub.clock import Clock
@@ -105,6 +106,9 @@ class ServedAccess:
         self._audit: AuditTrail | None = None
         self._first_key: str | None = None
         self._keys: LoadedKeys | None = None
+        self._check_key: Callable[[ApiKey], None] | None = None
+        self._shared_keys: SharedKeys | None = None
+        """The keys of other nodes; None for a hub of one machine, whose processes read one file."""
         self._revoked: list[ApiKey] = []
         """Keys that may have to be revoked in the log."""
         self._requests: Authenticator | None = None
@@ -141,6 +145,11 @@ class ServedAccess:
         self._audit = hub.audit
         if self._keys is None:
             return
+        if self._settings.log is not None and isinstance(hub.log, ReplicatedLog) and self._check_key is not None:
+            self._shared_keys = SharedKeys(
+                hub, hub.log, self._keys, check=self._check_key, changed=self._shared_keys_changed
+            )
+            hub.jobs.start("shared API keys", KEY_CHECK_S, self._shared_keys.look)
         self._create_first_key(self._keys)
         self._find_revoked()
         hub.jobs.start("revoked API keys", KEY_CHECK_S, self._share_revoked)
@@ -165,6 +174,7 @@ class ServedAccess:
             )
         authenticator = ApiKeyAuthenticator(self._channels, self._clock.wall_ns, self._follow_keys)
         self._keys = LoadedKeys(KeyFile(path), authenticator)
+        self._check_key = authenticator.check_grants
         if path.exists():
             self._keys.load()  # a file that cannot be used is found before the port is taken
         self._authenticators.append(lambda scheduler: authenticator)
@@ -173,6 +183,9 @@ class ServedAccess:
     def _create_first_key(self, keys: LoadedKeys) -> None:
         if keys.path.exists():
             return  # it may be read-only, and so its folder
+        if self._shared_keys is not None and self._shared_keys.has_live_grant(_ADMIN):
+            log.info("the other nodes have an admin key: none is created", keys=str(keys.path))
+            return
         made = KeyFile(keys.path).add(_ADMIN, (_ADMIN,), now_ns=self._clock.wall_ns(), first=True)
         if made is None:
             return
@@ -213,6 +226,8 @@ class ServedAccess:
         assert self._keys is not None
         before = {key.id: key for key in self._keys.keys}
         self._keys.load()
+        if self._shared_keys is not None:
+            self._shared_keys.file_changed(before)
         for key in self._keys.keys:
             known = before.pop(key.id, None)
             if known is None or known.revoked != key.revoked:
@@ -223,6 +238,13 @@ class ServedAccess:
         self._find_revoked()
         if self._control is not None:
             self._control.reevaluate()
+
+    def _shared_keys_changed(self, added: Sequence[ApiKey], removed: Sequence[ApiKey]) -> None:
+        for change, keys in (("added", added), ("removed", removed)):
+            for key in keys:
+                name = change if key.revoked is None else "revoked"
+                self._record("key", "accepted", subject=key.name, key_id=key.id, change=name, part="other nodes")
+        self._reevaluate()
 
     def _find_revoked(self) -> None:
         """Find the keys that the file revokes: the log that other nodes share must revoke them, too."""

@@ -12,6 +12,8 @@ from tidings.log.revocations import RevocationKind
 MAX_NAME_BYTES = 64
 MAX_NOTE_BYTES = 64 << 10
 """Maximum size of the body of a note."""
+MAX_KEY_BYTES = 16 << 10
+"""Maximum size of the line of an API key: its grants make it long."""
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_BYTES)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -165,7 +167,36 @@ class Seed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
     """The node that has the folder."""
 
 
-HubControl = ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered | HubNote
+class KeyShared(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=15):
+    """An API key in the key file of one node, which all nodes accept; the newest line of a key counts.
+
+    From rules 2 on.
+    """
+
+    id: Name
+    """The public id of the key."""
+    node: Name
+    """The node whose file has it; see `Begin.node`."""
+    line: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
+    """The key as the file describes it, with a hash instead of the secret; see `tidings.access.keys.ApiKey`."""
+
+
+class KeyRemoved(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
+    """The file of a node has a key no longer. It counts only if the newest line of the key is from this node.
+
+    From rules 2 on.
+    """
+
+    id: Name
+    node: Name
+    """The node whose file had it."""
+
+
+KeyControl = KeyShared | KeyRemoved
+"""Controls that are about API keys."""
+HubControl = (
+    ProducerAttached | ProducerDetached | ProducerSeen | CancelRequested | CancelAnswered | HubNote | KeyControl
+)
 """Controls that a hub records for all hubs of its log; see `tidings.log.base.Log.record`."""
 Control = Begin | Heartbeat | NodeGone | NewEpoch | Forget | Revoke | ClockJump | Seed | HubControl
 """Every control."""

@@ -13,14 +13,16 @@ from msgspec import Meta, Struct
 
 from tidings.exceptions import LogCorrupt, LogTooNew
 from tidings.log.base import EventToAppend, OperationSearch
-from tidings.log.journal.controls import Control, Name, Number, Seed
+from tidings.log.journal.controls import Control, KeyControl, Name, Number, Seed
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
 
-RULES = 1
+RULES = 2
 """Version of the rules by which entries are folded, and of their form. Two versions may judge an event differently, so
 a node folds only by rules that it supports, and entries are written by those that all live nodes support."""
+KEY_RULES = 2
+"""The first rules with controls about API keys."""
 MAX_EVENTS = 2_000
 """Maximum number of events in an entry: folding it takes about 20 ms."""
 MAX_CONTROLS = 1_000
@@ -138,6 +140,11 @@ def decode_batch(body: bytes) -> NodeBatch:
     return NodeBatch(
         rules=found.rules, session=found.session, number=found.number, events=events, controls=found.controls
     )
+
+
+def is_of_rules(control: Control, rules: int) -> bool:
+    """Return whether nodes that fold by `rules` know a control: they leave out an entry with one that they do not."""
+    return rules >= KEY_RULES or not isinstance(control, KeyControl)
 
 
 def find_seed(batch: NodeBatch) -> Seed | None:

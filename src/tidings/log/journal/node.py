@@ -15,7 +15,7 @@ from tidings.exceptions import LogCorrupt, LogError, LogUnavailable
 from tidings.log.base import EventToAppend, Scheduler
 from tidings.log.journal.base import Journal, JournalEntry, LossReason, Lost, Mark
 from tidings.log.journal.controls import Begin, Control, Heartbeat
-from tidings.log.journal.entries import RULES, NodeBatch, decode_batch, encode_batch, find_seed
+from tidings.log.journal.entries import RULES, NodeBatch, decode_batch, encode_batch, find_seed, is_of_rules
 from tidings.log.journal.sessions import HEARTBEAT_INTERVAL_S, NodeSession, NodeStatus, Sessions
 
 MIN_RESEND_S = 0.3
@@ -152,6 +152,11 @@ class JournalNode:
     def joined(self) -> bool:
         """Whether other nodes see this one: its session has begun and did not end."""
         return self._session in self.sessions
+
+    @property
+    def rules(self) -> int:
+        """The rules by which the next entry is written: the newest that all live nodes support."""
+        return min(RULES, self.sessions.rules() or RULES)
 
     @property
     def leads(self) -> bool:
@@ -359,7 +364,10 @@ class JournalNode:
             self.propose(proposal.events, [each for each in proposal.controls if not isinstance(each, Begin)])
 
     def propose(self, events: Sequence[EventToAppend], controls: Sequence[Control]) -> None:
-        """Propose an entry. The caller checks `busy` first, and the bounds of `tidings.log.journal.entries`."""
+        """Propose an entry. The caller checks `busy` first, and the bounds of `tidings.log.journal.entries`.
+
+        Controls of newer rules than those of all nodes are left out.
+        """
         if self._proposal is not None:
             raise RuntimeError("an entry was proposed before the last one was folded")
         if not self._session:
@@ -371,7 +379,8 @@ class JournalNode:
         if self._heartbeat_due:
             self._heartbeat_due = False
             controls = [*controls, *self._signs_of_life()]
-        rules = min(RULES, self.sessions.rules() or RULES)
+        rules = self.rules
+        controls = [control for control in controls if is_of_rules(control, rules)]
         batch = NodeBatch(rules=rules, session=self._session, number=self._number, events=events, controls=controls)
         self._proposal = _Proposal(events, controls, encode_batch(batch))
         self._append(self._proposal)
