@@ -5,7 +5,7 @@ once, for 30 s.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -20,6 +20,21 @@ SECRET_PARAMETERS: Final = frozenset({"token", "access_token", "jwt", "api_key",
 _BEARER: Final = "bearer"
 _JWT: Final = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 """A JWT: `eyJ` is the beginning of a JSON object in Base64."""
+
+
+def headers_by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers of a request by their lower-case names: the first value of each, and all cookies.
+
+    HTTP/2 allows several lines of cookies, which are one list (RFC 9113 §8.2.3).
+    """
+    headers: dict[str, str] = {}
+    for field, value in fields:
+        name = field.lower()
+        if name == "cookie" and name in headers:
+            headers[name] += f"; {value}"
+        else:
+            headers.setdefault(name, value)
+    return headers
 
 
 def find_credential(headers: Mapping[str, str], query: str, *, cookie: str = "") -> Credential | None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from msgspec import structs
 from starlette.types import Scope
 
+from tidings.access.credentials import headers_by_name
 from tidings.access.proxies import FieldReader, RequestAddress
 from tidings.access.request_check import CHECKED_FIELDS, RequestCheck
 from tidings.access.subjects import AccessRequest
@@ -72,9 +73,9 @@ def header(headers: Headers, name: bytes) -> str | None:
 
 def access_request(scope: Scope) -> AccessRequest:
     """Return what is known about a request that was admitted, to identify its sender."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers_of(scope).items()}
+    fields = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     return AccessRequest(
-        headers=headers,
+        headers=headers_by_name(fields),
         address=request_address(scope).client,
         method=scope.get("method", "GET"),
         path=route_path(scope),

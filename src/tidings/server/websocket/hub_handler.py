@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
-from tidings.access.credentials import check_cookie_origin, find_credential
+from tidings.access.credentials import check_cookie_origin, find_credential, headers_by_name
 from tidings.access.subjects import AccessRequest, Credential
 from tidings.exceptions import (
     AccessError,
@@ -63,8 +63,9 @@ class HubWebSocketApp:
             form = deflate_form(form, handshake.deflate)
         request = None
         if self.identifies:
-            fields = {name.lower(): value for name, value in headers.raw_items()}
-            request = AccessRequest(headers=fields, address=address.client, path=handshake.path)
+            request = AccessRequest(
+                headers=headers_by_name(headers.raw_items()), address=address.client, path=handshake.path
+            )
         connection = self.connection(
             socket,
             form,

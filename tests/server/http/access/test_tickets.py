@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -80,6 +81,18 @@ def test_cookie_reads_and_changes_from_the_own_origin_only(cookie_hub: Secured) 
         assert answer.status_code == status, headers
         if status == 403:
             assert answer.json()["code"] in ("forbidden", "origin_refused")
+
+
+def test_cookies_in_several_lines_are_one_list(cookie_hub: Secured) -> None:
+    """A proxy may split them (RFC 9113 §8.2.3): none of two different cookies of one name counts, whatever the line."""
+    sid = "__Host-sid=writer-token"
+    for lines, known in ((("a=1", sid), True), ((sid, "__Host-sid=planted"), False), (("__Host-sid=x", sid), False)):
+        fields = [*(("Cookie", line) for line in lines), ("Origin", cookie_hub.server.http)]
+        answer = httpx.get(f"{cookie_hub.server.http}/v1/operations", headers=fields, timeout=60)
+        assert answer.status_code == (200 if known else 401), lines
+        with connect(f"{cookie_hub.server.ws}?channels=none", additional_headers=fields, proxy=None) as socket:
+            greeting = msgspec.json.decode(socket.recv(60))
+        assert greeting["data"]["auth"] == ("writer" if known else "required"), lines
 
 
 def test_cookie_changes_nothing_for_a_page_of_an_allowed_origin() -> None:
