@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -231,6 +232,31 @@ def _is_ready(port: int) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What the watchers read of what was published."""
+
+    published: int
+    read: int
+    watchers: int
+    faults: int
+    """Watchers that missed an event, or read one twice or out of order."""
+
+    def report(self, clients: int) -> bool:
+        """Print them, and return whether all clients read everything once."""
+        print(f"events                         {self.published:,}, read {self.read:,} times")
+        print(f"watchers with a fault          {self.faults:,} of {self.watchers:,}")
+        return not self.faults and self.watchers == clients
+
+
+async def _read_results(workers: Sequence[tuple[SpawnProcess, Connection]], publisher: Publisher) -> Results:
+    read: dict[int, list[int]] = {}
+    for _, receiving in workers:
+        read.update(await asyncio.to_thread(receiving.recv))
+    faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
+    return Results(sum(publisher.published), sum(map(len, read.values())), len(read), faults)
+
+
 async def measure_nodes(clients: int, rate: int, processes: int, events_per_s: float, folder: Path, count: int) -> bool:
     """Start each of some nodes again, print what was seen, and return whether nothing was lost or repeated."""
     nodes = Nodes(count, folder, rate)
@@ -251,10 +277,7 @@ async def measure_nodes(clients: int, rate: int, processes: int, events_per_s: f
             await asyncio.sleep(STEADY_S)
             publisher.stop()
             await publishing
-        read: dict[int, list[int]] = {}
-        for _, receiving in workers:
-            read.update(await asyncio.to_thread(receiving.recv))
-        faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
+        watched = await _read_results(workers, publisher)
         codes += await asyncio.to_thread(nodes.stop)
     finally:
         nodes.kill()
@@ -264,9 +287,7 @@ async def measure_nodes(clients: int, rate: int, processes: int, events_per_s: f
     by_force = sum("by force" in log.read_text() for log in nodes.logs)
     print(f"exit codes                     {codes} ({by_force} ended connections by force)")
     print(f"all {count} nodes are started again   after {rolled_s:.1f} s, with all clients")
-    print(f"events                         {sum(publisher.published):,}, read {sum(map(len, read.values())):,} times")
-    print(f"watchers with a fault          {faults:,} of {len(read):,}")
-    return not faults and len(read) == clients and not any(codes)
+    return watched.report(clients) and not any(codes)
 
 
 async def measure(
@@ -298,10 +319,7 @@ async def measure(
             await asyncio.sleep(STEADY_S)
             publisher.stop()
             await publishing
-        read: dict[int, list[int]] = {}
-        for _, receiving in workers:
-            read.update(await asyncio.to_thread(receiving.recv))
-        faults = sum(versions != list(range(publisher.published[number // GROUP])) for number, versions in read.items())
+        watched = await _read_results(workers, publisher)
         opened = [at for at in hub.opened_at() if at >= since]
         code_again = await asyncio.to_thread(hub.stop)
     finally:
@@ -313,9 +331,7 @@ async def measure(
     print(f"drain                          {drained_s:.1f} s")
     print(f"all {clients:,} clients are back      after {returned_s:.1f} s ({len(opened):,} connections)")
     print(f"most connections in a second   {most_per_second(opened):,} (--reconnect-rate {rate:,})")
-    print(f"events                         {sum(publisher.published):,}, read {sum(map(len, read.values())):,} times")
-    print(f"watchers with a fault          {faults:,} of {len(read):,}")
-    return not faults and len(read) == clients and (code, code_again) == (0, 0)
+    return watched.report(clients) and (code, code_again) == (0, 0)
 
 
 def main(arguments: Sequence[str]) -> int:

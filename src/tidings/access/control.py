@@ -97,6 +97,23 @@ class AccessOptions(Struct, frozen=True, kw_only=True):
     """Where people sign in, if another server does that."""
 
 
+def _codes(error: type[AccessError]) -> Iterator[str]:
+    yield error.code
+    for kind in error.__subclasses__():
+        yield from _codes(kind)
+
+
+_OUTCOMES: Final = (
+    "accepted",
+    *_codes(InvalidCredential),
+    Unauthenticated.code,
+    TooManyFailures.code,
+    AuthenticationUnavailable.code,
+)
+"""Outcomes that are counted from 0: a rate is computed from two values, so a series that begins with its first event
+does not show that one."""
+
+
 class AccessControl:
     """Identifies clients, and ends their sessions in time.
 
@@ -122,7 +139,7 @@ class AccessControl:
         self._authenticators = tuple(options.authenticators)
         self._requests = options.requests
         self._max_life_s = options.max_life_s
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
         self._revocations = revocations
         self.recent = RecentCredentials(wall_ns)

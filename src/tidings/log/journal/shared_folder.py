@@ -237,6 +237,8 @@ def prepare(folder: Path, workers: int, *, stamp: str, journal_lost: bool = Fals
     try:
         if (folder / FILE).exists():
             _share(folder)
+            if workers > 1:  # one only replays the journal of a folder that one process opens
+                logger.info("the log of %s is shared by workers now", folder)
         _check_replicas(folder, stamp, journal_lost)
         _remove_surplus(folder, workers)
     except (OSError, sqlite3.Error) as cause:
@@ -265,7 +267,6 @@ def _share(folder: Path) -> None:
     target = replica_folder(folder, 1)
     target.mkdir(mode=0o700)
     replace_file(path, target / FILE)
-    logger.info("the log of %s is shared by workers now", folder)
 
 
 def attach(connection: sqlite3.Connection, mark: Mark) -> ReplicaState:
