@@ -17,6 +17,21 @@ def test_an_address_without_a_listener_is_unreachable() -> None:
     assert str(caught.value) == "no hub answers at 127.0.0.1:1: connection refused"
 
 
+async def test_port_that_closes_without_an_answer_may_speak_tls() -> None:
+    def hang_up(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.recv(1_000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = asyncio.create_task(asyncio.to_thread(hang_up, listener))
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        with HTTPClient(url) as client, pytest.raises(HubUnreachable) as caught:
+            await asyncio.to_thread(client.probe, "healthz")
+        await server
+    assert "https://" in caught.value.hint
+
+
 def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}/ws"

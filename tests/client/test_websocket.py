@@ -156,8 +156,9 @@ async def test_login_in_the_url_is_sent_decoded_unless_there_is_a_token(
 
 async def test_server_that_hangs_up_is_unreachable() -> None:
     async with listening(answering(b"")) as url:
-        with pytest.raises(HubUnreachable, match="during the handshake"):
+        with pytest.raises(HubUnreachable, match="during the handshake") as caught:
             await open_websocket(url)
+    assert "wss://" in caught.value.hint  # as a port with TLS does
 
 
 async def test_invalid_upgrade_is_not_a_hub() -> None:

@@ -6,12 +6,12 @@ import socket
 import ssl
 from collections.abc import Mapping
 from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from urllib.parse import SplitResult, quote, urlsplit
 
 from msgspec import Struct
 
-from tidings.client.network import basic_credentials, explain_tls_error, make_tls_context
+from tidings.client.network import PLAIN_TO_TLS_HINT, basic_credentials, explain_tls_error, make_tls_context
 from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
 from tidings.version import __version__
@@ -137,7 +137,9 @@ class HTTPTransport:
             self._connection.close()
             if reused and not self._closed and isinstance(error, ConnectionError):
                 return self.exchange(method, url, body=body, headers=headers, read_s=read_s)
-            raise HubUnreachable(f"the connection to {self._where} was lost: {_reason(error)}") from error
+            is_silent = isinstance(error, RemoteDisconnected) and not reused and parts.scheme == "http"
+            hint = PLAIN_TO_TLS_HINT if is_silent else ""
+            raise HubUnreachable(f"the connection to {self._where} was lost: {_reason(error)}", hint=hint) from error
 
 
 def _proxy_of(scheme: str, host: str) -> SplitResult | None:

@@ -44,6 +44,10 @@ def make_tls_context(environment: Mapping[str, str] | None = None) -> ssl.SSLCon
     return context
 
 
+PLAIN_TO_TLS_HINT = "If the hub has a certificate, use wss:// or https:// in its URL."
+"""Hint for a connection without TLS that the server closed without an answer, as a port with TLS does."""
+
+
 def explain_tls_error(error: ssl.SSLError, where: str) -> HubUnreachable:
     """Return the error for a TLS handshake with `where` that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):

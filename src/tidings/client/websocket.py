@@ -41,7 +41,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame
 from websockets.typing import ExtensionParameter, Subprotocol
 
-from tidings.client.network import explain_tls_error, network_options, proxy_hint
+from tidings.client.network import PLAIN_TO_TLS_HINT, explain_tls_error, network_options, proxy_hint
 from tidings.client.url import authority, is_loopback, origin
 from tidings.exceptions import ClientError, ConfigError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
@@ -309,7 +309,8 @@ def _explain(error: Exception, url: str) -> ClientError:
     if isinstance(error, NegotiationError):
         return NotAHub(f"{where} is not a tidings hub: {error}")
     if isinstance(error.__cause__, EOFError | OSError):
-        return HubUnreachable(f"{where} closed the connection during the handshake")
+        hint = "" if url.startswith("wss:") else PLAIN_TO_TLS_HINT
+        return HubUnreachable(f"{where} closed the connection during the handshake", hint=hint)
     return NotAHub(f"{where} does not answer as a WebSocket server: {error}")
 
 

@@ -140,7 +140,8 @@ async def _check(client: HTTPClient, url: str, name: str) -> CheckResult:
     except (HubUnreachable, ConfigError) as error:
         if isinstance(error.__cause__, TimeoutError):
             return bad(name, f"no answer from {url}", "The port is open, but silent: see the hub's log.")
-        return bad(name, f"no HTTP at {url}: {error}", "Something other than a hub listens there: correct the URL.")
+        other = "Something other than a hub listens there: correct the URL."
+        return bad(name, f"no HTTP at {url}: {error}", error.hint or other)
     body = " ".join(answer.body.decode(errors="replace").split())[:_MAX_BODY_CHARACTERS]
     through = ", ".join(answer.headers.get_all("via", []))
     if answer.status == 200:
