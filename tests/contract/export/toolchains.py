@@ -152,11 +152,13 @@ class PythonTool:
             if stamp.exists() and stamp.read_text() == self._requirement:
                 return
             environment = dict(os.environ)
-            _run([sys.executable, "-m", "venv", "--clear", self._home], environment, "", None, INSTALL_S, check=True)
-            install: list[str | Path] = [self.python, "-m", "pip", "install", "--quiet", self._requirement]
+            uv = Path(sys.executable).with_name("uv")
+            make: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, self._home]
+            _run(make, environment, "", None, INSTALL_S, check=True)
+            install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", self.python, self._requirement]
             done = _run(install, environment, "", None, INSTALL_S, check=False)
             if done.returncode != 0:
-                _give_up(f"pip install {self._requirement}: {done.stderr[-400:]}")
+                _give_up(f"uv pip install {self._requirement}: {done.stderr[-400:]}")
             stamp.write_text(self._requirement)
 
     def run(self, program: str, *arguments: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
