@@ -24,8 +24,8 @@ from tidings.testing.in_memory_hub import InMemoryHub
 POSTS = 50
 MAX_CALLS_PER_POST = 195
 """Python functions that are called for one event of one post, which has its own append, in every library: 180 are."""
-MAX_CALLS_TO_IDENTIFY = 6
-"""Those that are called in addition where the hub identifies its clients: 5 are, one of them for one more header."""
+MAX_CALLS_TO_IDENTIFY = 3
+"""Those that are called in addition where the hub identifies its clients: 2 are, one of them for one more header."""
 
 
 class Calls:

@@ -142,7 +142,7 @@ class AccessControl:
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
         self._revocations = revocations
-        self.recent = RecentCredentials(wall_ns)
+        self.recent = RecentCredentials(wall_ns, self.outcomes)
         """The credentials that were accepted in the last seconds."""
         self._familiar = FamiliarCredentials()
         self.tickets = Tickets(monotonic)

@@ -1,6 +1,7 @@
 """Subjects, the credentials that identify them, and the verification of credentials."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -45,7 +46,7 @@ class AccessRequest(Struct, frozen=True, kw_only=True):
     """The request of the application that a hub is mounted in (an ASGI scope); None in a standalone hub."""
 
 
-class Subject(Struct, frozen=True, kw_only=True):
+class Subject(Struct, frozen=True, kw_only=True, dict=True):
     """Someone whom the hub has identified: a person, a service or a program."""
 
     name: str
@@ -65,7 +66,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         """The expiry that the credential states, RFC 3339, as the hub shows it; None if it does not expire."""
         return None if self.expires_ns is None else from_nanoseconds(self.expires_ns - self.leeway_ns)
 
-    @property
+    @cached_property
     def scope(self) -> str:
         """Namespace of the event ids that it publishes without a producer."""
         return self.name + SEPARATOR

@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice, takewhile
 
 from tidings.protocol.envelope import Event
@@ -21,6 +22,8 @@ Selection = tuple[tuple[Path, ...], tuple[Path, ...]]
 
 SEPARATOR = "\x1f"
 """Stands between a subject and the id of its producer in a scope: the unit separator is in neither."""
+_MAX_SCOPES = 1_024
+"""Number of scopes whose subject is remembered: most events come from few publishers."""
 MAX_SELECTIONS = 64
 """Number of selections whose offsets are cached: one per channel that is read whole, and one per prefix."""
 MAX_STALE_OFFSETS = 1_024
@@ -249,7 +252,7 @@ class Newest:
             return
         owners = group.owners
         if owners is not None or SEPARATOR in scope:
-            owner = scope.partition(SEPARATOR)[0] if SEPARATOR in scope else ""  # `owner_of`, for each event
+            owner = owner_of(scope)
             if owners is None or owners.get(key) != owner:
                 group.own(key, owner)
         offsets[key] = offset
@@ -384,6 +387,7 @@ class Newest:
             self.released.append(offset)
 
 
+@lru_cache(_MAX_SCOPES)
 def owner_of(scope: str) -> str:
     """Return the subject in the scope of an event; "" for events that were published without authentication."""
     return scope.partition(SEPARATOR)[0] if SEPARATOR in scope else ""

@@ -96,9 +96,9 @@ def test_person_without_a_key_learns_how_to_sign_in(secured: HubServer) -> None:
 
 def test_key_that_does_not_count_has_its_reason(secured: HubServer) -> None:
     assert ask(secured, "old-token")["error"]["code"] == "token_expired"
-    found = [ask(secured, "wrong")["error"]["code"] for _ in range(5)]
-    assert found[0] == "invalid_token"
-    assert found[-1] == "too_many_failures", "guesses are counted here, too"
+    found = (ask(secured, "wrong")["error"]["code"] for _ in range(50))
+    assert next(found) == "invalid_token"
+    assert "too_many_failures" in found, "guesses are counted here, too"
 
 
 def test_single_sign_on_is_noticed(edge: Any) -> None:

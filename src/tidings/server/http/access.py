@@ -21,10 +21,11 @@ from tidings.access.recent import RecentCredential
 from tidings.access.subjects import AccessRequest, Credential, Subject
 from tidings.exceptions import AccessError, Forbidden, TidingsError
 from tidings.hub.hub import Hub
-from tidings.server.asgi.scope import Headers, access_request, headers_of, query_of, request_address
+from tidings.server.asgi.scope import access_request, headers_of, query_of, request_address
 
-_IDENTITY: Final = "tidings.identity"
-"""Key of the sender in a scope: an `Identity`, or the `RecentCredential` that `recall_sender` found."""
+SENDER: Final = "tidings.sender"
+"""Key of the sender in a scope: an `Identity`, or the `RecentCredential` that was found; `identity_of` makes the one of
+the other for a route that needs the request's headers."""
 _Found = TypeVar("_Found")
 _SENT_BY_BROWSERS: Final = frozenset({"cookie", "origin", "sec-fetch-site"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,28 +41,6 @@ class Identity(Struct, frozen=True):
     """The request from which the sender was identified."""
     changes: int = 0
     """`AccessControl.changes` when it was identified."""
-
-
-def recall_sender(hub: Hub, scope: Scope, headers: Headers) -> bool:
-    """Note the sender of a request in its scope, if `identify` accepted the same credential a moment ago.
-
-    Args:
-        hub: The hub.
-        scope: The request, as `admit` returned it.
-        headers: Its headers.
-
-    Returns:
-        Whether the sender is known; `identify` finds those who are not.
-    """
-    control, authorization = hub.access, headers.get(b"authorization")
-    if control is None or authorization is None or scope.get("query_string"):
-        return False
-    known = control.recent.find(authorization, control.changes)
-    if known is None:
-        return False
-    control.outcomes["accepted"] += 1
-    scope[_IDENTITY] = known  # an `Identity` is made of it where a route needs the request's headers, see `identity_of`
-    return True
 
 
 async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Scope:
@@ -97,7 +76,7 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
         raise
     if sent is not None and sent.source == "header":
         control.remember(headers_of(scope)[b"authorization"], sent, subject, changes)
-    return {**scope, _IDENTITY: Identity(subject, credential or REQUEST_AS_A_WHOLE, request, changes)}
+    return {**scope, SENDER: Identity(subject, credential or REQUEST_AS_A_WHOLE, request, changes)}
 
 
 async def identify_again(hub: Hub, scope: Scope) -> Scope:
@@ -119,7 +98,7 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
     except AccessError as error:
         record_request(hub, "ended", identity.request, error, identity.subject)
         raise
-    return {**scope, _IDENTITY: Identity(subject, identity.credential, identity.request, changes)}
+    return {**scope, SENDER: Identity(subject, identity.credential, identity.request, changes)}
 
 
 def record_request(
@@ -145,7 +124,7 @@ def _may_be_automatic(credential: Credential | None, request: AccessRequest) -> 
 
 
 def _sender_of(scope: Scope) -> Identity | RecentCredential | None:
-    sender: Identity | RecentCredential | None = scope.get(_IDENTITY)
+    sender: Identity | RecentCredential | None = scope.get(SENDER)
     return sender
 
 

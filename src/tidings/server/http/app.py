@@ -28,10 +28,11 @@ from tidings.exceptions import (
     TidingsError,
     UpgradeRequired,
 )
+from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import Headers, admit, header, headers_of, port_of, request_address, route_path
 from tidings.server.dashboard.bundle import PAGES, Bundle
 from tidings.server.dashboard.routes import DashboardRoutes
-from tidings.server.http.access import identify, recall_sender, record_forbidden
+from tidings.server.http.access import SENDER, identify, record_forbidden
 from tidings.server.http.admin import REVOCATIONS, SESSIONS, AdminRoutes
 from tidings.server.http.audit_stream import AUDIT, AuditStreamEndpoint
 from tidings.server.http.body import BodyReader
@@ -146,7 +147,9 @@ class HttpEndpoint:
         _check_root_path(check.proxies.prefix, (*PAGES, *self._allowed))
         open_paths = {"/", "/healthz", "/readyz", "/openapi.json", WHOAMI, ws_path}
         open_paths.update(route.path for route in (*contract_routes, *of_dashboard))
-        self._identity = _IdentityCheck(host, frozenset(open_paths))
+        self._identifies = host.identifies
+        self._open_paths = frozenset(open_paths | {STREAM})
+        """Paths that answer everyone, so that a probe or a browser needs no credential, and one that asks by itself."""
         self._without_hub = frozenset(open_paths - {"/readyz", WHOAMI})
         self._routes = Starlette(
             routes=routes,
@@ -168,18 +171,23 @@ class HttpEndpoint:
         if origin is not None and path != PUBLIC_FILE and self._origins.is_listed(origin):
             send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         method = scope["method"]
+        is_post = method == "POST" and path == EVENTS
         port = port_of(scope)
         if not self._host.started and path not in self._without_hub:
             with contextlib.suppress(Exception):  # the route reports it
                 await self._host.wait_for_opening()
+        hub: Hub | None = None
         try:
             self._check.check_port(path, port)
-            if self._identity.concerns(path, method) and not (
-                path == METRICS_PATH and self._is_local_scrape(port, scope)
-            ):
+            if self._identifies and (is_post or self._needs_identity(scope, path, port)):
                 hub = self._host.running().hub
-                if not recall_sender(hub, scope, headers):
+                # A query may have a credential, too.
+                control = hub.access
+                recent = None if control is None or scope["query_string"] else control.recent.find(headers)
+                if recent is None:
                     scope = await identify(hub, scope)
+                else:
+                    scope[SENDER] = recent
         except TidingsError as error:
             # The audit trail records it. A person at a wrong address learns that, not which header is absent.
             page = self._unknown_page(scope, header(headers, b"accept"))
@@ -189,11 +197,10 @@ class HttpEndpoint:
                 await page(scope, receive, _secured(send, hsts=_requires_tls(scope, header(headers, b"host"))))
             return
         hsts = _requires_tls(scope, header(headers, b"host"))
-        is_post = method == "POST" and path == EVENTS
         if hsts or not is_post:  # the answers to posts have the other headers
             send = _secured(send, hsts=hsts)
         if is_post:
-            await self._publish.serve(scope, headers, receive, send)
+            await self._publish.serve(scope, headers, receive, send, hub)
             return
         over = self._license_error(path)
         if over is not None:
@@ -213,6 +220,12 @@ class HttpEndpoint:
             await _answer_options(allowed, (), send)
         else:
             await self._routes(scope, receive, send)
+
+    def _needs_identity(self, scope: Scope, path: str, port: int | None) -> bool:
+        """Return whether a request needs a credential. A preflight has none, and a stream asks by itself."""
+        if path in self._open_paths or scope["method"] == "OPTIONS":
+            return False
+        return path != METRICS_PATH or not self._is_local_scrape(port, scope)
 
     def _is_local_scrape(self, port: int | None, scope: Scope) -> bool:
         """Return whether a request for metrics came to the admin listener from this machine: it needs no credential.
@@ -274,23 +287,6 @@ class HttpEndpoint:
     def _allowed_at(self, scope: Scope) -> str | None:
         """Return the methods of a request's path, or None if there is no such path."""
         return self._allowed.get(route_path(scope)) or find_allowed_methods(scope)
-
-
-class _IdentityCheck:
-    """Finds out who sends a request, before its route runs.
-
-    Args:
-        host: The owner of the hub.
-        open_paths: Paths that answer everyone. They identify no one, so that a probe or a browser needs no credential.
-    """
-
-    def __init__(self, host: HubHost, open_paths: frozenset[str]) -> None:
-        self._host = host
-        self._open_paths = open_paths
-
-    def concerns(self, path: str, method: str) -> bool:
-        """Return whether a request needs a credential. A preflight has none, and a stream asks by itself."""
-        return self._host.identifies and method != "OPTIONS" and path != STREAM and path not in self._open_paths
 
 
 def _check_root_path(prefix: str, paths: Iterable[str]) -> None:

@@ -169,12 +169,20 @@ class PublishEndpoint:
         """Serve one post."""
         await self.serve(scope, headers_of(scope), receive, send)
 
-    async def serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Serve one post with the headers of `scope`."""
+    async def serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send, hub: Hub | None = None) -> None:
+        """Serve one post.
+
+        Args:
+            scope: The post.
+            headers: Its headers.
+            receive: Receives its body.
+            send: Sends the answer.
+            hub: The hub that identified the sender; None if it did not, or identifies no one.
+        """
         try:
             if scope.get("query_string"):
                 read_values(query_of(scope), ())
-            answer = await self._answer(scope, headers, receive)
+            answer = await self._answer(scope, headers, receive, hub)
         except TidingsError as error:
             self._refusals.add(log.info, "post refused", error)
             answer = error_answer(error)
@@ -184,13 +192,14 @@ class PublishEndpoint:
         if answer is not None:
             await answer.send(send)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Answer | None:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, hub: Hub | None) -> Answer | None:
         body = await self._bodies.read(receive)
         if body is None:
             return None
         options = read_post_options(headers)
         items = split_body(body, headers)
-        hub = self._host.running().hub
+        if hub is None or hub.closed:
+            hub = self._host.running().hub
         post = _Post(hub, options, await identify_again(hub, scope))
         if post.producer_id:
             hub.leases.post(post.producer_id, options.lease_s)
