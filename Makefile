@@ -59,7 +59,7 @@ run: $(HUB)
 PYTEST := -m pytest --dist loadfile --no-loadscope-reorder
 
 # The halves run together, because tests often wait; each prints its output when it is done. Then follow the tests in
-# which processes meet a deadline: two at a time, which leaves them half of the machine.
+# which processes meet a deadline: three at a time, because they wait for most of it.
 test:
 	$(MAKE) --jobs=2 --output-sync=target test-python test-web
 	$(MAKE) test-alone
@@ -68,7 +68,7 @@ test-python: install $(TOOLS)
 	$(BIN)/python $(PYTEST) -n 4 -m "not alone and not by_hand"
 
 test-alone: install $(TOOLS)
-	$(BIN)/python $(PYTEST) -n 2 -m alone
+	$(BIN)/python $(PYTEST) -n 3 -m alone
 
 # The client and the dashboard, then the bundle in real browsers.
 test-web: install $(BUNDLE)

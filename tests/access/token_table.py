@@ -36,14 +36,16 @@ class TokenTable:
     def options(self) -> AccessOptions:
         return AccessOptions(authenticators=[self])
 
-    def add(self, token: str, *texts: str, name: str = "", expires_s: float | None = None) -> str:
-        """Add or change a token; its credential id is the token."""
+    def add(
+        self, token: str, *texts: str, name: str = "", expires_s: float | None = None, issued_s: float = 0.0
+    ) -> str:
+        """Add or change a token, issued `issued_s` seconds ago; its credential id is the token."""
         now_ns = self.wall_ns()
         self.subjects[token] = Subject(
             name=name or token,
             grants=grants(*texts),
             expires_ns=None if expires_s is None else now_ns + int(expires_s * 1e9),
-            issued_ns=now_ns,
+            issued_ns=now_ns - int(issued_s * 1e9),
             credential_id=token,
         )
         return token

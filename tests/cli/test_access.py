@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.access.token_table import TokenTable
+from tests.cli.hub_log import until
 from tests.cli.processes import Hub, Process, tidings
 from tests.client.hub_server import HubServer
 from tests.producer.held import told
@@ -288,10 +290,13 @@ class TestDoctor:
 def test_recordings_hold_no_token(hub: HubServer, tokens: TokenTable, tmp_path: Path) -> None:
     tokens.add("hunter2", *GRANTS, name="ann")
     for plain in ([], ["--plain"]):
-        done = tidings("record", *plain, "data", "--for", "1500ms", "--url", hub.url, TIDINGS_TOKEN="hunter2")
-        assert done.returncode == 0, done.stderr
-        assert "hunter2" not in done.stdout + done.stderr
-        assert "tidings:recording" in done.stdout
+        command = ("record", *plain, "data", "--url", hub.url)
+        with Process(*command, env={"TIDINGS_TOKEN": "hunter2"}) as record:
+            shown = "".join(record.read_until("tidings:recording"))
+            record.signal(signal.SIGINT)
+            code, stdout, stderr = record.wait()
+        assert code == 0, stderr
+        assert "hunter2" not in shown + stdout + stderr
 
 
 def test_plain_recording_ends_when_the_hub_refuses_it(hub: HubServer, tokens: TokenTable) -> None:
@@ -328,10 +333,12 @@ def test_recording_is_made_and_replayed_with_a_token_file(hub: HubServer, tokens
         client.publish("data:update", {"dataset": "prices"})
     with_token = ("--token-file", str(tmp_path / "token"))
     recording = tmp_path / "recording"
-    done = tidings(
-        "record", "data", "--since", "first", "--for", "500ms", "-o", str(recording), "--url", hub.url, *with_token
-    )
-    assert done.returncode == 0, done.stderr
+    options = ("--since", "first", "-o", str(recording), "--url", hub.url, *with_token)
+    with Process("record", "data", *options) as record:
+        until(lambda: recording.exists() and "prices" in recording.read_text())
+        record.signal(signal.SIGINT)
+        code, _, stderr = record.wait()
+    assert code == 0, stderr
     with HubServer(access=tokens.options) as other:
         played = tidings("replay", str(recording), "--speed", "max", "--to", other.url, *with_token)
         assert played.returncode == 0, played.stderr

@@ -119,8 +119,8 @@ def test_leases_survive_a_new_token_on_the_same_connection(hub: HubServer, token
     def token() -> str:
         nonlocal issued
         issued += 1
-        # The hub asks for the next token after four fifths of this life.
-        return tokens.add(f"token-{issued}", *GRANTS, name="ann", expires_s=2.5)
+        # The hub asks for the next token a fifth of this life ahead: in one second, with a minute for the answer.
+        return tokens.add(f"token-{issued}", *GRANTS, name="ann", expires_s=61.0, issued_s=240.0)
 
     with Outbox(hub.url, token=token, options=PATIENT) as outbox:
         outbox.put_nowait("operation:start", {"operation_id": "op-1", "name": "import"})

@@ -3,12 +3,11 @@
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tests.cli.processes import Hub, tidings
+from tests.cli.processes import Hub, Process, tidings
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.protocol.timestamps import from_nanoseconds
@@ -41,40 +40,39 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield running
 
 
-def watched(hub: Hub, since: str, *arguments: str) -> str:
-    done = tidings("watch", "operations", "--since", since, "--timeout", "2s", *arguments, "--url", hub.url)
-    assert done.returncode == 124, done.stderr
-    return done.stdout
+def watched(hub: Hub, last: str, *arguments: str) -> str:
+    """Return what a watch shows up to the line with `last`."""
+    with Process("watch", "operations", *arguments, "--url", hub.url) as watch:
+        return "".join(watch.read_until(last))
 
 
 @pytest.mark.parametrize("since", ["6h", from_nanoseconds(NOW_NS - 6 * HOUR_NS)], ids=["age", "time"])
 def test_watch_reads_from_a_time_and_names_what_began_before(hub: Hub, since: str) -> None:
-    shown = watched(hub, since)
+    shown = watched(hub, "nightly import failed after 10:00:00", "--since", since)
     assert "old import" not in shown
     assert "long import" in shown
-    assert "nightly import failed after 10:00:00" in shown
-    lines = watched(hub, since, "--json").splitlines()
-    assert [json.loads(line)["type"] for line in lines][:2] == ["operation:progress", "operation:failed"]
+    lines = watched(hub, "operation:failed", "--since", since, "--json").splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["operation:progress", "operation:failed"]
 
 
 def test_watch_selects_by_names_of_operations_that_began_before(hub: Hub) -> None:
-    shown = watched(hub, "6h", "--name", "nightly*", "--failed")
-    assert "nightly import failed" in shown
+    shown = watched(hub, "nightly import failed", "--since", "6h", "--name", "nightly*", "--failed")
     assert "long import" not in shown
 
 
 def test_watch_until_done_waits_for_operations_that_are_silent(hub: Hub) -> None:
-    assert "nightly import" not in watched(hub, "30m", "--exit-when-done")
+    arguments = ("--since", "30m", "--exit-when-done", "--timeout", "2s")
+    done = tidings("watch", "operations", *arguments, "--url", hub.url)
+    assert done.returncode == 124, done.stderr
+    assert "nightly import" not in done.stdout
 
 
-def test_record_starts_at_a_time(hub: Hub, tmp_path: Path) -> None:
+def test_record_starts_at_a_time(hub: Hub) -> None:
     for since in ("6h", from_nanoseconds(NOW_NS - 6 * HOUR_NS)):
-        path = tmp_path / f"{len(since)}.ndjson"
-        done = tidings("record", "operations", "--since", since, "--for", "1s", "-o", str(path), "--url", hub.url)
-        assert done.returncode == 0, done.stderr
-        header, *events = map(json.loads, path.read_text().splitlines())
+        with Process("record", "operations", "--since", since, "--url", hub.url) as record:
+            header, *events = map(json.loads, record.read_until("operation:failed"))
         assert header["data"]["since"].endswith("Z")
-        assert [event["type"] for event in events if event["type"].startswith("operation:")][:2] == [
+        assert [event["type"] for event in events if event["type"].startswith("operation:")] == [
             "operation:progress",
             "operation:failed",
         ]
