@@ -68,6 +68,14 @@ def test_an_invalid_option_is_an_error_with_a_hint(arguments: str) -> None:
     assert hint.startswith("hint: Run `python -m tidings")
 
 
+@pytest.mark.parametrize("command", ["", "ls", "report", "report start"])
+def test_help_of_a_command_is_its_option_help(command: str) -> None:
+    done = tidings("help", *command.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == tidings(*command.split(), "--help").stdout
+    assert done.stdout.startswith(f"Usage: python -m tidings {command}".rstrip())
+
+
 @pytest.mark.parametrize("group", ["", "report", "data", "contract"])
 def test_a_group_without_a_command_prints_its_help_on_stderr(group: str) -> None:
     done = tidings(*group.split())
@@ -153,7 +161,7 @@ def test_help_lists_exactly_the_exit_codes_that_a_command_gives(name: str) -> No
         shown = f"{each.help}\n{each.epilog or ''}"
         assert shown.count("Exit codes: ") == 1
         if any("--allow-plaintext-token" in param.opts for param in each.params) or shared:
-            access = {int(ExitCode.NOT_ALLOWED)}
+            access = {int(ExitCode.NOT_ALLOWED), int(ExitCode.NO_HUB)}
         listed |= {int(number) for number in re.findall(r"\b(\d+):", shown.partition("Exit codes: ")[2])}
     assert used <= listed
     assert not shared or int(ExitCode.NO_HUB) in listed

@@ -96,7 +96,7 @@ def test_a_refusal_has_its_code_and_a_hint(shared_hub: Hub, arguments: tuple[str
 @pytest.mark.parametrize(
     ("url", "code", "error"),
     [
-        ("ws://127.0.0.1:1/ws", 1, "no hub answers at 127.0.0.1:1"),
+        ("ws://127.0.0.1:1/ws", 69, "no hub answers at 127.0.0.1:1"),
         ("ftp://x", 2, "ftp://x"),
         ("ws://127.0.0.1:0/ws", 2, "expected a port from 1 to 65535"),
     ],

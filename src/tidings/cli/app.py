@@ -75,7 +75,6 @@ _GUESSES: Mapping[str, str] = {
     **dict.fromkeys(("signout", "auth logout"), "logout"),
     **dict.fromkeys(("auth status", "id"), "whoami"),
     "version": "--version",
-    "help": "--help",
 }
 
 

@@ -76,7 +76,7 @@ class PlainCommand(_PlainHelp, TyperCommand):
         super().__init__(*args, **options)
         connects = self.name in _WITH_URL_ARGUMENT or any("--url" in param.opts for param in self.params)
         if not self.epilog and "Exit codes:" not in (self.help or ""):
-            self.epilog = exit_codes_epilog(*([ExitCode.NOT_ALLOWED] if connects else []))
+            self.epilog = exit_codes_epilog(*([ExitCode.NO_HUB] if connects else []))
         if connects:
             for option in _connection_options():
                 if self.name == "login" and option.name == "token_file":
@@ -232,7 +232,12 @@ class PlainGroup(_PlainHelp, TyperGroup):
         super().format_options(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, print the help on stderr and exit with 2."""
+        """Parse the arguments; without any, print the help on stderr and exit with 2.
+
+        `help COMMAND` is `COMMAND --help`, as in git, docker and kubectl.
+        """
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         if not args and not ctx.resilient_parsing:
             print_stderr(ctx.get_help())
             raise typer.Exit(USAGE)

@@ -75,6 +75,8 @@ def exit_code(error: TidingsError) -> int:
     code = error.refusal if isinstance(error, CommandRefused) else error.code
     if is_about_access(error):
         return ExitCode.NOT_ALLOWED
+    if isinstance(error, HubUnreachable):
+        return ExitCode.NO_HUB
     return USAGE if isinstance(error, ConfigError | InvalidContract) or code in _ARGUMENT_CODES else FAILED
 
 

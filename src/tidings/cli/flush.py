@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.errors import FAILED, print_error, print_stderr
+from tidings.cli.errors import FAILED, exit_code, print_error, print_stderr
 from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.client.options import LinkOptions
 from tidings.client.url import resolve_hub_url
@@ -37,8 +37,9 @@ def flush(
         typer.echo(_summarize(each))
     left = count_left_behind(address, spool)
     if left:
-        _report_left(left, next((each.error for each in recovered if each.error is not None), None))
-        raise typer.Exit(FAILED)
+        error = next((each.error for each in recovered if each.error is not None), None)
+        _report_left(left, error)
+        raise typer.Exit(FAILED if error is None else exit_code(error))
     if not recovered:
         typer.echo("nothing to send")
 

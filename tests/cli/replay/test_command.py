@@ -272,7 +272,7 @@ def test_an_invalid_command_line_exits_with_2(arguments: tuple[str, ...], error:
 
 def test_an_unreachable_hub_is_an_error_in_two_lines(tmp_path: Path) -> None:
     done = tidings("replay", written(tmp_path / "r", updates(1)), "--to", "ws://127.0.0.1:1/ws")
-    assert done.returncode == 1
+    assert done.returncode == 69
     first, last = done.stderr.splitlines()
     assert first.startswith("error: no hub answers at 127.0.0.1:1")
     assert last.startswith("hint: ")

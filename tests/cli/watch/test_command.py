@@ -85,7 +85,7 @@ def test_since_first_reads_history_and_a_position_resumes(shared_hub: Hub) -> No
         (("nonsense",), 2, "nonsense"),
         (("operations", "--since", "yesterday"), 2, "--since: invalid start 'yesterday': expected an age"),
         (("operations", "--since", "6"), 2, "--since: invalid start '6': expected an age"),
-        (("--url", "ws://127.0.0.1:1/ws"), 1, "no hub answers"),
+        (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
         (("--pace", "9999ms"), 2, "--pace"),
         (("--nope",), 2, "--nope"),
     ],

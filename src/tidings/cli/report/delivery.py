@@ -210,8 +210,7 @@ class _Delivery:
                 self._local.done(draft.event_id)
             elif kept:
                 self._settle()
-            code = ExitCode.NO_HUB if isinstance(error, HubUnreachable) else exit_code(error)
-            return _report(error, post, code, strict=strict, kept=kept and later)
+            return _report(error, post, exit_code(error), strict=strict, kept=kept and later)
         self.delivered = True
         self._local.done(draft.event_id)
         self._settle()

@@ -51,7 +51,7 @@ _WAITING_NOTE_S = 1.0
 """Seconds without a hub after which `--wait` reports that it waits."""
 _MAX_TIMEOUT_S = 36_525 * 86_400.0
 EPILOG = exit_codes_epilog(
-    ExitCode.NOT_ALLOWED,
+    ExitCode.NO_HUB,
     ExitCode.TIMED_OUT,
     failed="with --exit-when-done, an operation failed or vanished; or another error",
 )
