@@ -14,7 +14,13 @@ MAX_PEAK_BYTES = 120 << 20
 
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [("short-headers", 0.3), ("endless-head", 0.3), ("stalled-bodies", 0.5), ("pipelining-unread", 0.5)],
+    [
+        ("short-headers", 0.3),
+        ("endless-head", 0.3),
+        ("stalled-bodies", 0.5),
+        ("pipelining-unread", 0.5),
+        ("log-downloads", 1.0),  # 272 MiB where each download holds the records that its text was made of
+    ],
 )
 def test_what_an_attack_over_http_holds_is_bounded(name: str, scale: float, tmp_path: Path) -> None:
     outcome = measure(all_attacks()[name], tmp_path, seconds=10.0, scale=scale, pauses=SHORT_PAUSES)

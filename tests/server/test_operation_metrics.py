@@ -130,6 +130,7 @@ def test_value_at_a_bound_counts_in_its_bucket(duration_s: float, bucket: int) -
         ("make test -j4", "/usr/bin/make test -j4", "make"),
         ("make test", "/usr/bin/make test -j4", "make test"),
         ("python train.py --rate=0.1 --na…", "python train.py --rate=0.1 --name x", "python"),
+        ("python train.py --rate=0.1 --na...", "python train.py --rate=0.1 --name x", "python"),
         ("Nightly import", "/usr/bin/make import", "Nightly import"),
         ("make", "/usr/bin/make", "make"),
         ("a b", None, "a b"),

@@ -42,7 +42,7 @@ class CoursePoint(NamedTuple):
     """Nine tenths of the runs were as fast."""
 
 
-class EndedRun(Struct, frozen=True, kw_only=True):
+class EndedRun(Struct, frozen=True, kw_only=True, gc=False):
     """One attempt that has ended."""
 
     operation_id: str

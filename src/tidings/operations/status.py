@@ -55,12 +55,15 @@ _MAX_DETAILS_CHARS = 8 << 10
 _MAX_DELAY_NS = 5_000_000_000
 """Longest time from an event's timestamp to its receipt, in nanoseconds, for which the two clocks count as equal."""
 
+CUT_MARKS = ("…", "...")
+"""The end of a text that was cut. The second one is for plain ASCII, which then takes a third of the memory: "…"
+doubles the size of its characters, and encoding it leaves a copy."""
 _PROGRESS, _LOG = Transition.PROGRESS, Transition.LOG  # for nearly every event; looked up, an enum's member costs more
 
 _Text = TypeVar("_Text", str, str | None)
 
 
-class StepStatus(Struct, kw_only=True):
+class StepStatus(Struct, kw_only=True, gc=False):
     """One step that an attempt has reached."""
 
     name: str
@@ -70,7 +73,7 @@ class StepStatus(Struct, kw_only=True):
     """Progress of the attempt in percent when the step ended; None where it was unknown."""
 
 
-class StateChange(Struct, frozen=True, kw_only=True):
+class StateChange(Struct, frozen=True, kw_only=True, gc=False):
     """A change of an operation's state."""
 
     at_ns: int
@@ -360,7 +363,10 @@ class OperationStatus(Struct, kw_only=True):
 
 def _clip(text: _Text, most: int) -> _Text:
     """Return `text`, cut to at most `most` characters."""
-    return text if text is None or len(text) <= most else text[: most - 1] + "…"
+    if text is None or len(text) <= most:
+        return text
+    mark = CUT_MARKS[text.isascii()]
+    return text[: most - len(mark)] + mark
 
 
 def _is_encodable(value: Any) -> bool:

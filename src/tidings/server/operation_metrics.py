@@ -8,7 +8,7 @@ from typing import Final
 
 from tidings.hub.hub import Hub
 from tidings.operations.lifecycle import LIVE_STATES, OperationState
-from tidings.operations.status import OperationStatus
+from tidings.operations.status import CUT_MARKS, OperationStatus
 
 MAX_NAMES: Final = 100
 """Names with metrics of their own, the most recently used ones; each costs up to thirty lines of a response."""
@@ -170,7 +170,7 @@ def label_of(name: str, command: str | None) -> str:
     except ValueError:  # a program with a blank in its path, quoted
         return name
     line = f"{program} {rest}"
-    is_line = line.startswith(name[:-1]) if name.endswith("…") else name == line
+    is_line = name == line or any(name.endswith(cut) and line.startswith(name.removesuffix(cut)) for cut in CUT_MARKS)
     return program if is_line else name
 
 

@@ -374,7 +374,7 @@ def test_attempts_are_listed_with_their_ends(server: HubServer, client: httpx.Cl
         (3, "running", None, positions[5]),
     ]
     first, second, third = shown.attempts
-    assert (first.message, second.message, third.message) == ("x" * 199 + "…", "wrong file", None)
+    assert (first.message, second.message, third.message) == ("x" * 197 + "...", "wrong file", None)
     assert first.queued_at is not None
     assert first.duration_s is not None
     assert (third.ended_at, third.duration_s) == (None, None)

@@ -225,12 +225,16 @@ async def _snapshot_parts(
     separator = b""
     with watched(hub, identity) as session:
         while True:
+            scanned, part = page.scanned, b""
             if page.records:
-                yield separator + _encoded(log, page.records, None if session is None else session.subject.grants)
+                part = separator + _encoded(log, page.records, None if session is None else session.subject.grants)
                 separator = b","
-            if page.scanned >= query.until:
+            del page  # a client that does not read would hold hundreds of records
+            if part:
+                yield part
+            if scanned >= query.until:
                 break
-            query = msgspec.structs.replace(query, after=page.scanned)
+            query = msgspec.structs.replace(query, after=scanned)
             page = await _read_in_turn(log, query, turns)
             if session is not None:
                 session.check()

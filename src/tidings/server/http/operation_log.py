@@ -45,6 +45,10 @@ _CHANNELS: Final = (ChannelType.OPERATIONS, ChannelType.GLOBAL)
 _TYPE: Final = str(MessageType.OPERATION_LOG)
 _MAX_BYTES: Final = 4 << 20
 """Size of the lines in one answer; the line that crosses it is still included."""
+_PAGE_BYTES: Final = 128 << 10
+"""Size of the lines that are read from the log in one turn."""
+_PART_BYTES: Final = 64 << 10
+"""The same for a file, in bytes: each client that does not read holds a part of it."""
 _BUDGET_S: Final = 0.25
 """Seconds in which one request may pass lines that do not match, before it answers with where to continue."""
 _FIRST_WINDOW: Final = 2_000
@@ -266,18 +270,25 @@ class _LogReader:
         Raises:
             AccessError: The right to read was lost in the middle, so that the answer breaks off.
         """
-        write = _format_raw if self._query.format == "raw" else _format_line
         after = self._first
         with watched(self._hub, identity) as session:
             while after < self._last:
-                records, after = await self._read(after, self._last)
-                lines = (line for record in records if (line := self._line(record)) is not None)
-                part = "".join(write(line) for line in lines if self._query.matches(line))
+                part, after = await self._text_part(after)
                 if session is not None:
                     session.check()
                     session.subject.grants.check_read(self._paths)
                 if part:
-                    yield part.encode()
+                    yield part
+
+    async def _text_part(self, after: int) -> tuple[bytes, int]:
+        """Return some lines as text, and the offset to read on after.
+
+        By itself, so that a client that does not read holds the text only, and not the records that it was made of.
+        """
+        write = _format_raw if self._query.format == "raw" else _format_line
+        records, scanned = await self._read(after, self._last, _PART_BYTES)
+        lines = (line for record in records if (line := self._line(record)) is not None)
+        return "".join(write(line) for line in lines if self._query.matches(line)).encode(), scanned
 
     def _page(self, lines: Sequence[OperationLogView], following: int | None) -> OperationLogPage:
         return OperationLogPage(
@@ -287,8 +298,15 @@ class _LogReader:
             trimmed=self._trimmed,
         )
 
-    async def _read(self, after: int, until: int) -> tuple[Sequence[Record], int]:
-        query = Query(after=after, until=until, paths=self._paths, conflate=False, types=frozenset({_TYPE}))
+    async def _read(self, after: int, until: int, max_bytes: int = _PAGE_BYTES) -> tuple[Sequence[Record], int]:
+        query = Query(
+            after=after,
+            until=until,
+            paths=self._paths,
+            conflate=False,
+            types=frozenset({_TYPE}),
+            max_bytes=max_bytes,
+        )
         async with self._turns:
             page = await read_page(self._hub.log, query)
             await asyncio.sleep(0)  # the embedded logs read within the call: others have their turn behind it
