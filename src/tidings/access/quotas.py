@@ -1,6 +1,6 @@
 """Shares of what all clients use together: how much one subject or one address may use at a time, or in a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -45,8 +45,18 @@ class Quota:
         self._hint = hint
         self._retry_after_ms = retry_after_ms
         self._used: dict[str, int] = {}
+        self._changed: dict[str, None] | None = None
+        """Users whose number has changed; None where no one asks."""
+        self.used_elsewhere: Mapping[str, int] = {}
+        """How many each user has at the other processes of the hub, which count, too."""
         self.refused = 0
         """Refusals since the hub started."""
+
+    def take_changed(self, *, everyone: bool = False) -> Iterable[str]:
+        """Return the users whose number has changed since the last call; all users at the first one, or if asked."""
+        changed = self._used if everyone or self._changed is None else self._changed
+        self._changed = {}
+        return list(changed)
 
     def used(self, user: str) -> int:
         """Return how many `user` has."""
@@ -58,7 +68,7 @@ class Quota:
         Raises:
             TooManyRequests: It has as many as it may.
         """
-        if self.limit and self._used.get(user, 0) >= self.limit:
+        if self.limit and self._used.get(user, 0) + self.used_elsewhere.get(user, 0) >= self.limit:
             self.refused += 1
             raise TooManyRequests(
                 f"too many {self._thing} at a time: {self.limit:,} are allowed",
@@ -70,6 +80,8 @@ class Quota:
         """Count one more of `user`, which has it already."""
         if user:
             self._used[user] = self._used.get(user, 0) + 1
+            if self._changed is not None:
+                self._changed[user] = None
 
     def take(self, user: str) -> None:
         """Give one more to `user`.
@@ -87,6 +99,8 @@ class Quota:
             self._used[user] = used - 1
         else:
             self._used.pop(user, None)
+        if self._changed is not None and used:
+            self._changed[user] = None
 
     def hold(self, user: str) -> Callable[[], None]:
         """Give one more to `user`, and return the function that takes it back, once.

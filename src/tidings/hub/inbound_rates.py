@@ -4,8 +4,8 @@ A bucket takes one subtraction for each message; the clock is read only when it 
 """
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
 
 from tidings.access.subjects import Subject
 from tidings.exceptions import RateLimited
@@ -15,9 +15,18 @@ from tidings.hub.config import HubConfig
 BURST_S: Final = 5.0
 """Size of a bucket, in seconds of its rate: a client that was silent may send as much at a time, as one that reconnects
 does."""
+MAX_DEBT_S: Final = 60.0
+"""Time in which a sender pays back at most what it took too much at several processes of a hub, in seconds."""
+_UNREPORTED: Final = 0.1
+"""Part of a burst that a sender may take at the other processes before they report it to this one."""
 MAX_SENDERS: Final = 10_000
 """Subjects, and addresses, whose buckets are kept; beyond it, the one that was added first begins with a full bucket
 again."""
+
+RateKind = Literal["events", "commands", "posted"]
+"""Events and commands of a subject, and events that an address posts."""
+_OF_SUBJECT: Final[tuple[RateKind, ...]] = ("events", "commands")
+_OF_ADDRESS: Final[tuple[RateKind, ...]] = ("posted",)
 
 
 class TokenBucket:
@@ -29,14 +38,16 @@ class TokenBucket:
         clock: The hub's clock.
     """
 
-    __slots__ = ("_burst", "_clock", "_filled_at", "_left", "_per_s", "_thing")
+    __slots__ = ("_added", "_burst", "_clock", "_filled_at", "_left", "_per_s", "_reported", "_thing")
 
     def __init__(self, per_s: float, thing: str, clock: Clock) -> None:
         self._per_s = per_s
         self._thing = thing
         self._clock = clock
         self._burst = max(1.0, per_s * BURST_S)
-        self._left = self._burst
+        self._left = self._added = self._burst
+        self._reported = 0.0
+        """Tokens that `report_taken` has returned."""
         self._filled_at = clock.monotonic()
 
     def take(self) -> None:
@@ -48,9 +59,8 @@ class TokenBucket:
         self._left -= 1
         if self._left >= 0:
             return
-        now = self._clock.monotonic()
-        self._left = min(self._burst, self._left + 1 + max(0.0, now - self._filled_at) * self._per_s)
-        self._filled_at = now
+        self._left += 1
+        self._fill()
         if self._left >= 1:
             self._left -= 1
             return
@@ -61,17 +71,45 @@ class TokenBucket:
             hint=f"Send it again in {retry_after_ms:,} ms, or fewer in one message less often.",
         )
 
+    def _fill(self) -> None:
+        now = self._clock.monotonic()
+        left = min(self._burst, self._left + max(0.0, now - self._filled_at) * self._per_s)
+        self._added += left - self._left
+        self._left = left
+        self._filled_at = now
+
+    # The other processes of the hub.
+
+    def report_taken(self, processes: int) -> float:
+        """Return the tokens that were taken since the last report; 0 while they are few.
+
+        Args:
+            processes: Number of other processes: all of them together never leave out more than a tenth of a burst.
+        """
+        taken = self._added - self._left - self._reported
+        if taken < max(1.0, self._burst * _UNREPORTED / max(1, processes)):
+            return 0.0
+        self._reported += taken
+        return taken
+
+    def debit(self, tokens: float) -> None:
+        """Take tokens that the sender took at another process, also more than there are."""
+        self._fill()
+        left = max(self._left - tokens, min(self._left, -MAX_DEBT_S * self._per_s))
+        self._added -= self._left - left
+        self._left = left
+
 
 class SenderRates:
     """The buckets of one connection or subject; a limit of 0 has none."""
 
-    __slots__ = ("_commands", "_events", "_owner")
+    __slots__ = ("_owner", "commands", "events")
 
     def __init__(self, owner: "InboundRates", who: str, events_per_s: float, commands_per_s: float) -> None:
         clock = owner.clock
         self._owner = owner
-        self._events = TokenBucket(events_per_s, f"events of {who}", clock) if events_per_s else None
-        self._commands = TokenBucket(commands_per_s, f"commands of {who}", clock) if commands_per_s else None
+        self.events = TokenBucket(events_per_s, f"events of {who}", clock) if events_per_s else None
+        self.commands = TokenBucket(commands_per_s, f"commands of {who}", clock) if commands_per_s else None
 
     def check_event(self) -> None:
         """Count one event.
@@ -79,9 +117,9 @@ class SenderRates:
         Raises:
             RateLimited: It is one too many.
         """
-        if self._events is not None:
+        if self.events is not None:
             try:
-                self._events.take()
+                self.events.take()
             except RateLimited:
                 self._owner.refused_events += 1
                 raise
@@ -92,9 +130,9 @@ class SenderRates:
         Raises:
             RateLimited: It is one too many.
         """
-        if self._commands is not None:
+        if self.commands is not None:
             try:
-                self._commands.take()
+                self.commands.take()
             except RateLimited:
                 self._owner.refused_commands += 1
                 raise
@@ -141,7 +179,7 @@ class InboundRates:
         """
         limit = self._config.posted_events_per_s
         if limit and address:
-            _of_sender(self._addresses, address, lambda: SenderRates(self, "this address", limit, 0)).check_event()
+            self._of_address(address).check_event()
 
     def check_command(self, subject: Subject) -> None:
         """Count one command of a subject.
@@ -151,6 +189,38 @@ class InboundRates:
         """
         if self._config.subject_commands_per_s:
             self._of_subject(subject.name).check_command()
+
+    # The other processes of the hub.
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether there are limits that hold for all processes of a hub together."""
+        config = self._config
+        return bool(config.subject_events_per_s or config.subject_commands_per_s or config.posted_events_per_s)
+
+    def report_taken(self, processes: int) -> Iterator[tuple[RateKind, str, float]]:
+        """Yield what senders have taken since the last report, if it is not little: kind, sender, and tokens.
+
+        Args:
+            processes: See `TokenBucket.report_taken`.
+        """
+        for senders, kinds in ((self._subjects, _OF_SUBJECT), (self._addresses, _OF_ADDRESS)):
+            for sender, rates in senders.items():
+                for kind, bucket in zip(kinds, (rates.events, rates.commands), strict=False):
+                    taken = 0.0 if bucket is None else bucket.report_taken(processes)
+                    if taken:
+                        yield kind, sender, taken
+
+    def debit(self, kind: RateKind, sender: str, tokens: float) -> None:
+        """Count what a sender has taken at another process."""
+        rates = self._of_address(sender) if kind == "posted" else self._of_subject(sender)
+        bucket = rates.commands if kind == "commands" else rates.events
+        if bucket is not None:
+            bucket.debit(tokens)
+
+    def _of_address(self, address: str) -> SenderRates:
+        limit = self._config.posted_events_per_s
+        return _of_sender(self._addresses, address, lambda: SenderRates(self, "this address", limit, 0))
 
     def _of_subject(self, name: str) -> SenderRates:
         """Return the buckets that all connections and requests of a subject share."""

@@ -43,6 +43,7 @@ from tidings.server.link_templates import LinkTemplate, check_links
 from tidings.server.opening_thread import LogOpener
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
+from tidings.server.shared_use import SharedUse
 from tidings.server.websocket.handler import WebSocketHandler
 from tidings.server.websocket.handshake import Handshake, Refusal, refusal
 from tidings.server.websocket.handshake_check import HandshakeCheck
@@ -290,6 +291,8 @@ class HubApp:
         if notes is not None:
             max_age_s = _MAX_MISSED_FIGURES * max(1.0, self._config.status_s)
             exchange = SharedFigures(notes, self._clock.monotonic, max_age_s)
+            if isinstance(event_log, ReplicatedLog):
+                self._share_use(notes, hub, connections, event_log)
         SystemStatusPublisher(hub, connections, exchange).start()
         samples = SystemSamples(hub, connections)
         samples.start()
@@ -308,6 +311,14 @@ class HubApp:
         )
         if self._license is not None:
             self._license.watch(self._running, notes if self._siblings is None else None)
+
+    def _share_use(
+        self, notes: NoteExchange, hub: Hub, connections: ConnectionRegistry, event_log: ReplicatedLog
+    ) -> None:
+        quotas = {"address": connections.addresses}
+        if hub.access is not None:
+            quotas["subject"] = hub.access.subjects
+        SharedUse(notes, hub, quotas, lambda: event_log.nodes).start()
 
     def drain(self) -> None:
         """Refuse new events, and close all connections, each with its own time to reconnect."""

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from tidings.hub.hub import Hub
 from tidings.log.base import ReceivedControl
 from tidings.log.journal.controls import MAX_NOTE_BYTES, HubNote
 
 Receiver = Callable[[int, bytes], object]
 """Called with the number and the body of a note."""
+
+log = structlog.get_logger("tidings.server.cluster.notes")
 
 
 class NoteExchange(Protocol):
@@ -54,4 +58,7 @@ class NodeNotes:
             self._number += 1
             receiver = self.receivers.get(note.about)
             if receiver is not None:
-                receiver(self._number, note.body)
+                try:
+                    receiver(self._number, note.body)
+                except Exception:  # whatever a node wrote: the others go on
+                    log.exception("a note of a node cannot be used", about=note.about)
