@@ -1,5 +1,6 @@
 """The commands `tidings data …`, and their results as text and as JSON."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ from msgspec import Struct
 
 from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import FAILED, exit_codes_epilog
-from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder
+from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder, find_settings
 from tidings.cli.units import describe_size, ordinal
-from tidings.exceptions import LogCorrupt, LogForeign
+from tidings.exceptions import ConfigError, LogCorrupt, LogForeign
+from tidings.log.journal.seeding import release_journal
 from tidings.log.journal.shared_folder import find_log_folder
 from tidings.log.sqlite import backup as sqlite_backup
 from tidings.log.sqlite import inspect
@@ -86,6 +88,42 @@ def restore(
     with _hints_for(source):
         restored = sqlite_backup.restore(source, find_folder(data, config))
     typer.echo(format_json(restored) + "\n" if as_json else format_text(restored), nl=False)
+
+
+@data.command(cls=PlainCommand)
+def release(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Node whose folder is lost, as the hubs log it.")],
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="URL", help="URL of the journal.", show_default=False)
+    ] = None,
+    log_credentials: Annotated[
+        Path | None,
+        typer.Option("--log-credentials", metavar="FILE", help="Credentials of a NATS user.", show_default=False),
+    ] = None,
+    log_ca: Annotated[
+        Path | None,
+        typer.Option("--log-ca", metavar="FILE", help="Certificates that verify the servers.", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a journal new again that begins with the log of a lost folder; one that a node has used stays."""
+    from tidings.cli.serve.log_opening import find_journal  # loads all that a hub needs
+
+    given = {"log": log, "log_credentials": log_credentials, "log_ca": log_ca, "config": config}
+    engine = find_journal(find_settings(**given))
+    if engine is None:
+        raise ConfigError("no journal was named", option="log", hint="Pass --log, as to `tidings serve`.")
+
+    async def run() -> None:
+        journal = await engine.open()
+        try:
+            await release_journal(journal, node=node)
+        finally:
+            journal.close()
+            await journal.wait_closed()
+
+    asyncio.run(run())
+    typer.echo(f"{engine.label} is new again")
 
 
 _DAMAGED_HINT = "Use another copy: `tidings data restore FILE` restores it into an empty data folder."

@@ -1,12 +1,13 @@
 """The folder of a hub of one machine begins a journal of many machines, and becomes that of one machine again."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.cli.processes import TIMEOUT_S, Hub, Process
+from tests.cli.processes import TIMEOUT_S, Hub, Process, tidings
 from tests.cli.serve.cluster_processes import (
     EVENT,
     NodeHub,
@@ -204,6 +205,41 @@ def test_one_of_two_folders_that_are_opened_together_begins_the_journal(tmp_path
     finally:
         for node in nodes:
             node.close()
+
+
+def test_journal_of_a_lost_folder_is_new_again_once_it_is_released(tmp_path: Path, any_journal: str) -> None:
+    journal = any_journal
+    fill(tmp_path / "lost")
+    (tmp_path / "sitecustomize.py").write_text(KILLED)
+    lost = NodeHub(tmp_path / "lost", journal, env={"PYTHONPATH": str(tmp_path), "STEP": "attached"})
+    assert lost.wait()[0] == -9
+    lost.close()
+    with start_node_without_its_journal(tmp_path / "b", journal) as waiting:
+        logged = waiting.wait_for_log("`tidings data release`, with the name of the node")
+        match = re.search(r"begins with that of node '([^']+)'", logged)
+        assert match is not None
+        for name, expected in (("another", "is that of node"), (match[1], "")):
+            done = tidings("data", "release", name, "--log", journal)
+            assert (done.returncode, expected in done.stderr) == (1 if expected else 0, True), done.stderr
+        wait_until(lambda: waiting.readiness() == (200, ""))
+        done = tidings("data", "release", match[1], "--log", journal)
+        assert (done.returncode, "nothing was deleted" in done.stderr) == (1, True)
+        position = waiting.publish()
+        with NodeHub(tmp_path / "lost", journal) as returned:
+            wait_for_positions(returned, [position])
+            code, _, stderr = returned.stop()
+            assert (code, "set aside" in stderr) == (0, True)
+
+
+def test_journal_that_was_used_is_not_released(tmp_path: Path, any_journal: str) -> None:
+    positions = fill(tmp_path / "a")
+    with NodeHub(tmp_path / "a", any_journal) as node:
+        name = httpx.get(f"{node.http}v1/system", timeout=TIMEOUT_S).json()["nodes"][0]["name"]
+        done = tidings("data", "release", name, "--log", any_journal)
+        assert (done.returncode, "nodes have used the journal" in done.stderr) == (1, True), done.stderr
+        check_complete(node, positions)
+        positions.append(node.publish())
+        check_complete(node, positions)
 
 
 def test_node_that_is_killed_while_it_begins_a_journal_continues(tmp_path: Path, any_journal: str) -> None:

@@ -167,6 +167,16 @@ class JetStreamJournal(EngineJournal):
         except Exception as error:
             raise to_log_error(error, self._address) from error
 
+    async def delete(self, last: int) -> None:
+        """See `SnapshotJournal.delete`. The user of the hubs needs no permission for it, that of an operator does."""
+        if (await self.look()).last != last:
+            raise LogUnavailable(f"{self._address} has another entry now")
+        try:
+            for stream in (self._address.snapshot_stream, self._address.stream):
+                await self.connection.unless_denied(self._manager.delete_stream(stream))
+        except Exception as error:
+            raise to_log_error(error, self._address) from error
+
     async def _disconnect(self) -> None:
         with suppress(Exception):
             await self.connection.close()

@@ -258,7 +258,8 @@ class JournalNode:
         if seed is not None:
             raise LogUnavailable(
                 f"the log begins with that of node {seed.node!r}, which is not saved as a snapshot yet",
-                hint="Start that node, and wait until it is ready. If its folder is lost, use a new journal.",
+                hint="Start that node, and wait until it is ready. If its folder is lost, `tidings data release`, with"
+                " the name of the node, makes the journal new again.",
             )
         own = batch.session == self._session
         if not self.sessions.take(entry, batch):

@@ -142,6 +142,10 @@ class PostgresJournal(EngineJournal):
         """See `Journal.trim`."""
         await self._ask(lambda connection: postgres_tables.trim(connection, self._address, until))
 
+    async def delete(self, last: int) -> None:
+        """See `SnapshotJournal.delete`."""
+        await self._ask(lambda connection: postgres_tables.delete(connection, self._address, last))
+
     async def _disconnect(self) -> None:
         self._appending.drop()
         self._asking.drop()

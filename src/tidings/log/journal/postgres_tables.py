@@ -64,6 +64,11 @@ WITH head AS (
 )
 DELETE FROM tidings_journal_entries AS entry USING head WHERE entry.name = $1 AND entry.seq < head.first
 """
+_DELETE = (
+    "DELETE FROM tidings_journal_entries WHERE name = $1",
+    "DELETE FROM tidings_snapshot_chunks WHERE name = $1",
+    "DELETE FROM tidings_snapshots WHERE name = $1",
+)
 _FULL = (asyncpg.DiskFullError, asyncpg.InsufficientResourcesError)
 _FOREIGN = asyncpg.SyntaxOrAccessError
 _REFUSED = asyncpg.InvalidAuthorizationSpecificationError
@@ -160,6 +165,17 @@ async def look(connection: DatabaseConnection, address: PostgresAddress) -> Jour
     """Return the range of entries; None if the journal was deleted."""
     row = await connection.fetchrow(_LOOK, address.name)
     return None if row is None else JournalState(first=row["first"], last=row["last"])
+
+
+async def delete(connection: DatabaseConnection, address: PostgresAddress, last: int) -> None:
+    """Delete the journal and its snapshots if its newest entry is `last`."""
+    async with connection.transaction():
+        # First the head, whose lock every append needs.
+        row = "DELETE FROM tidings_journals WHERE name = $1 AND last = $2 RETURNING last"
+        if await connection.fetchval(row, address.name, last) is None:
+            raise LogUnavailable(f"{address} has another entry now")
+        for statement in _DELETE:
+            await connection.execute(statement, address.name)
 
 
 async def trim(connection: DatabaseConnection, address: PostgresAddress, until: int) -> None:

@@ -29,6 +29,8 @@ from tidings.log.sqlite.database import (
 
 PATIENCE_S = 10.0
 """Time after which the first entry of the journal is given up."""
+MAX_CLAIMS = 1_000
+"""Entries of a journal that no node has used: the claims of folders, which are appended until one is there."""
 _MIN_RETRY_S = 0.05
 _MAX_RETRY_S = 1.0
 
@@ -100,6 +102,33 @@ async def seed_journal(journal: SnapshotJournal, folder: Path, *, node: str) -> 
     await asyncio.to_thread(_attach, folder, Mark.of(first))
 
 
+async def release_journal(journal: SnapshotJournal, *, node: str) -> None:
+    """Delete a journal that begins with the log of a folder which is lost, if no node has used it.
+
+    No node opens before there is a snapshot, so nothing was ever acknowledged in such a journal.
+
+    Args:
+        journal: The journal.
+        node: The node that has the folder, as errors name it.
+
+    Raises:
+        LogForeign: The journal does not begin with the log of that node, or was used.
+        LogError: The engine cannot be asked, or refuses.
+    """
+    state = await journal.look()
+    entries = [await journal.entry(seq) for seq in range(1, min(state.last, MAX_CLAIMS) + 1)]
+    first = _find_seed(entries[0]) if entries else None
+    if first is None or first.node != node:
+        found = "does not begin with the log of a folder" if first is None else f"is that of node {first.node!r}"
+        raise LogForeign(f"the journal {found}; nothing was deleted", hint="Check --log, and the name of the node.")
+    if state.last > MAX_CLAIMS or not all(map(_find_seed, entries)) or await journal.snapshots.list():
+        raise LogForeign(
+            "nodes have used the journal; nothing was deleted",
+            hint="Start a node with an empty folder: it loads the log from the journal.",
+        )
+    await journal.delete(state.last)
+
+
 def _refuse(folder: Path, why: str) -> LogForeign:
     return LogForeign(
         f"{folder} has the log of a hub of one machine, and the journal {why}",
@@ -135,10 +164,19 @@ async def _append_first(journal: Journal, claim: str, node: str) -> JournalEntry
 
 
 def _find_claim(entry: JournalEntry | None) -> str | None:
+    batch = _decode(entry)
+    return None if batch is None or find_seed(batch) is None else batch.session
+
+
+def _find_seed(entry: JournalEntry | None) -> Seed | None:
+    batch = _decode(entry)
+    return None if batch is None else find_seed(batch)
+
+
+def _decode(entry: JournalEntry | None) -> NodeBatch | None:
     if entry is not None:
         with suppress(LogCorrupt):  # no version of tidings wrote it
-            batch = decode_batch(entry.body)
-            return None if find_seed(batch) is None else batch.session
+            return decode_batch(entry.body)
     return None
 
 

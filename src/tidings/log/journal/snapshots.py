@@ -111,6 +111,16 @@ class SnapshotJournal(Journal, Protocol):
     def snapshots(self) -> SnapshotStore:
         """The snapshots of the log that the journal's nodes build."""
 
+    async def delete(self, last: int) -> None:
+        """Delete all entries and snapshots: the journal is new when it is opened again.
+
+        Args:
+            last: The newest entry that the caller has found; nothing is deleted if there is another one.
+
+        Raises:
+            LogUnavailable: The engine cannot be asked, or refuses, or there is another entry.
+        """
+
     async def wait_closed(self) -> None:
         """Return when the connections are closed, after `close`."""
 
