@@ -98,6 +98,32 @@ def test_position_of_one_node_resumes_on_the_other(harness: ManualReplicatedHarn
     assert second.resolve(Position("deadbeef", 1)) is None
 
 
+def test_nodes_that_start_on_an_idle_log_begin_one_epoch_each() -> None:
+    clock = ManualClock()
+    loop = ManualLoop(clock)
+    engine = ManualEngine(loop, clock)
+    logs = [
+        ReplicatedLog(
+            engine.open(),
+            MemoryLog("unused00", Retention()),
+            loop,
+            node=f"node-{number}",
+            version="1",
+            new_name=iter([f"session{number}", f"session{number}-again"]).__next__,
+            epoch=f"epoch-{number}",
+        )
+        for number in range(3)
+    ]
+    for log in logs:
+        log.start(engine.state().last)
+    loop.advance(2.0)
+    assert all(log.is_open for log in logs)
+    before = len(engine.entries)
+    loop.advance(20.0)
+    assert len(engine.entries) - before <= 3 * 21, "heartbeats only"
+    assert len({log.epoch for log in logs}) == 1
+
+
 def test_revocation_and_retention_reach_the_other_node(harness: ManualReplicatedHarness) -> None:
     make = EventFactory()
     first = harness.open(Retention(events=2))

@@ -211,7 +211,8 @@ class ReplicatedLog(LocalReader):
 
     def _set_epochs(self) -> None:
         epochs = self._folder.epochs
-        self._has_epoch = any(self._epoch in ("", epoch.name) for epoch in epochs)
+        # Once is enough: the epoch of a node that starts next replaces one in which nothing was stored.
+        self._has_epoch = self._has_epoch or any(self._epoch in ("", epoch.name) for epoch in epochs)
         if epochs:
             self._positions = Epochs(epochs)
 

@@ -21,7 +21,7 @@ _ACCEPT_DELAY_S: Final = 0.1
 """Time in which changes are gathered before they are applied: a node that starts may bring thousands of keys."""
 _LOOKS: Final = 20
 """Number of looks after which keys are compared that did not change: some may have expired."""
-_HINT: Final = "Keys that expire, or tokens, need less room."
+_HINT: Final = "Add another key, such as one that expires; or use tokens."
 
 log = structlog.get_logger("tidings.serve")
 
@@ -108,8 +108,11 @@ class SharedKeys:
             row = rows.get(key.id)
             if row is None:
                 is_wanted = key.is_live(now_ns) and not self._is_revoked(key.id)
+            elif self._is_same_key(row, key):
+                is_wanted = row.node == self._log.node or key.id in self._edited
             else:
-                is_wanted = (row.node == self._log.node or key.id in self._edited) and self._is_same_key(row, key)
+                is_wanted = False
+                self._report(key, f"the log has another key with this id, of the node {row.node!r}")
             if is_wanted:
                 shared = KeyShared(key.id, self._log.node, encode_key(key)[: MAX_KEY_BYTES + 1])
                 if shared != row and self._has_room(key, shared):
@@ -139,10 +142,13 @@ class SharedKeys:
             reason = f"the log has as many as it keeps; {MAX_KEYS:,} are possible"
         else:
             return True
+        self._report(key, reason)
+        return False
+
+    def _report(self, key: ApiKey, reason: str) -> None:
         if key.id not in self._reported:
             self._reported.add(key.id)
             log.error("an API key is valid at this node only", key=key.id, name=key.name, reason=reason, hint=_HINT)
-        return False
 
     # Accepting the keys in the log.
 

@@ -60,5 +60,7 @@ class NodeNotes:
             if receiver is not None:
                 try:
                     receiver(self._number, note.body)
-                except Exception:  # whatever a node wrote: the others go on
+                except ValueError as error:  # another version wrote it, or no node: msgspec's errors are such, too
+                    log.warning("a note of a node is left out", about=note.about, error=str(error))
+                except Exception:  # the others go on
                     log.exception("a note of a node cannot be used", about=note.about)
