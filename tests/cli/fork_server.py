@@ -29,8 +29,8 @@ _PACKAGES = ("access", "cli", "client", "contract", "hub", "log", "operations", 
 _LIBRARIES = ("uvloop", "uvicorn.loops.auto", "uvicorn.lifespan.on", "truststore", "encodings.idna", "rich.live")
 _SERVERS = ("jetstream", "postgres")
 """Modules with these words in their names need libraries that no test of a command uses."""
-_READ_BY_PYTHON = ("PYTHON", "LC_", "LANG", "COV")
-"""Beginnings of variables that Python itself reads when it starts."""
+_READ_BY_PYTHON = ("PYTHON", "LC_", "LANG", "COV", "LD_")
+"""Beginnings of variables that Python itself, or the loader of its libraries, reads when it starts."""
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_REQUEST_BYTES = 1 << 20
 

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -59,6 +61,11 @@ def test_nodes_whose_clocks_are_weeks_apart_share_a_log(tmp_path: Path, server: 
         NodeHub(tmp_path / "a", journal, env=clock("-8d")) as late,
         NodeHub(tmp_path / "b", journal, env=clock("+8d")) as early,
     ):
+        dates = [
+            parsedate_to_datetime(httpx.get(f"{node.http}healthz", timeout=TIMEOUT_S).headers["date"])
+            for node in (late, early)
+        ]
+        assert dates[1] - dates[0] > timedelta(days=15)
         positions = [(late, early)[number % 2].publish() for number in range(10)]
         for node in (late, early):
             wait_for_positions(node, positions)
