@@ -45,10 +45,10 @@ class World:
         )
 
     def ask(
-        self, credential: Credential = FROM_REQUEST, path: str = "/ws", **headers: str
+        self, credential: Credential = FROM_REQUEST, path: str = "/ws", address: str = "192.0.2.7", **headers: str
     ) -> list[Subject | AccessError]:
         results: list[Subject | AccessError] = []
-        request = AccessRequest(headers={"host": "hub.example", **headers}, address="192.0.2.7", path=path)
+        request = AccessRequest(headers={"host": "hub.example", **headers}, address=address, path=path)
         self.checker.authenticate(credential, request, results.append)
         return results
 
@@ -173,6 +173,17 @@ def test_cache_and_waiting_requests_are_bounded(monkeypatch: pytest.MonkeyPatch)
     assert len(world.server.requests) == 3
     assert world.ask(cookie="a=0") == [], "the oldest is forgotten"
     assert isinstance(world.ask(cookie="a=2")[0], Subject)
+
+
+def test_one_address_takes_only_a_share_of_the_waiting_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_auth, "MAX_WAITING_OF_ADDRESS", 2)
+    world = World()
+    flood = [world.ask(cookie=f"a={number}") for number in range(3)]
+    assert [len(results) for results in flood] == [0, 0, 1]
+    assert isinstance(flood[2][0], AuthenticationUnavailable)
+    assert world.ask(cookie="session=ada", address="192.0.2.8") == []
+    world.server.answer(401)
+    assert world.ask(cookie="a=3") == [], "an answer makes room"
 
 
 def test_cache_holds_no_secrets() -> None:

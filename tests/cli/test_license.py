@@ -61,7 +61,7 @@ def test_expired_license_fails_with_1(issuer: Issuer) -> None:
         (("--expires", "tomorrow"), "--expires: invalid duration 'tomorrow'"),
         (("--expires", "2027-13-01T00:00:00Z"), "--expires: invalid time"),
         (("--expires", "1d", "--begins", "soon"), "--begins: invalid time"),
-        (("--expires", "1d", "--subject", ""), "invalid license to issue"),
+        (("--expires", "1d", "--subject", ""), "invalid subject: expected"),
         (("--expires", "1d", "--private-key", "absent.key"), "cannot read the private key absent.key"),
     ],
 )

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tidings.access.claims import GrantRules
 from tidings.access.fetching import Fetch, HttpAnswer, check_url
+from tidings.access.quotas import Quota, network_of
 from tidings.access.subjects import API_KEY_PREFIX, AccessRequest, Authenticated, Credential, Subject
 from tidings.access.tokens import is_name
 from tidings.exceptions import AccessError, AuthenticationUnavailable, ConfigError, Forbidden, Unauthenticated
@@ -23,6 +24,8 @@ MAX_CACHED: Final = 10_000
 """Answers that are remembered; beyond it the oldest is forgotten."""
 MAX_WAITING: Final = 1_000
 """Requests that wait for answers; further ones are refused with `authentication_unavailable`."""
+MAX_WAITING_OF_ADDRESS: Final = MAX_WAITING // 2
+"""How many of them may be of one address: invented cookies must not keep everyone else from signing in."""
 DEFAULT_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("remote-user", "x-auth-request-user", "x-forwarded-user"),
     "groups": ("remote-groups", "x-auth-request-groups", "x-forwarded-groups"),
@@ -92,6 +95,8 @@ class ForwardAuthenticator:
         """The answers by hash, the oldest first."""
         self._waiting: dict[bytes, list[Authenticated]] = {}
         self._waiting_count = 0
+        self._waiting_of = Quota(MAX_WAITING_OF_ADDRESS, "requests that wait for the authentication server")
+        """Waiting requests by network."""
         self._is_out = False
 
     def accepts(self, credential: Credential) -> bool:
@@ -111,18 +116,20 @@ class ForwardAuthenticator:
         if known is not None and self._monotonic() < known.until:
             done(known.result)
             return
-        if self._waiting_count >= MAX_WAITING:
+        network = network_of(request.address)
+        if self._waiting_count >= MAX_WAITING or self._waiting_of.used(network) >= MAX_WAITING_OF_ADDRESS:
             done(_unavailable())
             return
         self._waiting_count += 1
+        self._waiting_of.count(network)
         waiting = self._waiting.get(place)
         if waiting is not None:
             waiting.append(done)
             return
         self._waiting[place] = [done]
-        self._fetch(self._url, {**passed, **_describe(request)}, lambda answer: self._answered(place, answer))
+        self._fetch(self._url, {**passed, **_describe(request)}, lambda answer: self._answered(place, network, answer))
 
-    def _answered(self, place: bytes, answer: HttpAnswer | AuthenticationUnavailable) -> None:
+    def _answered(self, place: bytes, network: str, answer: HttpAnswer | AuthenticationUnavailable) -> None:
         result = self._judge(answer)
         if not isinstance(result, AuthenticationUnavailable):
             self._known.pop(place, None)
@@ -132,6 +139,7 @@ class ForwardAuthenticator:
         waiting = self._waiting.pop(place, [])
         self._waiting_count -= len(waiting)
         for done in waiting:
+            self._waiting_of.release(network)  # equal requests are of one address
             try:
                 done(result)
             except Exception:  # the others wait, too

@@ -234,7 +234,7 @@ def read_license_file(path: Path) -> bytes:
         return read_private(path, "license", secret=False)
     except OSError as cause:
         raise InvalidLicense(
-            f"cannot read the license {path}: {cause.strerror or cause}", hint="Name the license file with --license."
+            f"cannot read the license {path}: {cause.strerror or cause}", hint="Check the path of the license."
         ) from cause
 
 

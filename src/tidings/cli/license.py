@@ -18,6 +18,7 @@ from tidings.access.license import (
     read_public_key,
     verify_license,
 )
+from tidings.access.tokens import is_name
 from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import exit_codes_epilog, print_stderr
 from tidings.cli.hub_settings import ConfigOption, JsonOption, find_settings
@@ -84,9 +85,12 @@ def issue(
         begins_ns=begins_ns,
         expires_ns=expires_ns,
     )
+    for name, value in (("subject", subject), ("id", made.license_id)):
+        if not is_name(value):
+            raise ConfigError(f"invalid {name}: expected 1–255 printable characters", option=name, source="argument")
     key = read_private_key(private_key)
     text = issue_license(made, key)
-    # A license that cannot be read back, as with an empty subject, is not issued.
+    # A license that cannot be read back is not issued.
     verify_license(text.encode(), "to issue", key.public_key(), max(now_ns, begins_ns))
     typer.echo(text)
     print_stderr(f"issued the {made}: from {_time(begins_ns)} to {_time(expires_ns)}")
