@@ -207,6 +207,49 @@ def test_sender_at_one_process_keeps_its_whole_rate_and_others_pay_nothing() -> 
     assert others[0].publish() == RATE * BURST_S
 
 
+def test_what_was_taken_while_no_one_listened_is_not_paid_back() -> None:
+    hub = Processes(rate=RATE, count=2)
+    first, second = hub.running
+    for process in hub.running:
+        process.is_cut_off = True
+    for _ in range(1_200):
+        hub.loop.advance(0.1)
+        first.publish()
+    for process in hub.running:
+        process.is_cut_off = False
+    hub.loop.advance(MAX_SILENCE_S + 3.0)
+    assert second.publish() > RATE
+    alone = Processes(rate=RATE, limit=2, count=1)
+    (only,) = alone.running
+    for number in range(1_000):
+        only.publish()
+        only.quota.take(f"user-{number}")
+        alone.loop.advance(0.1)
+        only.quota.release(f"user-{number}")
+    for _ in range(2):
+        only.quota.take("ada")
+    assert only.notes == []
+    other = alone.start("other")
+    alone.loop.advance(SETTLED_S)
+    assert other.publish() > RATE
+    assert not can_take(other.quota, "ada")
+
+
+def test_user_that_leaves_when_a_process_starts_is_not_counted_for_ever() -> None:
+    hub = Processes(limit=2, count=2)
+    first, second = hub.running
+    for _ in range(2):
+        first.quota.take("ada")
+    hub.loop.advance(SETTLED_S)
+    assert not can_take(second.quota, "ada")
+    third = hub.start("third")
+    for _ in range(2):
+        first.quota.release("ada")
+    hub.loop.advance(SETTLED_S + 3.0)
+    assert can_take(second.quota, "ada")
+    assert can_take(third.quota, "ada")
+
+
 def test_debt_has_a_bound_and_slow_senders_send_no_note() -> None:
     hub = Processes(rate=RATE)
     first, second, _ = hub.running

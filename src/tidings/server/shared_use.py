@@ -109,18 +109,12 @@ class SharedUse:
 
     def _send(self) -> None:
         now = self._hub.clock.monotonic()
-        if self._number - self._echoed >= _MAX_UNDER_WAY and now - self._sent_at < MAX_SILENCE_S:
-            return  # the journal is away
-        others = max(1, self._processes() - 1)
-        everyone = self._was_asked or others != self._others  # more of them count with more processes
-        self._others, self._was_asked = others, False
-        for name, quota in self._quotas.items():
-            least = max(1, quota.limit // (_UNCOUNTED * others))
-            for user in quota.take_changed(everyone=everyone):
-                if quota.used(user) >= least or (name, user) in self._sent:
-                    self._changed[name, user] = None
-        for kind, sender, tokens in self._hub.rates.report_taken(others):
-            self._taken[kind, sender] = self._taken.get((kind, sender), 0.0) + tokens
+        is_away = self._number - self._echoed >= _MAX_UNDER_WAY and now - self._sent_at < MAX_SILENCE_S
+        others = self._processes() - 1
+        if is_away or others < 1:
+            self._drop_changes()
+            return
+        self._note_changes(others)
         counts_others = any(source.counts for source in self._sources.values())
         is_due = (self._sent or counts_others) and now - self._sent_at >= _REPEAT_S
         if not (self._changed or self._taken or self._asks or is_due):
@@ -130,6 +124,28 @@ class SharedUse:
         note = _Note(self._notes.source, self._number, self._asks, counts, taken)
         self._asks, self._sent_at = False, now
         self._notes.tell(_ABOUT, _encode(note))
+
+    def _drop_changes(self) -> None:
+        """Drop what no one receives: tokens that were taken long ago must not count when the others are there again."""
+        for quota in self._quotas.values():
+            quota.take_changed()
+        for _ in self._hub.rates.report_taken(1):
+            pass
+        self._taken.clear()
+        self._others = 0
+
+    def _note_changes(self, others: int) -> None:
+        everyone = self._was_asked or others != self._others  # more of them count with more processes
+        self._others, self._was_asked = others, False
+        if everyone:
+            self._changed |= dict.fromkeys(self._sent)
+        for name, quota in self._quotas.items():
+            least = max(1, quota.limit // (_UNCOUNTED * others))
+            for user in quota.take_changed(everyone=everyone):
+                if quota.used(user) >= least or (name, user) in self._sent:
+                    self._changed[name, user] = None
+        for kind, sender, tokens in self._hub.rates.report_taken(others):
+            self._taken[kind, sender] = self._taken.get((kind, sender), 0.0) + tokens
 
     def _take_fitting(self) -> tuple[list[tuple[str, str, int]], list[tuple[RateKind, str, float]]]:
         counts: list[tuple[str, str, int]] = []
