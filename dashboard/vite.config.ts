@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
-import { chartLibrary } from "./chart-library.ts";
+import { libraryParts } from "./library-parts.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -15,7 +15,7 @@ const FIRST =
 export default defineConfig({
   base: "./",
   plugins: [
-    chartLibrary,
+    libraryParts,
     {
       // Vite's own code would load styles and other files before; those that are loaded later have none.
       name: "plain-imports",

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type BrowserContext, chromium, type Page } from "@playwright/test";
-import { withoutUnused } from "../../dashboard/chart-library.ts";
+import { withoutUnused } from "../../dashboard/library-parts.ts";
 import { CHROMIUM, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
 import { hasProgress, isStale, open } from "./views.ts";

@@ -1,14 +1,15 @@
 /**
- * Leaves out of uPlot what the charts do not use: more than half of it, 12 KB gzipped.
+ * Leaves out of two libraries what the dashboard does not use: more than half of uPlot and a part of the virtual list, 13 KB
+ * gzipped.
  *
- * uPlot is one function, so a bundler cannot tell what is unused. Our charts have no legend and no axis of dates, their
- * lines are straight, time runs to the right, and nothing is dragged. An update of uPlot in which one of these functions
- * or conditions is missing fails the build, and a test in Chromium compares what is drawn with what the whole library
- * draws.
+ * Each is one function or one class, so a bundler cannot tell what is unused. Our charts have no legend and no axis of
+ * dates, their lines are straight, time runs to the right, and nothing is dragged. Our lists are
+ * vertical, have one column and scroll at once. An update in which one of these functions or conditions is missing fails the build,
+ * and a test in Chromium compares what uPlot draws with what the whole library draws.
  */
 import type { Plugin } from "vite";
 
-/** What an unused function does instead, by its name. */
+/** What an unused function of uPlot does instead, by its name. */
 const UNUSED: Readonly<Record<string, string>> = {
   // other forms of lines, and points on them
   bars: "",
@@ -62,8 +63,10 @@ const UNUSED: Readonly<Record<string, string>> = {
   flushHooks: "",
 };
 
+type Replacement = readonly [code: RegExp, value: string];
+
 /** What is always so in our charts: expressions and statements, and what they come to. */
-const CONSTANT: readonly (readonly [code: RegExp, value: string])[] = [
+const CHART: readonly Replacement[] = [
   // one table of columns, on linear scales from left to right and from below, none of which depends on another
   [/\bmode == 1/g, "true"],
   [/\bmode == 2/g, "false"],
@@ -154,22 +157,78 @@ const CONSTANT: readonly (readonly [code: RegExp, value: string])[] = [
   [/^\t?uPlot\.\w+ += .*$/gm, ""],
 ];
 
-export const chartLibrary: Plugin = {
-  name: "chart-library",
-  transform: (code, id) => (/\buplot\b.*\.esm\.js$/.test(id) ? { code: withoutUnused(code), map: null } : null),
+/** What is always so in our lists: see `CHART`. */
+const LIST: readonly Replacement[] = [
+  // no scroll is smooth
+  [/this\.shouldMeasureDuringScroll\(index\)/g, "true"],
+  [/^ {4}this\.shouldMeasureDuringScroll = [\s\S]*?\n {4}\};/m, ""],
+  [/\(\(_a = this\.scrollState\) == null \? void 0 : _a\.behavior\) !== "smooth"/, "true"],
+  // one column, from above, always shown
+  [/\b(this\.|instance\.)?options\.horizontal\b/g, "false"],
+  [/\b(this\.options\.)?lanes === 1/g, "true"],
+  [/\b(this\.options\.)?lanes > 1/g, "false"],
+  [/this\.options\.enabled\b/g, "true"],
+  [/!enabled\b/g, "false"],
+  [/this\.(lanesChangedFlag|lanesSettling)\b(?! =)/g, "false"],
+  [/^ *this\.(lanesChangedFlag|lanesSettling|prevLanes) = .*;/gm, ""],
+  [/if \(lanesChanged\) \{\s*\}/, ""],
+  [/^ *const lanesChanged = .*;/m, ""],
+  [/if \(this\.laneAssignments\.size > count\) \{/, "if (false) {"],
+  [/^ *this\.laneAssignments(\.clear\(\)| = .*);/gm, ""],
+  [/const cachedLane = .*;/, ""],
+  [/cachedLane !== void 0 && false/, "false"],
+  [/const laneLastIndex = new Array\([\s\S]*?\);/, ""],
+  [/laneLastIndex\[(item\.)?lane\] = [im];/g, ""],
+  [/^ {4}this\.getFurthestMeasurement = [\s\S]*?\n {4}\};/m, ""],
+  // scrolls go to rows, and nothing is configured besides
+  [/^ {4}this\.(scrollToOffset|scrollBy) = [\s\S]*?\n {4}\};/gm, ""],
+  [
+    /instance\.options\.useAnimationFrameWithResizeObserver|this\.options\.useAnimationFrameWithResizeObserver/g,
+    "false",
+  ],
+  [/instance\.options\.useScrollendEvent && supportsScrollend/g, "false"],
+  [/const \{ horizontal, isRtl \} = instance\.options;/, ""],
+  [/horizontal \? element\["scrollLeft"\] .* : /, ""],
+  [/typeof this\.options\.initialOffset === "function"/, "false"],
+  [/process\.env\.NODE_ENV !== "production" && this\.options\.debug/, "false"],
+  [/this\.shouldAdjustScrollPositionOnItemSizeChange !== void 0/, "false"],
+  [/^ {8}(debug|isRtl|useScrollendEvent|useAnimationFrameWithResizeObserver): .*,?$/gm, ""],
+];
+
+/** The same for what its helpers do: results are kept, and nothing is logged. */
+const LIST_HELPERS: readonly Replacement[] = [
+  [/if \(opts\.key && .*?\(opts\)\)\)/g, "if (false)"],
+  [/if \(\(opts == null \? void 0 : opts\.onChange\) .*\{/, "if (false) {"],
+  [/^ *isInitial = false;$/m, ""],
+];
+
+const LIBRARIES: readonly (readonly [file: RegExp, used: (code: string) => string])[] = [
+  [/\buplot\b.*\.esm\.js$/, withoutUnused],
+  [/\bvirtual-core\b.*\bindex\.js$/, (code) => replaceAll(code, LIST)],
+  [/\bvirtual-core\b.*\butils\.js$/, (code) => replaceAll(code, LIST_HELPERS)],
+];
+
+export const libraryParts: Plugin = {
+  name: "library-parts",
+  transform: (code, id) => {
+    const [, used] = LIBRARIES.find(([file]) => file.test(id)) ?? [];
+    return used === undefined ? null : { code: used(code), map: null };
+  },
 };
 
 /** Return the code of uPlot without what is not used; the bundler removes what can no longer be reached. */
 export function withoutUnused(code: string): string {
-  const rest = Object.entries(UNUSED).reduce((whole, [name, body]) => {
+  const empty = Object.entries(UNUSED).map(([name, body]): Replacement => {
     // From the head of the function to the brace below it.
     const pattern = new RegExp(`^(\\t*)function ${name}\\(.*\\{\\n[\\s\\S]*?\\n\\1\\}`, "m");
-    return replaced(whole, pattern, `function ${name}() { ${body} }`);
-  }, code);
-  return CONSTANT.reduce((whole, [pattern, value]) => replaced(whole, pattern, value), rest);
+    return [pattern, `function ${name}() { ${body} }`];
+  });
+  return replaceAll(code, [...empty, ...CHART]);
 }
 
-function replaced(code: string, pattern: RegExp, value: string): string {
-  if (code.search(pattern) < 0) throw new Error(`uPlot has no ${pattern}: compare dashboard/chart-library.ts with it`);
-  return code.replace(pattern, () => value);
+function replaceAll(code: string, replacements: readonly Replacement[]): string {
+  return replacements.reduce((whole, [pattern, value]) => {
+    if (whole.search(pattern) < 0) throw new Error(`nothing is ${pattern}: compare dashboard/library-parts.ts with it`);
+    return whole.replace(pattern, () => value);
+  }, code);
 }
