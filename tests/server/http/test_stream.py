@@ -252,6 +252,20 @@ def test_idle_stream_gets_its_position_as_an_event() -> None:
         assert notice["data"]["now"].endswith("Z")
 
 
+def test_busy_stream_gets_the_time_of_the_hub_too() -> None:
+    with HubServer(config={"heartbeat_s": 0.2}) as server, Stream(server.port, "?channel=data&since=now") as stream:
+        stream.until("channel:live")
+        positions: list[str] = []
+        while True:
+            positions += server.publish(update("a", len(positions)))
+            notice = msgspec.json.decode(stream.block()["data"])
+            if notice["type"] == "connection:position":
+                break
+        assert len(positions) > 1
+        assert notice["data"]["position"] in positions
+        assert notice["data"]["now"].endswith("Z")
+
+
 def test_every_block_has_data(server: HubServer) -> None:
     server.publish(*(update("a", n) for n in range(3)))
     with Stream(server.port, "?since=first") as stream:
