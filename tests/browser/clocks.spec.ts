@@ -1,5 +1,6 @@
 import { globSync } from "node:fs";
-import { expect, test } from "./fixtures.ts";
+import { AWAY, expect, test } from "./fixtures.ts";
+import { Folder } from "./processes.ts";
 import { isLive, open, PAGES, row, someOperations } from "./views.ts";
 
 const [FAKETIME] = globSync("/usr/lib/*/faketime/libfaketimeMT.so.1");
@@ -37,6 +38,31 @@ for (const offset of ["+3600", "-3600"]) {
     await expect(row(page, "Import prices")).not.toContainText(/-\d+ (s|min|h)|\bin \d/);
   });
 }
+
+test("ages are right after the hub's clock was set between two runs, in an open page and in a new one", async ({
+  page,
+  start,
+  faults,
+}) => {
+  faults.expect(AWAY);
+  const folder = new Folder();
+  try {
+    const hub = await start.hub({ data: folder.path, env: clock("-86400") });
+    await hub.publish({ type: "operation:start", data: { operation_id: "import", name: "Import prices" } });
+    await open(page, hub);
+    await expect(row(page, "Import prices")).toContainText(/\d+ s|just now/);
+    await hub.stop();
+    await start.hub({ data: folder.path, port: hub.port });
+    await isLive(page);
+    await expect(row(page, "Import prices")).toContainText(/\d+ s|just now|\d min/);
+    await expect(row(page, "Import prices")).not.toContainText(/\d (h|d)\b/);
+    await page.reload();
+    await expect(row(page, "Import prices")).toContainText(/\d+ s|just now|\d min/);
+    await expect(row(page, "Import prices")).not.toContainText(/\d (h|d)\b/);
+  } finally {
+    folder.remove();
+  }
+});
 
 test("ages are right as soon as the hub's clock is known, and not only with the next tick", async ({ page, start }) => {
   const hub = await start.hub({ env: clock("-3600") });

@@ -11,7 +11,9 @@ from tests.hub.test_copied_folders import events, resume
 from tidings.hub.clock import LASTING_S
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
-from tidings.protocol.timestamps import to_nanoseconds
+from tidings.operations.views import OperationDetail
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
+from tidings.server.http.operation_views import OperationViewBuilder
 from tidings.testing.in_memory_hub import InMemoryHub
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -96,3 +98,70 @@ def test_new_operation_after_a_suspended_night_began_now() -> None:
     status = hub.hub.operations.get("new")
     assert status is not None
     assert status.started_ns == to_nanoseconds(hub.hub.timestamp())
+
+
+HOUR_NS = 3_600_000_000_000
+
+
+def view(hub: InMemoryHub, operation_id: str) -> OperationDetail:
+    status = hub.hub.operations.get(operation_id)
+    assert status is not None
+    return OperationViewBuilder(hub.hub).detail(status, [])
+
+
+def age_s(hub: InMemoryHub, at: str | None) -> float:
+    """Return the age of a time in a view, by the clock that the hub's messages show."""
+    assert at is not None
+    return (to_nanoseconds(hub.hub.timestamp()) - to_nanoseconds(at)) / 1e9
+
+
+@pytest.mark.parametrize("hours", [-24.0, -1.0, 1.0, 24.0 * 365])
+def test_ages_in_views_count_the_time_that_passed(hours: float) -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect("channels=none")
+
+    def report(verb: str, operation_id: str, **data: object) -> None:
+        client.send(f"operation:{verb}", {"operation_id": operation_id, **data})
+        hub.settle()
+
+    report("start", "long")
+    report("progress", "long", progress=10, current_step="read")
+    report("start", "ended")
+    hub.loop.advance(100)
+    report("complete", "ended")
+    hub.clock.jump(hours * 3_600)
+    report("start", "between")  # the jump is not adopted yet
+    assert age_s(hub, view(hub, "long").started_at) == pytest.approx(100, abs=1)
+    hub.loop.advance(ADOPTED_S)
+    assert hub.hub.now_ns() == hub.clock.wall_ns(), "the jump is adopted"
+    report("progress", "long", progress=60, current_step="write")
+    report("progress", "between", progress=50)
+    hub.loop.advance(10)
+    long, between, ended = view(hub, "long"), view(hub, "between"), view(hub, "ended")
+    assert age_s(hub, long.started_at) == pytest.approx(110 + ADOPTED_S, abs=1)
+    assert [age_s(hub, step.started_at) for step in long.steps] == pytest.approx([110 + ADOPTED_S, 10], abs=1)
+    assert age_s(hub, long.steps[0].ended_at) == age_s(hub, long.advanced_at) == pytest.approx(10, abs=1)
+    assert age_s(hub, long.heard_at) == pytest.approx(10, abs=1)
+    assert age_s(hub, between.started_at) == pytest.approx(10 + ADOPTED_S, abs=1)
+    assert age_s(hub, between.timeline[0].at) == pytest.approx(10 + ADOPTED_S, abs=1)
+    assert age_s(hub, ended.ended_at) == pytest.approx(10 + ADOPTED_S, abs=1)
+    assert ended.duration_s == pytest.approx(100, abs=1)
+    report("complete", "long")
+    assert view(hub, "long").duration_s == pytest.approx(110 + ADOPTED_S, abs=1)
+    hub.clock.jump(-hours * 3_600)
+    hub.loop.advance(ADOPTED_S)
+    assert age_s(hub, view(hub, "between").started_at) == pytest.approx(10 + 2 * ADOPTED_S, abs=1)
+
+
+def test_time_of_a_right_producer_stays_when_a_hub_that_was_ahead_is_set_right() -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect("channels=none")
+    right_ns = to_nanoseconds(hub.hub.timestamp()) - HOUR_NS
+    client.send("operation:start", {"operation_id": "op"}, timestamp=from_nanoseconds(right_ns))
+    hub.settle()
+    hub.clock.jump(-3_600)
+    hub.loop.advance(ADOPTED_S)
+    assert age_s(hub, view(hub, "op").started_at) == pytest.approx(ADOPTED_S, abs=1)
+    client.send("operation:progress", {"operation_id": "op", "progress": 1}, timestamp=hub.hub.timestamp())
+    hub.settle()
+    assert age_s(hub, view(hub, "op").started_at) == pytest.approx(ADOPTED_S, abs=1)

@@ -39,6 +39,7 @@ from tidings.log.base import (
 from tidings.log.clock_jumps import MIN_JUMP_NS
 from tidings.log.journal.controls import HubControl
 from tidings.operations.lifecycle import OPERATION_CHANNELS
+from tidings.operations.present_times import at_present
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import ChannelType, MessageType
@@ -154,8 +155,8 @@ class Hub:
     # Values for what an envelope leaves out (`EnvelopeDefaults`).
 
     def timestamp(self) -> str:
-        """Return the hub's clock as a canonical timestamp."""
-        return from_nanoseconds(self.clock.wall_ns())
+        """Return the hub's clock as a canonical timestamp: the same that `now_ns` returns."""
+        return from_nanoseconds(self.now_ns())
 
     def tick_timestamp(self) -> str:
         """Return the hub's clock as a canonical timestamp, read once for all replies of one commit."""
@@ -171,11 +172,11 @@ class Hub:
 
     def silence_s(self, status: OperationStatus) -> float:
         """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
-        return (self.now_ns() - self.jumps_ns(status) - status.heard_ns) / 1e9
+        return (self.now_ns() - self.log.received_ns(status.offset, status.heard_ns)) / 1e9
 
-    def jumps_ns(self, status: OperationStatus) -> int:
-        """Return the jumps of the clock since the last event of an operation, in nanoseconds."""
-        return self.log.received_ns(status.offset, 0)
+    def at_present(self, status: OperationStatus) -> OperationStatus:
+        """Return an operation with its times by the present clock; see `tidings.operations.present_times`."""
+        return at_present(status, self.log.received_ns)
 
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""

@@ -103,8 +103,8 @@ class HubCore(Protocol):
     def silence_s(self, status: OperationStatus) -> float:
         """Return the time since the last event of an operation, in seconds; jumps of the clock do not count."""
 
-    def jumps_ns(self, status: OperationStatus) -> int:
-        """Return the jumps of the clock since the last event of an operation, in nanoseconds."""
+    def at_present(self, status: OperationStatus) -> OperationStatus:
+        """Return an operation with its times by the present clock."""
 
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""

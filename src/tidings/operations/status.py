@@ -52,7 +52,7 @@ _UNKNOWN_BYTES = 4_096
 _MAX_DETAILS_CHARS = 8 << 10
 """Maximum characters kept of an error's details: the last ones, because the end of a stack is the most useful part."""
 
-_MAX_DELAY_NS = 5_000_000_000
+MAX_DELAY_NS = 5_000_000_000
 """Longest time from an event's timestamp to its receipt, in nanoseconds, for which the two clocks count as equal."""
 
 CUT_MARKS = ("…", "...")
@@ -179,7 +179,7 @@ class OperationStatus(Struct, kw_only=True):
         if self.live or not self.lag_ns:
             return self.lag_ns
         took_ns = (self.ended_ns or 0) - (self.started_ns or self.queued_ns or 0)
-        is_slow = took_ns > 2 * _MAX_DELAY_NS and self.first_lag_ns - self.lag_ns <= _MAX_DELAY_NS
+        is_slow = took_ns > 2 * MAX_DELAY_NS and self.first_lag_ns - self.lag_ns <= MAX_DELAY_NS
         return self.lag_ns if is_slow else 0
 
     @property
@@ -381,7 +381,7 @@ def _is_encodable(value: Any) -> bool:
 def _delay_ns(event: Event, received_ns: int) -> int:
     """Return the time from the event's timestamp to its receipt; 0 if it is short."""
     delay_ns = received_ns - stored_nanoseconds(event.timestamp, received_ns)
-    return delay_ns if delay_ns > _MAX_DELAY_NS else 0
+    return delay_ns if delay_ns > MAX_DELAY_NS else 0
 
 
 def _changes_state(before: OperationLife, after: OperationLife) -> bool:

@@ -28,6 +28,10 @@ const HIDDEN_PACE_MS = 5_000;
 const ASK_MS = 60_000;
 /** How much of the time before is asked for again, in milliseconds: an answer and the events take a while. */
 const OVERLAP_MS = 10_000;
+/** How often the store looks whether the hub's clock was set, in milliseconds. */
+const CLOCK_MS = 10_000;
+/** Change of the difference to this device's clock beyond which it was: messages are rarely later. */
+const MIN_JUMP_MS = 5_000;
 /** Maximum operations that a hidden page follows one by one. */
 const MAX_FOLLOWED = 100;
 /** Ids that are a path as they are (PROTOCOL.md, "Channels, keys and paths"). */
@@ -81,6 +85,9 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #stopWatch: (() => void) | undefined;
   #reading: AbortController | undefined;
   #askTimer: ReturnType<typeof setTimeout> | undefined;
+  #clockTimer: ReturnType<typeof setInterval> | undefined;
+  /** Between the hub's clock and this device's when the list was read; undefined until the hub was heard after it. */
+  #difference: number | undefined;
   /** Whether the page was hidden for some time. */
   #hidden = false;
   /** Ids that a hidden page follows by their events. */
@@ -179,6 +186,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #read(): void {
     this.#stop();
     if (this.#closed) return;
+    this.#difference = undefined;
     const reading = new AbortController();
     this.#reading = reading;
     this.#readList(reading.signal).then(
@@ -305,6 +313,9 @@ export class OperationStore implements Store<OperationsSnapshot> {
     const pace = this.#hidden ? HIDDEN_PACE_MS : SHOWN_PACE_MS;
     if (pace !== this.#pace) this.#source.pace(pace);
     this.#pace = pace;
+    clearInterval(this.#clockTimer);
+    this.#clockTimer = setInterval(() => this.#checkClock(), CLOCK_MS);
+    (this.#clockTimer as { unref?: () => void }).unref?.();
     let phase: "joining" | "resuming" | "live" = "joining";
     this.#stopWatch = this.#source.watch(paths, since, {
       persistent: true,
@@ -320,6 +331,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
           else if (item.type === "channel:live") {
             phase = "live";
             this.#change({ status: "ready" });
+            this.#checkClock();
           }
         }
       },
@@ -334,6 +346,13 @@ export class OperationStore implements Store<OperationsSnapshot> {
         else this.#fail(error, !(error instanceof ForbiddenError));
       },
     });
+  }
+
+  /** Reads the list again after the hub's clock was set: the hub moves the times of all operations by as much. */
+  #checkClock(): void {
+    const difference = this.#source.clock.now() - performance.now();
+    this.#difference ??= difference;
+    if (Math.abs(difference - this.#difference) > MIN_JUMP_MS && !this.#hidden) this.#read();
   }
 
   #apply(event: LoggedEvent, phase: "joining" | "resuming" | "live"): void {
@@ -380,6 +399,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #stop(): void {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#askTimer);
+    clearInterval(this.#clockTimer);
     this.#reading?.abort();
     this.#stopWatch?.();
     this.#reading = this.#stopWatch = this.#askTimer = undefined;

@@ -23,7 +23,12 @@ export class FakeSource implements OperationSource {
     readonly sink: Sink;
     open: boolean;
   }[] = [];
-  readonly clock = { now: () => NOW };
+  /** By how much the hub's clock was set, in milliseconds. */
+  jump = 0;
+  /** Whether its clock goes on. */
+  ticks = false;
+  readonly #began = performance.now();
+  readonly clock = { now: () => NOW + this.jump + (this.ticks ? performance.now() - this.#began : 0) };
   readonly pace = vi.fn<(ms: number) => void>();
   grants: readonly string[] | undefined;
   #position = 0;

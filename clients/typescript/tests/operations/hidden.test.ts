@@ -8,12 +8,15 @@ import { FakePage, FakeSource, live, NOW, row, settled, subscribed } from "./fak
 let page: FakePage;
 let source: FakeSource;
 let store: OperationStore;
+/** When the page was hidden long enough. */
+const HIDDEN_AT = NOW + 10_000;
 
 beforeEach(() => {
   vi.useFakeTimers();
   page = new FakePage();
   page.install();
   source = new FakeSource();
+  source.ticks = true;
   store = new OperationStore(source);
 });
 afterEach(() => {
@@ -52,7 +55,7 @@ test("a hidden page gets no events, and asks for what began, ended or came into 
   hide();
   expect(open()).toEqual([]);
   vi.advanceTimersByTime(60_000);
-  expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(NOW - 10_000).toISOString() });
+  expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(HIDDEN_AT - 10_000).toISOString() });
   await source.answer({ operations: [row("a", { state: "failed" }), row("c")] });
   expect(source.requests.at(-1)?.query).toMatchObject({ state: ["stalled", "away"] });
   await source.answer({ operations: [row("b", { stalled: true })] });
@@ -108,7 +111,7 @@ test("what could not be asked is asked the next time", async () => {
   vi.advanceTimersByTime(60_000);
   await source.refuse(new HubUnreachableError("the hub cannot be reached", ""));
   vi.advanceTimersByTime(60_000);
-  expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(NOW - 10_000).toISOString() });
+  expect(source.requests.at(-1)?.query).toMatchObject({ since: new Date(HIDDEN_AT - 10_000).toISOString() });
   expect(store.getSnapshot().error).toBeUndefined();
 });
 

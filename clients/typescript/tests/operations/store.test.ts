@@ -179,6 +179,7 @@ test("without the list, the events are shown, and the list is read again with gr
 });
 
 test("a client without a credential reads the list as soon as the hub accepts it, and not by a timer", async () => {
+  source.ticks = true;
   store.subscribe(() => {});
   await source.refuse(new CredentialError({ code: "unauthenticated", message: "no", recoverable: false }, 401));
   vi.advanceTimersByTime(3_600_000);
@@ -282,6 +283,7 @@ test("the estimate tells about stalls, absence and requests to cancel, until the
 });
 
 test("a store without listeners stops, and reads again for the next one", async () => {
+  source.ticks = true;
   const stop = store.subscribe(() => {});
   await load(row("a"));
   stop();
@@ -372,4 +374,20 @@ test("operations that were dropped are read again, and stay beside the newest", 
   expect([ids().includes("job-0"), store.getSnapshot().complete]).toEqual([true, true]);
   pass(1_500, 20);
   expect([ids().includes("job-0"), ids().includes("job-1519")]).toEqual([true, true]);
+});
+
+test("a hub whose clock was set is read again: it has moved the times of its operations", async () => {
+  source.ticks = true;
+  store.subscribe(() => {});
+  await load(row("a"));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(source.requests).toHaveLength(1);
+  source.jump = 3_600_000;
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(source.requests).toHaveLength(2);
+  const started_at = "2025-07-30T12:00:00Z";
+  await load(row("a", { started_at }));
+  expect(store.getSnapshot().operations).toMatchObject([{ operation_id: "a", started_at }]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(source.requests).toHaveLength(2);
 });

@@ -65,7 +65,8 @@ function makeData(id: string): { readonly data: OperationData; readonly begin: (
     const trigger = computed(() => {
       const row = live.value;
       const isLinked = connection.value.state === "live";
-      return `${row?.state} ${row?.attempt} ${row?.current_step} ${row?.presence} ${isLinked} ${wanted.value}`;
+      const place = `${row?.state} ${row?.attempt} ${row?.current_step} ${row?.presence}`;
+      return `${place} ${row?.started_at} ${isLinked} ${wanted.value}`;
     });
     const stopReading = effect(() => {
       void trigger.value;

@@ -56,7 +56,6 @@ class AttemptEstimator:
     Args:
         status: The operation.
         now_ns: Time of the first update, nanoseconds since 1970.
-        jumps_ns: See `update`.
     """
 
     __slots__ = (
@@ -77,7 +76,7 @@ class AttemptEstimator:
         "published_at",
     )
 
-    def __init__(self, status: OperationStatus, now_ns: int, jumps_ns: int = 0) -> None:
+    def __init__(self, status: OperationStatus, now_ns: int) -> None:
         self.attempt = status.life.attempt
         self.newest = OperationEstimateData(operation_id=status.operation_id, stalled=False)
         """Result of the last update."""
@@ -89,7 +88,7 @@ class AttemptEstimator:
         """Whether the attempt has advanced since then."""
         # A later attempt, or one that resumes another, may begin with much of the work done.
         fresh = self.attempt == 1 and status.resumes is None and status.began_ns is not None
-        self._model = ProgressModel(((status.began_ns or 0) + jumps_ns) / 1e9 if fresh else None)
+        self._model = ProgressModel((status.began_ns or 0) / 1e9 if fresh else None)
         self._stall_detector = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
@@ -109,7 +108,6 @@ class AttemptEstimator:
         *,
         away_since_ns: int | None = None,
         cancel: PendingCancel | None = None,
-        jumps_ns: int = 0,
     ) -> None:
         """Take in the changes of the operation and renew `newest`.
 
@@ -119,14 +117,11 @@ class AttemptEstimator:
             history: Durations of earlier runs of the same name.
             away_since_ns: Last sign of life of its producer, if that is away, nanoseconds since 1970.
             cancel: The request to cancel it, if there is one.
-            jumps_ns: Jumps of the hub's clock since the operation's newest event, in nanoseconds.
         """
         self._history = history
         measured = status.progress is not None and not status.indeterminate
         self._has_begun = bool(status.progress) or len(status.steps) > 1
-        began_ns = None if status.began_ns is None else status.began_ns + jumps_ns
-        heard_ns = status.heard_ns + jumps_ns
-        advanced_ns = None if status.advanced_ns is None else status.advanced_ns + jumps_ns
+        began_ns, heard_ns, advanced_ns = status.began_ns, status.heard_ns, status.advanced_ns
         self._note_advance(status, advanced_ns)
         # An attempt that measures its progress goes on when that rises; any other when it sends any event.
         updated_ns = (advanced_ns or 0) if measured else heard_ns
@@ -365,16 +360,15 @@ class EstimatePublisher:
     def _update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         hub, operation_id = self._hub, status.operation_id
         estimator = self._estimators.get(operation_id)
-        jumps_ns = hub.jumps_ns(status)
+        status = hub.at_present(status)
         if estimator is None or estimator.attempt != status.life.attempt:
-            estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns, jumps_ns)
+            estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns)
         estimator.update(
             status,
             now_ns,
             self._history_of(status.name),
             away_since_ns=self._leases.away_since_ns(operation_id),
             cancel=self._cancellations.find(operation_id),
-            jumps_ns=jumps_ns,
         )
         is_due = now - estimator.published_at >= _EARLY * hub.config.estimate_s and estimator.should_publish()
         if is_due or estimator.attention_changed or operation_id in self._unknown:

@@ -90,7 +90,7 @@ async def _list_plain(hub: Hub, query: OperationQuery, turns: asyncio.Semaphore,
     while True:
         async with turns:
             position = position or _position(hub)
-            for status in hub.operations.before(number, _MAX_PER_TURN):
+            for status in map(hub.at_present, hub.operations.before(number, _MAX_PER_TURN)):
                 number = status.number
                 conditions = _conditions(hub, status) if query.states else ()
                 if not (query.matches(status, conditions) and views.may_read(status.operation_id)):
@@ -165,7 +165,7 @@ class _Scan:
         while True:
             async with turns:
                 position = position or _position(self._hub)
-                statuses = self._hub.operations.before(number, _MAX_PER_TURN)
+                statuses = list(map(self._hub.at_present, self._hub.operations.before(number, _MAX_PER_TURN)))
                 self._keep([entry for status in statuses if (entry := self._examine(status)) is not None])
                 await asyncio.sleep(0)
             if not statuses:

@@ -83,6 +83,7 @@ class OperationViewBuilder:
     def summary(self, status: OperationStatus) -> OperationSummary:
         """Return the view of an operation in lists."""
         self.examined += 1
+        status = self._hub.at_present(status)
         view = summarize(
             status,
             self._facts(status),
@@ -94,17 +95,18 @@ class OperationViewBuilder:
         """Return the full view of an operation, with the given log lines."""
         children = self._children(status.operation_id)[-MAX_CHILDREN:]
         history = self._hub.operations.names.get(status.name) if self.reads_all else None
+        operations, status = self._hub.operations, self._hub.at_present(status)
         view = describe(
             status,
             self._facts(status),
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
             log=lines,
             children=[self.summary(child) for child in children],
-            usual=None if history is None else view_usual(history),
+            usual=None if history is None else view_usual(self._dated(history)),
             usual_steps_s={} if history is None else history.usual_steps_s(),
             position=lambda offset: str(self._hub.log.position(offset)),
-            previous=self._nearest(self._hub.operations.earlier_runs(status)),
-            following=self._nearest(self._hub.operations.later_runs(status)),
+            previous=self._nearest(operations.earlier_runs(status)),
+            following=self._nearest(operations.later_runs(status)),
         )
         return self._reveal(view)
 
@@ -116,7 +118,26 @@ class OperationViewBuilder:
     def _nearest(self, runs: Iterable[OperationStatus]) -> OperationStatus | None:
         """Return the first of some runs that the reader may read, if it is not far away."""
         near = islice(runs, MAX_RUNS_PASSED)
-        return next((status for status in near if self.may_read(status.operation_id)), None)
+        return next((self._hub.at_present(status) for status in near if self.may_read(status.operation_id)), None)
+
+    def _dated(self, history: RunHistory) -> RunHistory:
+        """Return a history whose times are by the present clock, of runs that are kept."""
+        ends = [self._ended_ns(run.operation_id, run.attempt, run.ended_ns) for run in history.recent]
+        success_ns = self._ended_ns(history.last_success_id or "", None, history.last_success_ns)
+        if success_ns == history.last_success_ns and all(
+            run.ended_ns == end_ns for run, end_ns in zip(history.recent, ends, strict=True)
+        ):
+            return history
+        recent = [structs.replace(run, ended_ns=end_ns) for run, end_ns in zip(history.recent, ends, strict=True)]
+        return structs.replace(history, recent=recent, last_success_ns=success_ns)
+
+    def _ended_ns(self, operation_id: str, attempt: int | None, ended_ns: int | None) -> int | None:
+        """Return when a run ended, by the present clock if its attempt is still the newest of its operation."""
+        status = self._hub.operations.get(operation_id)
+        if status is None or status.ended_ns is None or attempt not in (None, status.life.attempt):
+            return ended_ns
+        present = self._hub.at_present(status)
+        return ended_ns if present is status else (present.ended_ns or 0) + present.clock_lag_ns
 
     def _children(self, operation_id: str) -> list[OperationStatus]:
         children = self._hub.operations.children(operation_id)
@@ -141,7 +162,7 @@ class OperationViewBuilder:
             history: The ended runs.
             live: Number of the live runs by state.
         """
-        newest = self._hub.operations.get(history.newest)
+        newest, history = self._hub.operations.get(history.newest), self._dated(history)
         return NameView(
             name=history.name,
             newest=None if newest is None else self.summary(newest),
