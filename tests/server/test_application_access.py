@@ -293,6 +293,24 @@ async def test_page_of_another_origin_changes_nothing_with_a_cookie() -> None:
         assert (await client.get("/v1/events", headers=cookie)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("allowed", "answer"),
+    [
+        ("https://app.example", "ada"),
+        ("*", "forbidden"),
+    ],
+)
+async def test_websocket_of_any_page_is_not_identified_by_a_cookie(allowed: str, answer: str) -> None:
+    hub = hub_with(by_cookie, allow_origins=[allowed])
+    async with serving(Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)) as address:
+        page = {"cookie": "session=session-ada", "origin": "https://app.example"}
+        messages, _ = await greeting(address, **page)
+        first, second = (each["data"] for each in messages[:2])
+        assert answer in (first["auth"], second.get("code"))
+        own = {**page, "origin": f"http://{address}"}
+        assert (await greeting(address, **own))[0][0]["data"]["auth"] == "ada"
+
+
 async def test_ticket_stands_for_the_request_that_asked_for_it() -> None:
     hub = hub_with(by_cookie)
     async with serving(Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)) as address:
@@ -320,16 +338,18 @@ async def test_mounted_hub_accepts_tokens_besides_sessions() -> None:
         seen.append(connection.headers.get("authorization", ""))
         return await by_cookie(connection)
 
-    hub = hub_with(identify, authenticators=[tokens])
+    hub = hub_with(identify, authenticators=[tokens], allow_origins=["*"])
     text = token(sub="nightly", iat=int(time.time()), exp=int(time.time()) + 60, tidings=["read data"])
     async with serving(Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)) as address:
         messages, _ = await greeting(address, authorization=f"Bearer {text}")
         assert (messages[0]["data"]["auth"], seen) == ("nightly", [])
         messages, _ = await greeting(address, cookie="session=session-bob")
         assert messages[0]["data"]["auth"] == "bob"
-        messages, code = await greeting(address)
-        assert [each["type"] for each in messages] == ["connection:established", "auth:required", "connection:pong"]
-        assert code is None
+        any_page = {"cookie": "session=session-bob", "origin": "https://app.example"}
+        for headers in ({}, any_page):
+            messages, code = await greeting(address, **headers)
+            assert [each["type"] for each in messages] == ["connection:established", "auth:required", "connection:pong"]
+            assert code is None
 
 
 async def test_token_of_a_message_reaches_the_application() -> None:
