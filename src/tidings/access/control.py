@@ -68,6 +68,9 @@ _CREDENTIALS: Final = {"key": "API keys, as `tidings key add` prints them", "tok
 REQUEST_AS_A_WHOLE: Final = Credential("", "request")
 """The credential of a request that has none of its own."""
 
+NOTHING_YET: Final = Credential("", "message")
+"""Stands for the credential of a connection that must send one: its request as a whole does not count."""
+
 Redeemed = Callable[[tuple[Credential, AccessRequest] | AccessError], object]
 """Called with a credential that is not a ticket and the request to identify, or with the reason of a refusal."""
 

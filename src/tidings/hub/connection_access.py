@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from tidings.access.audit import AuditOutcome
-from tidings.access.control import REQUEST_AS_A_WHOLE, AccessControl
+from tidings.access.control import NOTHING_YET, REQUEST_AS_A_WHOLE, AccessControl
 from tidings.access.credentials import find_misplaced
 from tidings.access.grants import NO_GRANTS, Grants
 from tidings.access.subjects import AccessRequest, Credential, Subject
@@ -160,7 +160,8 @@ class ConnectionAccess:
             self._handshake_verified(None, result)
             return
         self.credential, self.request = result
-        if self.credential.value or self._control.identifies_requests:
+        as_a_whole = self.credential != NOTHING_YET and self._control.identifies_requests
+        if self.credential.value or as_a_whole:
             self._verify(self.credential, None, self._handshake_verified)
         elif (misplaced := find_misplaced(self.request.headers)) is not None:
             self._handshake_verified(None, misplaced)

@@ -5,11 +5,14 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
+from tidings.access.control import NOTHING_YET, AccessControl
 from tidings.access.credentials import check_cookie_origin, find_credential, headers_by_name
+from tidings.access.origins import is_own_origin
 from tidings.access.subjects import AccessRequest, Credential
 from tidings.exceptions import (
     AccessError,
     Draining,
+    Forbidden,
     TidingsError,
     TooManyConnections,
     TooManyRequests,
@@ -133,6 +136,8 @@ class HubWebSocketApp:
                 credential = find_credential(request.headers, query, cookie=access.cookie)
                 if credential is not None and credential.source == "cookie":
                     check_cookie_origin(request.headers, host)
+                elif credential is None and access.identifies_requests:
+                    credential = self._check_automatic(access, request.headers.get("origin"), host)
             except AccessError as error:
                 credential = error  # answered after the upgrade: a browser sees nothing of a refused one
         return HubConnection(
@@ -145,6 +150,27 @@ class HubWebSocketApp:
             client=client,
             credential=credential,
             request=request,
+        )
+
+    def _check_automatic(self, access: AccessControl, origin: str | None, host: str | None) -> Credential | None:
+        """Check that what a browser adds by itself, such as cookies, may identify a handshake of a page of `origin`.
+
+        With `*` as an allowed origin, any page could act as the person who looks at it.
+
+        Returns:
+            None if it may; `NOTHING_YET` if the page must send a token.
+
+        Raises:
+            Forbidden: It may not, and the hub accepts no tokens.
+        """
+        origins = self.handshake_check.request_check.origins
+        if origin is None or is_own_origin(origin, host) or origins.allows_credentials(origin):
+            return None
+        if access.methods:
+            return NOTHING_YET
+        raise Forbidden(
+            "cookies count only for pages of the hub's own origin, and of origins that are allowed by name",
+            hint="Allow the page's origin by its name.",
         )
 
     def opened(self, connection: HubConnection) -> None:
