@@ -221,6 +221,9 @@ def read_revocation(body: bytes, now_ns: int, kept_until_ns: int | None) -> Revo
         raise InvalidParameter("expected one of `credential_id` and `subject`", hint=_HINT)
     if wanted.expires_at is not None:
         kept_until_ns = to_nanoseconds(wanted.expires_at)
+        if kept_until_ns <= now_ns:
+            hint = "Name the time at which the last of the credentials expires, or leave it out."
+            raise InvalidParameter("`expires_at` is over: the revocation would be forgotten immediately", hint=hint)
     if wanted.credential_id is not None:
         if wanted.issued_before is not None:
             raise InvalidParameter("`issued_before` without `subject`: one credential is revoked whole", hint=_HINT)

@@ -51,6 +51,7 @@ def test_revocation_ends_what_is_open_and_refuses_what_comes(hub: Secured) -> No
         ({"credential_id": ""}, 400),
         ({"subject": "a", "issued_before": "yesterday"}, 422),
         ({"credential_id": "a", "issued_before": "2025-07-30T12:00:00Z"}, 400),
+        ({"credential_id": "a", "expires_at": "2025-07-30T12:00:00Z"}, 400),
         ({"token": "a"}, 400),
     ],
 )
