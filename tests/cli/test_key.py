@@ -1,8 +1,10 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Terminal, tidings
+from tests.cli.processes import TIMEOUT_S, Terminal, tidings
 
 
 @pytest.fixture
@@ -93,6 +95,16 @@ def test_hub_in_memory_needs_a_named_file() -> None:
     done = tidings("key", "list", TIDINGS_MEMORY="1")
     assert done.returncode == 2
     assert "--keys" in done.stderr
+
+
+def test_key_that_cannot_be_shown_is_revoked(keys: str) -> None:
+    command = [sys.executable, "-m", "tidings", "key", "add", "a", "--grant", "admin", "--keys", keys]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 1
+    assert "could not be shown, and is revoked" in done.stderr
+    assert "revoked" in tidings("key", "list", "--all", "--keys", keys).stdout
+    assert tidings("key", "add", "a", "--grant", "admin", "--keys", keys).returncode == 0
 
 
 def test_star_inside_of_a_path_is_a_note(keys: str) -> None:

@@ -19,6 +19,7 @@ from tidings.cli.errors import print_stderr
 from tidings.cli.hub_settings import ConfigOption, DataOption, find_settings
 from tidings.cli.options import parse_duration_option
 from tidings.cli.serve.settings import ServeSettings
+from tidings.cli.streams import OutputFailed
 from tidings.cli.summary import format_ago
 from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span
@@ -85,7 +86,12 @@ def add(
     made = file.add(name, grants, now_ns=now_ns, expires_ns=expires_ns, another=another)
     assert made is not None  # only a first key may find others
     added, text = made
-    typer.echo(text)
+    try:
+        typer.echo(text)
+    except OutputFailed:  # as on a full disk: no one has the key, and its name is taken
+        print_stderr(f"note: the key {added.id} of {added.name} could not be shown, and is revoked")
+        file.revoke(added.id, now_ns=time.time_ns())
+        raise
     until = "never expires" if added.expires is None else f"expires at {added.expires}"
     print_stderr(
         f"added the key {added.id} of {added.name}: {', '.join(added.grants)}; it {until}",
