@@ -152,6 +152,7 @@ test("an address with the name leads from an id that is gone to the newest run",
   const address = page.url().replace("import-7", "import-3");
   await page.goto(address);
   await expect(main(page)).toContainText("The hub has no operation “import-3”");
+  await expect(main(page)).toContainText("Did you mean import-7?");
   await main(page)
     .getByRole("link", { name: /Import prices/ })
     .click();

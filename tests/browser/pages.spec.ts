@@ -23,8 +23,7 @@ test("an id that is gone is explained", async ({ page, faults, hub }) => {
   await open(page, hub, "operation?id=gone");
   await expect(page.locator("main")).toContainText("gone");
   await expect(page.locator("main")).toContainText(/retention|keeps|no longer/i);
-  await expect(page.locator("main").getByText("GET /v1/operations", { exact: true })).toBeVisible();
-  await expect(page.locator("main")).not.toContainText("`");
+  await expect(page.locator("main")).not.toContainText(/`|v1/);
 });
 
 test("an address that has lost its id does not blame the hub", async ({ page, hub }) => {

@@ -10,7 +10,6 @@ import type { Row } from "../../format/row.ts";
 import { plain } from "../../format/text.ts";
 import { hub } from "../../hub.ts";
 import { Age } from "../../parts/age.tsx";
-import { Hint } from "../../parts/hint.tsx";
 import { StateIcon } from "../../parts/icon.tsx";
 import { Go, hrefOf } from "../../router.tsx";
 
@@ -21,13 +20,14 @@ export interface GoneProps {
   readonly operationId: string;
   /** Its name, if the address names it. */
   readonly name: string;
-  /** What the hub says: the nearest ids. */
+  /** What the hub says: the nearest ids are in quotes. The rest is for those who call its routes. */
   readonly hint: string;
 }
 
 /** The page. */
 export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
   const newest = useNewest(name, operationId);
+  const near = Array.from(hint.matchAll(/'([^']+)'/g), ([, id = ""]) => id);
   return (
     <div class="head">
       <div class="crumb">
@@ -48,9 +48,16 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
           </>
         )}
       </p>
-      {hint === "" ? null : (
+      {near.length === 0 ? null : (
         <p class="two any">
-          <Hint text={hint} />
+          Did you mean{" "}
+          {near.map((id, index) => (
+            <span key={id}>
+              {index === 0 ? "" : " or "}
+              <Go href={hrefOf("operation", { id })}>{plain(id)}</Go>
+            </span>
+          ))}
+          ?
         </p>
       )}
       {newest.length === 0 ? null : (
