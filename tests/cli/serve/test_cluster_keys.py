@@ -1,5 +1,6 @@
 """API keys of several machines: a key in the file of one node is accepted by all."""
 
+import hashlib
 import logging
 import os
 import signal
@@ -135,6 +136,35 @@ def test_edited_line_holds_at_all_nodes_and_a_deleted_one_nowhere(nodes: ThreeNo
     nodes.expect(key, "api_key_expired")
     nodes.edit(0, "edited")
     nodes.expect(key, "unknown_api_key")
+
+
+def test_streams_at_other_nodes_end_with_the_right_of_their_key(nodes: ThreeNodes) -> None:
+    key = nodes.add(0, "reader")
+    nodes.expect(key, "ok")
+    for fields in ({"grants": ["read operations"]}, {}):
+        nodes.edit(0, "reader", grants=["read data"])
+        nodes.expect(key, "ok")
+        url, headers = f"{nodes.hubs[1].http}v1/stream?channel=data", {"authorization": f"Bearer {key}"}
+        with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT_S) as stream:
+            assert stream.status_code == 200
+            nodes.edit(0, "reader", **fields)
+            begun = time.monotonic()
+            for _ in stream.iter_bytes():
+                pass
+        logger.info("a stream at another node ended after %.3f s", time.monotonic() - begun)
+
+
+def test_key_whose_id_another_file_uses_is_reported_and_works_at_its_node(nodes: ThreeNodes) -> None:
+    key, other = nodes.add(0, "first"), nodes.add(2, "second")
+    nodes.expect(key, "ok")
+    nodes.expect(other, "ok")
+    stolen = f"{other[:4]}{key[4:12]}{other[12:]}"
+    nodes.edit(2, "second", id=key[4:12], sha256=hashlib.sha256(stolen.encode()).hexdigest())
+    assert "has another key with this id" in nodes.hubs[2].wait_for_log("valid at this node only")
+    assert nodes.codes(key) == ["ok", "ok", "unknown_api_key"]
+    assert nodes.codes(stolen) == ["unknown_api_key", "unknown_api_key", "ok"]
+    nodes.edit(2, "second")
+    nodes.expect(key, "ok")
 
 
 def test_two_files_with_one_key_do_not_replace_each_others_lines(nodes: ThreeNodes) -> None:

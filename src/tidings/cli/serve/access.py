@@ -1,7 +1,7 @@
 """How `tidings serve` identifies clients: the authenticators of its `--auth` options, and the reload of their files."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -15,7 +15,7 @@ from tidings.access.private_files import write_private
 from tidings.access.sign_in import SignInPages
 from tidings.access.subjects import Authenticator
 from tidings.cli.serve.settings import ServeSettings
-from tidings.cli.serve.shared_keys import SharedKeys
+from tidings.cli.serve.shared_keys import SharedKeyChanges, SharedKeys
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError, InvalidKeyFile, LimitExceeded, TidingsError
 from tidings.hub.clock import Clock
@@ -239,12 +239,16 @@ class ServedAccess:
         if self._control is not None:
             self._control.reevaluate()
 
-    def _shared_keys_changed(self, added: Sequence[ApiKey], removed: Sequence[ApiKey]) -> None:
-        for change, keys in (("added", added), ("removed", removed)):
+    def _shared_keys_changed(self, changes: SharedKeyChanges) -> None:
+        assert self._keys is not None
+        own = {key.id for key in self._keys.keys}  # recorded when the file was read
+        for change, keys in (("added", changes.added), ("edited", changes.edited), ("removed", changes.removed)):
             for key in keys:
-                name = change if key.revoked is None else "revoked"
-                self._record("key", "accepted", subject=key.name, key_id=key.id, change=name, part="other nodes")
-        self._reevaluate()
+                if key.id not in own:
+                    name = change if key.revoked is None else "revoked"
+                    self._record("key", "accepted", subject=key.name, key_id=key.id, change=name, part="other nodes")
+        if changes.edited or changes.removed:  # no session has a key that is new
+            self._reevaluate()
 
     def _find_revoked(self) -> None:
         """Find the keys that the file revokes: the log that other nodes share must revoke them, too."""

@@ -1,9 +1,11 @@
 """API keys of a hub of several machines: a key in the file of one node is accepted by all (docs/cluster.md)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from tidings.access.key_file import KEEP_REVOKED_NS, LoadedKeys
 from tidings.access.keys import ApiKey, decode_key, encode_key
@@ -26,6 +28,15 @@ _HINT: Final = "Add another key, such as one that expires; or use tokens."
 log = structlog.get_logger("tidings.serve")
 
 
+class SharedKeyChanges(Struct, frozen=True, kw_only=True):
+    """Keys that nodes have put into the log, this one included."""
+
+    added: Sequence[ApiKey]
+    edited: Sequence[ApiKey]
+    """As they are now."""
+    removed: Sequence[ApiKey]
+
+
 class SharedKeys:
     """Puts the keys of a node's file into the log, and accepts those of the other nodes.
 
@@ -38,8 +49,7 @@ class SharedKeys:
         hub_log: Its log.
         keys: The keys of the file.
         check: Raises `ValueError` or `AccessError` for a key that cannot be accepted.
-        changed: Called when keys of other nodes have changed, with those that are accepted from now on, and those that
-            are not any more.
+        changed: Called when keys in the log have changed.
     """
 
     def __init__(
@@ -49,7 +59,7 @@ class SharedKeys:
         keys: LoadedKeys,
         *,
         check: Callable[[ApiKey], None],
-        changed: Callable[[Sequence[ApiKey], Sequence[ApiKey]], None],
+        changed: Callable[[SharedKeyChanges], None],
     ) -> None:
         self._hub = hub
         self._log = hub_log
@@ -60,41 +70,51 @@ class SharedKeys:
         """Ids of the lines that changed while this node runs, and are not in the log yet."""
         self._decoded: dict[str, tuple[bytes, ApiKey | None]] = {}
         """The lines in the log by id, with their keys; None for one that cannot be accepted."""
-        self._reported: set[str] = set()
-        """Ids of the keys that were reported as not shared."""
+        self._accepted: dict[str, ApiKey] = {}
+        """The keys in the log that are accepted, by their ids."""
+        self._unshared: dict[str, str] = {}
+        """Why keys of the file are not in the log, by their ids."""
         self._is_accepting = False
         self._looks = 0
         """Number of looks until keys are compared again."""
         hub.on_control.append(self._receive)
-        self._accept()
+        self._replace()
 
     def file_changed(self, before: Mapping[str, ApiKey]) -> None:
-        """Note that the file was read again.
+        """Propose the changes of the file, which was read again.
 
         Args:
             before: The keys that it had, by their ids.
         """
         self._looks = 0
         self._edited |= {key.id for key in self._keys.keys if before.get(key.id, key) != key}
+        self.look()
 
     def has_live_grant(self, grant: str) -> bool:
         """Return whether a key of another node is valid, and has a grant."""
         now_ns = self._log.now_ns
-        keys = [key for _, key in self._decoded.values() if key is not None]
-        return any(grant in key.grants and key.is_live(now_ns) and not self._is_revoked(key.id) for key in keys)
+        keys = [key for key in self._accepted.values() if grant in key.grants and key.is_live(now_ns)]
+        return any(not self._is_revoked(key.id) for key in keys)
 
     def look(self) -> None:
         """Propose what the log lacks, some at a time; to be called at an interval."""
         self._looks -= 1
         if self._looks >= 0 or not self._log.shares_keys:
             return
-        proposed = 0
-        for control in self._find_differences():
+        reported, self._unshared = self._unshared, {}
+        proposed = list(islice(self._find_differences(), MAX_PROPOSED))
+        for control in proposed:
             self._hub.log.record(control)
-            proposed += 1
-            if proposed == MAX_PROPOSED:
-                break
         self._looks = 0 if proposed else _LOOKS
+        new = [id for id in self._unshared if id not in reported]
+        if new:
+            log.error(
+                "API keys are valid at this node only",
+                keys=len(self._unshared),
+                first=new[0],
+                reason=self._unshared[new[0]],
+                hint=_HINT,
+            )
 
     # Comparing the file with the log.
 
@@ -112,7 +132,7 @@ class SharedKeys:
                 is_wanted = row.node == self._log.node or key.id in self._edited
             else:
                 is_wanted = False
-                self._report(key, f"the log has another key with this id, of the node {row.node!r}")
+                self._unshared[key.id] = f"the log has another key with this id, of the node {row.node!r}"
             if is_wanted:
                 shared = KeyShared(key.id, self._log.node, encode_key(key)[: MAX_KEY_BYTES + 1])
                 if shared != row and self._has_room(key, shared):
@@ -137,18 +157,12 @@ class SharedKeys:
 
     def _has_room(self, key: ApiKey, shared: KeyShared) -> bool:
         if len(shared.line) > MAX_KEY_BYTES:
-            reason = f"its line has more than {MAX_KEY_BYTES:,} bytes"
+            self._unshared[key.id] = f"its line has more than {MAX_KEY_BYTES:,} bytes"
         elif not self._log.has_room_for(shared):
-            reason = f"the log has as many as it keeps; {MAX_KEYS:,} are possible"
+            self._unshared[key.id] = f"the log has as many as it keeps; {MAX_KEYS:,} are possible"
         else:
             return True
-        self._report(key, reason)
         return False
-
-    def _report(self, key: ApiKey, reason: str) -> None:
-        if key.id not in self._reported:
-            self._reported.add(key.id)
-            log.error("an API key is valid at this node only", key=key.id, name=key.name, reason=reason, hint=_HINT)
 
     # Accepting the keys in the log.
 
@@ -164,20 +178,27 @@ class SharedKeys:
 
     def _accept(self) -> None:
         self._is_accepting = False
+        before = self._accepted
+        self._replace()
+        after = self._accepted
+        self._changed(
+            SharedKeyChanges(
+                added=[key for id, key in after.items() if id not in before],
+                edited=[key for id, key in after.items() if before.get(id, key) != key],
+                removed=[key for id, key in before.items() if id not in after],
+            )
+        )
+
+    def _replace(self) -> None:
         rows = self._log.shared_keys
-        before = {id: key for id, (_, key) in self._decoded.items() if key is not None}
         self._decoded = {id: self._decoded[id] for id in rows if id in self._decoded}
-        keys = [key for key in map(self._decode, rows.values()) if key is not None]
+        found = {id: key for id, row in rows.items() if (key := self._decode(row)) is not None}
         try:
-            self._keys.replace_shared(keys)
+            self._keys.replace_shared(found.values())
         except InvalidKeyFile as error:  # each was checked
             log.error("the API keys of other nodes are refused", error=str(error))
-            return
-        after = {key.id: key for key in keys if rows[key.id].node != self._log.node}
-        added = [key for key in after.values() if before.get(key.id) != key]
-        removed = [key for key in before.values() if key.id not in rows]
-        if before != {key.id: key for key in keys}:
-            self._changed(added, removed)
+        else:
+            self._accepted = found
 
     def _decode(self, row: KeyShared) -> ApiKey | None:
         line, key = self._decoded.get(row.id, (b"", None))
