@@ -136,6 +136,9 @@ def test_nothing_is_overwritten(hub: Hub, folder: Path, tmp_path: Path) -> None:
         (("data", "restore", "no-such-file"), 1, "no-such-file"),
         (("data", "nonsense"), 2, "nonsense"),
         (("data", "info", "--config", "no-such.toml"), 2, "no-such.toml"),
+        (("data", "release", "node"), 2, "Pass --log"),
+        (("data", "release", "node", "--log", "nowhere"), 2, "nats://host:4222/NAME"),
+        (("data", "release", "node", "--log", "postgresql://127.0.0.1:1/x"), 1, "Check that the engine runs"),
     ],
 )
 def test_errors_have_their_exit_code_and_message(

@@ -15,7 +15,7 @@ from tidings.cli.commands import PlainCommand, make_group
 from tidings.cli.errors import FAILED, exit_codes_epilog
 from tidings.cli.hub_settings import ConfigOption, DataOption, JsonOption, find_folder, find_settings
 from tidings.cli.units import describe_size, ordinal
-from tidings.exceptions import ConfigError, LogCorrupt, LogForeign
+from tidings.exceptions import ConfigError, LogCorrupt, LogForeign, LogUnavailable
 from tidings.log.journal.seeding import release_journal
 from tidings.log.journal.shared_folder import find_log_folder
 from tidings.log.sqlite import backup as sqlite_backup
@@ -122,7 +122,11 @@ def release(
             journal.close()
             await journal.wait_closed()
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except LogUnavailable as error:
+        error.hint = error.hint or "Check that the engine runs, and that this machine reaches the address of --log."
+        raise
     typer.echo(f"{engine.label} is new again")
 
 
