@@ -74,6 +74,16 @@ class TestLogin:
         assert "hunter2" not in done.stdout + done.stderr
         assert not (tmp_path / "config").exists()
 
+    def test_folder_that_cannot_be_written_is_named(self, hub: HubServer, tokens: TokenTable, tmp_path: Path) -> None:
+        tokens.add("hunter2", *GRANTS, name="ann")
+        (tmp_path / "file").write_text("")
+        for command, stdin in (("login", "hunter2\n"), ("logout", "")):
+            done = tidings(command, hub.url, stdin=stdin, XDG_CONFIG_HOME=str(tmp_path / "file"))
+            assert (done.returncode, done.stdout) == (2, "")
+            error, hint = done.stderr.splitlines()
+            assert error.startswith(f"error: cannot change the logins in '{tmp_path / 'file'}")
+            assert hint.startswith("hint: ")
+
     def test_login_without_a_token_is_a_usage_error(self, hub: HubServer, config: dict[str, str]) -> None:
         done = tidings("login", hub.url, stdin="\n", **config)
         assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: no token was entered")

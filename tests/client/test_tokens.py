@@ -216,6 +216,13 @@ class TestLogins:
         with pytest.raises(TokenUnavailable, match="damaged"):
             found(None, home).read()
 
+    def test_named_pipe_in_place_of_a_login_keeps_no_one_waiting(self, home: dict[str, str], tmp_path: Path) -> None:
+        path = store_login(Login(url=URL, token=SECRET), tmp_path / "tidings" / "logins")
+        path.unlink()
+        os.mkfifo(path, 0o600)
+        with pytest.raises(TokenUnavailable, match="damaged"):
+            found(None, home).read()
+
     def test_user_without_a_home_has_no_logins(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os.path, "expanduser", lambda path: path)
         assert find_login_file(URL, {}) is None

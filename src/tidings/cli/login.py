@@ -1,10 +1,13 @@
 """The commands `tidings login`, `logout` and `whoami`: the stored token of each hub, and whom the hub takes it for."""
 
 import asyncio
+import contextlib
 import getpass
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -56,7 +59,8 @@ def login(url: UrlArgument = None) -> None:
     if access is None:
         typer.echo(f"{authority(address)} asks for no token: nothing is stored")
         return
-    store_login(Login(url=hub_of(address), subject=access.subject, token=token), folder)
+    with _changing(folder):
+        store_login(Login(url=hub_of(address), subject=access.subject, token=token), folder)
     expiry = _expires_in(access.expires_at or _stated_expiry(token))
     until = "" if expiry is None else f"; the token expires in {expiry}"
     typer.echo(escape_unprintable(f"logged in to {authority(address)} as {access.subject}{until}"))
@@ -72,10 +76,31 @@ def logout(url: UrlArgument = None) -> None:
     """
     address = resolve_hub_url(url)
     folder = login_folder()
-    if folder is None or not delete_login(address, folder):
+    deleted = False
+    if folder is not None:
+        with _changing(folder):
+            deleted = delete_login(address, folder)
+    if not deleted:
         print_stderr(f"error: no login is stored for {authority(address)}", "hint: Log in with `tidings login`.")
         raise typer.Exit(FAILED)
     typer.echo(f"logged out of {authority(address)}")
+
+
+@contextlib.contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk into one that names the folder, and what works without it.
+
+    Raises:
+        ConfigError: A file in `folder` cannot be written or deleted.
+    """
+    try:
+        yield
+    except OSError as cause:
+        raise ConfigError(
+            f"cannot change the logins in {str(folder)!r}: {cause.strerror or cause}",
+            option="XDG_CONFIG_HOME",
+            hint="Make the folder writable, or use TIDINGS_TOKEN_FILE instead of a login.",
+        ) from cause
 
 
 def whoami(

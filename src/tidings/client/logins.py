@@ -70,8 +70,10 @@ def read_login(path: Path) -> str | None:
         TokenUnavailable: It cannot be read, or others can read it.
     """
     try:
-        status = path.stat()
-        data = path.read_bytes()
+        # A named pipe without a writer must not keep a program waiting; reading it yields nothing.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            status = os.fstat(file.fileno())
+            data = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
