@@ -51,6 +51,11 @@ def main() -> None:
         code = READER_GONE if failure.reader_gone else FAILED
         if not failure.reader_gone:
             print_stderr(f"error: cannot write to stdout: {failure}", "hint: Free space, or write elsewhere.")
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        print_stderr("error: too many processes or threads", "hint: Raise the limit of the user, service or container.")
+        sys.exit(FAILED)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             print_stderr("error: too many open files", "hint: Raise the limit, as with `ulimit -n 4096`.")

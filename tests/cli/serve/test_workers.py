@@ -177,6 +177,28 @@ def test_worker_that_cannot_start_is_tried_again_while_another_serves(tmp_path: 
     assert stderr.count("a worker died") == 1
 
 
+def test_parent_without_free_descriptors_goes_on_with_the_other_worker(tmp_path: Path) -> None:
+    with WorkersHub(tmp_path / "data") as hub:
+        kept, killed = hub.workers()
+        assert hub.process.stderr is not None
+        limits = hub.parent.rlimit(psutil.RLIMIT_NOFILE)
+        hub.parent.rlimit(psutil.RLIMIT_NOFILE, (8, limits[1]))
+        kill(killed)
+        stderr = b""
+        while (
+            stderr.count(b"a worker could not start, and is tried again") < MAX_DEATHS - 1
+        ):  # with the death above, enough to end a hub
+            stderr += (data := os.read(hub.process.stderr.fileno(), 65_536))
+            assert data, stderr.decode()
+        hub.parent.rlimit(psutil.RLIMIT_NOFILE, limits)
+        wait_until(lambda: len(hub.workers()) == 2)
+        assert is_running(kept.pid)
+        code, _, _ = hub.stop()
+    assert code == 0
+    assert b"Too many open files" in stderr
+    assert stderr.count(b"a worker died") == 1
+
+
 def test_worker_that_stands_still_is_killed_and_replaced(tmp_path: Path) -> None:
     with WorkersHub(tmp_path / "data", 2) as hub:
         stopped = hub.workers()[0]

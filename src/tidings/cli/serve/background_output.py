@@ -106,7 +106,7 @@ def write_in_background() -> None:
     for name in ("stdout", "stderr"):
         try:
             stream = BackgroundOutput(getattr(sys, name), partial(_report_dropped, name))
-        except (AttributeError, OSError, ValueError):  # None, closed or in memory
+        except (AttributeError, OSError, RuntimeError, ValueError):  # None, closed or in memory; too many threads
             continue
         setattr(sys, name, stream)
         atexit.register(stream.wait_written)

@@ -200,17 +200,17 @@ def has_lost_journal(folder: Path) -> bool:
 
     False, too, where the folder cannot be read.
     """
-    replicas = [replica for path in find_replicas(folder) if (replica := try_read_replica(path)) is not None]
     if not (folder / JOURNAL_FILE).exists():
         return True
     try:
+        replicas = [replica for path in find_replicas(folder) if (replica := try_read_replica(path)) is not None]
         with closing(JournalFile(folder)) as journal:
             return bool(replicas) and not any(journal.continues(replica.mark) for replica in replicas)
     except LogTooNew:
         return False
     except (LogCorrupt, LogForeign):
         return True
-    except LogError as error:
+    except (LogError, OSError) as error:  # no free descriptor, too
         logger.warning("the journal of %s cannot be read: %s", folder, error)
         return False
 

@@ -226,11 +226,11 @@ class Supervisor:
         while not self._ending.is_set():
             started = time.monotonic()
             worker.has_started = False
+            fault = ""
             try:
                 code = await self._run_once(worker)
-            except OSError as error:  # such as too many processes or open files
-                self._count_death(worker, error.strerror or str(error))
-                code = 0
+            except (OSError, RuntimeError) as error:  # such as too many processes, threads or open files
+                code, fault = 0, getattr(error, "strerror", None) or str(error)
             if self._ending.is_set():
                 return
             if worker.was_ready and await asyncio.to_thread(self._has_lost_journal):
@@ -241,13 +241,16 @@ class Supervisor:
                 self._exit_code = code  # it reported an error itself, such as a log that cannot be opened
                 self.stop()
                 return
-            asked = code in (0, -signal.SIGTERM)  # a rolling restart
-            if code > 0 and not worker.has_started and any(each.ready.is_set() for each in self._workers):
-                # Its disk is full, or its settings have changed: the others go on.
-                log.error("a worker could not start, and is tried again", worker=worker.number, exit_code=code)
-                worker.withdraw()
+            asked = not fault and code in (0, -signal.SIGTERM)  # a rolling restart
+            reason = fault or (f"signal {-code}" if code < 0 else f"exit code {code}")
+            is_start = bool(fault) or (code > 0 and not worker.has_started)
+            if is_start and any(each.ready.is_set() for each in self._workers):
+                # The machine lacks something, or the settings have changed: the others go on.
+                log.error("a worker could not start, and is tried again", worker=worker.number, reason=reason)
+                with contextlib.suppress(OSError):  # no free descriptor
+                    worker.withdraw()
             elif not asked:
-                self._count_death(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
+                self._count_death(worker, reason)
             if time.monotonic() - started > DEATHS_WINDOW_S or asked:
                 worker.backoff_s = MIN_BACKOFF_S
             await _first(asyncio.sleep(worker.backoff_s), self._ending.wait())
