@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tidings.hub.config import HubConfig
+from tidings.hub.hub import Hub
 from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
@@ -117,6 +118,11 @@ class HubServer:
 
         self._loop.call_soon_threadsafe(run)
         return result.result(TIMEOUT_S)
+
+    @property
+    def hub(self) -> Hub:
+        """The hub. The server may not have started it yet, so its own loop looks, and starts it then."""
+        return self.call(lambda: self.app.hub)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition`, called in the server's loop, is true."""

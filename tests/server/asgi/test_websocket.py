@@ -137,7 +137,7 @@ def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) ->
 
 
 def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
-    delivery = server.app.hub.delivery
+    delivery = server.hub.delivery
     # Without compression: what fills the sockets is padding.
     options: Any = {"max_queue": 1, "close_timeout": 0.1, "compression": None}
     with Client(server, "?channel=data&channel=operations", **options) as slow:

@@ -397,7 +397,7 @@ def test_items_behind_a_failed_one_are_not_stored() -> None:
 def test_large_batch_is_staged_in_turns_of_the_loop_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, turn = dict[int, int](), 0
     with HubServer() as server, httpx.Client(base_url=server.http) as client:
-        hub = server.app.hub
+        hub = server.hub
         publish = hub.publish
 
         def count_turns() -> None:
@@ -445,13 +445,13 @@ def raw_post(port: int, body: bytes, *, length: int) -> socket.socket:
 
 
 def test_client_lost_during_its_body_publishes_nothing(server: HubServer) -> None:
-    accepted = server.app.hub.counters.accepted
+    accepted = server.hub.counters.accepted
     body = msgspec.json.encode(update("half"))
     leaving = raw_post(server.port, body, length=len(body) + 1)
     server.wait(lambda: bool(server.server.server_state.tasks))
     leaving.close()
     server.wait(lambda: not server.server.server_state.tasks)
-    assert server.app.hub.counters.accepted == accepted
+    assert server.hub.counters.accepted == accepted
 
 
 def test_client_lost_before_the_answer_has_published(server: HubServer, client: httpx.Client) -> None:

@@ -295,7 +295,7 @@ def test_heartbeat_while_waiting_for_a_position_ends_no_block() -> None:
 
 
 def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
-    delivery = server.app.hub.delivery
+    delivery = server.hub.delivery
     with (
         private_heap(),
         Stream(server.port, "?since=now", receive_buffer=4096) as slow,
