@@ -224,7 +224,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.ServeError, 500, "See the message."),
         _row(exceptions.AddressInUse, 500, "Stop the other program, or choose another --port (0 picks a free one)."),
         _row(exceptions.AddressUnavailable, 500, "Choose a --host of this machine and a --port this user may open."),
-        _row(exceptions.ConfigError, 500, "`tidings serve --show-config` prints every option and its source."),
+        _row(exceptions.ConfigError, 500, "Correct the option, the variable or the file that the error names."),
         _row(
             exceptions.InsecureAddress,
             500,

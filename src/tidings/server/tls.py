@@ -42,7 +42,7 @@ class TlsCertificate:
             # ssl's own error for a missing file does not name it.
             if not file.is_file():
                 problem = "expected a regular file, got" if file.exists() else "no such file:"
-                raise ConfigError(f"{problem} {str(file)!r}", option=option)
+                raise ConfigError(f"{problem} {str(file)!r}", option=option, hint=_HINT)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
         try:

@@ -130,7 +130,10 @@ def read_token(file: str) -> str:
                 content = opened.read(_MAX_INPUT_BYTES + 1)
     except OSError as cause:
         raise ConfigError(
-            f"cannot read {file!r}: {cause.strerror or cause}", option="file", source="argument"
+            f"cannot read {file!r}: {cause.strerror or cause}",
+            option="file",
+            source="argument",
+            hint="Name a file that can be read, or pass the token on stdin.",
         ) from cause
     text = content.decode(errors="replace").strip().strip("\"'")
     text = text[7:].lstrip() if text[:7].lower() == "bearer " else text
