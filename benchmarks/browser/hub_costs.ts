@@ -1,14 +1,11 @@
 /** What a hub costs: the CPU time and the memory of its process. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
-const TICKS_PER_S = 100; // USER_HZ of Linux, on every architecture
-
-/** CPU time of a process so far, user and system, in seconds. */
+/** CPU time of a process's threads so far, in seconds: exact, where `/proc/PID/stat` counts ticks of 10 ms. */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const times = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+  return times.reduce((sum, nanoseconds) => sum + Number(nanoseconds), 0) / 1e9;
 }
 
 /** Resident memory of a process, in MiB. */
