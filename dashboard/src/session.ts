@@ -53,27 +53,25 @@ const KEY = `tidings:${mountPoint}:key`;
 /** Where the key is kept: in this tab, or in this browser. */
 export type KeyPlace = "tab" | "browser";
 
-function storages(): readonly Storage[] {
+const PLACES = ["tab", "browser"] as const;
+
+/** The storage of a place; none where the browser forbids that one. */
+function storageOf(place: KeyPlace): Storage | null {
   try {
-    return [sessionStorage, localStorage];
+    return place === "tab" ? sessionStorage : localStorage;
   } catch {
-    return [];
+    return null;
   }
 }
 
 function keptKey(): string | undefined {
-  for (const each of storages()) {
-    const key = each.getItem(KEY);
-    if (key !== null) return key;
-  }
-  return undefined;
+  const place = keyPlace();
+  return (place && storageOf(place)?.getItem(KEY)) ?? undefined;
 }
 
 /** Where the key of the reader is kept; undefined if it lasts as long as the page. */
 export function keyPlace(): KeyPlace | undefined {
-  const [tab, browser] = storages();
-  if (tab?.getItem(KEY)) return "tab";
-  return browser?.getItem(KEY) ? "browser" : undefined;
+  return PLACES.find((place) => storageOf(place)?.getItem(KEY));
 }
 
 /** Asks the hub who the reader is. */
@@ -108,7 +106,7 @@ export async function signIn(key: string, place: KeyPlace): Promise<{ message: s
 
 function keep(key: string, place: KeyPlace): void {
   try {
-    (place === "browser" ? localStorage : sessionStorage).setItem(KEY, key);
+    storageOf(place)?.setItem(KEY, key);
   } catch {
     // Without storage the key lasts as long as the page.
   }
@@ -116,7 +114,7 @@ function keep(key: string, place: KeyPlace): void {
 
 /** Forgets the key and closes the link. Signing out elsewhere needs the address that the hub names. */
 export function signOut(): void {
-  for (const each of storages()) each.removeItem(KEY);
+  for (const place of PLACES) storageOf(place)?.removeItem(KEY);
   hub.signOut();
   const who = answer.peek();
   if (who === undefined) return;

@@ -11,11 +11,6 @@ export type Ages = "relative" | "absolute";
 
 const PREFIX = `tidings:${mountPoint}:`;
 
-/** Key under which this browser keeps a setting. */
-export function settingKey(name: string): string {
-  return PREFIX + name;
-}
-
 interface Stored {
   readonly value: Signal<unknown>;
   readonly read: (json: unknown) => unknown;
@@ -31,7 +26,7 @@ const stored = new Map<string, Stored>();
  * @param read - Returns the setting that a stored JSON value means, or a default for everything else.
  */
 export function setting<T>(name: string, read: (json: unknown) => T): Signal<T> {
-  const key = settingKey(name);
+  const key = PREFIX + name;
   const value = signal(read(load(key)));
   stored.set(key, { value, read });
   let saved = JSON.stringify(value.peek());
@@ -51,12 +46,22 @@ function load(key: string): unknown {
   }
 }
 
+/** Keys of settings that this browser did not take, as its storage is full or forbidden: they last as long as the page. */
+const unsaved = new Set<string>();
+
 function save(key: string, json: string): void {
   try {
     localStorage.setItem(key, json);
+    unsaved.delete(key);
   } catch {
-    // A browser without storage, or a full one: the setting lasts as long as the page.
+    unsaved.add(key);
   }
+}
+
+/** A setting as all tabs have it now: an event about a change in another tab may come later. */
+export function sharedValue(name: string): unknown {
+  const key = PREFIX + name;
+  return unsaved.has(key) ? stored.get(key)?.value.peek() : load(key);
 }
 
 addEventListener("storage", (event) => {

@@ -97,6 +97,30 @@ test("all works in a browser that forbids storage", async ({ folder, hub }) => {
   }
 });
 
+test("all works in a browser whose storage is full", async ({ page, context, hub }) => {
+  await gatherNotifications(context);
+  await hub.publish(start("a"));
+  await open(page, hub, "operation?id=a");
+  await page.evaluate(() => {
+    for (const storage of [localStorage, sessionStorage]) {
+      for (let size = 4 << 20; size >= 1; size >>= 1) {
+        for (let times = 0; times < 2; times += 1) {
+          try {
+            storage.setItem(`${size} ${times}`, "x".repeat(size));
+          } catch {} // does not fit
+        }
+      }
+    }
+  });
+  await expect(page.evaluate(() => localStorage.setItem("more", "than fits"))).rejects.toThrow("QuotaExceededError");
+  await page.getByRole("button", { name: "Notify me when it ends" }).click();
+  await expect(page.getByRole("button", { name: "You are notified" })).toBeVisible();
+  await page.getByRole("button", { name: /^Settings/ }).click();
+  await page.getByRole("menuitemcheckbox", { name: "Times in UTC" }).click();
+  await hub.publish({ type: "operation:complete", data: { operation_id: "a" } });
+  await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
+});
+
 test("parts that are complete are collapsed, and the others are live", async ({ page, hub }) => {
   const part = (index: number) => start(`part-${index}`, { name: `Part ${index}`, parent_id: "whole" });
   await hub.publish(start("whole"), ...[1, 2, 3, 4, 5, 6].map(part));

@@ -8,7 +8,7 @@ import { isLive, nameOf } from "../../format/operation.ts";
 import type { Row } from "../../format/row.ts";
 import { plain } from "../../format/text.ts";
 import { hrefOf, navigate } from "../../router.tsx";
-import { setting, settingKey } from "../../settings.ts";
+import { setting, sharedValue } from "../../settings.ts";
 import { liveRow } from "./live-row.ts";
 
 /** Operations that one browser waits for. */
@@ -86,14 +86,9 @@ async function claimEnd(row: Row): Promise<void> {
   }
 }
 
-/** Reads what the tabs share: an event about a change in another tab may come later than the lock. */
 function isStillAwaited(id: string): boolean {
-  try {
-    const ids: unknown = JSON.parse(localStorage.getItem(settingKey(NAME)) ?? "[]");
-    return Array.isArray(ids) && ids.includes(id);
-  } catch {
-    return awaited.peek().includes(id);
-  }
+  const ids = sharedValue(NAME);
+  return Array.isArray(ids) && ids.includes(id);
 }
 
 function showEnd(row: Row): void {
