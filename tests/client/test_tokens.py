@@ -67,6 +67,14 @@ class TestSources:
         (tmp_path / "token").write_text("second")
         assert asyncio.run(source.fetch()) == "second"
 
+    async def test_pipe_without_a_writer_does_not_stop_the_loop(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "token"
+        os.mkfifo(pipe)
+        fetching = asyncio.create_task(found(None, {"TIDINGS_TOKEN_FILE": str(pipe)}).fetch())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(pipe.write_text, "late\n")
+        assert await fetching == "late"
+
     @pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe", b"x" * 20_000])
     def test_unusable_file_is_unavailable_without_its_content(self, tmp_path: Path, content: bytes | None) -> None:
         if content is not None:

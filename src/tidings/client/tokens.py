@@ -108,8 +108,8 @@ class TokenFile:
         self._path = path
 
     async def fetch(self) -> str | None:
-        """See `TokenSource.fetch`."""
-        return self.read()
+        """See `TokenSource.fetch`. A named pipe may have no writer yet, for which the loop must not wait."""
+        return await _call_in_thread(self.read) if self._path.is_fifo() else self.read()
 
     def read(self) -> str | None:
         """See `TokenSource.read`."""

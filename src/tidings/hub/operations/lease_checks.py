@@ -12,6 +12,7 @@ from itertools import count
 from tidings.exceptions import HubError
 from tidings.hub.clock import RunningTime
 from tidings.hub.interfaces import HubCore, LeaseHolder
+from tidings.log.newest import SEPARATOR
 
 WATCH_S = 10.0
 """Interval at which the timer of the checks is watched."""
@@ -39,6 +40,7 @@ class TrackedProducer:
 
     def __init__(self, producer_id: str, lease_s: float) -> None:
         self.producer_id = producer_id
+        """Its own id, behind the subject and `SEPARATOR` where the hub identifies its clients."""
         self.lease_s = lease_s
         """Default lease of its operations, in seconds."""
         self.lease_overrides: dict[str, float] = {}
@@ -57,6 +59,11 @@ class TrackedProducer:
         """When its posts were reported to the other hubs, or will be, in seconds of the monotonic clock."""
         self.check_at: float | None = None
         """When it is checked next, in seconds of `RunningTime`."""
+
+    @property
+    def shown_id(self) -> str:
+        """Its id for the log."""
+        return self.producer_id.replace(SEPARATOR, "/")
 
 
 class LeaseChecks:

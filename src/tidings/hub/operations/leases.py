@@ -398,7 +398,7 @@ class Leases:
             try:
                 yield from self._judge(producer)
             except Exception:  # the leases of other producers run on
-                log.exception("judging the leases of a producer failed", producer_id=producer.producer_id)
+                log.exception("judging the leases of a producer failed", producer_id=producer.shown_id)
                 self._check_again(producer)
             yield
 
@@ -436,7 +436,7 @@ class Leases:
             next_s = min(next_s, elapsed + RETRY_S if is_lost else lease_s if is_away else lease_s / 2)
             if is_lost:
                 if self._failures.fail_lost(status):
-                    log.warning("producer lost", producer_id=producer.producer_id, operation_id=status.operation_id)
+                    log.warning("producer lost", producer_id=producer.shown_id, operation_id=status.operation_id)
                 yield
             elif is_away and not self._alerts.is_raised(status.operation_id):
                 self._raise_alert(producer, status)
