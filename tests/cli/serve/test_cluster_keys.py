@@ -18,6 +18,8 @@ from tests.cli.serve.cluster_processes import NodeHub
 from tests.cli.serve.worker_processes import wait_until
 from tests.nats_server import NatsServer
 
+from tidings.protocol.timestamps import from_nanoseconds
+
 MAX_DELAY_S = 10.0
 """A second is promised, and logged; a machine with a high load takes longer."""
 _LOOK_S = 0.25
@@ -132,7 +134,8 @@ def test_edited_line_holds_at_all_nodes_and_a_deleted_one_nowhere(nodes: ThreeNo
     nodes.expect(key, "ok")
     nodes.edit(0, "edited", grants=["read operations"])
     nodes.expect(key, "forbidden")
-    nodes.edit(0, "edited", grants=["read data"], expires="2020-01-01T00:00:00Z")
+    hour_ago = from_nanoseconds(time.time_ns() // 10**9 * 10**9 - 3_600 * 10**9)
+    nodes.edit(0, "edited", grants=["read data"], expires=hour_ago)
     nodes.expect(key, "api_key_expired")
     nodes.edit(0, "edited")
     nodes.expect(key, "unknown_api_key")
@@ -182,6 +185,24 @@ def test_two_files_with_one_key_do_not_replace_each_others_lines(nodes: ThreeNod
     nodes.expect(key, "forbidden")
     nodes.edit(0, "shared")
     nodes.expect(key, "unknown_api_key")
+
+
+def test_line_that_is_deleted_from_one_file_of_all_nodes_does_not_come_back(nodes: ThreeNodes) -> None:
+    key = nodes.add(0, "common")
+    options = ("--auth", "keys", "--keys", str(nodes.file(0)))
+    with ExitStack() as stack:
+        hubs = [
+            stack.enter_context(NodeHub(nodes.folder / name, f"{nodes.server.url}/common", *options)) for name in "ab"
+        ]
+        common = ThreeNodes(nodes.folder, hubs, nodes.admin, nodes.server, stack)
+        common.expect(key, "ok")
+        nodes.edit(0, "common", grants=["read operations"])
+        common.expect(key, "forbidden")
+        nodes.edit(0, "common")
+        common.expect(key, "unknown_api_key")
+        other = nodes.add(0, "another")
+        common.expect(other, "ok")  # the nodes have looked at the file again
+        assert common.codes(key) == ["unknown_api_key"] * 2
 
 
 def test_revoked_key_is_refused_also_where_a_node_starts_with_an_older_file(nodes: ThreeNodes) -> None:

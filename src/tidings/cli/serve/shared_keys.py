@@ -101,6 +101,8 @@ class SharedKeys:
         self._looks -= 1
         if self._looks >= 0 or not self._log.shares_keys:
             return
+        if self._keys.has_changed():
+            return  # nodes may share one file: a line that another node has removed must not come back
         reported, self._unshared = self._unshared, {}
         proposed = list(islice(self._find_differences(), MAX_PROPOSED))
         for control in proposed:
@@ -135,7 +137,9 @@ class SharedKeys:
                 self._unshared[key.id] = f"the log has another key with this id, of the node {row.node!r}"
             if is_wanted:
                 shared = KeyShared(key.id, self._log.node, encode_key(key)[: MAX_KEY_BYTES + 1])
-                if shared != row and self._has_room(key, shared):
+                if row is not None and row.line == shared.line:
+                    self._edited.discard(key.id)  # also where another node has put it there, as from one file of all
+                elif self._has_room(key, shared):
                     yield shared
         if self._keys.is_loaded:
             yield from (KeyRemoved(id, row.node) for id, row in rows.items() if self._is_removed(id, row, own, now_ns))
