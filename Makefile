@@ -57,11 +57,13 @@ run: $(HUB)
 	$(BIN)/tidings serve
 
 PYTEST := -m pytest --dist loadfile --no-loadscope-reorder
+# macOS has a make without it.
+SYNC   := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # The halves run together, because tests often wait; each prints its output when it is done. Then follow the tests in
 # which processes meet a deadline: three at a time, because they wait for most of it.
 test:
-	$(MAKE) --jobs=2 --output-sync=target test-python test-web
+	$(MAKE) --jobs=2 $(SYNC) test-python test-web
 	$(MAKE) test-alone
 
 test-python: install $(TOOLS)

@@ -16,7 +16,8 @@ def test_install_interrupted_before_pip_is_completed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
 
     # Without a registry, the install itself fails; here only pip matters.
-    variables = {**os.environ, "PIP_NO_INDEX": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}  # those of `make test`
+    variables = {**kept, "PIP_NO_INDEX": "1"}
     subprocess.run(["make", ".venv/.hub", f"PYTHON={sys.executable}"], cwd=tmp_path, env=variables, capture_output=True)
 
     subprocess.run([environment / "bin" / "python", "-m", "pip", "--version"], check=True, capture_output=True)
