@@ -16,6 +16,7 @@ from tests.server.echo import Message, app
 from tests.server.raw_client import RawClient, close, text
 from tests.server.server_process import ServerProcess
 
+import tidings.server.serve as serve_module
 from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
 from tidings.server.serve import DrainingServer, ListenAddress, duplicate_listeners, listen
 
@@ -228,6 +229,40 @@ def test_requests_that_arrive_as_a_drain_begins_are_answered(loop_factory: LoopF
     for client in clients:
         with client:
             assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_request_over_an_idle_connection_during_a_drain_ends_it(
+    loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_module, "_FIRST_REQUEST_S", 60.0)  # the drain ends as the connection does
+    hooks, request = Hooks(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    clients: list[socket.socket] = []
+
+    def connect() -> None:
+        clients.append(socket.create_connection(hooks.addresses[0], timeout=60))
+        clients[0].sendall(request)
+        assert b"connection: close" not in clients[0].recv(65_536).lower()
+
+    async def serve() -> None:
+        hooks.runner = DrainingServer(
+            app, port=0, on_ready=hooks.addresses.extend, on_drain=hooks.drain, lifespan="off"
+        )
+        serving = asyncio.create_task(hooks.runner.serve())
+        while not hooks.addresses:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(connect)
+        hooks.runner.stop()
+        await asyncio.sleep(0.2)
+        assert hooks.seen == [], "the hub accepts events until the connection has had its request"
+        clients[0].sendall(request)
+        await serving
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve())
+    with clients[0] as client:
+        answer = client.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()
 
 
 async def test_failing_or_hanging_drain_does_not_block_shutdown(caplog: pytest.LogCaptureFixture) -> None:

@@ -327,6 +327,7 @@ class DrainingServer(uvicorn.Server):
             opened.close()
         now = asyncio.get_running_loop().time
         deadline = now() + self._grace_s
+        await self._serve_idle_connections(now() + _FIRST_REQUEST_S)
         await self._call_on_drain()
         if not await self._wait_until_idle(now() + (deadline - now()) / 2):
             self._close_responses()
@@ -388,6 +389,21 @@ class DrainingServer(uvicorn.Server):
             logger.error("the drain took more than %g s; going on without it", self._grace_s / 2)
         except Exception:
             logger.exception("the drain failed; going on without it")
+
+    async def _serve_idle_connections(self, until: float) -> None:
+        """Serve on until `until`, in loop time, while HTTP connections are kept open; each answer ends its connection.
+
+        A proxy sends one request after the other over such a connection. If that was closed now, the kernel would reset
+        a request that is on its way, and the proxy could not send it to another hub.
+        """
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+
+        def is_kept(connection: object) -> bool:
+            return isinstance(connection, UpgradableHttpProtocol) and connection.cycle is not None
+
+        while asyncio.get_running_loop().time() < until and any(map(is_kept, state.connections)):  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_POLL_S)
 
     async def _wait_until_idle(self, deadline: float) -> bool:
         """Ask all connections to end; return whether they and all responses ended before `deadline`, in loop time.
