@@ -242,6 +242,7 @@ def test_journal_that_was_used_is_not_released(tmp_path: Path, any_journal: str)
         check_complete(node, positions)
 
 
+@pytest.mark.timeout(480)  # nine nodes start, one after the other
 def test_node_that_is_killed_while_it_begins_a_journal_continues(tmp_path: Path, any_journal: str) -> None:
     folder, journal = tmp_path / "a", any_journal
     positions = fill(folder)
