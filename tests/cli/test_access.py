@@ -51,7 +51,7 @@ class TestLogin:
         assert re.match(shown, done.stdout), done.stdout
         (file,) = (tmp_path / "config" / "tidings" / "logins").iterdir()
         assert file.stat().st_mode & 0o777 == 0o600
-        who = tidings("whoami", "--json", hub.url, **config)
+        who = tidings("whoami", "--json", "--url", hub.url, **config)
         answer = msgspec.json.decode(who.stdout)
         assert (answer["subject"], answer["hub"]) == ("ann", hub.url)
         assert "publish data" in answer["grants"]

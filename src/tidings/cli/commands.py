@@ -84,6 +84,12 @@ class PlainCommand(_PlainHelp, TyperCommand):
                 option.expose_value = False
                 self.params.append(option)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; `--url` may stand before the URL wherever another command needs it."""
+        if self.name in _WITH_URL_ARGUMENT:
+            args = [each.removeprefix("--url=") for each in args if each != "--url"]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, with text in UTF-8 whatever the locale; file names and commands stay as they are."""
         for param in self.params:
@@ -93,7 +99,7 @@ class PlainCommand(_PlainHelp, TyperCommand):
 
 
 _WITH_URL_ARGUMENT = frozenset({"doctor", "login", "whoami"})
-"""Commands that connect to a hub, and have no option `--url`."""
+"""Commands that connect to a hub, whose URL is an argument."""
 _BYTES_METAVARS = frozenset({"FILE", "DIR", "FILE|DIR", "RECORDING", "COMMAND"})
 """Arguments that the system reads back as bytes."""
 

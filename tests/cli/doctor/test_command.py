@@ -235,7 +235,7 @@ def test_doctor_exits_with_0_or_1_and_prints_versions(shared_hub: Hub) -> None:
     assert (well.returncode, well.stderr) == (0, "")
     assert "✓ websocket" in well.stdout
     assert "versions" in well.stdout.splitlines()[-1]
-    ill = tidings("doctor", "--json", TIDINGS_URL="ws://127.0.0.1:1/ws")
+    ill = tidings("doctor", "--json", "--url=ws://127.0.0.1:1/ws")
     report = json.loads(ill.stdout)
     assert (ill.returncode, report["ok"]) == (1, False)
     assert {"tidings", "python", "uvloop", "websockets", "sqlite"} <= set(report["versions"])
