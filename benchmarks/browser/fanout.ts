@@ -91,7 +91,12 @@ export async function fanout(seconds: number, rounds: number): Promise<boolean> 
     const pairs = await withTabs(hub.url, "", async () => {
       const found: { readonly apart: Cost; readonly here: Cost }[] = [];
       for (let round = 0; round < rounds; round += 1) {
-        const pair = { apart: await hide(other.url, seconds), here: await hide(hub.url, seconds) };
+        // The arms change places, so that what changes with time changes both.
+        const urls = [other.url, hub.url];
+        if (round % 2 === 1) urls.reverse();
+        const costs = new Map<string, Cost>();
+        for (const url of urls) costs.set(url, await hide(url, seconds));
+        const pair = { apart: costs.get(other.url) as Cost, here: costs.get(hub.url) as Cost };
         say(`${VISIBLE} visible, ${HIDDEN} hidden of another hub`, pair.apart);
         say(`${VISIBLE} visible, ${HIDDEN} hidden of this hub`, pair.here);
         found.push(pair);
