@@ -183,7 +183,7 @@ class TestErrors:
             tokens.add(claims(subject), *GRANTS, name=subject)
         with HubServer(port, access=tokens.options) as hub:
             done = tidings("flush", "--url", hub.url, TIDINGS_TOKEN=claims("bob"), **spool)
-            assert done.returncode == 1
+            assert done.returncode == 77
             assert "'sub ann of no issuer'" in done.stderr
             assert told(hub) == []
             done = tidings("flush", "--url", hub.url, TIDINGS_TOKEN=claims("ann"), **spool)
@@ -201,7 +201,7 @@ class TestErrors:
         tokens.add("new", *GRANTS, name="ann")
         with HubServer(port, access=tokens.options) as hub:
             done = tidings("flush", "--url", hub.url, TIDINGS_TOKEN="new", **spool)
-            assert (done.returncode, "--adopt" in done.stderr) == (1, True)
+            assert (done.returncode, "--adopt" in done.stderr) == (77, True)
             done = tidings("flush", "--adopt", "--url", hub.url, TIDINGS_TOKEN="new", **spool)
             assert done.returncode == 0
             assert [kind for kind, _ in told(hub)] == ["start"]
