@@ -61,7 +61,7 @@ PYTEST := -m pytest --dist loadfile --no-loadscope-reorder
 SYNC   := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # The halves run together, because tests often wait; each prints its output when it is done. Then follow the tests in
-# which processes meet a deadline: three at a time, because they wait for most of it.
+# which processes meet a deadline: two at a time, because they wait for most of it.
 test:
 	$(MAKE) --jobs=2 $(SYNC) test-python test-web
 	$(MAKE) test-alone
@@ -70,7 +70,7 @@ test-python: install $(TOOLS)
 	$(BIN)/python $(PYTEST) -n 4 -m "not alone and not by_hand"
 
 test-alone: install $(TOOLS)
-	$(BIN)/python $(PYTEST) -n 3 -m alone
+	$(BIN)/python $(PYTEST) -n 2 -m alone
 
 # The client and the dashboard, then the bundle in real browsers.
 test-web: install $(BUNDLE)
