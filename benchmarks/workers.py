@@ -2,18 +2,21 @@
 
 One worker is the embedded hub. The load generator of `benchmarks.fanout` has one core's worth of work itself, so the
 rate of many workers shows the hub's limit only where the generator is not always busy: `generator` is its share of one
-core. Deliveries per worker-CPU-second do not depend on that.
+core. Deliveries per worker-CPU-second do not depend on that, and neither do rates with `--core-share`: each worker may
+then use only a part of a core, such as a quarter, so that the generator is not the limit on a machine of two cores.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 from msgspec import Struct
 
+from benchmarks.core_shares import limited_to
 from benchmarks.fanout.compiler import compile_binaries
 from benchmarks.fanout.load import LoadResult, OptionValue, run_load
 from benchmarks.fanout.machine import describe_machine
@@ -61,15 +64,18 @@ def _cpu_s(server: Server) -> float:
     return float(sum(sum(each.cpu_times()[:2]) for each in _processes(server)))
 
 
-def run(workers: int, mode: str, options: dict[str, OptionValue], folder: Path) -> Run:
-    """Run one scenario against a new hub.
+def run(workers: int, mode: str, options: dict[str, OptionValue], folder: Path, core_share: float | None = None) -> Run:
+    """Run one scenario against a new hub, each worker of which may use a share of a core; all of it by default.
 
     Raises:
         LoadError, ServerError, CompilerError: It did not run.
+        NoControlGroups: Processes cannot be limited here.
     """
     binaries = compile_binaries()
     command = hub_command(folder / "data", ["--workers", str(workers), "--events-per-s", "0"])
-    with running_server(command, core=None, log=folder / "stderr") as server:
+    with running_server(command, core=None, log=folder / "stderr") as server, ExitStack() as stack:
+        if core_share is not None:
+            stack.enter_context(limited_to(core_share, [process.pid for process in _processes(server)]))
         before = _cpu_s(server)
         result = run_load(binaries.load, mode, server, options)
         return Run(workers, result, _cpu_s(server) - before)
@@ -83,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--subscribers", type=int, default=1_000, metavar="N", help="of the fan-out (default 1000)")
     add("--seconds", type=float, default=10.0, metavar="S", help="length of each window (default 10)")
     add("--rounds", type=int, default=3, metavar="N", help="rounds; the best of each counts (default 3)")
+    add("--core-share", type=float, metavar="PART", help="part of a core that each worker may use (default all)")
     chosen = parser.parse_args(arguments)
     print(describe_machine(network="loopback", pinning="none", program="benchmarks.workers"), flush=True)
     valid = True
@@ -97,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             best: Run | None = None
             for _ in range(chosen.rounds):
                 with tempfile.TemporaryDirectory(prefix="tidings-workers-") as temporary:
-                    one = run(workers, mode, sized, Path(temporary))
+                    one = run(workers, mode, sized, Path(temporary), chosen.core_share)
                 if one.result.fault is not None:
                     print(f"  {workers:7}  not valid: {one.result.fault}")
                     valid = False

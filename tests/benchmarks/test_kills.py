@@ -39,7 +39,7 @@ def test_faults_of_operations_are_found() -> None:
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 async def test_kills_of_workers_and_their_parent_lose_nothing(tmp_path: Path) -> None:
-    assert await kills.measure(25, tmp_path, workers=2, life_events=60, operation_events=5)
+    assert await kills.measure(60, tmp_path, workers=2, life_events=60, operation_events=5)
     folders = find_replicas(tmp_path / "data")
     assert len(folders) == 2
     with closing(sqlite3.connect(folders[1] / "log.db")) as connection, connection:
