@@ -332,9 +332,11 @@ function countCharacters(text: string): number {
   return count;
 }
 
-/** Returns a text, cut to at most `most` characters. */
+/** Returns a text, cut to at most `most` characters as the hub does: plain ASCII ends in "..." then. */
 function clip(text: string | undefined, most: number): string | undefined {
   if (text === undefined || text.length <= most) return text;
   const characters = [...text];
-  return characters.length <= most ? text : `${characters.slice(0, most - 1).join("")}…`;
+  if (characters.length <= most) return text;
+  const mark = /[\u0080-\uffff]/.test(text) ? "…" : "...";
+  return characters.slice(0, most - mark.length).join("") + mark;
 }
