@@ -212,6 +212,38 @@ def test_jumps_keep_the_ages_of_all_events(steps: list[tuple[int, int]]) -> None
     assert jumps.adjust(offset + 1, 7) == 7
 
 
+@pytest.mark.parametrize(
+    ("off_s", "behind_s", "ahead_s"),
+    [
+        pytest.param(8 * 3_600, 0, 0, id="off"),
+        pytest.param(8 * 3_600, 8 * 3_600, 0, id="clock stood still"),
+        pytest.param(600, 50 * 365 * DAY_S, 0, id="clock began in 1970"),
+        pytest.param(600, 0, 3_600, id="clock was ahead"),
+    ],
+)
+def test_times_before_a_restart_are_shown_as_they_were(
+    machine: Machine, off_s: float, behind_s: float, ahead_s: float
+) -> None:
+    """The clock is wrong after the machine was started again, until it is set; the times before it were right."""
+    machine.publish("a")
+    began_ns = machine.make.now_ns
+    machine.pass_time(60)
+    machine.restart(off_s=off_s, jump_s=ahead_s - behind_s, reboot=True)
+    machine.publish("b")
+    machine.set_clock(behind_s - ahead_s)
+    for _ in range(2):
+        assert machine.log.shown_ns(1, began_ns) == began_ns
+        machine.restart(off_s=5)
+
+
+def test_time_that_the_clock_skipped_is_shown_as_no_time(machine: Machine) -> None:
+    machine.publish("a")
+    began_ns = machine.make.now_ns
+    machine.restart(off_s=60, jump_s=3_600)
+    machine.set_clock(7_200)
+    assert machine.log.shown_ns(1, began_ns) == began_ns + int(10_800 * NS)
+
+
 def test_many_jumps_forget_the_oldest() -> None:
     jumps = ClockJumps((offset, 1) for offset in range(1, MAX_JUMPS + 11))
     assert len(list(jumps)) == MAX_JUMPS

@@ -176,6 +176,10 @@ class Hub:
 
     def at_present(self, status: OperationStatus) -> OperationStatus:
         """Return an operation with its times by the present clock; see `tidings.operations.present_times`."""
+        return at_present(status, self.log.shown_ns)
+
+    def by_age(self, status: OperationStatus) -> OperationStatus:
+        """Return an operation with the times from which its ages count: none while its machine was off."""
         return at_present(status, self.log.received_ns)
 
     def has_event(self, type: MessageType, key: str) -> bool:

@@ -106,6 +106,9 @@ class HubCore(Protocol):
     def at_present(self, status: OperationStatus) -> OperationStatus:
         """Return an operation with its times by the present clock."""
 
+    def by_age(self, status: OperationStatus) -> OperationStatus:
+        """Return an operation with the times from which its ages count: none while its machine was off."""
+
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""
 

@@ -461,6 +461,9 @@ class Log(Protocol):
     def received_ns(self, offset: int, received_ns: int) -> int:
         """Return when the event at `offset` was received by the present clock: after all jumps since then."""
 
+    def shown_ns(self, offset: int, at_ns: int) -> int:
+        """Return a time at the event at `offset` by the present clock, as it is shown to people."""
+
     def maintain(self, now_ns: int) -> bool:
         """Do one small step of trimming and saving, which changes no outcome; return whether more work is waiting.
 

@@ -92,3 +92,7 @@ class LocalReader:
     def received_ns(self, offset: int, received_ns: int) -> int:
         """See `Log.received_ns`."""
         return self._local.received_ns(offset, received_ns)
+
+    def shown_ns(self, offset: int, at_ns: int) -> int:
+        """See `Log.shown_ns`."""
+        return self._local.shown_ns(offset, at_ns)

@@ -409,6 +409,10 @@ class MemoryLog:
         """See `Log.received_ns`."""
         return self._jumps.adjust(offset, received_ns)
 
+    def shown_ns(self, offset: int, at_ns: int) -> int:
+        """See `Log.shown_ns`."""
+        return self._jumps.show(offset, at_ns)
+
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         self._now_ns = now_ns

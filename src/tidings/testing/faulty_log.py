@@ -208,6 +208,10 @@ class FaultyLog:
         """See `Log.received_ns`."""
         return self._log.received_ns(offset, received_ns)
 
+    def shown_ns(self, offset: int, at_ns: int) -> int:
+        """See `Log.shown_ns`."""
+        return self._log.shown_ns(offset, at_ns)
+
     @property
     def forgettable(self) -> int:
         """See `Log.forgettable`."""

@@ -16,6 +16,9 @@ const MAX_AWAITED = 50;
 
 const NAME = "notify";
 
+/** How long a tab keeps the lock of an end that it has shown. */
+const HELD_MS = 10_000;
+
 /** Ids of the operations whose end is awaited: the same in all tabs. */
 export const awaited = setting<readonly string[]>(NAME, (json) =>
   Array.isArray(json) ? json.filter((id): id is string => typeof id === "string").slice(-MAX_AWAITED) : [],
@@ -71,7 +74,10 @@ function watchEnd(id: string): () => void {
   });
 }
 
-/** Shows the notification unless another tab has: the first that takes the lock removes the id, which all tabs share. */
+/**
+ * Shows the notification unless another tab has. The first that takes the lock removes the id, and keeps the lock for a
+ * while: what one tab stores, another may read only some time later.
+ */
 async function claimEnd(row: Row): Promise<void> {
   const id = row.operation_id;
   const show = () => {
@@ -80,7 +86,11 @@ async function claimEnd(row: Row): Promise<void> {
     showEnd(row);
   };
   try {
-    await navigator.locks.request(`tidings:notify:${id}`, show);
+    await navigator.locks.request(`tidings:notify:${id}:${row.attempt}`, { ifAvailable: true }, async (lock) => {
+      if (lock === null) return;
+      show();
+      await new Promise((resolve) => setTimeout(resolve, HELD_MS));
+    });
   } catch {
     show(); // plain http has no locks, and a browser that forbids storage refuses them: tabs then share nothing
   }

@@ -360,7 +360,7 @@ class EstimatePublisher:
     def _update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         hub, operation_id = self._hub, status.operation_id
         estimator = self._estimators.get(operation_id)
-        status = hub.at_present(status)
+        status = hub.by_age(status)
         if estimator is None or estimator.attempt != status.life.attempt:
             estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns)
         estimator.update(

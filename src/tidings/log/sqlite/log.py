@@ -416,6 +416,10 @@ class SqliteLog:
         """See `Log.received_ns`."""
         return self._state.jumps.adjust(offset, received_ns)
 
+    def shown_ns(self, offset: int, at_ns: int) -> int:
+        """See `Log.shown_ns`."""
+        return self._state.jumps.show(offset, at_ns)
+
     @property
     def forgettable(self) -> int:
         """See `Log.forgettable`."""

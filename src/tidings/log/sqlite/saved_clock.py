@@ -1,7 +1,8 @@
 """The clocks of a log's hub as they were saved, from which its next run continues the ages of events.
 
-In `meta`: `wall_ns` and `steady_ns` are the hub's clocks when they were saved last, and `jump OFFSET` is the size of a
-jump after the event at that offset. None of them is in a file that only an older version wrote.
+In `meta`: `wall_ns` and `steady_ns` are the hub's clocks when they were saved last, `jump OFFSET` is the size of a jump
+after the event at that offset, and `restart OFFSET` marks one over a restart of the machine. None of them is
+in a file that only an older version wrote.
 """
 
 import sqlite3
@@ -9,6 +10,7 @@ import sqlite3
 from tidings.log.clock_jumps import MIN_JUMP_NS, ClockJumps
 
 _JUMP = "jump "
+_RESTART = "restart "
 
 
 class SavedClock:
@@ -23,7 +25,11 @@ class SavedClock:
         rows = connection.execute("SELECT name, value FROM meta WHERE name GLOB 'jump [0-9]*'").fetchall()
         # A damaged row is left out: some events then seem older or younger than they are.
         good = [(name[len(_JUMP) :], jump_ns) for name, jump_ns in rows if isinstance(jump_ns, int)]
-        self.jumps = ClockJumps(sorted((int(offset), jump_ns) for offset, jump_ns in good if offset.isdecimal()))
+        restarts = connection.execute("SELECT name FROM meta WHERE name GLOB 'restart [0-9]*'").fetchall()
+        self.jumps = ClockJumps(
+            sorted((int(offset), jump_ns) for offset, jump_ns in good if offset.isdecimal()),
+            {int(name[len(_RESTART) :]) for (name,) in restarts if name[len(_RESTART) :].isdecimal()},
+        )
         self._is_same_boot = False
         self._ahead_ns: int | None = None
         """Difference between the wall clock and the steady one; None before `start`."""
@@ -41,11 +47,14 @@ class SavedClock:
         if seen is None:
             return 0
         wall_ns, seen_steady_ns = seen
-        passed_ns = steady_ns - seen_steady_ns if self._is_same_boot and seen_steady_ns is not None else 0
+        is_restart = not self._is_same_boot or seen_steady_ns is None
+        passed_ns = 0 if is_restart else steady_ns - (seen_steady_ns or 0)
         jump_ns = now_ns - wall_ns - max(0, passed_ns)
         if abs(jump_ns) < MIN_JUMP_NS:
-            return 0
-        self.jumps.add(head, jump_ns)
+            jump_ns = 0
+            if not is_restart:
+                return 0
+        self.jumps.add(head, jump_ns, is_restart=is_restart)
         self._is_changed = True
         return jump_ns
 
@@ -55,7 +64,7 @@ class SavedClock:
         found = self._connection.execute(
             "SELECT received_ns FROM events WHERE offset = ? AND typeof(received_ns) = 'integer'", (head,)
         ).fetchone()
-        newest_ns: int | None = None if found is None else found[0]
+        newest_ns = None if found is None else self.jumps.adjust(head, found[0])
         wall_ns, steady_ns = meta.get("wall_ns"), meta.get("steady_ns")
         if not (isinstance(wall_ns, int) and isinstance(steady_ns, int)):  # a new log, or one of an older version
             return None if newest_ns is None else (newest_ns, None)
@@ -83,9 +92,11 @@ class SavedClock:
             execute("INSERT OR REPLACE INTO meta VALUES ('wall_ns', ?)", (now_ns,))
             execute("INSERT OR REPLACE INTO meta VALUES ('steady_ns', ?)", (now_ns - self._ahead_ns,))
         if self._is_changed:
-            execute("DELETE FROM meta WHERE name GLOB ?", (f"{_JUMP}*",))
+            execute("DELETE FROM meta WHERE name GLOB ? OR name GLOB ?", (f"{_JUMP}*", f"{_RESTART}*"))
             for offset, jump_ns in self.jumps:
                 execute("INSERT INTO meta VALUES (?, ?)", (f"{_JUMP}{offset}", jump_ns))
+            for offset in self.jumps.restarts:
+                execute("INSERT INTO meta VALUES (?, 1)", (f"{_RESTART}{offset}",))
 
     def commit(self) -> None:
         """Record that the jumps are in the file."""
