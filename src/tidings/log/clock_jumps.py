@@ -4,8 +4,8 @@ The receipt of every event is stored by the wall clock. When that clock jumps (i
 right, or the other way round), each event before the jump counts as received so much later or earlier. So a jump makes
 nothing old, and entries from a clock that was ahead age like all others.
 
-Over a restart of the machine, a part of a jump is time that passed while it was off, and nothing tells how much. For ages, none of
-it is; times that are shown are moved only by what cannot be such time.
+A jump over a restart of the machine includes the time while it was off, and nothing shows how much that is. None of it
+counts for ages; times that are shown are moved only by what cannot be such time.
 """
 
 from bisect import bisect_left
