@@ -17,6 +17,7 @@ from tidings.exceptions import LogError, LogForeign, LogFull, LogTooNew, LogUnav
 from tidings.log.journal import jetstream_connection, jetstream_follower
 from tidings.log.journal.base import LossReason
 from tidings.log.journal.jetstream import JetStreamJournal, open_jetstream
+from tidings.log.journal.jetstream_connection import ServerConnection
 from tidings.log.journal.jetstream_stream import FORMAT_KEY, has_majority, parse_address
 from tidings.testing.journal_conformance import RecordingFollower, append, fill
 
@@ -212,6 +213,27 @@ def test_server_that_is_away_and_credentials_that_are_wrong(tmp_path: Path, monk
         server.stop()
     with pytest.raises(LogUnavailable, match=host):
         asyncio.run(open_jetstream(parse_address(f"nats://{host}/hubs")))
+
+
+def test_closed_connection_tries_no_server_again_though_a_cancellation_was_lost(tmp_path: Path) -> None:
+    """As when a server ends in the moment in which its node ends: `asyncio.wait_for` of Python 3.11 loses it."""
+    server = NatsServer(tmp_path)
+    server.start()
+
+    async def close_while_the_server_is_away() -> None:
+        connection = ServerConnection(parse_address(f"{server.url}/hubs"), credentials="", tls=None, name="node")
+        await connection.open()
+        client = connection.client
+        server.stop()
+        while not client.is_reconnecting:  # noqa: ASYNC110 - the driver announces it to no one
+            await asyncio.sleep(_PAUSE_S)
+        connecting, client._reconnection_task = client._reconnection_task, None  # so that `close` does not cancel it
+        assert connecting is not None
+        await connection.close()
+        ended, _ = await asyncio.wait([connecting], timeout=_MAX_MOVE_S)
+        assert ended
+
+    asyncio.run(close_while_the_server_is_away())
 
 
 async def _open_and_close(url: str) -> JetStreamJournal:

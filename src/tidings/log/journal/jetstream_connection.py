@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.errors import Error
 
 from tidings.exceptions import LogUnavailable
@@ -37,7 +37,10 @@ class Reconnected(Protocol):
 
 
 class _ServerClient(Client):
-    """The driver's client, without two of its ways to stay with what is lost."""
+    """The driver's client, without three of its ways to stay with what is lost."""
+
+    is_ending = False
+    """Whether it is closed for good."""
 
     def _connect_command(self) -> bytes:
         """Read the file of the credentials again: the driver keeps the public part of an NKey for ever."""
@@ -53,6 +56,12 @@ class _ServerClient(Client):
         """Drop what was not sent: the driver waits until a server that is cut off has taken it, which it never does."""
         self._drop_connection()
         await super()._attempt_reconnect()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """Connect, unless it ends: until Python 3.12, a cancellation is lost if a server refuses at the same moment."""
+        if self.is_ending:
+            raise asyncio.CancelledError
+        await super()._connect_to_server(s)
 
     def _drop_connection(self) -> None:
         writer = getattr(self._transport, "_io_writer", None)
@@ -72,7 +81,7 @@ class ServerConnection:
     """
 
     def __init__(self, address: JetStreamAddress, *, credentials: str, tls: ssl.SSLContext | None, name: str) -> None:
-        self.client: Client = _ServerClient()
+        self.client = _ServerClient()
         self.when_connected: Reconnected | None = None
         """Called after each connection but the first one."""
         self._address = address
@@ -198,7 +207,7 @@ class ServerConnection:
 
     async def close(self) -> None:
         """Close it for good."""
-        self._is_closed = True
+        self._is_closed = self.client.is_ending = True
         if self._again is not None:
             self._again.cancel()
         await self.client.close()
