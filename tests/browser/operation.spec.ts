@@ -4,6 +4,7 @@ import { type BrowserContext, chromium, type Page } from "@playwright/test";
 import { withoutUnused } from "../../dashboard/library-parts.ts";
 import { CHROMIUM, ROOT } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
+import type { Hub } from "./processes.ts";
 import { hasProgress, isStale, open } from "./views.ts";
 
 const start = (id: string, more: object = {}) => ({
@@ -70,6 +71,16 @@ test("a notification comes once over all tabs, also from another page", async ({
   expect(await notes(second)).toEqual([]);
 });
 
+/** Asks for a notification and changes a setting, and expects the notification when the operation `a` ends. */
+async function notifyAndSet(page: Page, hub: Hub): Promise<void> {
+  await page.getByRole("button", { name: "Notify me when it ends" }).click();
+  await expect(page.getByRole("button", { name: "You are notified" })).toBeVisible();
+  await page.getByRole("button", { name: /^Settings/ }).click();
+  await page.getByRole("menuitemcheckbox", { name: "Times in UTC" }).click();
+  await hub.publish({ type: "operation:complete", data: { operation_id: "a" } });
+  await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
+}
+
 test("all works in a browser that forbids storage", async ({ folder, hub }) => {
   const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
   mkdirSync(join(folder, "Default"));
@@ -85,12 +96,7 @@ test("all works in a browser that forbids storage", async ({ folder, hub }) => {
     await expect(page.locator(".wall li")).toContainText("Import prices");
     await expect(page.evaluate(() => localStorage.length)).rejects.toThrow("SecurityError");
     await open(page, hub, "operation?id=a");
-    await page.getByRole("button", { name: "Notify me when it ends" }).click();
-    await expect(page.getByRole("button", { name: "You are notified" })).toBeVisible();
-    await page.getByRole("button", { name: /^Settings/ }).click();
-    await page.getByRole("menuitemcheckbox", { name: "Times in UTC" }).click();
-    await hub.publish({ type: "operation:complete", data: { operation_id: "a" } });
-    await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
+    await notifyAndSet(page, hub);
     expect(thrown).toEqual([]);
   } finally {
     await browser.close();
@@ -113,12 +119,7 @@ test("all works in a browser whose storage is full", async ({ page, context, hub
     }
   });
   await expect(page.evaluate(() => localStorage.setItem("more", "than fits"))).rejects.toThrow("QuotaExceededError");
-  await page.getByRole("button", { name: "Notify me when it ends" }).click();
-  await expect(page.getByRole("button", { name: "You are notified" })).toBeVisible();
-  await page.getByRole("button", { name: /^Settings/ }).click();
-  await page.getByRole("menuitemcheckbox", { name: "Times in UTC" }).click();
-  await hub.publish({ type: "operation:complete", data: { operation_id: "a" } });
-  await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
+  await notifyAndSet(page, hub);
 });
 
 test("parts that are complete are collapsed, and the others are live", async ({ page, hub }) => {

@@ -40,7 +40,7 @@ class SharedKeyTable:
         return size <= MAX_BYTES and (known is not None or len(self._rows) < MAX_KEYS)
 
     def fold(self, control: KeyShared | KeyRemoved) -> None:
-        """Apply a control, in log order; a key for which there is no room is left out, on all nodes alike."""
+        """Apply a control, in log order; a key that does not fit is left out, on all nodes alike."""
         known = self._rows.get(control.id)
         if isinstance(control, KeyRemoved):
             if known is not None and known.node == control.node:
