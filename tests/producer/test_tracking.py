@@ -362,8 +362,7 @@ def test_step_of_an_unknown_whole_shows_its_own_progress() -> None:
 def test_progress_with_step_sets_the_current_step() -> None:
     with tidings.operation("Named", steps=["a", "b"]) as op:
         op.progress(10, step="b")
-        lifecycle_of(op).reporter.take(0.0)  # unless the sampler has taken it already
-        assert lifecycle_of(op).reporter.step == "b"
+        assert reading(op)["current_step"] == "b"
 
 
 def test_message_of_a_loop_shows_count_total_and_rate() -> None:
@@ -387,3 +386,13 @@ def test_finished_step_stays_current_until_the_next() -> None:
         assert reporter.read(0.0).current_step == "a"
         with op.step("b"):
             assert reporter.read(0.0).current_step == "b"
+
+
+def test_last_step_is_current_although_nothing_was_read_during_it() -> None:
+    with tidings.operation("Busy machine", steps=["a", "b"]) as op:
+        reporter = ProgressReporter(op._node, op.id)
+        with op.step("a"):
+            assert reporter.read(0.0).current_step == "a"
+        with op.step("b"), op.step("detail", weight=0):
+            pass
+        assert reporter.read(0.0).current_step == "b"

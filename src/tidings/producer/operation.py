@@ -118,7 +118,7 @@ class Operation(ProgressTracker):
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         if step is not None:
-            self._lifecycle.reporter.step = text(step)
+            self._node.last_step = text(step)
         super().progress(percent, message)
 
     def log(self, message: object, level: str | int = "info") -> None:

@@ -126,6 +126,7 @@ class ProgressNode:
         "_weight_given",
         "active",
         "count",
+        "last_step",
         "message",
         "name",
         "note",
@@ -174,6 +175,8 @@ class ProgressNode:
         self._rate = Rate()
         self.active: list[ProgressNode] = []
         """Steps that have begun and not ended."""
+        self.last_step = ""
+        """Name of the step that was current last, for `current_step` while none is active."""
         self.waiting = dict(self.plan)
         """Planned steps that have not begun, with their weights."""
         self._done_weight = 0.0
@@ -215,6 +218,8 @@ class ProgressNode:
             if self not in parent.active:
                 return
             parent.active.remove(self)
+            if not self.is_detail:
+                parent.last_step = self.name
             # The completed part of a failed step stays completed: progress does not fall.
             parent._done_weight += self._weight * (1.0 if finished else self.share() or 0.0)
             if not finished and self.name in parent.plan:
@@ -344,13 +349,11 @@ class ProgressReporter:
         self._id = operation_id
         self._read = self._fingerprint()
         self._furthest = 0.0
-        self.step = ""
-        """Current or last step, for `current_step`; `progress(…, step=…)` sets it, too."""
 
     def restart(self) -> None:
         """Reset all progress for the next attempt."""
         self._work.reset()
-        self._read, self._furthest, self.step = self._fingerprint(), 0.0, ""
+        self._read, self._furthest = self._fingerprint(), 0.0
 
     @property
     def percent(self) -> float | None:
@@ -379,11 +382,10 @@ class ProgressReporter:
         """Return the progress at `now_s`, whether it changed or not."""
         percent = self.percent
         current = next((step for step in reversed(self._work.active) if not step.is_detail), None)
-        self.step = self.step if current is None else current.name
         return OperationProgressData(
             operation_id=self._id,
             progress=round(self._furthest if percent is None else percent, 2),
-            current_step=self.step,
+            current_step=self._work.last_step if current is None else current.name,
             total_steps=len(self._work.plan),
             message=self._message(current, percent is None, now_s) or None,
             indeterminate=percent is None,
