@@ -125,6 +125,9 @@ def test_names_are_canonical_and_parse_to_the_same_grants() -> None:
         "admin data",
         "details data",
         "read /x",
+        "read data*",
+        "read 0 /*",
+        "publish Data/x",
         "cancel operations/\x07",
     ],
 )

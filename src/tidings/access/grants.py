@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from tidings.exceptions import ContractError, Forbidden, InvalidGrant
 from tidings.protocol.message_types import ChannelType, MessageType
-from tidings.protocol.paths import NO_PATHS, Path, PathSet, parse_path, parse_paths
+from tidings.protocol.paths import EVERYTHING, NO_PATHS, Path, PathSet, is_channel_name, parse_path, parse_paths
 
 READ: Final = "read"
 PUBLISH: Final = "publish"
@@ -291,15 +291,19 @@ def has_literal_star(text: str) -> bool:
 
 
 def _paths(text: str, path: str, channels: tuple[str, ...]) -> tuple[Path, ...]:
+    channel = path.partition("/")[0]
+    if path != EVERYTHING and not is_channel_name(channel):
+        problem = f"no channel can be called {channel[:80]!r}, only names in a-z, 0-9 and _"
+        raise InvalidGrant(f"invalid grant {text[:120]!r}: {problem}", hint=_EXPECTED)
     try:
-        return parse_path(path, channels if path == "*" else (path.partition("/")[0],))
+        return parse_path(path, channels if path == EVERYTHING else (channel,))
     except ContractError as cause:
         raise InvalidGrant(f"invalid grant {text[:120]!r}: {cause.message}", hint=_EXPECTED) from cause
 
 
 def _publishable_paths(text: str, path: str, channels: tuple[str, ...]) -> tuple[Path, ...]:
     paths = _paths(text, path, channels)
-    return tuple(each for each in paths if path != "*" or each.channel != ChannelType.GLOBAL)
+    return tuple(each for each in paths if path != EVERYTHING or each.channel != ChannelType.GLOBAL)
 
 
 def _split_types(rest: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from tidings.protocol import payloads
 from tidings.protocol.message_shapes import MessageShapes
 from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import DIRECT_EVENTS
-from tidings.protocol.paths import NO_CHANNELS
+from tidings.protocol.paths import NO_CHANNELS, is_channel_name
 from tidings.protocol.payloads import Payload, SystemAlertData
 
 PayloadType = type[Struct]
@@ -207,7 +207,7 @@ def _find_fault(event: EventType) -> str:
         return f"invalid payload: JSON has no form for it: {error}"
     if (event.channel is None) is not (event.event_class is EventClass.DIRECT):
         return "a direct event has no channel, and every other has one"
-    if event.channel is not None and (not _NAME.fullmatch(event.channel) or event.channel == NO_CHANNELS):
+    if event.channel is not None and not is_channel_name(event.channel):
         return f"invalid channel {event.channel!r}: expected a name in a-z, 0-9 and _, other than {NO_CHANNELS!r}"
     if event.keep_newest is not None and (event.keep_newest < 1 or event.event_class is not EventClass.DURABLE):
         return "invalid keep_newest: expected at least 1, and a durable event"

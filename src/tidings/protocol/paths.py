@@ -4,6 +4,7 @@ A path is a channel (``operations``), one key of it (``operations/op-42``: every
 a prefix of keys (``operations/acme.*``), or ``*``, every channel. ``global`` is part of every set of paths.
 """
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,13 @@ EVERYTHING = "*"
 """The path of everything that may be read."""
 NO_CHANNELS = "none"
 """Value of ``?channels=none``, for a connection that only publishes."""
+_CHANNEL = re.compile(r"[a-z][a-z0-9_]*")
 _CONTROLS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+
+
+def is_channel_name(name: str) -> bool:
+    """Return whether a contract may have a channel of this name."""
+    return name != NO_CHANNELS and _CHANNEL.fullmatch(name) is not None
 
 
 def check_key(key: str) -> str:
