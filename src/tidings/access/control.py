@@ -142,10 +142,9 @@ class AccessControl:
         self._authenticators = tuple(options.authenticators)
         self._requests = options.requests
         self._max_life_s = options.max_life_s
-        self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
-        """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
+        self._outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self._revocations = revocations
-        self.recent = RecentCredentials(wall_ns, self.outcomes)
+        self.recent = RecentCredentials(wall_ns, scheduler)
         """The credentials that were accepted in the last seconds."""
         self._familiar = FamiliarCredentials()
         self.tickets = Tickets(monotonic)
@@ -232,6 +231,13 @@ class AccessControl:
             late = AuthenticationUnavailable(f"the credential was not verified within {MAX_VERIFICATION_S:g} s")
             self._scheduler.call_later(MAX_VERIFICATION_S, partial(verified, late))
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many credentials were accepted (`accepted`), or refused, by the code of the error."""
+        outcomes = self._outcomes.copy()
+        outcomes["accepted"] += self.recent.found
+        return outcomes
+
     def remember(self, authorization: bytes, credential: Credential, subject: Subject, changes: int) -> None:
         """Note in `recent` that a credential was accepted, if its authenticator's answers last.
 
@@ -289,7 +295,7 @@ class AccessControl:
             raise TooManyFailures("too many invalid credentials came from this address", retry_after_ms=retry_after_ms)
 
     def _count(self, network: str, credential: Credential, done: Authenticated, result: Subject | AccessError) -> None:
-        self.outcomes[result.code if isinstance(result, AccessError) else "accepted"] += 1
+        self._outcomes[result.code if isinstance(result, AccessError) else "accepted"] += 1
         if isinstance(result, InvalidCredential):
             self.failures.count(network)
             self._familiar.discard(credential)

@@ -1,18 +1,17 @@
 """Credentials that were accepted a moment ago: a program sends the same one with each of its posts."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from tidings.access.subjects import Credential, LastingAuthenticator, Subject
+from tidings.log.base import Scheduler
 
 REMEMBERED_S: Final = 10.0
-"""Time for which an accepted credential is accepted again without another verification, in seconds: as long as the
-answers of a forward-auth server. Each use checks that nothing has ended it."""
-_REMEMBERED_NS: Final = int(REMEMBERED_S * 1e9)
+"""Longest time for which an accepted credential is accepted again without another verification, in seconds: as long as
+the answers of a forward-auth server. Each use checks that nothing has ended it."""
 MAX_REMEMBERED: Final = 10_000
 """Accepted credentials that are remembered at a time: about 10 MB of JWTs."""
 
@@ -27,9 +26,6 @@ class RecentCredential(Struct, frozen=True):
     """`LastingAuthenticator.generation` when it was verified."""
     changes: int
     """`AccessControl.changes` when it was verified."""
-    accepted_ns: int
-    until_ns: int
-    """Until when it counts, in nanoseconds since 1970."""
 
     def __repr__(self) -> str:
         return f"RecentCredential(subject={self.subject.name!r})"
@@ -38,17 +34,22 @@ class RecentCredential(Struct, frozen=True):
 class RecentCredentials:
     """The credentials of requests that were accepted in the last seconds, by their headers `Authorization`.
 
-    A look-up compares two headers only if their hashes of 64 bits are equal, so its time depends on no secret.
+    A look-up compares two headers only if their hashes of 64 bits are equal, so its time depends on no secret. It reads
+    the clock only for a credential that expires: a timer forgets them all from time to time.
 
     Args:
         wall_ns: Returns nanoseconds since 1970.
-        outcomes: Counts each credential that is found as `accepted`.
+        scheduler: Runs the timer.
     """
 
-    def __init__(self, wall_ns: Callable[[], int], outcomes: Counter[str]) -> None:
+    def __init__(self, wall_ns: Callable[[], int], scheduler: Scheduler) -> None:
         self._wall_ns = wall_ns
-        self._outcomes = outcomes
+        self._scheduler = scheduler
         self._known: dict[bytes, RecentCredential] = {}
+        self._forgets = False
+        """Whether the timer runs."""
+        self.found = 0
+        """How often a credential was found."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -62,16 +63,19 @@ class RecentCredentials:
         changes: int,
     ) -> None:
         """Remember a credential that was accepted just now; see `RecentCredential`."""
-        now_ns = self._wall_ns()
-        until_ns = now_ns + _REMEMBERED_NS
-        if subject.expires_ns is not None:
-            until_ns = min(until_ns, subject.expires_ns)
         self._known.pop(authorization, None)
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[authorization] = RecentCredential(
-            credential, subject, authenticator, authenticator.generation, changes, now_ns, until_ns
+            credential, subject, authenticator, authenticator.generation, changes
         )
+        if not self._forgets:
+            self._forgets = True
+            self._scheduler.call_later(REMEMBERED_S, self._forget)
+
+    def _forget(self) -> None:
+        self._forgets = False
+        self.clear()
 
     def find(self, headers: Mapping[bytes, bytes]) -> RecentCredential | None:
         """Return the credential in a request's headers, if it was accepted and nothing has changed since.
@@ -82,9 +86,9 @@ class RecentCredentials:
         known = self._known.get(headers.get(b"authorization", b""))
         if known is None:
             return None
-        # A time of acceptance that is ahead was noted before the clock was set back.
-        if known.generation == known.authenticator.generation and known.accepted_ns <= self._wall_ns() < known.until_ns:
-            self._outcomes["accepted"] += 1
+        expires_ns = known.subject.expires_ns
+        if known.generation == known.authenticator.generation and (expires_ns is None or self._wall_ns() < expires_ns):
+            self.found += 1
             return known
         del self._known[headers[b"authorization"]]
         return None
