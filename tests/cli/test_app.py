@@ -68,6 +68,19 @@ def test_an_invalid_option_is_an_error_with_a_hint(arguments: str) -> None:
     assert hint.startswith("hint: Run `python -m tidings")
 
 
+@pytest.mark.parametrize(
+    "arguments", ["data info --data", "data verify", "serve --data", "contract check", "record -o"]
+)
+def test_a_path_that_cannot_even_be_looked_up_is_an_error_with_a_hint(arguments: str) -> None:
+    path = "x" * 300
+    done = tidings(*arguments.split(), path)
+    error, hint = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert error.startswith("error: cannot use '")
+    assert "File name too long" in error
+    assert hint == "hint: Check the path, and who may use it."
+
+
 @pytest.mark.parametrize("command", ["", "ls", "report", "report start"])
 def test_help_of_a_command_is_its_option_help(command: str) -> None:
     done = tidings("help", *command.split())

@@ -24,6 +24,9 @@ _EXTRAS: Mapping[str, str] = {
 }
 """Import names of the libraries of pyproject.toml's extras, with their extra."""
 
+_PATH_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS})
+"""Errors of a path that a command was given: even to ask whether a file exists may raise them."""
+
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
     """Return the error that names the extra to install; None if `error` is not about a library of an extra."""
@@ -59,6 +62,11 @@ def main() -> None:
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             print_stderr("error: too many open files", "hint: Raise the limit, as with `ulimit -n 4096`.")
+            sys.exit(FAILED)
+        if error.errno in _PATH_ERRORS and error.filename:
+            print_stderr(
+                f"error: cannot use '{error.filename}': {error.strerror}", "hint: Check the path, and who may use it."
+            )
             sys.exit(FAILED)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise

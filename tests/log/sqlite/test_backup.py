@@ -89,8 +89,17 @@ class TestBackup:
     def test_backup_into_a_read_only_folder_fails(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         sqlite.open_at(folder)
         (tmp_path / "elsewhere").mkdir()
-        with read_only(tmp_path / "elsewhere"), pytest.raises(LogReadOnly):
+        with read_only(tmp_path / "elsewhere"), pytest.raises(LogReadOnly) as caught:
             backup(folder, tmp_path / "elsewhere" / "copy")
+        assert str(tmp_path / "elsewhere" / "copy") in str(caught.value)
+        assert "data folder" not in caught.value.hint
+
+    def test_backup_to_a_name_that_is_too_long_fails(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+        sqlite.open_at(folder)
+        with pytest.raises(LogError, match="too long"):
+            backup(folder, tmp_path / ("x" * 300))
+        with pytest.raises(LogError, match="too long"):  # with the end that it has until it is complete
+            backup(folder, tmp_path / ("x" * 250))
 
     @needs_mount
     def test_backup_on_a_full_disk_fails_and_leaves_no_file(
@@ -100,8 +109,9 @@ class TestBackup:
         for _ in range(30):
             sqlite.append(log, *(make("data:update", data=b"1" * 3_000) for _ in range(50)))
         with small_disk(tmp_path / "disk", 1 << 20) as disk:
-            with pytest.raises(LogFull):
+            with pytest.raises(LogFull) as caught:
                 backup(folder, disk / "copy")
+            assert "another disk" in caught.value.hint
             assert list(disk.iterdir()) == []
 
     def test_copy_used_directly_begins_a_new_epoch(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:

@@ -7,16 +7,20 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
-from tidings.exceptions import LogCorrupt, LogError
+from tidings.exceptions import LogCorrupt, LogError, LogFull
 from tidings.log.epochs import Epochs
 from tidings.log.journal.shared_folder import detach
 from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, replace_file, to_log_error
 from tidings.log.sqlite.inspect import read_log, verify
 from tidings.log.sqlite.state import read_epochs
+
+_WRITABLE_PLACE: Final = "Name a file in a folder that you may write to."
+_FREE_SPACE: Final = "Free disk space, or copy to another disk."
 
 
 class Backup(Struct, frozen=True, kw_only=True):
@@ -48,22 +52,27 @@ def backup(folder: Path, target: Path) -> Backup:
         LogFull: The disk has no space for the copy.
         LogReadOnly: The copy cannot be written there.
     """
-    if target.exists():
-        raise _exists(target)
-    if not target.parent.is_dir():
-        raise LogError(f"there is no folder {target.parent}", hint="Create the folder, then try again.")
+    try:
+        if target.exists():
+            raise _exists(target)
+        if not target.parent.is_dir():
+            raise LogError(f"there is no folder {target.parent}", hint="Create the folder, then try again.")
+    except OSError as cause:
+        raise _write_error(cause, target) from cause
     # Beside the target, so that renaming it is one step. A backup that was interrupted keeps this other name.
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
+        partial.touch(mode=0o600, exist_ok=False)  # fails with an error about the copy, not about the log
         with read_log(folder / FILE, in_transaction=False) as connection:
             connection.execute("VACUUM INTO ?", (str(partial),))
-        partial.chmod(0o600)
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
             detach(copy)
             events, position = _summarize(copy)
         _rename_new(partial, target)
+    except LogFull as cause:  # nothing is written to the log
+        raise LogFull(f"{target}: the disk is full", hint=_FREE_SPACE) from cause
     except (sqlite3.Error, OSError) as cause:
-        raise to_log_error(cause, target) from cause
+        raise _write_error(cause, target) from cause
     finally:
         for left in (partial, partial.with_name(partial.name + "-journal")):
             with contextlib.suppress(OSError):
@@ -141,6 +150,12 @@ def _rename_new(source: Path, target: Path) -> None:
     except OSError:  # a file system without links
         pass
     replace_file(source, target)
+
+
+def _write_error(cause: Exception, target: Path) -> LogError:
+    error = to_log_error(cause, target)
+    error.hint = _FREE_SPACE if isinstance(error, LogFull) else _WRITABLE_PLACE
+    return error
 
 
 def _exists(target: Path) -> LogError:
