@@ -404,6 +404,17 @@ def test_as_default_delivers_the_last_events_even_if_the_block_fails(hub: Manual
     assert [event.type for event in hub.events()] == ["operation:start", "operation:complete"]
 
 
+def test_as_default_waits_for_the_first_answer_of_a_hub(hub: ManualHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = threading.Timer(1.2, hub.start)  # a process that ends gives up after a second
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "start", late.start)
+        with hub.as_default():
+            hub.stop()
+            tidings.start("Import prices").complete()
+    late.join()
+    assert [event.type for event in hub.events()] == ["operation:start", "operation:complete"]
+
+
 class TestLogLines:
     @pytest.fixture(autouse=True)
     def structlog_configuration(self) -> Iterator[None]:

@@ -45,8 +45,13 @@ class EventSink(Protocol):
     def flush(self, timeout_s: float) -> int:
         """Wait until the hub has all events; return the number of events that it does not have."""
 
-    def close(self, timeout_s: float = 2.0) -> int:
-        """Wait like `flush`, and end."""
+    def close(self, timeout_s: float = 2.0, *, patient: bool = False) -> int:
+        """Wait like `flush`, and end.
+
+        Args:
+            timeout_s: Maximum wait, in seconds.
+            patient: Whether to wait for a hub that has never answered as long as for others.
+        """
 
 
 class NullSink:
@@ -84,6 +89,6 @@ class NullSink:
         """See `EventSink.flush`."""
         return 0
 
-    def close(self, timeout_s: float = 2.0) -> int:
+    def close(self, timeout_s: float = 2.0, *, patient: bool = False) -> int:
         """See `EventSink.close`."""
         return 0

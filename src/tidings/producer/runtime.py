@@ -112,12 +112,12 @@ class ProducerRuntime:
         with CALLS_DEFERRED, CALLS_DEFERRED.region:
             return sum(sink.flush(max(0.0, deadline - time.monotonic())) for sink in list(self._sinks.values()))
 
-    def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Flush, and close the connections; the next operation opens a new one."""
+    def close(self, timeout_s: float = CLOSE_S, *, patient: bool = False) -> int:
+        """Flush, and close the connections; the next operation opens a new one. See `EventSink.close`."""
         deadline = time.monotonic() + timeout_s
         with CALLS_DEFERRED, CALLS_DEFERRED.region:
             sinks, self._sinks = list(self._sinks.values()), {}
-            return sum(sink.close(max(0.0, deadline - time.monotonic())) for sink in sinks)
+            return sum(sink.close(max(0.0, deadline - time.monotonic()), patient=patient) for sink in sinks)
 
     # Hooks for the end of the process, and for its copy.
 

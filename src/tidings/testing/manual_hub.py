@@ -292,6 +292,8 @@ _UNSET = ("TIDINGS_TOKEN", "TIDINGS_TOKEN_FILE", "TIDINGS_DISABLED", "TRACEPAREN
 """Variables of the developer's shell that a test must not depend on."""
 _SPOOL = "TIDINGS_SPOOL"
 """Where producers keep unsent events; those that are already there do not belong to the test."""
+_CLOSE_S = 30.0
+"""Time for the last events of a block, on a machine however busy: what is left after it is lost with the spool."""
 
 
 @contextmanager
@@ -309,7 +311,7 @@ def default_hub(url: str) -> Iterator[None]:
         finally:
             runtime = producer_runtime()
             if runtime is not None:
-                runtime.close()
+                runtime.close(_CLOSE_S, patient=True)
             _set_variables(before)
 
 

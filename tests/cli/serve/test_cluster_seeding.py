@@ -156,7 +156,8 @@ def test_producer_goes_on_while_its_hub_becomes_a_node(tmp_path: Path, journal: 
         port = alone.port
         assert alone.stop()[0] == 0
     with run, NodeHub(folder, journal, *options, port=port) as node:
-        wait_until(lambda: has_state(node, "steady", "running"))
+        # Before it is attached again, its end could stay on disk: a command waits for a hub for 2 s.
+        wait_until(lambda: find_operation(node, "steady").get("presence") == "attached")
         go.touch()
         assert run.wait()[0] == 0
         wait_until(lambda: has_state(node, "steady", "complete"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import psutil
 from tests.cli.processes import TIMEOUT_S, Process
-from tests.cli.serve.worker_processes import WorkersHub, is_ready, kill, wait_until
+from tests.cli.serve.worker_processes import WorkersHub, has_connection, is_ready, kill, wait_until
 
 
 def find_operation(hub: WorkersHub, client: httpx.Client, name: str) -> dict[str, object]:
@@ -24,10 +24,7 @@ def has_state(hub: WorkersHub, client: httpx.Client, name: str, state: str) -> b
 def worker_of_process(hub: WorkersHub, process: psutil.Process) -> int | None:
     """Return the process id of the worker that a command is connected to, if it is."""
     ports = {each.laddr.port for each in process.net_connections("tcp")}
-    for worker in hub.workers():
-        if any(each.raddr and each.raddr.port in ports for each in worker.net_connections("tcp")):
-            return int(worker.pid)
-    return None
+    return next((worker.pid for worker in hub.workers() if has_connection(worker, ports)), None)
 
 
 def test_operation_is_cancelled_from_the_other_worker(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 import httpx
 import psutil
 from tests.cli.processes import TIMEOUT_S
-from tests.cli.serve.worker_processes import EVENT, WorkersHub, has_history, history, is_ready, kill, wait_until
+from tests.cli.serve.worker_processes import (
+    EVENT,
+    WorkersHub,
+    has_connection,
+    has_history,
+    history,
+    is_ready,
+    kill,
+    wait_until,
+)
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -60,7 +69,7 @@ def connect_to(hub: WorkersHub, stack: ExitStack, worker: psutil.Process) -> Cli
 
     def is_at_worker(opened: ClientConnection) -> bool:
         port = opened.local_address[1]
-        return any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp"))
+        return has_connection(worker, {port})
 
     while True:
         opened = stack.enter_context(connect(hub.url, subprotocols=[Subprotocol("tidings.v1")]))

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,6 +20,13 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.02)
+
+
+def has_connection(process: psutil.Process, ports: Set[int]) -> bool:
+    """Return whether a process is connected to one of `ports`; one that was killed just now is not."""
+    with suppress(psutil.NoSuchProcess):
+        return any(each.raddr and each.raddr.port in ports for each in process.net_connections("tcp"))
+    return False
 
 
 class WorkersHub(Hub):
@@ -43,10 +50,7 @@ class WorkersHub(Hub):
         """Return the process id of the worker that a client's kept connection belongs to."""
         answer = client.get(f"{self.http}healthz")
         port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
-        for worker in self.workers():
-            if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
-                return int(worker.pid)
-        return None
+        return next((worker.pid for worker in self.workers() if has_connection(worker, {port})), None)
 
     def connect_to_each(self, stack: ExitStack) -> dict[int, httpx.Client]:
         """Return one client for each worker, by the worker's process id, with a connection that is kept open."""

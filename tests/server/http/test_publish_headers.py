@@ -142,12 +142,14 @@ def test_post_renews_the_lease_and_silence_fails_the_operation() -> None:
         post(client, start("op"), headers)
         hub = server.app.hub
         began = hub.clock.monotonic()
-        while hub.clock.monotonic() - began < 1.5:
+        posted = began
+        while posted - began < 1.5:
+            posted = hub.clock.monotonic()
             post(client, [], headers)
             assert shown(client, "op")["state"] == "running"
         ended = client.get("/v1/operations/op", params={"wait": 60}).json()
         assert (ended["state"], ended["error"]["code"]) == ("failed", "producer_lost")
-        assert hub.clock.monotonic() - began > 2.4
+        assert hub.clock.monotonic() - posted >= 1.0
         refused = post(client, progress("op", 2), headers)
         assert (refused.status_code, refused.json()["code"]) == (409, "operation_finished")
         assert post(client, start("op", resumes="op"), headers).json()["attempt"] == 2

@@ -264,7 +264,7 @@ class Outbox:
         """
         return self._pending.wait_settled(timeout_s)
 
-    def close(self, timeout_s: float = 2.0) -> int:
+    def close(self, timeout_s: float = 2.0, *, patient: bool = False) -> int:
         """Take no more events, wait until all are in the log, and end; return the number of events that are not.
 
         Starts and ends among them stay on disk, and another outbox sends them. If no hub has ever answered, and one
@@ -274,6 +274,7 @@ class Outbox:
         Args:
             timeout_s: Maximum wait, in seconds: a hub that is away must not delay the job. Closing a connection whose
                 hub does not answer takes up to a second more.
+            patient: Whether to wait for a hub that has never answered as long as for others.
         """
         self._closed = True
         self._pending.close()
@@ -283,7 +284,8 @@ class Outbox:
         if thread is not None and sender is not None:
             self._pending.expect_hub()
             thread.call_soon(sender.hurry)
-            left = self._pending.wait_closable(timeout_s)
+            wait = self._pending.wait_settled if patient else self._pending.wait_closable
+            left = wait(timeout_s)
             thread.close()
         else:
             left = self._send_here(timeout_s)
