@@ -81,6 +81,23 @@ async function notifyAndSet(page: Page, hub: Hub): Promise<void> {
   await expect(async () => expect(await notes(page)).toHaveLength(1)).toPass();
 }
 
+test("a browser that lets no page notify says so when it is asked", async ({ page, hub, start: starts }) => {
+  const job = await starts.job(hub, "Import prices");
+  await page.addInitScript(() => {
+    class Refusing {
+      static readonly permission = "default";
+      constructor() {
+        throw new TypeError("Illegal constructor. Use ServiceWorkerRegistration.showNotification() instead.");
+      }
+    }
+    Object.assign(globalThis, { Notification: Refusing });
+  });
+  await open(page, hub, `operation?id=${job.id}`);
+  await page.getByRole("button", { name: "Notify me when it ends" }).click();
+  const button = page.getByTitle("Browsers on this device notify only for apps");
+  await expect(button).toBeDisabled();
+});
+
 test("all works in a browser that forbids storage", async ({ folder, hub }) => {
   const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
   mkdirSync(join(folder, "Default"));

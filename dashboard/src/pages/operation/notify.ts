@@ -39,9 +39,19 @@ export async function toggleAwaited(id: string): Promise<string> {
   }
   const why = whyNotNotify();
   if (why !== "") return why;
+  if (Notification.permission !== "granted" && !canNotify()) return "Browsers on this device notify only for apps";
   if ((await Notification.requestPermission()) !== "granted") return "Notifications were not allowed";
   awaited.value = [...awaited.peek(), id].slice(-MAX_AWAITED);
   return "";
+}
+
+/** Whether pages may make notifications at all: Chrome on Android throws. Without permission none is shown. */
+function canNotify(): boolean {
+  try {
+    return new Notification("") instanceof Object;
+  } catch {
+    return false;
+  }
 }
 
 function forget(id: string): void {
