@@ -120,65 +120,71 @@ class Nodes:
     def settle(self, *nodes: ReplicatedLog) -> None:
         self.harness.run_until(lambda: all(map(is_settled, nodes)) and len({node.seq for node in nodes}) == 1)
 
+    def restart(self, name: str, log: LocalLog) -> ReplicatedLog:
+        """Start a node on what a kill left of its log."""
+        return self.start(name, self.local.crash(log, self.retention))
 
-@pytest.mark.parametrize("stored", [True, False])
-def test_killed_node_knows_holders_and_requests_again(stored: bool) -> None:
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
     with SqliteHarness() as local, ManualReplicatedHarness(local) as harness:
         assert isinstance(harness, ManualReplicatedHarness)
         assert isinstance(local, SqliteHarness)
-        nodes, make = Nodes(harness, local), EventFactory()
-        own = local.open(nodes.retention)
-        node, other = nodes.start("a", own), nodes.start("b")
-        harness_results: list[object] = []
-        other.append([make("operation:start", key) for key in ("op", "cancelled", "ended")], harness_results.append)
-        nodes.settle(node, other)
-        other.record(attached("p", 1, HeldClaim("op", 1, 7.0)))
-        other.record(attached("gone", 2))
-        other.record(ProducerDetached("gone", 2))
-        other.record(ProducerSeen("posts", 9.0, 0.0))
-        for control in (requested("cancelled", is_due=False), requested("cancelled"), requested("ended")):
-            other.record(control)
-        other.record(CancelAnswered("cancelled", "push", "stopping", None))
-        nodes.settle(node, other)
-        if stored:
-            other.append([make("operation:complete", "ended")], harness_results.append)
-            nodes.settle(node, other)
-        again = nodes.start("a", local.crash(own, nodes.retention))
-        nodes.settle(again, other)
-        assert dict(again.producers) == dict(other.producers)
-        assert again.producers.sign("p") == other.producers.sign("p") > 0
-        assert again.producers.attached_to(other.session) == [("p", 1)]
-        assert again.operations.life("op") == other.operations.life("op")
-        heard = [each.control for each in follow(again) if isinstance(each, ReceivedControl)]
-        assert heard == [requested("cancelled"), *([] if stored else [requested("ended")])]
+        yield Nodes(harness, local)
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_killed_node_knows_the_keys_of_all_nodes_again(stored: bool) -> None:
-    with SqliteHarness() as local, ManualReplicatedHarness(local) as harness:
-        assert isinstance(harness, ManualReplicatedHarness)
-        assert isinstance(local, SqliteHarness)
-        nodes, make = Nodes(harness, local), EventFactory()
-        own = local.open(nodes.retention)
-        node, other = nodes.start("a", own), nodes.start("b")
-        for control in (
-            KeyShared("kept", "b", b"older"),
-            KeyShared("kept", "b", b"newer"),
-            KeyShared("removed", "b", b"line"),
-            KeyShared("of another", "a", b"line"),
-        ):
-            other.record(control)
+def test_killed_node_knows_holders_and_requests_again(nodes: Nodes, stored: bool) -> None:
+    make = EventFactory()
+    own = nodes.local.open(nodes.retention)
+    node, other = nodes.start("a", own), nodes.start("b")
+    harness_results: list[object] = []
+    other.append([make("operation:start", key) for key in ("op", "cancelled", "ended")], harness_results.append)
+    nodes.settle(node, other)
+    other.record(attached("p", 1, HeldClaim("op", 1, 7.0)))
+    other.record(attached("gone", 2))
+    other.record(ProducerDetached("gone", 2))
+    other.record(ProducerSeen("posts", 9.0, 0.0))
+    for control in (requested("cancelled", is_due=False), requested("cancelled"), requested("ended")):
+        other.record(control)
+    other.record(CancelAnswered("cancelled", "push", "stopping", None))
+    nodes.settle(node, other)
+    if stored:
+        other.append([make("operation:complete", "ended")], harness_results.append)
         nodes.settle(node, other)
-        other.record(KeyRemoved("removed", "b"))
-        other.record(KeyRemoved("of another", "b"))
+    again = nodes.restart("a", own)
+    nodes.settle(again, other)
+    assert dict(again.producers) == dict(other.producers)
+    assert again.producers.sign("p") == other.producers.sign("p") > 0
+    assert again.producers.attached_to(other.session) == [("p", 1)]
+    assert again.operations.life("op") == other.operations.life("op")
+    heard = [each.control for each in follow(again) if isinstance(each, ReceivedControl)]
+    assert heard == [requested("cancelled"), *([] if stored else [requested("ended")])]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_killed_node_knows_the_keys_of_all_nodes_again(nodes: Nodes, stored: bool) -> None:
+    make = EventFactory()
+    own = nodes.local.open(nodes.retention)
+    node, other = nodes.start("a", own), nodes.start("b")
+    for control in (
+        KeyShared("kept", "b", b"older"),
+        KeyShared("kept", "b", b"newer"),
+        KeyShared("removed", "b", b"line"),
+        KeyShared("of another", "a", b"line"),
+    ):
+        other.record(control)
+    nodes.settle(node, other)
+    other.record(KeyRemoved("removed", "b"))
+    other.record(KeyRemoved("of another", "b"))
+    nodes.settle(node, other)
+    if stored:
+        other.append([make("data:update")], lambda result: None)
         nodes.settle(node, other)
-        if stored:
-            other.append([make("data:update")], lambda result: None)
-            nodes.settle(node, other)
-        again = nodes.start("a", local.crash(own, nodes.retention))
-        nodes.settle(again, other)
-        assert dict(again.shared_keys) == dict(other.shared_keys)
-        assert {id: row.line for id, row in again.shared_keys.items()} == {"kept": b"newer", "of another": b"line"}
+    again = nodes.restart("a", own)
+    nodes.settle(again, other)
+    assert dict(again.shared_keys) == dict(other.shared_keys)
+    assert {id: row.line for id, row in again.shared_keys.items()} == {"kept": b"newer", "of another": b"line"}
 
 
 def test_keys_beyond_the_bounds_are_left_out_until_there_is_room() -> None:
