@@ -173,6 +173,23 @@ def test_unknown_key_is_fetched_at_most_every_cooldown() -> None:
     assert world.issuer.requests == 3
 
 
+def test_key_that_is_unknown_during_an_outage_may_be_a_new_one() -> None:
+    """A refusal ends a client; the issuer may rotate its keys while its answers fail."""
+    world = World()
+    world.issuer.answer(OLD_SET)
+    world.loop.advance(30)
+    waiting = world.find(NEW)
+    world.issuer.answer(b"", status=500)
+    assert waiting == ["authentication_unavailable"]
+    assert world.find(NEW) == ["authentication_unavailable"]
+    assert world.find(OLD) == ["old"]
+    assert world.find(TokenHeader("HS256", None)) == ["wrong_algorithm"], "no set may have a secret"
+    world.loop.advance(1)
+    world.issuer.answer(NEW_SET)
+    assert world.find(NEW) == ["new"]
+    assert world.find(OLD) == ["unknown_signing_key"]
+
+
 def test_outage_is_not_asked_about_for_every_token() -> None:
     world = World()
     world.issuer.fail()

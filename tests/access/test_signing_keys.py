@@ -193,6 +193,11 @@ def test_key_of_a_command_may_come_from_a_pipe(tmp_path: Path) -> None:
     assert "HS256" in key.algorithms
 
 
+def test_certificate_as_pem_in_a_key_does_not_turn_the_set_into_a_pem_file() -> None:
+    text = jwk_set(jwk("ES256", kid="a", x5c=["-----BEGIN CERTIFICATE-----"]))
+    assert [key.kid for key in parse_keys(text)] == ["a"]
+
+
 def test_algorithms_of_an_option_are_checked() -> None:
     assert check_algorithms(["ES256", "RS256", "ES256"], option="o") == ("ES256", "RS256")
     for wrong in (["none"], ["HS256", "XY"], []):

@@ -121,7 +121,10 @@ class RemoteKeys:
             found(keys)
 
     def _match(self, header: TokenHeader) -> tuple[SigningKey, ...] | AccessError:
-        return matching_keys(self._keys, header) if self.is_usable else _unavailable()
+        found = matching_keys(self._keys, header) if self.is_usable else _unavailable()
+        if isinstance(found, AccessError) and self.failures and header.algorithm in self._algorithms:
+            return _unavailable()  # the set that the server does not send may have the key
+        return found
 
     def _may_ask(self, error: AccessError) -> bool:
         # While the server does not answer, the timer asks it; a token does not.

@@ -87,7 +87,7 @@ def parse_keys(text: bytes, algorithms: Iterable[str] = ALGORITHMS, *, private: 
     """
     if len(text) > MAX_KEY_FILE_BYTES:
         raise UnusableKey(f"it is larger than {MAX_KEY_FILE_BYTES >> 20} MiB")
-    if b"-----BEGIN" in text:
+    if b"-----BEGIN" in text and not text.lstrip().startswith(b"{"):  # a JWK may contain its certificate as PEM
         return (_restricted(_from_pem(text, private=private), algorithms),)
     try:
         parsed = msgspec.json.decode(text)
