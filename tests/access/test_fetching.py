@@ -1,6 +1,7 @@
 """Requests to real servers: bounded in time, size, number and redirects."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -15,6 +16,11 @@ from tests.access.servers import reply, serving
 from tidings.access import fetching
 from tidings.access.fetching import HttpAnswer, HttpFetcher
 from tidings.exceptions import AuthenticationUnavailable
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def void(result: object) -> None: ...
 
 
 async def fetch(
@@ -130,6 +136,56 @@ async def test_server_that_dribbles_is_given_up() -> None:
     with serving(handle) as url:
         assert "within 0.2 s" in await failure(HttpFetcher(timeout_s=0.2), url)
         release.set()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [(b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (CHUNKED + b"1;", b"x")],
+    ids=["header", "continue", "chunk"],
+)
+async def test_answer_that_never_gets_on_holds_no_thread(begin: bytes, more: bytes) -> None:
+    """The time limit of a socket begins again with each byte."""
+    release = threading.Event()
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(begin)
+        with contextlib.suppress(OSError):
+            while not release.wait(0.02):
+                request.wfile.write(more)
+
+    with serving(handle) as url:
+        fetcher = HttpFetcher(timeout_s=0.2)
+        assert "within 0.2 s" in await failure(fetcher, url)
+        try:
+            for thread in threading.enumerate():
+                if thread.name == "tidings-fetch":
+                    await asyncio.to_thread(thread.join, 30)
+                    assert not thread.is_alive()
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nRemote-User: ad",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nRemote-User: ada\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+    ],
+)
+async def test_answer_that_is_cut_off_is_none(answer: bytes) -> None:
+    with serving(lambda request: void(request.wfile.write(answer))) as url:
+        assert await failure(HttpFetcher(), url) == "the answer is cut off"
+
+
+async def test_repeated_headers_are_joined_and_noted() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nA: 1\r\na: 2\r\nB: 1\r\nb: 1\r\nC: 1\r\n\r\n"
+    with serving(lambda request: void(request.wfile.write(head))) as url:
+        answer = await fetch(HttpFetcher(), url)
+    assert isinstance(answer, HttpAnswer)
+    assert [answer.headers[name] for name in "abc"] == ["1, 2", "1", "1"]
+    assert answer.ambiguous == {"a"}
 
 
 async def test_requests_beyond_those_in_flight_wait_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

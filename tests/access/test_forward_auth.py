@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from tidings.access.claims import GrantRules
 from tidings.access.fetching import Answered, HttpAnswer
 from tidings.access.forward_auth import ForwardAuthenticator
 from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, AuthenticationUnavailable, ConfigError
+from tidings.exceptions import AccessError, AuthenticationUnavailable, ConfigError, InvalidToken
 from tidings.testing.clock import ManualClock
 
 URL = "https://auth.example/api/authz/forward-auth"
@@ -32,8 +32,10 @@ class Server:
         self.requests.append(headers)
         self.asked.append(answered)
 
-    def answer(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        self.asked.pop(0)(HttpAnswer(status, headers or {}, b""))
+    def answer(
+        self, status: int = 200, headers: Mapping[str, str] | None = None, *, ambiguous: Iterable[str] = ()
+    ) -> None:
+        self.asked.pop(0)(HttpAnswer(status, headers or {}, b"", frozenset(ambiguous)))
 
 
 class World:
@@ -109,6 +111,26 @@ def test_user_name_that_is_not_printable_lets_no_one_in(name: str) -> None:
     result = world.ask(cookie="a=b")
     world.server.answer(headers={"remote-user": name})
     assert isinstance(result[0], AuthenticationUnavailable)
+
+
+def test_several_names_let_no_one_in_and_several_groups_are_a_list() -> None:
+    world = World()
+    names = world.ask(cookie="a=b")
+    world.server.answer(headers={"remote-user": "ada, root"}, ambiguous=["remote-user"])
+    assert isinstance(names[0], AuthenticationUnavailable)
+    groups = world.ask(cookie="a=b")
+    world.server.answer(headers=AUTHELIA, ambiguous=["remote-groups"])
+    assert isinstance(groups[0], Subject)
+    assert groups[0].grants.admin
+
+
+@pytest.mark.parametrize("value", ["a\r\n Remote-User: root", "a\nb", "a\x00b", "\u20ac", "\xe9"])
+def test_token_that_no_header_can_have_is_refused(value: str) -> None:
+    """No outage, which would be logged: a client chooses the value."""
+    world = World()
+    result = world.ask(Credential(value, "message"), cookie="a=b")
+    assert isinstance(result[0], InvalidToken)
+    assert world.server.requests == []
 
 
 def test_name_in_utf8_is_decoded() -> None:

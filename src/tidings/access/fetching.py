@@ -7,6 +7,8 @@ and the number of requests is bounded, so that a server which hangs holds no mor
 import asyncio
 import contextlib
 import http.client
+import io
+import socket
 import ssl
 import threading
 import time
@@ -14,7 +16,8 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Final, Protocol
+from functools import partial
+from typing import IO, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import truststore
@@ -34,6 +37,7 @@ MAX_QUEUED: Final = 1_000
 _MAX_REDIRECTS: Final = 3
 _MIN_TIMEOUT_S: Final = 0.001
 """Time limit of a socket whose deadline is now; 0 would make it one that never blocks."""
+_CUT_OFF: Final = "the answer is cut off"
 _PIECE_BYTES: Final = 16_384
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOCAL_NAME: Final = "localhost"
@@ -44,8 +48,10 @@ class HttpAnswer(Struct, frozen=True):
 
     status: int
     headers: Mapping[str, str]
-    """By lower-case name; the last of several."""
+    """By lower-case name; different values of one name are joined with a comma (RFC 9110 §5.3)."""
     body: bytes
+    ambiguous: frozenset[str] = frozenset()
+    """Names of the headers that have several different values."""
 
 
 Answered = Callable[[HttpAnswer | AuthenticationUnavailable], None]
@@ -157,12 +163,15 @@ class HttpFetcher:
 
     def _request(self, fetch: "_Fetch") -> HttpAnswer:
         parts = urlsplit(fetch.url)
-        handlers: list[urllib.request.BaseHandler] = [_SameOriginRedirects(self._follow_redirects)]
+        handlers: list[urllib.request.BaseHandler] = [
+            _SameOriginRedirects(self._follow_redirects),
+            _PlainRequests(fetch.deadline),
+        ]
         if _is_local(parts.hostname or ""):
             handlers.append(urllib.request.ProxyHandler({}))
         if parts.scheme == "https":
             tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            handlers.append(urllib.request.HTTPSHandler(context=tls))
+            handlers.append(_TLSRequests(fetch.deadline, tls))
         opener = urllib.request.build_opener(*handlers)
         request = urllib.request.Request(fetch.url, headers={"User-Agent": "tidings", **fetch.headers})
         try:
@@ -175,10 +184,17 @@ class HttpFetcher:
                 body += piece
                 if len(body) > MAX_BODY_BYTES:
                     raise AuthenticationUnavailable(f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB")
-                if time.monotonic() > fetch.deadline:
-                    raise AuthenticationUnavailable(f"no whole answer within {self._timeout_s:g} s")
-            found = {name.lower(): value for name, value in response.headers.items()}
-            return HttpAnswer(response.status or 0, found, bytes(body))
+            if response.length:
+                raise AuthenticationUnavailable(_CUT_OFF)
+            values: dict[str, dict[str, None]] = {}
+            for name, value in response.headers.items():
+                values.setdefault(name.lower(), {})[value] = None
+            return HttpAnswer(
+                response.status or 0,
+                {name: ", ".join(each) for name, each in values.items()},
+                bytes(body),
+                frozenset(name for name, each in values.items() if len(each) > 1),
+            )
 
 
 class _Fetch(Struct, frozen=True):
@@ -209,6 +225,89 @@ class _Once:
         if answered is not None:
             self.on_call()
             answered(result)
+
+
+class _UntilDeadline(io.RawIOBase):
+    """The bytes of a socket until a deadline: the time limit of a socket alone begins again with each byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(max(left_s, _MIN_TIMEOUT_S))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _LineReader(io.BufferedReader):
+    """A reader that has the last line that was read."""
+
+    last_line = b""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.last_line = super().readline(size)
+        return self.last_line
+
+
+class _WholeAnswer(http.client.HTTPResponse):
+    """An answer that has its whole head before a deadline.
+
+    `http.client` takes the end of a connection for the end of the head, and so the beginning of a user's name for the
+    name.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._lines = _LineReader(_UntilDeadline(self.fp.detach(), sock, deadline))
+        self.fp = self._lines
+
+    def begin(self) -> None:
+        super().begin()
+        if self._lines.last_line not in (b"\r\n", b"\n"):
+            raise AuthenticationUnavailable(_CUT_OFF)
+
+
+class _PlainRequests(urllib.request.HTTPHandler):
+    """Requests over HTTP that have whole answers before a deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_connect, http.client.HTTPConnection, self._deadline), req)
+
+
+class _TLSRequests(urllib.request.HTTPSHandler):
+    """Requests over HTTPS that have whole answers before a deadline."""
+
+    def __init__(self, deadline: float, tls: ssl.SSLContext) -> None:
+        super().__init__(context=tls)
+        self._deadline = deadline
+        self._tls = tls
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_connect, http.client.HTTPSConnection, self._deadline), req, context=self._tls)
+
+
+def _connect(
+    kind: type[http.client.HTTPConnection], deadline: float, host: str, /, **options: Any
+) -> http.client.HTTPConnection:
+    connection = kind(host, **options)
+    # Called as the class would be.
+    connection.response_class = cast(type[http.client.HTTPResponse], partial(_WholeAnswer, deadline=deadline))
+    return connection
 
 
 class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):

@@ -15,8 +15,15 @@ from tidings.access.claims import GrantRules
 from tidings.access.fetching import Fetch, HttpAnswer, check_url
 from tidings.access.quotas import Quota, network_of
 from tidings.access.subjects import API_KEY_PREFIX, AccessRequest, Authenticated, Credential, Subject
-from tidings.access.tokens import is_name
-from tidings.exceptions import AccessError, AuthenticationUnavailable, ConfigError, Forbidden, Unauthenticated
+from tidings.access.tokens import SEND_WHOLE, is_name
+from tidings.exceptions import (
+    AccessError,
+    AuthenticationUnavailable,
+    ConfigError,
+    Forbidden,
+    InvalidToken,
+    Unauthenticated,
+)
 
 DEFAULT_CACHE_S: Final = 10.0
 """Time for which an answer counts, in seconds: within it, a session that was closed there still opens connections."""
@@ -107,6 +114,10 @@ class ForwardAuthenticator:
         """See `Authenticator.authenticate`."""
         passed = {name: request.headers[name] for name in _PASSED if name in request.headers}
         if credential.source in ("message", "header") and credential.value:
+            # `http.client` accepts a line end that a blank follows, which some servers read as the end of the header.
+            if not (credential.value.isascii() and credential.value.isprintable()):
+                done(InvalidToken("the token contains characters that a header cannot have", hint=SEND_WHOLE))
+                return
             passed["authorization"] = f"Bearer {credential.value}"
         if not passed:
             done(Unauthenticated("the request has no cookie and no `Authorization`", hint="Sign in first."))
@@ -155,22 +166,23 @@ class ForwardAuthenticator:
             return Forbidden("the authentication server refuses this user")
         if not 200 <= answer.status < 300:
             return Unauthenticated("the authentication server has no session for this request", hint="Sign in first.")
-        claims = self._claims(answer.headers)
+        claims = self._claims(answer)
         name = claims.get(self._name_claim)
         if not isinstance(name, str) or not is_name(name):
-            return self._note_outage(f"no header of {', '.join(self._headers[self._name_claim])} names the user")
+            return self._note_outage(f"no header of {', '.join(self._headers[self._name_claim])} names one user")
         try:
             return Subject(name=name, grants=self._rules.grants_of(claims), issued_ns=self._wall_ns())
         except AccessError as error:
             return error
 
-    def _claims(self, headers: Mapping[str, str]) -> dict[str, str | list[str]]:
+    def _claims(self, answer: HttpAnswer) -> dict[str, str | list[str]]:
         claims: dict[str, str | list[str]] = {}
         for claim, names in self._headers.items():
-            value = next((headers[name] for name in names if headers.get(name)), "")
-            if value:
-                text = _decode(value)
-                claims[claim] = [each.strip() for each in text.split(",")] if claim in _LISTS else text
+            found = next((name for name in names if answer.headers.get(name)), "")
+            if not found or (claim not in _LISTS and found in answer.ambiguous):
+                continue  # nothing shows which one of several values is meant
+            text = _decode(answer.headers[found])
+            claims[claim] = [each.strip() for each in text.split(",")] if claim in _LISTS else text
         return claims
 
     def _note_outage(self, reason: str) -> AuthenticationUnavailable:

@@ -136,14 +136,14 @@ def read_header(token: str) -> TokenHeader:
     if token.startswith(_BEGINNING) and token.isascii() and token.count(".") < 2:
         raise TokenTruncated("the token is cut off: expected three parts between dots")
     if not token.isascii() or token.count(".") != 2:
-        raise InvalidToken("the token is not a JWT: expected three parts between dots", hint=_SEND_WHOLE)
+        raise InvalidToken("the token is not a JWT: expected three parts between dots", hint=SEND_WHOLE)
     text = token.partition(".")[0]
     try:
         fields = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise InvalidToken("the token is not a JWT, or is cut off", hint=_SEND_WHOLE) from None
+        raise InvalidToken("the token is not a JWT, or is cut off", hint=SEND_WHOLE) from None
     if not isinstance(fields, dict):
-        raise InvalidToken("the token is not a JWT: its header is not a JSON object", hint=_SEND_WHOLE)
+        raise InvalidToken("the token is not a JWT: its header is not a JSON object", hint=SEND_WHOLE)
     algorithm, kid = fields.get("alg"), fields.get("kid")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
         raise InvalidToken("the header of the token names no algorithm, or its `kid` is not text")
@@ -172,7 +172,7 @@ _BEGINNING: Final = "eyJ"
 """Beginning of a JSON object in Base64, as that of each header."""
 _SIGNATURE_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64, "ES256": 64, "ES384": 96, "ES512": 132, "EdDSA": 64}
 """Size of a signature; that of RSA is the size of the key."""
-_SEND_WHOLE: Final = "Send the whole token as it was issued, without quotes, blanks or line ends."
+SEND_WHOLE: Final = "Send the whole token as it was issued, without quotes, blanks or line ends."
 
 
 def read_claims(token: str) -> Mapping[str, Any]:
@@ -186,7 +186,7 @@ def read_claims(token: str) -> Mapping[str, Any]:
     try:
         return _parse_claims(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:
-        raise InvalidToken("the claims of the token are cut off", hint=_SEND_WHOLE) from None
+        raise InvalidToken("the claims of the token are cut off", hint=SEND_WHOLE) from None
 
 
 class TokenVerifier:
