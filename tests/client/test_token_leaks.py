@@ -13,6 +13,7 @@ from tests.client.hub_server import HubServer
 from tests.client.waiting import PROMPT, until
 
 import tidings
+from tidings.cli.login import identify
 from tidings.client.http import HTTPClient
 from tidings.client.logins import hub_of
 from tidings.client.url import hide_password, origin
@@ -80,6 +81,20 @@ async def test_login_in_the_url_is_not_sent_to_the_origin_of_a_redirect() -> Non
     ):
         await tidings.connect(url.replace("ws://", f"ws://ann:{SECRET}@"), token="", options=PROMPT)
     assert requests == []
+
+
+async def test_token_in_a_message_is_not_sent_to_the_origin_of_a_redirect() -> None:
+    """As `tidings login` and `tidings whoami` send it: their handshake has no credentials."""
+    tokens = TokenTable()
+    tokens.add(SECRET, "read *", name="ann")
+    with HubServer(access=tokens.options) as hub, redirecting(hub.url) as (url, seen):
+        access = await identify(hub.url, SECRET)
+        assert access is not None
+        assert access.subject == "ann"
+        with pytest.raises(HandshakeRefused) as caught:
+            await identify(url, SECRET)
+    assert seen == [None, f"Bearer {SECRET}"]
+    assert hub.url in caught.value.hint
 
 
 async def test_redirect_without_credentials_is_followed() -> None:

@@ -153,7 +153,7 @@ async def _identify(url: str, options: LinkOptions) -> Access | None:
 
 
 async def _open_without_token(url: str) -> ClientConnection:
-    return await open_websocket(url)
+    return await open_websocket(url, token_follows=True)
 
 
 def _read_token(where: str) -> str:

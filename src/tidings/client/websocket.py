@@ -127,11 +127,23 @@ class connect_securely(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """See `connect.process_redirect`."""
-        here, has_credentials = self.uri, "Authorization" in Headers(self.additional_headers or ())
+        here, has_credentials = self.uri, self.has_credentials()
         target = super().process_redirect(exc)
         if isinstance(target, Exception) or not has_credentials or origin(target) == origin(here):
             return target
         return RedirectRefused(f"{origin(target)}{urlsplit(target).path}")
+
+    def has_credentials(self) -> bool:
+        """Return whether the server of this connection receives credentials."""
+        return "Authorization" in Headers(self.additional_headers or ())
+
+
+class _connect_for_token(connect_securely):
+    """As `connect_securely`, for a connection whose first message is the token."""
+
+    def has_credentials(self) -> bool:
+        """See `connect_securely.has_credentials`."""
+        return True
 
 
 class ConnectionEnded(Exception):
@@ -222,8 +234,10 @@ def _ended(closed: ConnectionClosed) -> ConnectionEnded:
     )
 
 
-async def open_websocket(url: str, token: str | None = None) -> ClientConnection:
+async def open_websocket(url: str, token: str | None = None, *, token_follows: bool = False) -> ClientConnection:
     """Open a connection to the hub at `url`, with `token` in its handshake if there is one.
+
+    If `token_follows`, the caller sends the token in a message, so that no redirect to another origin is followed.
 
     It sends no WebSocket pings: a job that blocks its interpreter for a minute, or a reader that makes the hub wait, is
     not dead. The hub's heartbeats distinguish a dead connection from a quiet one.
@@ -241,7 +255,8 @@ async def open_websocket(url: str, token: str | None = None) -> ClientConnection
     except ConfigError as error:
         raise HubUnreachable(f"no TLS connection to {authority(url)}: {error}", hint=error.hint) from error
     try:
-        socket = await open_fork_safe(partial(connect_securely, **options))
+        kind = _connect_for_token if token_follows else connect_securely
+        socket = await open_fork_safe(partial(kind, **options))
     except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
         raise _explain(error, url) from error
     if socket.subprotocol != SUBPROTOCOL:
