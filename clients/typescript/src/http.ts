@@ -14,8 +14,8 @@ import {
 import type { RequestOptions } from "./options.ts";
 
 const UNREACHABLE_HINT =
-  "Start the hub or correct the URL; accept or replace its TLS certificate; or allow this page's origin " +
-  "(`tidings serve --allow-origin`). A browser does not tell a page which of the three it is.";
+  "Start the hub or correct the URL, which must not redirect a token; accept or replace its TLS certificate; or allow this page's origin " +
+  "(`tidings serve --allow-origin`). A browser does not tell a page which of these it is.";
 
 export class HttpClient {
   readonly #base: string;
@@ -78,6 +78,8 @@ export class HttpClient {
         method: options.method ?? (body === undefined ? "GET" : "POST"),
         credentials: this.#mode,
         cache: "no-store",
+        // Not every `fetch` takes the token off a request that is redirected to another origin.
+        redirect: token === undefined ? "follow" : "error",
         headers: {
           Accept: "application/json",
           ...(body === undefined ? {} : { "Content-Type": "application/json" }),

@@ -42,6 +42,23 @@ function open(url: string, options: Parameters<typeof connect>[1] = {}): Hub {
   return hub;
 }
 
+test("a redirect takes no token and no event to another server", async () => {
+  const reached: unknown[] = [];
+  const other = await serve(({ headers, url }, response) => {
+    reached.push([url, headers.authorization]);
+    response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(ABOUT));
+  });
+  const asked: unknown[] = [];
+  const url = await serve(({ headers, url }, response) => {
+    asked.push(headers.authorization);
+    response.writeHead(307, { Location: `${other.replace(/\/$/, "")}${url}` }).end();
+  });
+  const hub = open(url, { token: "hunter2" });
+  await expect(hub.publish("data:update", { secret: 1 })).rejects.toMatchObject({ code: "hub_unreachable" });
+  expect(new Set(asked)).toEqual(new Set(["Bearer hunter2"]));
+  expect(reached).toEqual([]);
+});
+
 describe("a proxy that knows no WebSockets", () => {
   test("leads to a stream, over which watches begin, go on and end", async () => {
     const streams: string[] = [];
