@@ -45,7 +45,9 @@ def test_a_silent_server_times_out() -> None:
     [
         (b"<html>", 200, NotAHub, "not from a hub of this version"),
         (b"\xff", 200, NotAHub, "not from a hub of this version"),
+        (b'{"x":' + b"[" * 100_000, 200, NotAHub, "not from a hub of this version"),
         (b"not found", 404, NotAHub, "status 404"),
+        (b'{"x":' + b"[" * 100_000, 404, NotAHub, "status 404"),
         (b"bad gateway", 502, HubUnreachable, "a proxy at .* answers 502"),
         (
             b'{"code": "operation_unknown", "message": "no such", "recoverable": false}',

@@ -74,7 +74,16 @@ class TestOpening:
         assert sent(session) == []
 
     @pytest.mark.parametrize(
-        "body", [b"hello", b"[]", b"\xff\xfe", b'{"type":"welcome","data":null}', b'{"type":"connection:established"}']
+        "body",
+        [
+            b"hello",
+            b"[]",
+            b"\xff\xfe",
+            b'{"type":"welcome","data":null}',
+            b'{"type":"connection:established"}',
+            b'{"x":' + b"[" * 100_000,
+        ],
+        ids=lambda body: body[:20].decode(errors="replace"),
     )
     def test_unknown_greeting_raises_not_a_hub(self, body: bytes) -> None:
         session = watching()

@@ -128,7 +128,7 @@ def read_data(argument: str | None) -> bytes:
         data = argument.encode(errors="surrogateescape")
     try:
         return bytes(msgspec.json.decode(data, type=msgspec.Raw))
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, RecursionError) as cause:
         raise InvalidJSON(
             f"the data is not JSON: {str(cause).removeprefix('JSON is malformed: ')}",
             hint="""Quote it for the shell: tidings publish data:update '{"dataset": "prices"}'""",

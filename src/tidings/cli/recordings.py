@@ -239,7 +239,7 @@ def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
             check_body(text)
             envelope = _decode(text)
             check_members(text, declared_members(RecordedEnvelope))
-        except (msgspec.DecodeError, UnicodeDecodeError, ContractError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ContractError) as error:
             if number == 1 and complete:
                 raise ConfigError(
                     f"not a recording: the first line is not an envelope ({error})",
@@ -257,7 +257,7 @@ def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
 def _check_header(envelope: RecordedEnvelope) -> None:
     try:
         _decode_header(envelope.data)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, RecursionError) as cause:
         raise ConfigError(
             f"unsupported recording: expected format {FORMAT} ({cause})",
             option="FILE",

@@ -357,14 +357,14 @@ def _operation_path(operation_id: str) -> str:
 def _decode(answer: HTTPAnswer, type: type[_T], where: str) -> _T:
     try:
         return msgspec.json.decode(answer.body, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise NotAHub(f"unexpected answer from {where}: not from a hub of this version ({cause})") from cause
 
 
 def _refusal(answer: HTTPAnswer, where: str) -> Exception:
     try:
         error = msgspec.json.decode(answer.body, type=ErrorData)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if answer.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
             return HubUnreachable(f"a proxy at {where} answers {answer.status}: it cannot reach the hub")
         return NotAHub(

@@ -87,7 +87,7 @@ def read_login(path: Path) -> str | None:
         )
     try:
         return msgspec.json.decode(data, type=Login).token or None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TokenUnavailable(
             f"the stored login {str(path)!r} is damaged", hint="Run `tidings login` again."
         ) from error

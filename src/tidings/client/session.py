@@ -300,7 +300,7 @@ class Session:
             if handler is None:
                 return (_read_license_notice(envelope),) if envelope.type == MessageType.LICENSE_EXPIRED else ()
             return handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
-        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
             raise NotAHub(f"the server does not speak tidings: {cause}") from cause
 
     def _greeted(self, envelope: Envelope, now: float) -> None:

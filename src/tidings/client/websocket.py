@@ -334,7 +334,7 @@ def _refused(error: InvalidStatus, where: str) -> HandshakeRefused:
     body = bytes(response.body or b"")
     try:
         refusal = msgspec.json.decode(body, type=ErrorData)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         detail, hint = "", proxy_hint(status)
         if not body.lstrip().startswith(b"<"):  # a page explains nothing on one line
             detail = body[:200].decode(errors="replace").strip().partition("\n")[0]

@@ -131,7 +131,7 @@ def read_contract(text: str | bytes, source: str, *, form: Literal["json", "toml
     """
     try:
         document = _decode(text, form)
-    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise InvalidContract(
             f"{source}: invalid {form.upper()}: {cause}", type="", hint=f"Correct the {form.upper()}."
         ) from cause

@@ -129,7 +129,7 @@ def _text(value: Raw | None) -> str | None:
         return None
     try:
         return _decode_text(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

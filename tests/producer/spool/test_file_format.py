@@ -50,14 +50,22 @@ def test_truncated_file_yields_all_complete_lines(cut: int) -> None:
     assert set(pending) <= {event_id(1), event_id(2)}
 
 
-def test_partial_line_affects_no_other_line() -> None:
-    torn = encode_line(keep(2))[:40]
+@pytest.mark.parametrize("torn", [encode_line(keep(2))[:40], b'{"x":' + b"[" * 100_000, b"\xff\x00"], ids=len)
+def test_partial_line_affects_no_other_line(torn: bytes) -> None:
     _, pending = parse_spool(lines(keep(1)) + torn + b"\n" + encode_line(keep(3)) + b"\n")
     assert list(pending) == [event_id(1), event_id(3)]
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\n", b"hello\n", b'{"spool":1}\n', b'{"spool":2,"url":"u","producer_id":"p","pid":1}\n']
+    "body",
+    [
+        b"",
+        b"\n",
+        b"hello\n",
+        b'{"x":' + b"[" * 100_000,
+        b'{"spool":1}\n',
+        b'{"spool":2,"url":"u","producer_id":"p","pid":1}\n',
+    ],
 )
 def test_file_of_another_format_is_empty(body: bytes) -> None:
     assert parse_spool(body + encode_line(keep(1)) + b"\n") == (None, {})

@@ -79,5 +79,5 @@ def _read(text: bytes, source: str, suffix: str) -> Any:
     form = "JSON" if is_json else "TOML"
     try:
         return msgspec.json.decode(text) if is_json else tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise InvalidContract(f"{source}: invalid {form}: {cause}", type="", hint=f"Correct the {form}.") from cause

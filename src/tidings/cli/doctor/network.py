@@ -165,7 +165,7 @@ def read_refusal(body: bytes) -> ErrorData | None:
     """Return the hub's error in the body of an answer; None if a proxy wrote it."""
     try:
         return msgspec.json.decode(body, type=ErrorData)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -42,7 +42,7 @@ async def check_session(connection: ClientConnection, *, token: str | None) -> A
         for check in AFTER_UPGRADE[1:]:
             yield skipped(check)
         return
-    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, TypeError) as error:
+    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, TypeError, RecursionError) as error:
         reason = "no message" if isinstance(error, TimeoutError) else str(error)
         hint = "Something other than a tidings hub answers: correct the URL."
         yield bad(CONTRACT, f"no {MessageType.CONNECTION_ESTABLISHED}: {reason}", hint)
@@ -52,7 +52,7 @@ async def check_session(connection: ClientConnection, *, token: str | None) -> A
     yield _contract(established)
     try:
         access = await check_access(established, lambda: _receive(connection), connection.send, token=token)
-    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:
+    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, RecursionError) as error:
         access = bad(ACCESS, f"the hub neither accepts nor refuses this client: {error}", "See the log of the hub.")
     yield access
     if access.verdict is CheckStatus.BAD and token is not None:  # the hub closes the connection
@@ -61,7 +61,7 @@ async def check_session(connection: ClientConnection, *, token: str | None) -> A
         return
     try:
         samples = [await _ping(connection, str(number)) for number in range(_PINGS)]
-    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:
+    except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, RecursionError) as error:
         reason = "no answer" if isinstance(error, TimeoutError) else str(error)
         yield bad(ROUND_TRIP, f"{PING} failed: {reason}", "See the log of the hub.")
         return

@@ -262,7 +262,7 @@ def _contract_in(envelope: Envelope | None) -> ContractIdentity | None:
         return None
     try:
         return msgspec.json.decode(envelope.data, type=ConnectionEstablished).contract
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

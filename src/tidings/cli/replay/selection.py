@@ -47,7 +47,7 @@ def is_from_hub(contract: Contract, envelope: RecordedEnvelope) -> bool:
         return False
     try:
         named = _decode_named(envelope.data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return named.source == HUB or (named.alert_id or "").startswith(f"{HUB}:")
 
@@ -144,7 +144,7 @@ def _life_of(envelope: RecordedEnvelope) -> _Life | None:
         return None
     try:
         return _decode_life(envelope.data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # the hub refuses it with the reason
 
 

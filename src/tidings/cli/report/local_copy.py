@@ -156,7 +156,7 @@ class LocalCopy:
     def _read_mark(self, folder: Path) -> StartedMark | None:
         try:
             return msgspec.json.decode(self._mark_path(folder).read_bytes(), type=StartedMark)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, RecursionError):
             return None
 
     def _mark_path(self, folder: Path) -> Path:

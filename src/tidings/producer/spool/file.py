@@ -102,7 +102,7 @@ def parse_spool(data: bytes) -> tuple[SpoolHeader | None, dict[str, SpooledEvent
     first, _, rest = data.partition(b"\n")
     try:
         header = _decode_header(first)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None, {}
     if header.spool != _FORMAT:
         return None, {}
@@ -114,7 +114,7 @@ def _pending(lines: Iterable[bytes]) -> dict[str, SpooledEvent]:
     for text in lines:
         try:
             line = _decode_line(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
         if line.keep is not None:
             pending[line.keep.draft.event_id] = line.keep

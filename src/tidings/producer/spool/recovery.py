@@ -367,7 +367,7 @@ def _operation(draft: Draft) -> str | None:
         return None
     try:
         return msgspec.json.decode(draft.data, type=_OperationIdOnly).operation_id
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
