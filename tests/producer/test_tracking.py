@@ -1,14 +1,18 @@
 """Progress of operations, steps and loops, and the payloads of progress events, without a hub."""
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.producer.reported import until
+
 import tidings
 from tidings.producer.operation import lifecycle_of
 from tidings.producer.progress_tree import ProgressReporter, Rate, count_text, number_text, rate_text
+from tidings.producer.sampler import SAMPLER
 from tidings.producer.tracking import length_of
 
 
@@ -396,3 +400,36 @@ def test_last_step_is_current_although_nothing_was_read_during_it() -> None:
         with op.step("b"), op.step("detail", weight=0):
             pass
         assert reporter.read(0.0).current_step == "b"
+
+
+def test_step_that_runs_again_begins_with_nothing_done() -> None:
+    with tidings.operation("Again", steps=["a", "b"]) as op:
+        step = op.step("a", total=4)
+        with suppress(OSError), step:
+            step.advance(2)
+            raise OSError("no luck")
+        assert op.percent == 25
+        with step:
+            assert op.percent == 25
+            step.advance(2)
+            assert op.percent == 37.5
+    with op:
+        step.begin()
+        assert op.percent == 0, "the next attempt"
+
+
+@pytest.mark.parametrize("name", ["a", ""])
+def test_end_of_a_step_or_loop_wakes_the_sampler(name: str) -> None:
+    with tidings.operation("Asleep", steps=["a"]) as op:
+        lifecycle = lifecycle_of(op)
+        step = op.step(name) if name else op
+        rows = step.track(iter("x"))
+        with step if name else nullcontext():
+            next(rows)
+            lifecycle.sample(0.0)
+            SAMPLER.forget(lifecycle)
+            assert lifecycle.try_sleep()
+            if not name:
+                rows.close()  # type: ignore[attr-defined]
+        assert lifecycle.reporter.has_changed()
+        until(lambda: not lifecycle.reporter.has_changed())

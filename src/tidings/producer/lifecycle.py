@@ -81,7 +81,7 @@ class OperationLifecycle:
         """Number of the progress that was read last, and of the one that was sent last."""
         self._began_s = self._published_soon_at_s = 0.0
         self._total_s = 0.0
-        shared.connect(self._attend, self._publish_soon)
+        shared.connect(self._attend, self._publish_soon, self._watch_if_running)
 
     @property
     def name(self) -> str:
@@ -427,6 +427,10 @@ class OperationLifecycle:
     def _watch(self) -> None:
         self._clear_alert()
         SAMPLER.watch(self)
+
+    def _watch_if_running(self) -> None:
+        if self.state == "running" and not self._is_starting:
+            self._watch()
 
     def _publish_soon(self) -> None:
         now_s = time.monotonic()

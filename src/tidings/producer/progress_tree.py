@@ -29,26 +29,30 @@ class SharedState:
     pending; then the call continues with `attend`.
     """
 
-    __slots__ = ("alert", "attend", "changes", "lock", "publish_soon")
+    __slots__ = ("alert", "attend", "changes", "lock", "publish_soon", "watch")
 
     def __init__(self) -> None:
         self.alert = False
         self.attend: Callable[[bool], None] = _ignore
         self.publish_soon: Callable[[], None] = _ignore
+        self.watch: Callable[[], None] = _ignore
         self.changes = 0
         """Number of changes other than counts."""
         # Reentrant: a signal handler may end the operation in the middle of a call of the same thread.
         self.lock = BoundedLock()
 
-    def connect(self, attend: Callable[[bool], None], publish_soon: Callable[[], None]) -> None:
-        """Set the two callbacks.
+    def connect(
+        self, attend: Callable[[bool], None], publish_soon: Callable[[], None], watch: Callable[[], None]
+    ) -> None:
+        """Set the callbacks.
 
         Args:
             attend: Called by a method that found `alert` set, with whether the call is the head of a loop. May raise
                 OperationCancelled.
             publish_soon: Called after a change that should be visible even if the next one follows immediately.
+            watch: Called after a change at the end of a block or loop that found `alert` set. Raises nothing.
         """
-        self.attend, self.publish_soon = attend, publish_soon
+        self.attend, self.publish_soon, self.watch = attend, publish_soon, watch
         self.alert = True
 
     def add_change(self) -> None:
@@ -56,6 +60,12 @@ class SharedState:
         self.changes += 1
         if self.alert:
             self.attend(False)
+
+    def add_quiet_change(self) -> None:
+        """Count a change where OperationCancelled must not be raised, and make sure that the sampler reads it."""
+        self.changes += 1
+        if self.alert:
+            self.watch()
 
 
 def _ignore(*arguments: Any) -> None:
@@ -121,11 +131,13 @@ class ProgressNode:
         "_done_weight",
         "_loops",
         "_rate",
+        "_runs_again",
         "_total_given",
         "_weight",
         "_weight_given",
         "active",
         "count",
+        "furthest",
         "last_step",
         "message",
         "name",
@@ -158,6 +170,8 @@ class ProgressNode:
         self._total_given = countable(total)
         self._weight_given = weight
         self._weight = 0.0
+        self._runs_again = False
+        """Whether the step has run, and begins with nothing done when it begins the next time."""
         self.reset()
 
     def reset(self) -> None:
@@ -177,6 +191,8 @@ class ProgressNode:
         """Steps that have begun and not ended."""
         self.last_step = ""
         """Name of the step that was current last, for `current_step` while none is active."""
+        self.furthest = 0.0
+        """Percentage below which the progress of the operation does not fall, unless the job reports a lower one."""
         self.waiting = dict(self.plan)
         """Planned steps that have not begun, with their weights."""
         self._done_weight = 0.0
@@ -203,6 +219,9 @@ class ProgressNode:
         with self.shared.lock.guard():
             if self in parent.active:
                 return
+            if self._runs_again:
+                self.reset()
+            self._runs_again = True
             self._weight = self._weigh(parent)
             parent.active.append(self)
         self.shared.add_change()
@@ -224,16 +243,21 @@ class ProgressNode:
             parent._done_weight += self._weight * (1.0 if finished else self.share() or 0.0)
             if not finished and self.name in parent.plan:
                 parent.waiting[self.name] = self._weight * (1.0 - (self.share() or 0.0))
-            self.shared.changes += 1
+        self.shared.add_quiet_change()
 
     def _weigh(self, parent: "ProgressNode") -> float:
         """Return the weight of this run of the step; a planned step counts once, however often it runs."""
-        planned = parent.waiting.pop(self.name, None)
+        planned = parent.waiting.get(self.name)
         if planned is None and self.name in parent.plan:
             return 0.0
         if self._weight_given is not None:
-            return self._weight_given
-        return 1.0 if planned is None else planned
+            weight = self._weight_given
+        else:
+            weight = 1.0 if planned is None else planned
+        if parent.plan and weight != planned:
+            self._keep_percent()
+        parent.waiting.pop(self.name, None)
+        return weight
 
     def open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressNode":
         """Return the node for a new loop: this one, or a new detail of it if something counts here already."""
@@ -258,10 +282,13 @@ class ProgressNode:
         """End the loop that counts on `counter`: this node, or a detail of it."""
         with self.shared.lock.guard():
             counter.tracking = False
-            if counter is not self:
-                counter.leave(finished=True)
+        if counter is self:
+            self.shared.add_quiet_change()
+        else:
+            counter.leave(finished=True)
 
     def _start_count(self, total: float | None, title: str, unit: str) -> None:
+        self._keep_percent()
         self.tracking = True
         self._loops += 1
         self.title, self.unit, self.message = title, unit, None
@@ -276,15 +303,43 @@ class ProgressNode:
         total, note, title = countable(total), text(note), None if title is None else text(title)
         with self.shared.lock.guard():
             before = self.total, self.note, self.title
-            if self._total_given is None:
+            if self._total_given is None and self.total != total:
+                self._keep_percent()
                 self.total = total
             self.note = note
             if title is not None:
                 self.title = title
-            if (self.total, self.note, self.title) != before:
-                self.shared.changes += 1
+            changed = (self.total, self.note, self.title) != before
+        if changed:
+            self.shared.add_quiet_change()
+
+    def report(self, share: float) -> None:
+        """Set the share that the job reports. Takes no lock."""
+        self.reported = share
+        self.furthest = 0.0
+
+    def report_unknown(self) -> None:
+        """Make the share unknown, until the next report of it."""
+        with self.shared.lock.guard():
+            self._keep_percent()
+            self.reported = math.nan
+
+    def _keep_percent(self) -> None:
+        """Keep the progress of the operation from falling by the change that follows.
+
+        It is a matter of changes, not of readings: what is reported last must not depend on when the sampler has read.
+        """
+        work = self
+        while work.parent is not None:
+            work = work.parent
+        work.furthest = work.percent() or work.furthest
 
     # Readings; the caller holds the lock.
+
+    def percent(self) -> float | None:
+        """Return the progress of the operation whose node this is, 0–100; None if unknown."""
+        share = self.share()
+        return None if share is None else max(share * 100, self.furthest)
 
     def share(self) -> float | None:
         """Return the completed share, 0–1; None if unknown."""
@@ -320,7 +375,7 @@ class ProgressNode:
             try:
                 return float(count)
             except OverflowError:
-                count = self.count = 0
+                return 0
         return count
 
     def text(self, now_s: float) -> str:
@@ -348,21 +403,16 @@ class ProgressReporter:
         self._work = work
         self._id = operation_id
         self._read = self._fingerprint()
-        self._furthest = 0.0
 
     def restart(self) -> None:
         """Reset all progress for the next attempt."""
         self._work.reset()
-        self._read, self._furthest = self._fingerprint(), 0.0
+        self._read = self._fingerprint()
 
     @property
     def percent(self) -> float | None:
         """Progress, 0–100; None if unknown."""
-        share = self._work.share()
-        if share is None:
-            return None
-        # A value that the job reported may fall; one derived from growing steps and counts must not.
-        return share * 100 if self._work.reported is not None else max(share * 100, self._furthest)
+        return self._work.percent()
 
     def has_changed(self) -> bool:
         """Return whether anything changed since the last `take`."""
@@ -374,8 +424,6 @@ class ProgressReporter:
         if fingerprint == self._read:
             return None
         self._read = fingerprint
-        percent = self.percent
-        self._furthest = self._furthest if percent is None else max(self._furthest, percent)
         return self.read(now_s)
 
     def read(self, now_s: float) -> OperationProgressData:
@@ -384,7 +432,7 @@ class ProgressReporter:
         current = next((step for step in reversed(self._work.active) if not step.is_detail), None)
         return OperationProgressData(
             operation_id=self._id,
-            progress=round(self._furthest if percent is None else percent, 2),
+            progress=round(self._work.furthest if percent is None else percent, 2),
             current_step=self._work.last_step if current is None else current.name,
             total_steps=len(self._work.plan),
             message=self._message(current, percent is None, now_s) or None,

@@ -1,6 +1,5 @@
 """How a job reports progress: by calls on an operation or a step, by loops that are tracked, and by progress bars."""
 
-import math
 import operator
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
@@ -142,7 +141,7 @@ class ProgressTracker:
         # Without the lock: a sample between the two reads the second later, because `add_change` follows both.
         share = share_of(percent)
         if share is not None:
-            self._node.reported = share
+            self._node.report(share)
         if message is not None:
             self._node.message = text(message)
         self._shared.add_change()
@@ -157,7 +156,7 @@ class ProgressTracker:
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
-        self._node.reported = math.nan
+        self._node.report_unknown()
         if message is not None:
             self._node.message = text(message)
         self._shared.add_change()
