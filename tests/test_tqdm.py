@@ -232,6 +232,24 @@ def test_changes_of_total_and_description_are_reported(reported: Reported, scree
     assert ends(reported) == [("complete", 40)]
 
 
+@pytest.mark.parametrize("disable", [False, None])
+def test_postfix_and_total_without_a_refresh_are_reported_at_the_end(
+    reported: Reported, screen: io.StringIO, disable: bool | None
+) -> None:
+    with tidings.operation("Job") as op:
+        bar = tqdm(desc="Rows", total=10, file=screen, disable=disable)
+        bar.set_postfix(loss=2)
+        bar.update(3)
+        bar.total = 6
+        bar.set_postfix(loss=1, refresh=False)
+        bar.close()
+        bar.total = 4
+        bar.set_postfix(loss=7)
+        bar.update(2)
+    (last,) = (data for kind, data in reported.received(op.id)[-2:] if kind == "progress")
+    assert (last["progress"], last["message"]) == (50, "Rows: 3/6 it, loss=1")
+
+
 def test_trange_reports_like_tqdm(reported: Reported, screen: io.StringIO) -> None:
     assert list(trange(2, 6, 2, file=screen)) == [2, 4]
     assert ends(reported) == [("complete", 100)]

@@ -63,13 +63,13 @@ class tqdm(_tqdm):  # type: ignore[misc]
                 self._count(done)
         except GeneratorExit:
             if not self._entered:
-                report.end(left=True)
+                self._end(left=True)
             raise
         except BaseException as error:
-            report.end(error)
+            self._end(error)
             raise
         else:
-            report.end()
+            self._end()
         finally:
             self._iterating = False
 
@@ -142,11 +142,13 @@ class tqdm(_tqdm):  # type: ignore[misc]
 
     def _describe(self) -> None:
         if self._report is not None:
-            title, note = getattr(self, "desc", ""), getattr(self, "postfix", "")
-            self._report.describe(total=self.total, note=note or "", title=title or "")
+            # A bar that tqdm hides has no `desc` until the program sets one.
+            title, note = getattr(self, "desc", None), getattr(self, "postfix", "")
+            self._report.describe(total=self.total, note=note or "", title=title)
 
     def _end(self, error: BaseException | None = None, *, left: bool = False) -> None:
         if self._report is not None:
+            self._describe()  # what the program has set with `refresh=False`
             self._report.end(error, left=left)
 
 

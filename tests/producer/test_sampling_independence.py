@@ -1,6 +1,7 @@
 """What is reported last, and that progress does not fall, must not depend on when the sampler reads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -42,13 +43,15 @@ class Job:
     def __init__(self, total: float | None, plan: list[tuple[str, float]]) -> None:
         self.work = ProgressTracker(ProgressNode(SharedState(), total=total, steps=dict(plan)))
         self.steps: list[Step] = []
-        self.loops: list[Iterator[int]] = []
+        self.loops: list[Any] = []
         self.bars: list[LoopCounter] = []
 
     def call(self, kind: str, pick: int, *arguments: Any) -> None:
         """Make one call on the picked part, if there is any of its kind."""
         tracker = [self.work, *self.steps][pick % (1 + len(self.steps))]
-        step, loop, bar = (parts[pick % len(parts)] if parts else None for parts in (self.steps, self.loops, self.bars))
+        step = self.steps[pick % len(self.steps)] if self.steps else None
+        loop = self.loops[pick % len(self.loops)] if self.loops else None
+        bar = self.bars[pick % len(self.bars)] if self.bars else None
         match kind:
             case "advance" | "progress" | "indeterminate":
                 getattr(tracker, kind)(*arguments)
@@ -67,9 +70,10 @@ class Job:
             case "next" if loop is not None:
                 next(loop, None)
             case "close" if loop is not None:
-                loop.close()  # type: ignore[attr-defined]
+                loop.close()
             case "bar":
-                self.bars.append(LoopCounter.open(tracker, *arguments, "it"))
+                total, description = arguments
+                self.bars.append(LoopCounter.open(tracker, total, description, "it"))
             case "set" if bar is not None:
                 bar.set(*arguments)
             case "describe" if bar is not None:
@@ -105,5 +109,5 @@ def test_last_progress_does_not_depend_on_when_the_sampler_read(
     read_always, progress = run(total, plan, calls, lambda: True)
     read_at_random, _ = run(total, plan, calls, lambda: random.random() < 0.5)
     assert read_always == read_at_random == unread
-    for (_, before), (call, after) in zip(progress, progress[1:], strict=False):
+    for (_, before), (call, after) in pairwise(progress):
         assert after >= before or call in MAY_FALL, f"{call} let the progress fall from {before} to {after}"

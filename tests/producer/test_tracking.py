@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from tests.producer.reported import until
 
 import tidings

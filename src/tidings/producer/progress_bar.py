@@ -53,9 +53,15 @@ class ProgressBar:
 
     @log_errors
     def describe(self, *, total: float | None, note: object, title: object) -> None:
-        """Update the total, the text after the count and, for a part of an operation, the text before it."""
-        if self._counter is not None:
-            shown = None if self._operation is not None else text(title).rstrip(": ")
+        """Update the total, the text after the count and, for a part of an operation, the text before it.
+
+        Args:
+            total: Number of units; None if unknown.
+            note: Text after the count.
+            title: Text before the count; None keeps it.
+        """
+        if self._counter is not None and not self._ended:
+            shown = None if self._operation is not None or title is None else text(title).rstrip(": ")
             self._counter.describe(total, text(note), shown)
 
     @log_errors
@@ -69,6 +75,7 @@ class ProgressBar:
         if self._ended:
             return
         self._ended = True
+        self.count = _ignore  # another loop may count there now
         if self in _open.bars:
             _open.bars.remove(self)
         counter = self._counter

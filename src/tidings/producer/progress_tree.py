@@ -250,10 +250,8 @@ class ProgressNode:
         planned = parent.waiting.get(self.name)
         if planned is None and self.name in parent.plan:
             return 0.0
-        if self._weight_given is not None:
-            weight = self._weight_given
-        else:
-            weight = 1.0 if planned is None else planned
+        usual = 1.0 if planned is None else planned
+        weight = usual if self._weight_given is None else self._weight_given
         if parent.plan and weight != planned:
             self._keep_percent()
         parent.waiting.pop(self.name, None)
