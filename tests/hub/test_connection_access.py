@@ -4,8 +4,10 @@ import pytest
 from tests.hub.events import progress, update
 from tests.hub.identified import IdentifyingHub, code
 
-from tidings.access.control import MAX_VERIFICATION_S
-from tidings.exceptions import AuthenticationUnavailable
+from tidings.access.control import MAX_TICKETS_ASKED, MAX_VERIFICATION_S
+from tidings.access.subjects import AccessRequest, Credential
+from tidings.access.tickets import TicketFound, Tickets
+from tidings.exceptions import AuthenticationUnavailable, InvalidTicket, TooManyFailures
 from tidings.hub.rate_limits import MAX_OVERHEAD
 from tidings.log.memory import MemoryLog
 from tidings.log.revocations import Revocation
@@ -281,6 +283,31 @@ def test_failures_of_others_at_an_address_stop_no_renewal(served: IdentifyingHub
     assert served.ask(client, "auth:token", {"token": "t2"})["type"] == "auth:success"
     assert code(served.connect("t2 of another").read()[1]) == "too_many_failures"
     assert code(served.ask(client, "auth:token", {"token": "unknown"})) == "invalid_token"
+
+
+def test_ticket_of_another_process_counts_despite_failures_of_others(served: IdentifyingHub) -> None:
+    access = served.hub.hub.access
+    assert access is not None
+    other = Tickets(served.clock.monotonic)
+    access.tickets.ask_others = other.redeem
+    for _ in range(served.tokens.options.max_failures + 1):
+        access.failures.count("192.0.2.1")
+    credential, request = Credential("t1", "header"), AccessRequest(address="192.0.2.1")
+    ticket = Credential(other.issue("ann", credential, request), "ticket")
+    results: list[object] = []
+    for _ in range(2):
+        access.redeem(ticket, request, results.append)
+    assert results[0] == (credential, request)
+    assert isinstance(results[1], TooManyFailures)
+    asked: list[TicketFound] = []
+    access.tickets.ask_others = lambda value, found: asked.append(found)
+    for _ in range(MAX_TICKETS_ASKED + 1):
+        access.redeem(ticket, request, results.append)
+    assert (len(asked), len(results)) == (MAX_TICKETS_ASKED, 3)
+    asked[0](InvalidTicket("unknown"))
+    assert isinstance(results[3], TooManyFailures)
+    access.redeem(ticket, request, results.append)
+    assert len(asked) == MAX_TICKETS_ASKED + 1
 
 
 def test_failures_from_an_address_keep_no_session_whose_key_is_gone_open() -> None:

@@ -316,12 +316,18 @@ async def test_ticket_stands_for_the_request_that_asked_for_it() -> None:
     async with serving(Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)) as address:
         async with httpx.AsyncClient(base_url=f"http://{address}/tidings") as client:
             own = {"cookie": "session=session-ada", "origin": f"http://{address}"}
-            tickets = [(await client.post("/v1/tickets", headers=own)).json()["ticket"] for _ in range(2)]
+            tickets = [(await client.post("/v1/tickets", headers=own)).json()["ticket"] for _ in range(4)]
             url = f"/v1/stream?channel=data/ada/*&ticket={tickets[0]}"
             async with client.stream("GET", url) as stream:
                 assert stream.status_code == 200
             assert (await client.get(url)).status_code == 401
-        messages, _ = await greeting(address, f"/tidings/ws?ticket={tickets[1]}")
+            messages, _ = await greeting(address, f"/tidings/ws?ticket={tickets[1]}")
+            assert messages[0]["data"]["auth"] == "ada"
+            while (await client.get(url)).status_code == 401:
+                pass  # until too many failures came from this address
+            async with client.stream("GET", url.replace(tickets[0], tickets[2])) as stream:
+                assert stream.status_code == 200
+        messages, _ = await greeting(address, f"/tidings/ws?ticket={tickets[3]}")
         assert messages[0]["data"]["auth"] == "ada"
 
 

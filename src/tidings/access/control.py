@@ -28,7 +28,7 @@ from tidings.access.subjects import (
     LastingAuthenticator,
     Subject,
 )
-from tidings.access.tickets import Ticket, Tickets
+from tidings.access.tickets import Ticket, TicketFound, Tickets
 from tidings.exceptions import (
     AccessError,
     AuthenticationUnavailable,
@@ -60,6 +60,9 @@ _RETRY_MS: Final = 5_000
 MAX_VERIFICATION_S: Final = 15.0
 """Time for the verification of one credential, in seconds: beyond the time limit of one request to another server. Also
 an application's own function that never answers leaves no client waiting."""
+MAX_TICKETS_ASKED: Final = 16
+"""Tickets for which the other processes are asked at a time although too many invalid credentials came from the
+address: each question costs all processes time, and with several machines a place in the journal."""
 MAX_SUBJECT_CHARS: Final = 255
 
 _CREDENTIALS: Final = {"key": "API keys, as `tidings key add` prints them", "token": "JWTs"}
@@ -149,6 +152,7 @@ class AccessControl:
         self._familiar = FamiliarCredentials()
         self.tickets = Tickets(monotonic)
         """The unused tickets."""
+        self._tickets_asked = 0
         self.cookie = options.cookie
         """Name of the cookie that may hold a credential, or ""."""
         self.subjects = Quota(
@@ -192,7 +196,8 @@ class AccessControl:
             credential: The credential; None if the request has none.
             request: The request.
             done: Called with the subject, or with the reason of a refusal.
-            renews: Whether the sender is identified already: failures of others at the same address do not matter.
+            renews: Whether the sender is identified already, or has a ticket: failures of others at the same address do
+                not matter.
         """
         credential = credential or REQUEST_AS_A_WHOLE
         network = network_of(request.address)
@@ -200,10 +205,13 @@ class AccessControl:
         try:
             self._check_failures(network)
         except TooManyFailures as error:
-            # Someone behind the same address must not lock out those who were let in before.
+            # Someone behind the same address must not lock out others: those who were let in before, and those whose
+            # credential the hub verifies by itself, in less time than the request takes.
             if not renews and credential not in self._familiar:
-                done(error)
-                return
+                if not self._lasts(credential):
+                    done(error)
+                    return
+                done = partial(_unless_invalid, error, done)
         self.verify_again(credential, request, done)
 
     def verify_again(self, credential: Credential, request: AccessRequest, done: Authenticated) -> None:
@@ -279,15 +287,25 @@ class AccessControl:
         try:
             self._check_failures(network)
         except TooManyFailures as error:
-            # Someone behind the same address must not lock out those who were let in, and got a ticket. Only other
-            # processes are not asked.
-            ticket = self.tickets.take(credential.value)
-            if ticket is None:
-                done(error)
-            else:
-                found(ticket)
+            # Someone behind the same address must not lock out those who were let in, and got a ticket.
+            if self._tickets_asked >= MAX_TICKETS_ASKED:
+                ticket = self.tickets.take(credential.value)
+                if ticket is None:
+                    done(error)
+                else:
+                    found(ticket)
+                return
+            self._tickets_asked += 1
+            self.tickets.redeem(credential.value, partial(self._ticket_asked, partial(done, error), found))
             return
         self.tickets.redeem(credential.value, found)
+
+    def _ticket_asked(self, refuse: Callable[[], object], found: TicketFound, ticket: Ticket | InvalidTicket) -> None:
+        self._tickets_asked -= 1
+        if isinstance(ticket, InvalidTicket):
+            refuse()
+        else:
+            found(ticket)
 
     def _check_failures(self, network: str) -> None:
         retry_after_ms = self.failures.retry_after_ms(network)
@@ -321,6 +339,12 @@ class AccessControl:
             if self.methods
             else "This hub accepts no credentials.",
         )
+
+    def _lasts(self, credential: Credential) -> bool:
+        try:
+            return isinstance(self._find(credential), LastingAuthenticator)
+        except AccessError:
+            return False
 
     def _check(self, done: Authenticated, result: Subject | AccessError) -> None:
         done(self._judge(result) if isinstance(result, Subject) else result)
@@ -432,6 +456,11 @@ class AccessControl:
             self._end(session, InvalidCredential("the credential belongs to another subject now"))
         elif structs.replace(result, issued_ns=session.subject.issued_ns) != session.subject:
             guarded(partial(session.reauthorized, result))
+
+
+def _unless_invalid(error: TooManyFailures, done: Authenticated, result: Subject | AccessError) -> None:
+    """Pass on an answer about a credential; one that is not valid is not worth another answer than `error`."""
+    done(error if isinstance(result, InvalidCredential) else result)
 
 
 class _Once:

@@ -159,10 +159,11 @@ class ConnectionAccess:
         if isinstance(result, AccessError):
             self._handshake_verified(None, result)
             return
+        has_ticket = self.credential.source == "ticket"
         self.credential, self.request = result
         as_a_whole = self.credential != NOTHING_YET and self._control.identifies_requests
         if self.credential.value or as_a_whole:
-            self._verify(self.credential, None, self._handshake_verified)
+            self._verify(self.credential, None, self._handshake_verified, has_ticket=has_ticket)
         elif (misplaced := find_misplaced(self.request.headers)) is not None:
             self._handshake_verified(None, misplaced)
         else:
@@ -222,6 +223,8 @@ class ConnectionAccess:
         credential: Credential,
         command: Envelope | None,
         done: Callable[[Envelope | None, Subject | TidingsError], None],
+        *,
+        has_ticket: bool = False,
     ) -> None:
         self.verifying = True
 
@@ -231,7 +234,8 @@ class ConnectionAccess:
                 done(command, self._check_room(result))
                 self._connection.publish_held()
 
-        self._control.authenticate(credential, self.request, verified, renews=self.known is not None)
+        renews = has_ticket or self.known is not None
+        self._control.authenticate(credential, self.request, verified, renews=renews)
 
     def _check_room(self, result: Subject | TidingsError) -> Subject | TidingsError:
         """Return the result of a verification, or the error that its subject has too many connections."""

@@ -61,16 +61,18 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
         return scope
     request = access_request(scope)
     try:
+        has_ticket = False
         sent = credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
         if credential is not None and credential.source == "ticket":
             if allow_ticket:
                 credential, request = await _answer_of(partial(control.redeem, credential, request))
+                has_ticket = True
             else:
                 credential = None
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
         changes = control.changes
-        subject = await _answer_of(partial(control.authenticate, credential, request))
+        subject = await _answer_of(partial(control.authenticate, credential, request, renews=has_ticket))
     except AccessError as error:
         record_request(hub, "refused", request, error)
         raise

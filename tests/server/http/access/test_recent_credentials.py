@@ -99,7 +99,7 @@ def test_revoked_credential_is_not_remembered_again(hub: KeyedHub) -> None:
 
 
 @pytest.mark.parametrize("edge", ["native", "asgi"])
-def test_failures_of_others_at_an_address_stop_new_credentials_only(edge: str) -> None:
+def test_failures_of_others_at_an_address_stop_invalid_credentials_only(edge: str) -> None:
     clock = StoppedClock()
     hub = KeyedHub(edge, clock=clock)
     second, text = KeyedHub.make_key()
@@ -115,7 +115,8 @@ def test_failures_of_others_at_an_address_stop_new_credentials_only(edge: str) -
             address = f"{hub.server.http}/v1/stream?channel=global&ticket={ticket}"
             with httpx.stream("GET", address, timeout=60) as stream:
                 assert stream.status_code == status
-        assert hub.post(f"Bearer {text}") == (429, "too_many_failures")
+        assert hub.post(f"Bearer {text}") == (200, None), "new, and valid"
+        assert hub.post(f"Bearer {hub.text[:-2]}!!") == (429, "too_many_failures")
         hub.call(lambda: hub.keys.replace_keys([second]))
         assert hub.post() == (401, "unknown_api_key"), "it is verified again"
         assert hub.post() == (429, "too_many_failures"), "and is then one like any other"
