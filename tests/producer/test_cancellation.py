@@ -96,6 +96,28 @@ def test_cancel_raises_once_per_thread_and_not_during_cleanup(reported: Reported
     assert outcome.result(TIMEOUT_S).outcome == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        (lambda op: op.step("detail", weight=0).__enter__(), "cleaned up"),
+        (lambda op: next(op.track((row for row in "ab"), description="rows")), "rows"),
+    ],
+    ids=["step", "loop"],
+)
+def test_step_or_loop_that_a_cancel_prevents_does_not_stay_open(
+    reported: Reported, cancel: Cancel, begin: Callable[[tidings.Operation], object], message: str
+) -> None:
+    with tidings.operation("Job") as op:
+        op.progress(message="cleaned up")
+        outcome = cancel(op)
+        until(lambda: op.cancelled)
+        with pytest.raises(tidings.OperationCancelled):
+            begin(op)
+        assert op.reading().message == message
+        op.cancel()
+    assert outcome.result(TIMEOUT_S).outcome == "cancelled"
+
+
 def test_on_cancel_that_returns_a_reason_refuses(reported: Reported, cancel: Cancel) -> None:
     asked: list[CancelPush] = []
 

@@ -1,5 +1,6 @@
 """Progress of operations, steps and loops, and the payloads of progress events, without a hub."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -432,3 +433,17 @@ def test_end_of_a_step_or_loop_wakes_the_sampler(name: str) -> None:
                 rows.close()  # type: ignore[attr-defined]
         assert lifecycle.reporter.has_changed()
         until(lambda: not lifecycle.reporter.has_changed())
+
+
+def test_steps_nested_deeper_than_functions_are_reported() -> None:
+    with tidings.operation("Deep") as op:
+        reporter = ProgressReporter(op._node, op.id)
+        step = op.step("outermost")
+        step.begin()
+        for _ in range(sys.getrecursionlimit()):
+            step = step.step("")
+            step.begin()
+        step.progress(message="innermost")
+        data = reporter.take(0.0)
+        assert data is not None
+        assert (data.current_step, data.message) == ("outermost", "innermost")

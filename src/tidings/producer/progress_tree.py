@@ -224,9 +224,13 @@ class ProgressNode:
             self._runs_again = True
             self._weight = self._weigh(parent)
             parent.active.append(self)
-        self.shared.add_change()
-        if self._weight:
-            self.shared.publish_soon()
+        try:
+            self.shared.add_change()
+            if self._weight:
+                self.shared.publish_soon()
+        except BaseException:  # the block of the step is not entered, and will not be left
+            self.leave(finished=False)
+            raise
 
     @log_errors
     def leave(self, *, finished: bool) -> None:
@@ -266,7 +270,11 @@ class ProgressNode:
                 self._start_count(total, title, unit)
         if nested:
             return self.open_step_loop(total, title, unit, weight=0)
-        self.shared.add_change()
+        try:
+            self.shared.add_change()
+        except BaseException:  # the loop does not begin, and will not be closed
+            self.close_loop(self)
+            raise
         return self
 
     def open_step_loop(self, total: float | None, name: str, unit: str, *, weight: float | None) -> "ProgressNode":
@@ -364,7 +372,13 @@ class ProgressNode:
         """Return the counts of this node and its active steps, which change without notice."""
         if not self.active:
             return (self.plain_count(),)
-        return (self.plain_count(), *(count for step in self.active for count in step.counts()))
+        counts: list[float] = []
+        waiting = [self]
+        while waiting:  # without recursion: steps may nest as deep as the functions of the job
+            node = waiting.pop()
+            counts.append(node.plain_count())
+            waiting.extend(node.active)
+        return tuple(counts)
 
     def plain_count(self) -> float:
         """Return the count as a number that quotients do not overflow; 0 for one beyond all floats."""

@@ -287,7 +287,11 @@ class Step(ProgressTracker):
 
     def __enter__(self) -> Self:
         self.begin()
-        self._enter_block()
+        try:
+            self._enter_block()
+        except BaseException:  # as at the limit of recursion: the block will not be left
+            self._node.leave(finished=False)
+            raise
         return self
 
     async def __aenter__(self) -> Self:
