@@ -33,10 +33,19 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color", "NO_COLOR": "1", **variables}
 
 
-def tidings(*arguments: str, stdin: str | bytes = b"", **variables: str) -> "subprocess.CompletedProcess[str]":
+def limited_by_permissions() -> list[str]:
+    """Return a prefix for a command that permissions of files apply to, also where root runs the tests."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return []
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+def tidings(
+    *arguments: str, stdin: str | bytes = b"", wrapper: Sequence[str] = (), **variables: str
+) -> "subprocess.CompletedProcess[str]":
     """Run a command of ours to its end."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with open_process([*TIDINGS, *arguments], env=environment(**variables), **pipes) as process:
+    with open_process([*wrapper, *TIDINGS, *arguments], env=environment(**variables), **pipes) as process:
         try:
             stdout, stderr = process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode(), TIMEOUT_S)
         except BaseException:

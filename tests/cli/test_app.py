@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.processes import TIMEOUT_S, environment, tidings
+from tests.cli.processes import TIMEOUT_S, environment, limited_by_permissions, tidings
 
 from tidings.cli import app
 from tidings.cli.app import load_command
@@ -79,6 +79,33 @@ def test_a_path_that_cannot_even_be_looked_up_is_an_error_with_a_hint(arguments:
     assert error.startswith("error: cannot use '")
     assert "File name too long" in error
     assert hint == "hint: Check the path, and who may use it."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error", "hint"),
+    [
+        ("data info --data {closed}", 1, "cannot use '{closed}/log.db'", "You may not open the folder {closed}, which"),
+        ("serve --data {closed}/a/b", 1, "cannot use '{closed}/a/b/", "You may not open the folder {closed}, which"),
+        ("record -o {fixed}/x.gz", 2, "cannot write {fixed}/x.gz", "Name a file in a folder that you may write to."),
+        ("key list --keys {file}", 2, "cannot read the key file {file}", "Run the command as the user of the hub, or"),
+        ("serve --memory --tls-cert {file}", 2, "cannot read '{file}'", "Let the hub's user read the file"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+def test_a_path_closed_to_the_user_is_an_error_with_its_own_hint(
+    tmp_path: Path, arguments: str, code: int, error: str, hint: str
+) -> None:
+    names = {name: str(tmp_path / name) for name in ("closed", "fixed", "file")}
+    (tmp_path / "closed").mkdir(mode=0o000)
+    (tmp_path / "fixed").mkdir(mode=0o500)
+    (tmp_path / "file").touch(mode=0o000)
+    done = tidings(*arguments.format(**names).split(), wrapper=limited_by_permissions())
+    (tmp_path / "closed").chmod(0o700)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (code, "", 2), done.stderr
+    assert lines[0].startswith(f"error: {error.format(**names)}")
+    assert lines[0].endswith(": Permission denied")
+    assert lines[1].startswith(f"hint: {hint.format(**names)}")
 
 
 @pytest.mark.parametrize("command", ["", "ls", "report", "report start"])

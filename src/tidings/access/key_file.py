@@ -64,7 +64,9 @@ class KeyFile:
         except OSError as cause:
             raise InvalidKeyFile(
                 f"cannot read the key file {self.path}: {cause.strerror or cause}",
-                hint="Create a key with `tidings key add`, or name another file with --keys.",
+                hint="Run the command as the user of the hub, or name another file with --keys."
+                if isinstance(cause, PermissionError)
+                else "Create a key with `tidings key add`, or name another file with --keys.",
             ) from cause
         return decode_keys(data, str(self.path))
 

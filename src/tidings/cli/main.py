@@ -1,8 +1,10 @@
 """The entry point of the `tidings` script, which prints an install line if an extra is missing."""
 
 import errno
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from tidings.cli.errors import FAILED, INTERRUPTED, READER_GONE, exit_code, print_error, print_stderr
 from tidings.cli.streams import OutputFailed, prepare_streams
@@ -37,6 +39,17 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
     return MissingExtra(f"{library} is not installed", extra=extra)
 
 
+def _path_hint(path: str) -> str:
+    """Return the hint for a path that cannot be used; it names the folder that is closed to this user, if one is."""
+    try:
+        for folder in reversed(Path(path).absolute().parents):
+            if folder.is_dir() and not os.access(folder, os.X_OK):
+                return f"You may not open the folder {folder}, which belongs to {folder.owner()}. Name another path."
+    except (KeyError, OSError, NotImplementedError):  # an owner without a name; a working directory that is deleted
+        pass
+    return "Check the path, and who may use it."
+
+
 def main() -> None:
     """Run the command line, and exit.
 
@@ -65,7 +78,7 @@ def main() -> None:
             sys.exit(FAILED)
         if error.errno in _PATH_ERRORS and error.filename:
             print_stderr(
-                f"error: cannot use '{error.filename}': {error.strerror}", "hint: Check the path, and who may use it."
+                f"error: cannot use '{error.filename}': {error.strerror}", f"hint: {_path_hint(str(error.filename))}"
             )
             sys.exit(FAILED)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):

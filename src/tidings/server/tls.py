@@ -43,6 +43,12 @@ class TlsCertificate:
             if not file.is_file():
                 problem = "expected a regular file, got" if file.exists() else "no such file:"
                 raise ConfigError(f"{problem} {str(file)!r}", option=option, hint=_HINT)
+            if not os.access(file, os.R_OK):
+                raise ConfigError(
+                    f"cannot read {str(file)!r}: Permission denied",
+                    option=option,
+                    hint="Let the hub's user read the file, as with a group of its own.",
+                )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
         try:

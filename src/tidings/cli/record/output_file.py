@@ -226,7 +226,7 @@ def open_sink(output: str, *, force: bool = False, now: Callable[[], float] = ti
         now: Returns seconds from a monotonic clock.
 
     Raises:
-        ConfigError: The file exists, or its folder does not.
+        ConfigError: The file exists, its folder does not, or one of them cannot be written.
     """
     if output == STDOUT:
         return PlainSink(sys.stdout.fileno())
@@ -238,6 +238,14 @@ def open_sink(output: str, *, force: bool = False, now: Callable[[], float] = ti
     if not path.parent.is_dir():
         raise ConfigError(
             f"no such folder: {path.parent}", option="output", source="argument", hint="Create it, or name another."
+        )
+    # Checked now: the file is created with the first event, which may be hours away.
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(
+            f"cannot write {path}: Permission denied",
+            option="output",
+            source="argument",
+            hint="Name a file in a folder that you may write to.",
         )
     return LateSink(path, force=force, now=now)
 
