@@ -78,7 +78,8 @@ test("the hub writes no progress to hidden tabs, which have it all when they are
     for (let percent = 3; percent <= 70; percent += 1) job.progress(percent);
     other.fail("HealthCheck", "web-2 answered 503");
     for (const { tab } of hidden) {
-      const isNoticed = () => document.title.startsWith("1 needs attention");
+      // On a busy machine, the other job has made no progress for a minute by then.
+      const isNoticed = () => /^\d needs? attention/.test(document.title);
       await tab.waitForFunction(isNoticed, { polling: POLLING, timeout: 110_000 });
     }
     expect(ofOperations()).toEqual([0, 0]);
