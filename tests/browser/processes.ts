@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { PYTHON, TIDINGS } from "./executables.ts";
 
@@ -194,7 +195,7 @@ export class Job extends Process {
     super(PYTHON, [script, name, JSON.stringify(options)], { env: { TIDINGS_URL: hub.url, ...env } });
   }
 
-  /** Start a job, and wait until its operation has begun. */
+  /** Start a job, and wait until the hub knows its operation. */
   static async start(
     hub: Hub,
     name: string,
@@ -203,6 +204,10 @@ export class Job extends Process {
   ): Promise<Job & { readonly id: string }> {
     const job = new Job(hub, name, options, env);
     const [, id = ""] = await job.printed(/^started (\S+)$/m);
+    const address = new URL(`v1/operation?operation_id=${encodeURIComponent(id)}`, hub.url);
+    const token = env["TIDINGS_TOKEN"];
+    const headers: HeadersInit = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    while ((await fetch(address, { headers })).status === 404) await setTimeout(20);
     return Object.assign(job, { id });
   }
 
