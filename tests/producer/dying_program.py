@@ -38,7 +38,7 @@ def fork(outbox: Outbox, operation_id: str) -> None:
             child = f"{operation_id}-child"
             outbox.put_nowait("operation:start", {"operation_id": child})
             outbox.put_nowait("operation:complete", {"operation_id": child})
-            status = outbox.close(10)
+            status = outbox.close(60, patient=True)
         finally:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0

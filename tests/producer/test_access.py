@@ -70,7 +70,7 @@ def test_operation_reports_with_its_token(hub: HubServer, tokens: TokenTable, mo
     monkeypatch.setenv("TIDINGS_URL", hub.url)
     with tidings.operation("import", token=lambda: "secret") as op:
         op.progress(50)
-    assert RUNTIME.close() == 0
+    assert RUNTIME.close(TIMEOUT_S, patient=True) == 0
     assert [kind for kind, _ in told(hub)] == ["start", "progress", "complete"]
 
 

@@ -24,6 +24,7 @@ class Counter:
     def try_sleep(self) -> bool:
         if self.changes_while_falling_asleep:
             self.changes_while_falling_asleep = False
+            self.count += 7
             return False
         self.asleep = True
         return True
@@ -52,9 +53,7 @@ def test_operation_that_changes_while_falling_asleep_is_kept(sampler: ProgressSa
     counter = Counter()
     counter.changes_while_falling_asleep = True
     sampler.watch(counter)
-    until(lambda: not counter.changes_while_falling_asleep)
-    counter.count = 7
-    until(lambda: counter.seen == 7)
+    until(lambda: counter.seen == 7 and counter.asleep)
 
 
 def test_forgotten_operation_is_not_sampled(sampler: ProgressSampler) -> None:

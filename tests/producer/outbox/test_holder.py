@@ -129,7 +129,7 @@ class TestComingBack:
             outbox.put_nowait("operation:progress", {"operation_id": "op-1", "progress": number})
         complete(outbox)
         with HubServer(first.port, event_log=log) as second:
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
             kinds = [kind for kind, _ in told(second)]
         assert kinds == ["start", *["log"] * 100, "progress", "complete"]
         assert verdicts == []
@@ -142,7 +142,7 @@ class TestComingBack:
                 put_log(outbox, str(number))
                 until(lambda: outbox.statistics().unacknowledged == 0)
             complete(outbox)
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert [kind for kind, _ in told(hub)] == ["start", *["log"] * 5, "complete"]
         assert [data["message"] for kind, data in told(hub) if kind == "log"] == list("01234")
 
@@ -169,7 +169,7 @@ class TestLost:
             complete(outbox)
             outbox.release("op-1")
             cut.accept()
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert verdicts == [Verdict(operation_id="op-1", attempt=1, verdict="lost")]
         events = [(kind, data) for kind, data in told(hub) if kind != "alert"]
         assert [kind for kind, _ in events] == ["start", "failed", "start", "log", "complete"]
@@ -184,7 +184,7 @@ class TestLost:
             self.lose(hub, cut, outbox)
             cut.accept()
             complete(outbox)
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         again = [data for kind, data in told(hub) if kind == "start"][1]
         assert (again["name"], again["resumes"], again["attempt"]) == ("import", "op-1", 2)
         assert told(hub)[-1][0] == "complete"
@@ -201,7 +201,7 @@ class TestLost:
             self.lose(hub, cut, outbox)
             outbox.put_nowait("data:update", {"dataset": "kept"})
             cut.accept()
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         kinds = [kind for kind, _ in told(hub) if kind != "alert"]
         assert kinds == ["start", "failed", "data:update"]
         assert [trouble.code for trouble in errors] == ["hub_unreachable"]
@@ -221,7 +221,7 @@ class TestFinishedElsewhere:
             complete(outbox)
             end_in_its_name(hub, outbox.producer_id, "op-1")
             cut.accept()
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert [kind for kind, _ in told(hub)] == ["start", "cancelled"]
         assert {trouble.code for trouble in errors} <= {"hub_unreachable"}
 
@@ -235,7 +235,7 @@ class TestFinishedElsewhere:
             end_in_its_name(hub, outbox.producer_id, "op-1")
             cut.accept()
             complete(outbox)
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         events = told(hub)
         assert [kind for kind, _ in events] == ["start", "cancelled", "start", "log", "complete"]
         assert events[3][1]["message"] == "in time"
@@ -280,7 +280,7 @@ class TestLeases:
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)
             complete(outbox)
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert [kind for kind, _ in told(hub) if kind != "alert"] == ["start", "failed", "start", "complete"]
         assert verdicts == []
 
@@ -293,7 +293,7 @@ class TestOthers:
             outbox.hold("op-1", lease_s=60)
             start(outbox)
             complete(outbox)
-            assert outbox.close(TIMEOUT_S) == 0
+            assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert [kind for kind, _ in told(hub)] == ["start", "complete"]
         assert errors == []
 

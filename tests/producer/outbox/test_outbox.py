@@ -96,7 +96,7 @@ def test_durable_events_arrive_in_order(hub: HubServer) -> None:
         for number in range(2_500):
             assert log_line(outbox, number)
         outbox.put_nowait("operation:complete", {"operation_id": "a"})
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert outbox.statistics().accepted == 2_502
     events = logged(hub)
     assert (events[0].type, events[-1].type) == ("operation:start", "operation:complete")
@@ -143,7 +143,7 @@ def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -
     figures = outbox.statistics()
     assert (figures.waiting, figures.conflated, figures.unacknowledged) == (301, 299, 0)
     with HubServer(hub.port) as again:
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
         events = logged(again)
     lines = [event for event in events if event.type == "operation:log"]
     (progress,) = [event for event in events if event.type == "operation:progress"]
@@ -172,7 +172,7 @@ def test_put_never_waits_for_a_hub_that_does_not_answer(hub: HubServer) -> None:
             assert figures.shed > 0
         finally:
             release.set()
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
     # The oldest lines are shed: the newest always arrives.
     assert messages(logged(hub))[-1] == "4999"
 
@@ -206,7 +206,7 @@ def test_invalid_event_is_reported_and_counted_and_not_raised(hub: HubServer) ->
         assert not outbox.put_nowait(None, {})  # type: ignore[arg-type]
         assert outbox.put_nowait("no:such", {"a": 1}), "the hub's contract may know it"
         assert log_line(outbox, 1)
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert outbox.statistics().refused == 4
     assert messages(logged(hub)) == ["1"]
     assert isinstance(errors[0], InvalidPayload)
@@ -239,7 +239,7 @@ def test_temporarily_full_log_loses_no_event() -> None:
         hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
         for number in range(100):
             assert log_line(outbox, number)
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
         stored = [int(number) for number in messages(logged(hub))]
         assert sorted(stored) == list(range(100))
         backward = [later for earlier, later in itertools.pairwise(stored) if later < earlier]
@@ -267,7 +267,7 @@ def test_full_log_is_probed_with_one_event_at_a_time(monkeypatch: pytest.MonkeyP
             assert log_line(outbox, number)
         until(lambda: hub.call(lambda: len(hub.app.hub._staging)) == 100)
         hub.call(faulty.release_appends)
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
         assert [int(number) for number in messages(logged(hub))] == list(range(100))
     assert tried[1:4] == [1, 1, 1]
 
@@ -324,7 +324,7 @@ def test_put_is_thread_safe(hub: HubServer) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
     by_thread: dict[str, list[int]] = {}
     for event in logged(hub):
         data = msgspec.json.decode(event.data)
@@ -339,7 +339,7 @@ def test_exception_in_on_error_is_logged(hub: HubServer, caplog: pytest.LogCaptu
     with Outbox(hub.url, on_error=fail) as outbox:
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": 101})
         assert log_line(outbox, 1)
-        assert outbox.close(TIMEOUT_S) == 0
+        assert outbox.close(TIMEOUT_S, patient=True) == 0
     assert "the job's own fault" in caplog.text
 
 

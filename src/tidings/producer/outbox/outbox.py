@@ -284,8 +284,7 @@ class Outbox:
         if thread is not None and sender is not None:
             self._pending.expect_hub()
             thread.call_soon(sender.hurry)
-            wait = self._pending.wait_settled if patient else self._pending.wait_closable
-            left = wait(timeout_s)
+            left = self._pending.wait_closable(timeout_s, patient=patient)
             thread.close()
         else:
             left = self._send_here(timeout_s)

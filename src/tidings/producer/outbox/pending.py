@@ -219,12 +219,14 @@ class PendingEvents(PublishQueue):
         """
         return self._wait(lambda: self._stopped or self.left == 0, timeout_s)
 
-    def wait_closable(self, timeout_s: float) -> int:
+    def wait_closable(self, timeout_s: float, *, patient: bool = False) -> int:
         """Wait like `wait_settled`, and until dead producers' events are recovered; return how many have no answer.
 
-        If no hub has ever answered, and one more connection has failed, events that another outbox will send are not
-        waited for, and the others only briefly.
+        Unless it is `patient`: if no hub has ever answered, and one more connection has failed, events that another
+        outbox will send are not waited for, and the others only briefly.
         """
+        if patient:
+            return self._wait(self._is_done, timeout_s)
         began_s = time.monotonic()
         left = self._wait(self._is_closable, min(timeout_s, _PATIENCE_S))
         if self.is_closable(0.0):
@@ -248,8 +250,11 @@ class PendingEvents(PublishQueue):
         with self._lock, self._lock.mutex:
             return self._is_closable() or (self._no_hub and waited_s >= _PATIENCE_S)
 
+    def _is_done(self) -> bool:
+        return self._stopped or (self.left == 0 and not self._recovering)
+
     def _is_closable(self) -> bool:
-        if self._stopped or (self.left == 0 and not self._recovering):
+        if self._is_done():
             return True
         return self._no_hub and self._spool is not None and self._spool.keeps(self._worth_waiting_for())
 
