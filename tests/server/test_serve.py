@@ -231,6 +231,28 @@ def test_requests_that_arrive_as_a_drain_begins_are_answered(loop_factory: LoopF
             assert client.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
+def test_connections_that_wait_as_a_drain_begins_are_answered(loop_factory: LoopFactory) -> None:
+    hooks, request = Hooks(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    clients: list[socket.socket] = []
+
+    async def serve() -> None:
+        hooks.runner = DrainingServer(app, port=0, on_ready=hooks.addresses.extend, lifespan="off")
+        serving = asyncio.create_task(hooks.runner.serve())
+        while not hooks.addresses:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.001)
+        for _ in range(100):  # blocks the loop: they wait in the kernel, more of them than are accepted in one tick
+            clients.append(socket.create_connection(hooks.addresses[0], timeout=60))
+            clients[-1].sendall(request)
+        hooks.runner.stop()
+        await serving
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve())
+    for client in clients:
+        with client:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
 def test_request_over_an_idle_connection_during_a_drain_ends_it(
     loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

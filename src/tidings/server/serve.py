@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -35,8 +36,14 @@ _DATE_INTERVAL_S = 1.0
 """Interval at which uvicorn renews the Date header."""
 _DRAIN_POLL_S = 0.02
 """Interval at which a drain checks whether all connections are closed."""
+_ACCEPT_WAITING_S = 0.25
+"""Time for which a drain goes on to accept connections that wait: a stream of new ones has no end."""
+_TICKS_PER_ACCEPT = 3
+"""Rounds of asyncio's loop from a connection in the kernel to its protocol: accept, create the transport, call it."""
 _FIRST_REQUEST_S = 0.25
 """Time that a drain leaves to connections for a request that is on its way."""
+_ABORT_TIMEOUT_S = 0.2
+"""Time that the responses over aborted connections get to end by themselves."""
 _CANCEL_TIMEOUT_S = 1.0
 """Time that a cancelled response gets for its `finally`."""
 
@@ -321,12 +328,13 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[Socket] | None = None) -> None:
         """Drain: refuse new connections, let the open ones finish, and close the rest, within the grace period."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._grace_s
+        await self._accept_waiting(sockets or (), now() + _ACCEPT_WAITING_S)
         for server in self.servers:
             server.close()
         for opened in sockets or ():
             opened.close()
-        now = asyncio.get_running_loop().time
-        deadline = now() + self._grace_s
         await self._serve_idle_connections(now() + _FIRST_REQUEST_S)
         await self._call_on_drain()
         if not await self._wait_until_idle(now() + (deadline - now()) / 2):
@@ -390,6 +398,20 @@ class DrainingServer(uvicorn.Server):
         except Exception:
             logger.exception("the drain failed; going on without it")
 
+    async def _accept_waiting(self, listening: Sequence[Socket], until: float) -> None:
+        """Accept the connections that the kernel has completed, until there are none, or until `until`, in loop time.
+
+        When a listening socket is closed, the kernel resets those that wait there, with the requests that they have
+        sent: a busy hub has dozens of them.
+        """
+        with selectors.DefaultSelector() as selector:
+            for opened in listening:
+                selector.register(opened, selectors.EVENT_READ)
+            quiet_ticks = 0
+            while asyncio.get_running_loop().time() < until and quiet_ticks < _TICKS_PER_ACCEPT:
+                quiet_ticks = 0 if selector.select(0) else quiet_ticks + 1
+                await asyncio.sleep(0)
+
     async def _serve_idle_connections(self, until: float) -> None:
         """Serve on until `until`, in loop time, while HTTP connections are kept open; each answer ends its connection.
 
@@ -436,13 +458,16 @@ class DrainingServer(uvicorn.Server):
         tasks = list(self.server_state.tasks)
         connections = list(self.server_state.connections)
         logger.warning("ending %d connections and %d responses by force", len(connections), len(tasks))
-        for task in tasks:
-            task.cancel("the server is shutting down")
         for connection in connections:
             cast(Any, connection).abort()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT_S)
         await asyncio.sleep(0)  # `connection_lost` follows an abort in the next tick
+        if tasks:  # a response ends with its connection, and uvicorn logs each cancelled one as a failure
+            await asyncio.wait(tasks, timeout=_ABORT_TIMEOUT_S)
+        remaining = [task for task in tasks if not task.done()]
+        for task in remaining:
+            task.cancel("the server is shutting down")
+        if remaining:
+            await asyncio.wait(remaining, timeout=_CANCEL_TIMEOUT_S)
 
 
 def _awaits_request(connection: object) -> bool:
