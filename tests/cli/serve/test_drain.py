@@ -1,4 +1,4 @@
-"""A restart under publishing load: every client returns, and reads every durable event once."""
+"""Drains: every client returns after a restart under load, and reads every durable event once."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import socket
 from collections import defaultdict
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from tests.cli.processes import Hub
@@ -89,3 +90,18 @@ async def test_restart_under_load_loses_and_repeats_nothing(tmp_path: Path) -> N
     assert WATCHES + 1 <= stderr.count("connection opened") < 1.5 * WATCHES
     for number in range(WATCHES):
         assert crowd.received[number] == list(range(crowd.published[number % DATASETS]))
+
+
+def test_streams_that_are_not_read_are_no_failures_of_a_drain() -> None:
+    event = {"type": "data:update", "data": {"dataset": "d", "url": "u" * 60_000}}
+    with Hub("--grace", "1s") as hub, socket.socket() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # of the megabytes below, most wait in the hub
+        stream.connect(("127.0.0.1", hub.port))
+        stream.sendall(b"GET /v1/stream?channel=data HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stream.recv(12) == b"HTTP/1.1 200"
+        for _ in range(4):
+            assert httpx.post(f"{hub.http}v1/events", json=[event] * 60).status_code == 200
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "by force" in stderr
+    assert "Traceback" not in stderr
