@@ -104,7 +104,9 @@ export async function signIn(key: string, place: KeyPlace): Promise<{ message: s
   }
 }
 
+/** Keeps a key in the place of all others: an earlier one would be found first, and be refused. */
 function keep(key: string, place: KeyPlace): void {
+  forgetKeys();
   try {
     storageOf(place)?.setItem(KEY, key);
   } catch {
@@ -112,9 +114,13 @@ function keep(key: string, place: KeyPlace): void {
   }
 }
 
+function forgetKeys(): void {
+  for (const place of PLACES) storageOf(place)?.removeItem(KEY);
+}
+
 /** Forgets the key and closes the link. Signing out elsewhere needs the address that the hub names. */
 export function signOut(): void {
-  for (const place of PLACES) storageOf(place)?.removeItem(KEY);
+  forgetKeys();
   hub.signOut();
   const who = answer.peek();
   if (who === undefined) return;
@@ -132,7 +138,11 @@ export function withReturn(address: string): string {
 /** Uses the key that this browser keeps, and asks who the reader is, now and after each reconnect. */
 export function beginSession(): void {
   const kept = keptKey();
-  if (kept !== undefined) hub.signIn(kept);
+  try {
+    if (kept !== undefined) hub.signIn(kept);
+  } catch {
+    forgetKeys(); // something else has written what no hub can take
+  }
   ask();
   let before = connection.peek().state;
   effect(() => {

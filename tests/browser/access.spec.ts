@@ -31,6 +31,18 @@ test("a key signs in, is kept, and is forgotten by signing out", async ({ page, 
   await expect(page.getByRole("button", { name: /Signed in as .*ada/ })).toBeVisible();
   await page.reload();
   await isLive(page);
+  // What another program wrote in the place of the key, or an earlier key leaves, keeps no one from signing in again.
+  for (const other of ["two words", "tidings-of-yesterday"]) {
+    await page.evaluate((text) => sessionStorage.setItem("tidings::key", text), other);
+    await page.reload();
+    await page.getByRole("link", { name: "Sign in" }).first().click();
+    await page.getByLabel("Key or token").fill(key);
+    await page.getByLabel(/Stay signed in/).setChecked(other === "two words");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await isLive(page);
+    await page.reload();
+    await isLive(page);
+  }
   await page.getByRole("button", { name: /Signed in as/ }).click();
   await expect(page.getByRole("dialog", { name: "Who you are" })).toContainText("kept until this tab is closed");
   await page.getByRole("button", { name: "Sign out" }).click();
