@@ -120,6 +120,29 @@ test("elements in the page follow another hub after connect, and their own hub w
   }
 });
 
+test("an invalid URL or token leaves the elements with the hub that they have", async () => {
+  await server.publish(start("i-1", { name: "invalid-one" }));
+  const root = add("tidings-operations", { name: "invalid-*" });
+  await vi.waitFor(() => expect(names(root)).toEqual(["invalid-one"]));
+  expect(() => TidingsElements.connect({ url: "ftp://127.0.0.1/" })).toThrow("invalid hub URL");
+  expect(() => TidingsElements.connect({ url: server.url, token: "two words" })).toThrow("invalid token");
+  await server.publish(start("i-2", { name: "invalid-two" }));
+  await vi.waitFor(() => expect(names(root)).toEqual(["invalid-two", "invalid-one"]));
+});
+
+test("an element whose own URL is invalid says so, and shows what it had as old", async () => {
+  await server.publish(start("u-1", { name: "url-one" }));
+  const root = add("tidings-operations", { name: "url-*", url: server.url });
+  await vi.waitFor(() => expect([names(root), root.host.getAttribute("data-link")]).toEqual([["url-one"], "live"]));
+  for (const url of ["http://", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"]) {
+    root.host.setAttribute("url", url);
+    expect(note(root)).toBe(`invalid hub URL '${url}'. Use the URL of a hub, such as http://127.0.0.1:8765/.`);
+    expect(root.host.getAttribute("data-link")).toBe("closed");
+  }
+  root.host.setAttribute("url", server.url);
+  await vi.waitFor(() => expect([note(root), root.host.getAttribute("data-link")]).toEqual(["", "live"]));
+});
+
 test("a hub that cannot be reached is named, with what to do", async () => {
   const root = add("tidings-operations", { url: "http://127.0.0.1:9/" });
   await vi.waitFor(() => expect(note(root)).toMatch(/127\.0\.0\.1:9.*Start the hub/));

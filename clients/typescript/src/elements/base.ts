@@ -58,6 +58,7 @@ export abstract class HubElement extends Base {
       this.#stops.push(...this.follow(hub), hub.connection.subscribe(link));
       link();
     } catch (error) {
+      set(this, "data-link", "closed");
       this.note(describeFault(error));
     }
   }

@@ -3,6 +3,7 @@
 import { ConfigError } from "../errors.ts";
 import { connect } from "../index.ts";
 import type { ConnectOptions, Hub } from "../options.ts";
+import { resolveHubUrl } from "../url.ts";
 
 export interface ElementsOptions extends ConnectOptions {
   /** URL of the hub; default the one that served `elements.js`, else the page's own. */
@@ -37,8 +38,9 @@ function makeRegistry(): Registry {
   const registry: Registry = {
     servedBy: undefined,
     connect({ url = registry.servedBy, ...options } = {}) {
+      const next = connect(url, options); // before the one that exists is closed: the URL or the token may be invalid
       own?.close();
-      own = connect(url, options);
+      own = next;
       for (const listener of [...listeners]) listener();
       return own;
     },
@@ -47,7 +49,7 @@ function makeRegistry(): Registry {
         own ??= connect(registry.servedBy);
         return own;
       }
-      const address = new URL(url, document.baseURI).href;
+      const { websocket: address } = resolveHubUrl(url, document.baseURI);
       const hub = hubs.get(address) ?? connect(address);
       hubs.set(address, hub);
       return hub;
