@@ -125,7 +125,7 @@ export class HubClient implements Hub {
         if (link === this.#pacedLink) url.searchParams.set("pace_ms", `${this.#pace}`);
         return openWebSocket(WebSocket, url.href, handlers);
       },
-      diagnose: () => this.#diagnose(link),
+      diagnose: () => this.#diagnose(link).catch(asTidingsError),
       requests: () => this.#requests(),
       changed: () => this.#update(link),
     };
@@ -235,17 +235,12 @@ export class HubClient implements Hub {
    * and a stream may. Once can be the slowness of a busy machine.
    */
   async #diagnose({ session }: Link): Promise<TidingsError | undefined> {
-    try {
-      const requests = await this.#requests();
-      const error = await requests.diagnose(this.#streaming);
-      const through = this.#links.some((link) => link.session.state.state === "live");
-      if (error === undefined && session.blocked > 0 && !through && this.#options.transport !== "websocket") {
-        this.#stream(true);
-      }
-      return error;
-    } catch (error) {
-      return asTidingsError(error);
+    const error = await (await this.#requests()).diagnose(this.#streaming);
+    const through = this.#links.some((link) => link.session.state.state === "live");
+    if (error === undefined && session.blocked > 0 && !through && this.#options.transport !== "websocket") {
+      this.#stream(true);
     }
+    return error;
   }
 
   #requests(): Promise<Requests> {
@@ -309,18 +304,15 @@ export class HubClient implements Hub {
   }
 
   async publish(type: string, data: unknown = null, options: PublishOptions = {}): Promise<Accepted> {
-    const { publisher } = await this.#requests();
-    return publisher.publish(type, data, options);
+    return (await this.#requests()).publisher.publish(type, data, options);
   }
 
   async cancel(operationId: string, options: CancelOptions = {}): Promise<CancelOutcome> {
-    const requests = await this.#requests();
-    return requests.cancel(operationId, options);
+    return (await this.#requests()).cancel(operationId, options);
   }
 
   async request<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
-    const { http } = await this.#requests();
-    return http.request<T>(path, options);
+    return (await this.#requests()).http.request<T>(path, options);
   }
 
   signIn(token: string | TokenSupplier): void {
@@ -330,7 +322,7 @@ export class HubClient implements Hub {
   }
 
   signOut(): void {
-    this.#credentials.replace(undefined);
+    this.#credentials.replace();
     this.#signOutAll();
     this.operations.restart();
   }

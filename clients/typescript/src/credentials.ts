@@ -25,7 +25,7 @@ export class Credentials {
   }
 
   /** Use another token, or none: then every call of `get` throws `SignedOutError`. */
-  replace(source: string | TokenSupplier | undefined): void {
+  replace(source?: string | TokenSupplier): void {
     if (typeof source === "string") checkToken(source);
     this.#source = source ?? null;
     this.#token = this.#pending = undefined;

@@ -70,17 +70,17 @@ export class WatchIterator implements AsyncIterableIterator<WatchItem>, Sink {
 
   /** Stop: what waits is dropped. `for await` calls it after `break` and `throw`. */
   async return(): Promise<IteratorResult<WatchItem>> {
-    this.stop(undefined);
+    this.stop();
     return this.next();
   }
 
   async throw(error: unknown): Promise<IteratorResult<WatchItem>> {
-    this.stop(undefined);
+    this.stop();
     throw error;
   }
 
   /** Stop with `error`, or without one. */
-  stop(error: unknown): void {
+  stop(error?: unknown): void {
     const was = this.#ended;
     this.#buffer = [];
     this.#dropped = this.#error = undefined;

@@ -139,7 +139,10 @@ export class Link {
     for (let action = this.session.take(); action !== undefined; action = this.session.take()) this.#perform(action);
     this.#running = false;
     this.#setTimer();
-    if (this.session.state !== before) this.#port.changed();
+    const { state } = this.session;
+    if (state === before) return;
+    if (state.reason !== before.reason && state.reason.code === "idle") this.#leavePage();
+    this.#port.changed();
   }
 
   #perform(action: Action): void {
@@ -206,12 +209,7 @@ export class Link {
   }
 
   async #askToken(request: number): Promise<void> {
-    let token: string | undefined | TidingsError;
-    try {
-      token = await this.#credentials.renew();
-    } catch (error) {
-      token = asTidingsError(error);
-    }
+    const token = await this.#credentials.renew().catch(asTidingsError);
     this.input((session) => session.tokenArrived(request, token));
   }
 
@@ -273,6 +271,12 @@ export class Link {
     this.session.show(this.#environment.visible());
   }
 
+  /** Let the page forget a client that no one uses: it may have many, one after another. */
+  #leavePage(): void {
+    this.#unwatchPage?.();
+    this.#unwatchPage = undefined;
+  }
+
   #onPage(event: PageEvent): void {
     this.input((session) => {
       if (event === "shown" || event === "hidden") session.show(event === "shown");
@@ -284,7 +288,7 @@ export class Link {
 
   /** Free what the link holds; the session is closed. */
   dispose(): void {
-    this.#unwatchPage?.();
+    this.#leavePage();
     this.#cancelTimer?.();
   }
 }

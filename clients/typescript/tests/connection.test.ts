@@ -17,8 +17,25 @@ describe("connecting", () => {
     stop();
     await world.pass(2_000);
     expect(world.live).toBe(0);
-    expect(world.timers.size).toBe(0);
+    expect([world.timers.size, world.listeners.size]).toEqual([0, 0]);
     expect(state(hub)).toBe("connecting: idle");
+  });
+
+  test("a client that is used again notices what has happened to the page meanwhile", async () => {
+    const world = new FakeWorld();
+    const hub = world.connect();
+    hub.watch("data", () => {})();
+    await world.pass(2_000);
+    world.page("hidden");
+    hub.watch("data", () => {});
+    await world.settle();
+    world.socket.open();
+    world.socket.greet();
+    await world.pass(60_000);
+    expect(world.socket.sentOf("connection:ping")).toEqual([]);
+    world.page("shown");
+    await world.pass(100);
+    expect(world.socket.sentOf("connection:ping")).toHaveLength(1);
   });
 
   test("a page that replaces its watch keeps the connection", async () => {

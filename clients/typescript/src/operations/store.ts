@@ -4,6 +4,7 @@
  */
 
 import { CredentialError, ForbiddenError, HubError, SignedOutError, TidingsError } from "../errors.ts";
+import { withField } from "../http.ts";
 import type { LoggedEvent, Sink } from "../items.ts";
 import type { RequestOptions } from "../options.ts";
 import { callSafely, type Store } from "../store.ts";
@@ -97,13 +98,12 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #closed = false;
-  readonly #unfollow: () => void;
+  #unfollow: (() => void) | undefined;
 
   /** @internal */
   constructor(source: OperationSource, schedule: (callback: () => void) => Schedule = makeSchedule) {
     this.#source = source;
     this.#schedule = schedule(() => this.#publish());
-    this.#unfollow = followVisibility((isHidden) => this.#hide(isHidden));
   }
 
   readonly subscribe = (listener: () => void): (() => void) => this.#listen(this.#listeners, listener);
@@ -157,7 +157,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   /** Ends for good: the client was closed. @internal */
   close(): void {
     this.#closed = true;
-    this.#unfollow();
+    this.#unfollow?.();
     this.#stop();
   }
 
@@ -186,6 +186,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   #read(): void {
     this.#stop();
     if (this.#closed) return;
+    this.#unfollow ??= followVisibility((isHidden) => this.#hide(isHidden));
     this.#difference = undefined;
     const reading = new AbortController();
     this.#reading = reading;
@@ -234,9 +235,9 @@ export class OperationStore implements Store<OperationsSnapshot> {
     } while (after !== undefined);
   }
 
-  #page(query: RequestOptions["query"], signal?: AbortSignal): Promise<OperationPage> {
+  async #page(query: RequestOptions["query"], signal?: AbortSignal): Promise<OperationPage> {
     const options: RequestOptions = { query: { limit: PAGE, ...query }, ...(signal === undefined ? {} : { signal }) };
-    return this.#source.request("v1/operations", options);
+    return withField(await this.#source.request<OperationPage>("v1/operations", options), "operations");
   }
 
   /**
@@ -393,6 +394,8 @@ export class OperationStore implements Store<OperationsSnapshot> {
   /** Ends reading, because nothing listens. */
   #rest(): void {
     this.#stop();
+    this.#unfollow = this.#unfollow?.() as undefined; // the page forgets a client that no one uses
+    this.#hidden = false;
     this.#change({ status: "loading" });
   }
 

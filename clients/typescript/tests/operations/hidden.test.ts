@@ -49,6 +49,20 @@ const open = (): readonly (readonly string[])[] => source.watches.filter((one) =
 const states = (): unknown =>
   Object.fromEntries(store.getSnapshot().operations.map((one) => [one.operation_id, one.state]));
 
+test("a page forgets a store that no one uses, and the store follows it again for the next one", async () => {
+  const [added, removed] = [vi.spyOn(page, "addEventListener"), vi.spyOn(page, "removeEventListener")];
+  store.subscribe(() => {})();
+  await load(row("a"));
+  vi.advanceTimersByTime(2_000);
+  page.frame();
+  expect(added.mock.calls.length).toBeGreaterThan(0);
+  expect(removed.mock.calls).toHaveLength(added.mock.calls.length);
+  store.subscribe(() => {});
+  await load(row("a"));
+  hide();
+  expect(open()).toEqual([]);
+});
+
 test("a hidden page gets no events, and asks for what began, ended or came into trouble", async () => {
   store.subscribe(() => {});
   await load(row("a"), row("b"));
