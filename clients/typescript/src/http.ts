@@ -97,6 +97,17 @@ export class HttpClient {
   }
 }
 
+/**
+ * Return the JSON of an answer of a hub, if it has the field that such an answer has.
+ *
+ * @throws {@link NotAHubError} if it has not: another server answers at the URL.
+ */
+export function withField<T>(answer: T, field: keyof T & string): T {
+  const value = (answer as T | null)?.[field] ?? undefined;
+  if (value === undefined) throw new NotAHubError(`the answer has no \`${field}\`, unlike a hub's`);
+  return answer;
+}
+
 async function checked(answer: Response, url: URL): Promise<Response> {
   if (answer.ok) return answer;
   const { status } = answer;

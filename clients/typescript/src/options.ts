@@ -59,6 +59,7 @@ export interface PublishOptions {
   timestamp?: string;
   /** Makes publishing idempotent, 16–64 characters; default a new one. */
   eventId?: string;
+  /** Ends the wait for the hub; an event that was sent by then may be stored. */
   signal?: AbortSignal;
 }
 

@@ -1,6 +1,6 @@
 /** Publishes events over HTTP, in the order of the calls: what comes while a post is on its way goes in the next. */
 import { ConfigError, type ErrorData, HubUnreachableError, makeHubError } from "./errors.ts";
-import type { HttpClient } from "./http.ts";
+import { type HttpClient, withField } from "./http.ts";
 import type { Accepted, PublishOptions } from "./options.ts";
 
 /** Events in one post; the hub's limit. */
@@ -36,17 +36,24 @@ export class Publisher {
   }
 
   /** Publish an event; resolve when it is stored. */
-  publish(type: string, data: unknown, options: PublishOptions): Promise<Accepted> {
+  async publish(type: string, data: unknown, options: PublishOptions): Promise<Accepted> {
     const { channel, timestamp, traceId, signal } = options;
     const eventId = options.eventId ?? makeId(this.#random);
     const body = { type, timestamp, trace_id: traceId, channel, event_id: eventId, data: data ?? null };
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      const text = JSON.stringify(body);
-      if (text.length > MAX_CHARS) throw new ConfigError("the event is too large", "Publish a link to its data.");
-      this.#waiting.push({ body, chars: text.length, eventId, signal, resolve, reject });
-      this.#post();
-    });
+    signal?.throwIfAborted();
+    const text = JSON.stringify(body);
+    if (text.length > MAX_CHARS) throw new ConfigError("the event is too large", "Publish a link to its data.");
+    let abort = (): void => {};
+    try {
+      return await new Promise((resolve, reject) => {
+        abort = () => reject(signal?.reason);
+        signal?.addEventListener("abort", abort);
+        this.#waiting.push({ body, chars: text.length, eventId, signal, resolve, reject });
+        this.#post();
+      });
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
   }
 
   async #post(): Promise<void> {
@@ -65,11 +72,7 @@ export class Publisher {
       if (count > 0 && (count === MAX_EVENTS || chars > MAX_CHARS)) break;
       count += 1;
     }
-    return this.#waiting.splice(0, count).filter((event) => {
-      if (!event.signal?.aborted) return true;
-      event.reject(event.signal.reason);
-      return false;
-    });
+    return this.#waiting.splice(0, count).filter(({ signal }) => !signal?.aborted);
   }
 
   async #postBatch(batch: readonly Waiting[]): Promise<void> {
@@ -89,8 +92,8 @@ export class Publisher {
 
   /** Post, and once more if the answer was lost: the events have ids, so the hub stores each once. */
   async #postTwice(batch: readonly Waiting[]): Promise<{ results: readonly Result[] }> {
-    const post = (): Promise<{ results: readonly Result[] }> =>
-      this.#http.request("v1/events", { body: batch.map(({ body }) => body) });
+    const post = async (): Promise<{ results: readonly Result[] }> =>
+      withField(await this.#http.request("v1/events", { body: batch.map(({ body }) => body) }), "results");
     try {
       return await post();
     } catch (error) {

@@ -2,7 +2,7 @@
 import type { Credentials } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
 import { HubError, HubUnreachableError, NotAHubError, NotSupportedError, TidingsError } from "./errors.ts";
-import { HttpClient } from "./http.ts";
+import { HttpClient, withField } from "./http.ts";
 import type { LoggedEvent } from "./items.ts";
 import type { Transport, TransportHandlers } from "./link.ts";
 import { PROTOCOL } from "./messages.ts";
@@ -66,11 +66,12 @@ export class Requests {
   }
 
   async cancel(operationId: string, { reason, signal, timeoutS }: CancelOptions): Promise<CancelOutcome> {
-    return await this.http.request(`${OPERATION_ROUTE}/cancel`, {
+    const outcome = await this.http.request<CancelOutcome>(`${OPERATION_ROUTE}/cancel`, {
       query: { operation_id: operationId },
       body: { reason, timeout_s: timeoutS },
       ...(signal === undefined ? {} : { signal }),
     });
+    return withField(outcome, "outcome");
   }
 
   /**
@@ -116,26 +117,28 @@ export class Requests {
   async #backfillOnce({ since, subscription }: Backfill): Promise<BackfillPage> {
     const channel = subscription.paths;
     if (since === "snapshot") {
-      const { events, position } = await this.http.request<Snapshot>("v1/snapshot", { query: { channel } });
+      const snapshot = await this.http.request<Snapshot>("v1/snapshot", { query: { channel } });
+      const { events, position } = withField(snapshot, "events");
       return { events, next: position, done: true, outcome: "snapshot" };
     }
     const query = { channel, since, limit: subscription.size };
-    const { events, gap, next, position } = await this.http.request<History>("v1/events", { query });
+    const history = await this.http.request<History>("v1/events", { query });
+    const { events, gap, next, position } = withField(history, "events");
     const outcome = gap === undefined ? "complete" : "gap";
     return { events, next, done: next === position, outcome, ...(gap === undefined ? {} : { gap }) };
   }
 
   /** Fetch the key fields of the hub's own types; its contract is large, and most hubs have none. */
   async fetchKeys(): Promise<KeyFields> {
-    const { contract } = await this.http.request<About>("");
+    const { contract } = await this.#about();
     if (contract?.hash === BUILT_IN_CONTRACT) return new Map();
-    const { events } = await this.http.request<Contract>("v1/contract.json");
+    const { events } = withField(await this.http.request<Contract>("v1/contract.json"), "events");
     return new Map(events.map(({ key, type }) => [type, key]));
   }
 
   async #about(): Promise<About> {
     try {
-      return await this.http.request<About>("", { signal: AbortSignal.timeout(DIAGNOSIS_MS) });
+      return (await this.http.request<About | null>("", { signal: AbortSignal.timeout(DIAGNOSIS_MS) })) ?? {};
     } catch (error) {
       if (!(error instanceof HubError && error.code === "not_found")) throw error;
       throw new NotAHubError("the hub at the URL is not below its path", "Correct the path of the URL.");

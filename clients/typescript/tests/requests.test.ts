@@ -1,5 +1,5 @@
 /** Requests over HTTP: publishing in order and once, cancelling, and typed errors. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { resolveHubUrl } from "../src/url.ts";
 import { FakeWorld, json } from "./fakes.ts";
 
@@ -73,6 +73,45 @@ test("an event whose signal is aborted before its post is not sent", async () =>
   await kept;
   expect(posts.flatMap(({ events }) => events)).toHaveLength(1);
 });
+
+test("an event whose post hangs ends with its signal, and holds up no other", async () => {
+  const { posts, world } = storing();
+  const store = world.respond;
+  let answer = (): void => {};
+  world.respond = (url, init) =>
+    new Promise((resolve) => {
+      answer = () => resolve(store(url, init));
+    });
+  const hub = world.connect();
+  const controller = new AbortController();
+  const removals = vi.spyOn(controller.signal, "removeEventListener");
+  const given = hub.publish("data:update", { number: 1 }, { signal: controller.signal });
+  const patient = hub.publish("data:update", { number: 2 });
+  await world.settle();
+  const later = hub.publish("data:update", { number: 3 }, { signal: controller.signal });
+  await world.settle();
+  controller.abort(new Error("enough"));
+  await expect(given).rejects.toThrow("enough");
+  await expect(later).rejects.toThrow("enough");
+  answer();
+  await expect(patient).resolves.toHaveProperty("position");
+  expect(posts.flatMap(({ events }) => events)).toHaveLength(2);
+  await world.settle();
+  expect(removals).toHaveBeenCalledTimes(2);
+});
+
+test.each([null, {}, [], "ok", { results: null }, { outcome: null, status: "ok" }])(
+  "an answer of another server with JSON is not taken for a hub's: %j",
+  async (content) => {
+    const world = new FakeWorld();
+    world.respond = () => json(content);
+    const hub = world.connect();
+    const settled = await Promise.allSettled([hub.publish("data:update", {}), hub.cancel("a")]);
+    for (const { reason } of settled as PromiseRejectedResult[]) {
+      expect(reason).toMatchObject({ name: "NotAHubError", code: "not_a_hub", recoverable: false });
+    }
+  },
+);
 
 test.each([
   ["a/b ?#&+", "a%2Fb+%3F%23%26%2B"],

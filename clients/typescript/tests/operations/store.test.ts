@@ -297,6 +297,13 @@ test("a store without listeners stops, and reads again for the next one", async 
   expect(source.requests).toHaveLength(2);
 });
 
+test("a list that another server sends is no list of a hub", async () => {
+  store.subscribe(() => {});
+  await source.answer({ ok: true } as never);
+  flush();
+  expect(store.getSnapshot()).toMatchObject({ status: "failed", error: { code: "not_a_hub" } });
+});
+
 test("a closed client asks for nothing", async () => {
   store.subscribe(() => {});
   await load(row("a"));
