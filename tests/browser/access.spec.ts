@@ -100,7 +100,7 @@ test("a missing right is a lock with the grant's name", async ({ page, faults, s
   await page.goto(new URL("signin", hub.url).href);
   await page.getByLabel("Key or token").fill(reader);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await open(page, hub);
+  await isLive(page);
   await expect(row(page, "Import prices")).toBeVisible();
   await open(page, hub, `operation?id=${job.id}`);
   await expect(

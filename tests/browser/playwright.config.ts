@@ -1,11 +1,10 @@
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "@playwright/test";
 import { CHROMIUM } from "./executables.ts";
 
 export default defineConfig({
   testDir: ".",
-  outputDir: join(tmpdir(), `tidings-browser-${process.pid}`),
+  outputDir: fileURLToPath(new URL(`../../node_modules/.browser-results/${process.pid}`, import.meta.url)),
   reporter: process.env["CI"] ? [["list", { printSteps: false }]] : "line",
   forbidOnly: true,
   fullyParallel: true,
