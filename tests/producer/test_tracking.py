@@ -10,8 +10,9 @@ import pytest
 from tests.producer.reported import until
 
 import tidings
+from tidings.producer.counts import Rate, count_text, number_text, rate_text
 from tidings.producer.operation import lifecycle_of
-from tidings.producer.progress_tree import ProgressReporter, Rate, count_text, number_text, rate_text
+from tidings.producer.progress_tree import ProgressReporter
 from tidings.producer.sampler import SAMPLER
 from tidings.producer.tracking import length_of
 
@@ -435,15 +436,48 @@ def test_end_of_a_step_or_loop_wakes_the_sampler(name: str) -> None:
         until(lambda: not lifecycle.reporter.has_changed())
 
 
-def test_steps_nested_deeper_than_functions_are_reported() -> None:
-    with tidings.operation("Deep") as op:
+@pytest.mark.parametrize("steps", [[], ["outermost", ""]])
+def test_steps_nested_deeper_than_functions_are_reported(steps: list[str]) -> None:
+    with tidings.operation("Deep", steps=steps[:1]) as op:
         reporter = ProgressReporter(op._node, op.id)
-        step = op.step("outermost")
+        step = op.step("outermost", steps=steps[1:])
         step.begin()
         for _ in range(sys.getrecursionlimit()):
-            step = step.step("")
+            step = step.step("", steps=steps[1:])
             step.begin()
-        step.progress(message="innermost")
+        step.progress(50, message="innermost")
         data = reporter.take(0.0)
         assert data is not None
         assert (data.current_step, data.message) == ("outermost", "innermost")
+        assert data.progress == (50 if steps else 0)
+        step.done()
+        assert op.percent == (100 if steps else None)
+
+
+def test_step_that_is_done_at_the_limit_of_recursion_is_not_left_open() -> None:
+    def descend(levels: int) -> None:
+        if levels:
+            descend(levels - 1)
+        else:
+            step.done()
+
+    was_done, levels = False, sys.getrecursionlimit()
+    while not was_done:  # from the limit upwards, to the first level at which the call itself is possible
+        with tidings.operation("Deep", steps=["load", "rest"]) as op:
+            step = op.step("load")
+            step.begin()
+            with suppress(RecursionError):
+                descend(levels)
+                was_done = True
+            assert was_done or op.percent in (0, 50)
+        levels -= 1
+    assert op._node.active == []
+
+
+def test_plan_of_details_alone_leaves_the_percent_unknown() -> None:
+    with tidings.operation("Details", steps={"a": 0, "b": 0}) as op:
+        assert op.percent is None
+        with op.step("a"):
+            assert op.percent is None
+    with tidings.operation("Detail", steps=["a"]) as op, op.step("a", weight=0):
+        assert op.percent is None

@@ -5,19 +5,17 @@ event.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tidings.client.deferring_lock import BoundedLock
+from tidings.producer.counts import Rate, count_text
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.options import MAX_INTEGER, countable
 from tidings.producer.sanitize import text
 from tidings.protocol.payloads import OperationProgressData
 
-_RATE_WINDOW_S = 0.5
-"""Time over which a rate is measured, in seconds: several intervals of the sampler."""
-_RATE_SMOOTHING = 0.3
-"""Weight of the newest window in a rate, the default of tqdm."""
 _PATH_SEPARATOR = " › "
 
 
@@ -29,7 +27,7 @@ class SharedState:
     pending; then the call continues with `attend`.
     """
 
-    __slots__ = ("alert", "attend", "changes", "lock", "publish_soon", "watch")
+    __slots__ = ("alert", "attend", "changes", "left", "lock", "publish_soon", "watch")
 
     def __init__(self) -> None:
         self.alert = False
@@ -38,6 +36,8 @@ class SharedState:
         self.watch: Callable[[], None] = _ignore
         self.changes = 0
         """Number of changes other than counts."""
+        self.left: deque[tuple[ProgressNode, bool]] = deque()
+        """Steps that were left and have not ended yet, with whether they are finished."""
         # Reentrant: a signal handler may end the operation in the middle of a call of the same thread.
         self.lock = BoundedLock()
 
@@ -55,6 +55,18 @@ class SharedState:
         self.attend, self.publish_soon, self.watch = attend, publish_soon, watch
         self.alert = True
 
+    def end_left_steps(self) -> None:
+        """End the steps that were left. At the limit of recursion, it fails and changes nothing."""
+        with self.lock.guard():
+            while self.left:
+                node, finished = self.left.popleft()
+                try:
+                    node.end(finished=finished)
+                except BaseException:
+                    self.left.appendleft((node, finished))
+                    raise
+                self.changes += 1
+
     def add_change(self) -> None:
         """Count a change, and make sure that the sampler reads it."""
         self.changes += 1
@@ -70,49 +82,6 @@ class SharedState:
 
 def _ignore(*arguments: Any) -> None:
     """Stand in for a callback that is not connected yet."""
-
-
-class Rate:
-    """Smoothed growth of a count. The clock is an argument."""
-
-    __slots__ = ("_count", "_measured_at_s", "value")
-
-    def __init__(self) -> None:
-        self._measured_at_s: float | None = None
-        self._count = 0.0
-        self.value: float | None = None
-        """Units per second; None until the first window is complete."""
-
-    def update(self, count: float, now_s: float) -> None:
-        """Use the count at `now_s`."""
-        if self._measured_at_s is None:
-            self._measured_at_s, self._count = now_s, count
-            return
-        elapsed_s = now_s - self._measured_at_s
-        if elapsed_s < _RATE_WINDOW_S:
-            return
-        newest = max(0.0, count - self._count) / elapsed_s
-        self.value = newest if self.value is None else self.value + _RATE_SMOOTHING * (newest - self.value)
-        self._measured_at_s, self._count = now_s, count
-
-
-def count_text(count: float, total: float | None, unit: str, rate: float | None) -> str:
-    """Return a count for people: `1,234/10,000 rows, 56.1 rows/s`."""
-    of = "" if total is None else f"/{number_text(total)}"
-    speed = "" if rate is None else f", {rate_text(rate)} {unit}/s"
-    return f"{number_text(count)}{of} {unit}{speed}"
-
-
-def number_text(value: float) -> str:
-    """Return a number with thousands separators and at most six significant digits of a fraction."""
-    if not math.isfinite(value):
-        return "?"
-    return f"{int(value):,}" if value == int(value) else f"{value:,.6g}"
-
-
-def rate_text(value: float) -> str:
-    """Return a rate, with three significant digits below 100."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 class ProgressNode:
@@ -217,6 +186,7 @@ class ProgressNode:
         parent = self.parent
         assert parent is not None
         with self.shared.lock.guard():
+            self.shared.end_left_steps()
             if self in parent.active:
                 return
             if self._runs_again:
@@ -232,22 +202,35 @@ class ProgressNode:
             self.leave(finished=False)
             raise
 
-    @log_errors
     def leave(self, *, finished: bool) -> None:
-        """End the step; without effect if it is not running."""
+        """End the step; without effect if it is not running.
+
+        A job may leave it at the limit of recursion, too deep for what follows: the next step or reading then ends it.
+        """
+        self.shared.left.append((self, finished))
+        self._end_left_steps()
+
+    @log_errors
+    def _end_left_steps(self) -> None:
+        self.shared.end_left_steps()
+        self.shared.add_quiet_change()
+
+    def end(self, *, finished: bool) -> None:
+        """End the step, for `SharedState.end_left_steps`, which has the lock. Changes everything or nothing."""
         parent = self.parent
         assert parent is not None
-        with self.shared.lock.guard():
-            if self not in parent.active:
-                return
-            parent.active.remove(self)
-            if not self.is_detail:
-                parent.last_step = self.name
-            # The completed part of a failed step stays completed: progress does not fall.
-            parent._done_weight += self._weight * (1.0 if finished else self.share() or 0.0)
-            if not finished and self.name in parent.plan:
-                parent.waiting[self.name] = self._weight * (1.0 - (self.share() or 0.0))
-        self.shared.add_quiet_change()
+        if self not in parent.active:
+            return
+        # The completed part of a failed step stays completed: progress does not fall.
+        done = 1.0 if finished else self.share() or 0.0
+        is_detail = self.is_detail
+        # From here on no function is called that the limit of recursion could refuse.
+        parent.active.remove(self)
+        if not is_detail:
+            parent.last_step = self.name
+        parent._done_weight += self._weight * done
+        if not finished and self.name in parent.plan:
+            parent.waiting[self.name] = self._weight * (1.0 - done)
 
     def _weigh(self, parent: "ProgressNode") -> float:
         """Return the weight of this run of the step; a planned step counts once, however often it runs."""
@@ -286,8 +269,7 @@ class ProgressNode:
 
     def close_loop(self, counter: "ProgressNode") -> None:
         """End the loop that counts on `counter`: this node, or a detail of it."""
-        with self.shared.lock.guard():
-            counter.tracking = False
+        counter.tracking = False  # one assignment, which needs no lock
         if counter is self:
             self.shared.add_quiet_change()
         else:
@@ -349,10 +331,28 @@ class ProgressNode:
 
     def share(self) -> float | None:
         """Return the completed share, 0–1; None if unknown."""
+        if not self.plan:
+            return self._share_of_all({})
+        shares: dict[ProgressNode, float | None] = {}
+        waiting = [self]
+        while waiting:  # without recursion: plans may nest as deep as steps
+            node = waiting[-1]
+            missing = [step for step in node._weighed_steps() if step not in shares]
+            if missing:
+                waiting += missing
+            else:
+                shares[waiting.pop()] = node._share_of_all(shares)
+        return shares[self]
+
+    def _weighed_steps(self) -> list["ProgressNode"]:
+        return [step for step in self.active if step._weight > 0] if self.plan else []
+
+    def _share_of_all(self, shares: "Mapping[ProgressNode, float | None]") -> float | None:
+        """Return the share, where `shares` has those of the active steps that have a weight."""
         if self.reported is not None and math.isnan(self.reported):
             return None
-        shares = (self.reported, self._counted_share(), self._weighted_share())
-        return max((share for share in shares if share is not None), default=None)
+        known = (self.reported, self._counted_share(), self._weighted_share(shares))
+        return max((share for share in known if share is not None), default=None)
 
     def _counted_share(self) -> float | None:
         # One of several consecutive loops is not the whole.
@@ -360,13 +360,13 @@ class ProgressNode:
             return None
         return min(1.0, max(0.0, self.plain_count() / self.total)) if self.total > 0 else 1.0
 
-    def _weighted_share(self) -> float | None:
+    def _weighted_share(self, shares: "Mapping[ProgressNode, float | None]") -> float | None:
         if not self.plan:
             return None
-        weighed = [step for step in self.active if step._weight > 0]
+        weighed = self._weighed_steps()
         whole = self._done_weight + sum(self.waiting.values()) + sum(step._weight for step in weighed)
-        done = self._done_weight + sum(step._weight * (step.share() or 0.0) for step in weighed)
-        return min(1.0, done / whole) if whole > 0 else 1.0
+        done = self._done_weight + sum(step._weight * (shares[step] or 0.0) for step in weighed)
+        return min(1.0, done / whole) if whole > 0 else None  # all that is planned are details
 
     def counts(self) -> tuple[float, ...]:
         """Return the counts of this node and its active steps, which change without notice."""
@@ -424,6 +424,7 @@ class ProgressReporter:
     @property
     def percent(self) -> float | None:
         """Progress, 0–100; None if unknown."""
+        self._work.shared.end_left_steps()
         return self._work.percent()
 
     def has_changed(self) -> bool:
@@ -452,6 +453,7 @@ class ProgressReporter:
         )
 
     def _fingerprint(self) -> tuple[int, tuple[float, ...]]:
+        self._work.shared.end_left_steps()
         return self._work.shared.changes, self._work.counts()
 
     def _message(self, current: ProgressNode | None, unknown: bool, now_s: float) -> str:

@@ -7,9 +7,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, overload
 
+from tidings.producer.counts import count_text
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, number_of, plan_of, share_of, weight_of
-from tidings.producer.progress_tree import ProgressNode, SharedState, count_text
+from tidings.producer.progress_tree import ProgressNode, SharedState
 from tidings.producer.sanitize import text
 
 T = TypeVar("T")
