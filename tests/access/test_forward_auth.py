@@ -88,7 +88,8 @@ def test_tokens_of_messages_and_headers_are_passed_on() -> None:
         (401, "unauthenticated"),
         (302, "unauthenticated"),
         (403, "forbidden"),
-        (400, "unauthenticated"),
+        (400, "authentication_unavailable"),  # of Authelia if it cannot read the URL, of nginx if the cookies are long
+        (431, "authentication_unavailable"),
         (404, "authentication_unavailable"),
         (429, "authentication_unavailable"),
         (500, "authentication_unavailable"),
@@ -122,6 +123,23 @@ def test_several_names_let_no_one_in_and_several_groups_are_a_list() -> None:
     world.server.answer(headers=AUTHELIA, ambiguous=["remote-groups"])
     assert isinstance(groups[0], Subject)
     assert groups[0].grants.admin
+
+
+def test_answers_that_cannot_be_used_are_logged_once_and_are_no_outage() -> None:
+    world = World()
+    answers = [(200, {"remote-user": "a\x07b"}), (400, {}), (200, AUTHELIA)]
+    with structlog.testing.capture_logs() as logs:
+        for number in range(9):
+            world.ask(cookie=f"a={number}")
+            status, headers = answers[number % 3]
+            world.server.answer(status, headers)
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [
+        (
+            "an answer of the authentication server cannot be used",
+            "no header of remote-user, x-auth-request-user, x-forwarded-user names one user",
+        ),
+        ("an answer of the authentication server cannot be used", "the status is 400"),
+    ]
 
 
 @pytest.mark.parametrize("value", ["a\r\n Remote-User: root", "a\nb", "a\x00b", "\u20ac", "\xe9"])

@@ -105,6 +105,8 @@ class ForwardAuthenticator:
         self._waiting_of = Quota(MAX_WAITING_OF_ADDRESS, "requests that wait for the authentication server")
         """Waiting requests by network."""
         self._is_out = False
+        self._reported: set[str] = set()
+        """Faults of answers that were logged: a few words for each status."""
 
     def accepts(self, credential: Credential) -> bool:
         """See `Authenticator.accepts`: everything but API keys, which the server does not have."""
@@ -164,12 +166,14 @@ class ForwardAuthenticator:
         self._note_answer()
         if answer.status == 403:
             return Forbidden("the authentication server refuses this user")
-        if not 200 <= answer.status < 300:
+        if answer.status == 401 or 300 <= answer.status < 400:
             return Unauthenticated("the authentication server has no session for this request", hint="Sign in first.")
+        if not 200 <= answer.status < 300:
+            return self._note_unusable(f"the status is {answer.status}")
         claims = self._claims(answer)
         name = claims.get(self._name_claim)
         if not isinstance(name, str) or not is_name(name):
-            return self._note_outage(f"no header of {', '.join(self._headers[self._name_claim])} names one user")
+            return self._note_unusable(f"no header of {', '.join(self._headers[self._name_claim])} names one user")
         try:
             return Subject(name=name, grants=self._rules.grants_of(claims), issued_ns=self._wall_ns())
         except AccessError as error:
@@ -190,6 +194,13 @@ class ForwardAuthenticator:
             self._is_out = True
             log.warning("the authentication server does not work", url=self._url, reason=reason)
         return _unavailable()
+
+    def _note_unusable(self, reason: str) -> AuthenticationUnavailable:
+        """Log a fault of an answer, once. The server works all the same: the next request may have a good answer."""
+        if reason not in self._reported:
+            self._reported.add(reason)
+            log.warning("an answer of the authentication server cannot be used", url=self._url, reason=reason)
+        return AuthenticationUnavailable("the answer of the authentication server cannot be used")
 
     def _note_answer(self) -> None:
         if self._is_out:

@@ -1,4 +1,4 @@
-"""What people read of a count: its rate, and both as text."""
+"""Texts for people about a count: the number, its total and its rate."""
 
 import math
 
