@@ -9,6 +9,7 @@ from tests.cli.run.corpus.recording import load
 from tests.cli.run.recordings import NAMES, replay, story
 
 from tidings.cli.run.reader.output import MAX_TAIL_BYTES, MAX_TAIL_LINES, CommandProgress, OutputReader, Source
+from tidings.cli.run.reader.worker import OverallProgress
 
 
 def read(*pieces: bytes, settled: bool = False) -> list[CommandProgress]:
@@ -165,9 +166,28 @@ def test_readings_do_not_depend_on_chunk_boundaries(data: bytes, cuts: list[int]
 
 
 @settings(max_examples=300)
-@given(st.lists(OUTPUT, max_size=4), st.booleans())
-def test_arbitrary_bytes_never_lower_the_percentage_of_a_step(pieces: list[bytes], settled: bool) -> None:
-    check_percentages(read(*pieces, settled=settled))
+@given(OUTPUT, st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.sampled_from([0.0, 0.01, 0.1, 3600.0]))))
+def test_last_reading_depends_neither_on_chunks_nor_on_time(data: bytes, cuts: list[tuple[int, bool, float]]) -> None:
+    now = 0.0
+    reader, overall = OutputReader(lambda: now), OverallProgress()
+    readings: list[CommandProgress] = []
+    places = sorted((min(place, len(data)), paused, passed_s) for place, paused, passed_s in cuts)
+    for (start, _, _), (end, paused, passed_s) in pairwise([(0, False, 0.0), *places, (len(data), False, 0.0)]):
+        now += passed_s
+        readings.extend(reader.feed(data[start:end]))
+        if paused:
+            readings.extend(reader.settle())
+    readings.extend(reader.finish())
+    assert readings[-1:] == read(data)[-1:]
+    reported = [percent for reading in readings if (percent := overall.percent_of(reading)) is not None]
+    assert reported == sorted(reported)
+    assert all(0 <= percent <= 99 for percent in reported)
+
+
+@settings(max_examples=300)
+@given(st.lists(OUTPUT, max_size=4))
+def test_arbitrary_bytes_never_lower_the_percentage_of_a_step(pieces: list[bytes]) -> None:
+    check_percentages(read(*pieces))
 
 
 def test_coverage_tables_and_results_are_not_progress() -> None:
@@ -249,6 +269,24 @@ def test_unfinished_line_is_read_when_the_output_pauses() -> None:
     assert (reading.percent, reading.current_step) == (10.0, "work")
     assert not reader.unsettled
     assert reader.settle() == []
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "percents"),
+    [
+        # A pipe that is written block by block cuts anywhere.
+        (b"\r1/100 rows\r2/100 rows\r 3/1", b"00 rows\r", [2.0, 3.0]),
+        (b"\rwork: 100%|##########| 9/9\rwork:", b"  10%|#         | 1/9\r", [10.0]),
+        (b"\r[5/9] compiling a_long_name.c\r[6/9] com", b"piling b.c         \r", [44.4, 55.6]),
+        (b"(2/4) installing b", b"eta      [####----]  50%\n", [37.5]),
+        (b"[ 42%] a", b" b c\n", [42.0]),
+    ],
+)
+def test_line_cut_by_a_pause_is_read_when_it_is_complete(first: bytes, rest: bytes, percents: list[float]) -> None:
+    def distinct(readings: list[CommandProgress]) -> list[float]:
+        return list(dict.fromkeys(round(reading.percent, 1) for reading in readings if reading.percent is not None))
+
+    assert distinct(read(first, rest, settled=True)) == distinct(read(first + rest)) == percents
 
 
 def test_outer_bar_leads_from_the_first_frame() -> None:

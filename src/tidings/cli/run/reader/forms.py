@@ -72,7 +72,7 @@ FORMS = (
     LineForm("pacman", Meaning.PART, rf"\( *\d+/\d+\) (?P<label>[a-z ]+?) +\[.*\] +{_PERCENT}"),
     LineForm("pacman", Meaning.NOTHING, r"\( *\d+/\d+\) [A-Z][\w ]+\.\.\.$"),
     LineForm("pip", Meaning.PART, rf"(?P<label>)[━╸╺ ]{{20,}} (?:(?P<done>{_SIZE})/(?P<total>{_SIZE}) |\d+/\d+ \[)"),
-    LineForm("uv", Meaning.NOTHING, r"\S (?:Resolving|Preparing|Building|Installing)\b.*\.\.\.|[░█]+ \[\d+/\d+\] "),
+    LineForm("uv", Meaning.NOTHING, r"\S (?:Resolving|Preparing|Building|Installing)\b.*\.\.\.|[░█]+ \[\d+/\d+\]"),
     LineForm("uv", Meaning.PART, rf"(?P<label>[\w.-]+) +-{{2,30}} *(?P<done>{_SIZE})/(?P<total>{_SIZE})"),
     LineForm(
         "git", Meaning.PART, rf"(?:remote: )?(?P<label>[A-Z][a-z]+ (?:objects|deltas|files|content)): +{_PERCENT} \("

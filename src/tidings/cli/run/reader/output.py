@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -78,12 +79,26 @@ class _Stream:
         """Most lines that may still belong to the private key that is being printed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Conclusions:
+    """Conclusions from the output before an unfinished line of a stream was read."""
+
+    stream: _Stream
+    bars: Bars
+    growth: GrowthFilter
+    steps: Steps
+    total: float | None
+    whole_program: str
+    whole_parts: int
+
+
 class OutputReader:
     """Reader of one command's output.
 
     Readings depend on the bytes and not on the cuts between chunks: a line is read when the program leaves it or starts
     to draw over it. The last line is therefore read one drawing late, or when the caller calls `settle` after a pause
-    in the output.
+    in the output. Such a reading is withdrawn when the program goes on, and the line is read again: a pause may fall
+    into the middle of a drawing, because programs write block by block into a pipe.
 
     Args:
         clock: Seconds from a monotonic clock.
@@ -107,6 +122,8 @@ class OutputReader:
         self._streams = {source: _Stream(serials) for source in Source}
         self._growth = GrowthFilter()
         self._steps = Steps()
+        self._before_pause: _Conclusions | None = None
+        """Restored when the stream that was read in a pause goes on, unless progress in the other was read since."""
         self._total: float | None = None
         self._message = ""
         self._last_line = ""
@@ -140,7 +157,11 @@ class OutputReader:
         """Read unfinished lines, because the output has paused."""
         readings: list[CommandProgress] = []
         for stream in self._streams.values():
-            readings.extend(self._read(stream.screen.settle(), stream))
+            for line in stream.screen.settle():
+                self._withdraw(stream)
+                before = self._conclusions(stream)
+                readings.extend(self._read([line], stream))
+                self._before_pause = self._before_pause or before
         if self._changed and self._is_due():
             readings.extend(self._emit())
         return readings
@@ -158,7 +179,7 @@ class OutputReader:
         self._ended = True
         for stream in self._streams.values():
             readings.extend(self._read(stream.screen.feed(stream.decoder.decode(b"", final=True)), stream))
-            readings.extend(self._read(stream.screen.settle(), stream))
+            readings.extend(self._read(stream.screen.finish(), stream))
         if self._changed:
             readings.extend(self._emit())
         return readings
@@ -173,6 +194,7 @@ class OutputReader:
 
     def _read(self, events: Iterable[ScreenEvent], stream: _Stream) -> Iterator[CommandProgress]:
         for event in events:
+            self._withdraw(stream)
             if isinstance(event, ScreenLine):
                 self._read_line(event, stream)
             elif self._foreign:
@@ -188,31 +210,51 @@ class OutputReader:
             if self._is_due():
                 yield from self._emit()
 
+    def _conclusions(self, stream: _Stream) -> _Conclusions:
+        bars, growth, steps = deepcopy((stream.bars, self._growth, self._steps))
+        return _Conclusions(stream, bars, growth, steps, self._total, self._whole_program, self._whole_parts)
+
+    def _withdraw(self, stream: _Stream) -> None:
+        before = self._before_pause
+        if before is None or before.stream is not stream:
+            return
+        stream.bars, self._growth, self._steps = before.bars, before.growth, before.steps
+        self._total, self._whole_program, self._whole_parts = before.total, before.whole_program, before.whole_parts
+        self._before_pause = None
+
     def _read_line(self, line: ScreenLine, stream: _Stream) -> None:
         text = line.text
-        if (stream.key_lines or "PRIVATE KEY" in text) and _is_of_key(text, stream):
+        paused = line.unfinished and not self._ended
+        if (stream.key_lines or "PRIVATE KEY" in text) and _is_of_key(text, stream, paused=paused):
             return
         # A secret that is written in two parts may not look like one after the first.
-        certain = text if not line.unfinished or self._ended else _without_cut_word(text)
+        certain = _without_cut_word(text) if paused else text
         if _WORD.search(certain) is not None:
             self._last_line = certain
         bars = stream.bars
         if not text:
             return  # a row that is blanked before it is drawn again
+        if line.cut and "%" not in text:
+            return
         if self._foreign or not may_hold_progress(text):
             bars.vacate(line.row)
             return
+        if self._before_pause is not None:
+            self._before_pause.stream.screen.accept()
+            self._before_pause = None
         text = self._redact(text)
         known = read_known(text, self._total)
         if known is not None:
             bars.vacate(line.row)
             self._read_known(known, line, stream.screen)
             return
+        # The number in brackets of an incomplete line may be that of a part whose bar is not drawn yet.
+        numbers = not paused or (line.redrawn and not line.cut)
         if self._steps.whole_lasts:
             # A detail, such as the output of a test, that a known program prints beside its whole; but ninja numbers
             # commands of any name.
             bars.vacate(line.row)
-            part = read_ordinal(text)
+            part = read_ordinal(text) if numbers else None
             if part is not None and (part.kind, part.total) == ("[", self._whole_parts):
                 self._advance_numbered(part)
             return
@@ -231,7 +273,8 @@ class OutputReader:
             ordinal = read_ordinal(text if certain is line.text else self._redact(certain))
             if ordinal is not None:
                 bars.vacate(line.row)
-                self._steps.enter(ordinal)
+                if numbers or ordinal.kind != "[":
+                    self._steps.enter(ordinal)
                 return
         proven = progress is not None and (
             (progress.certain and not (redrawn and may_have_peers(progress.label)))
@@ -327,12 +370,12 @@ def _without_cut_word(text: str) -> str:
     return text[: -len(words[-1])]
 
 
-def _is_of_key(text: str, stream: _Stream) -> bool:
+def _is_of_key(text: str, stream: _Stream, *, paused: bool) -> bool:
     """Return whether a line is one of a private key, whose last lines do not look like one by themselves."""
     if "PRIVATE KEY" in text and "-----" in text:
         stream.key_lines = 0 if "-----END" in text else _MAX_KEY_LINES
         return True
     if stream.key_lines:
-        stream.key_lines -= 1
+        stream.key_lines -= not paused
         return True
     return False

@@ -156,6 +156,7 @@ MAX_ROWS = 120
 _ABSOLUTE_ORIGIN = -1_000_000
 _MAX_PARAMETER = 9_999
 _TAB_STOP = 8
+_NUMBER_AT_END = re.compile(r"(?<!\d)\d{1,20}[.,]?$")
 
 
 class ScreenLine(NamedTuple):
@@ -169,6 +170,9 @@ class ScreenLine(NamedTuple):
     """Whether the program has drawn over this row or returned to it, so that it is a display and not a log."""
     unfinished: bool = False
     """Whether the cursor is still on it: the program may be writing it, or waiting."""
+    cut: bool = False
+    """Whether the drawing seems incomplete: the end of the last one is behind the cursor, or a number may have more
+    digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,10 @@ class _Row:
     front: int = 0
     dirty: bool = False
     redrawn: bool = False
+    # Whether `settle` has seen the row as it is.
+    settled: bool = False
+    # Number at the end of the row when the program last left it or began to draw over it.
+    last_number: str = ""
 
 
 class TerminalScreen:
@@ -225,9 +233,9 @@ class TerminalScreen:
 
     @property
     def unsettled(self) -> bool:
-        """Whether the row under the cursor has text that no `ScreenLine` has reported."""
+        """Whether the row under the cursor has text that `settle` has not seen."""
         row = self._rows.get(self._row)
-        return row is not None and row.dirty
+        return row is not None and row.dirty and not row.settled
 
     def text_at(self, row: int) -> str:
         """Return the text of a row; empty if the row is not kept."""
@@ -252,7 +260,27 @@ class TerminalScreen:
                 yield from self._sequence(token)
 
     def settle(self) -> Iterator[ScreenLine]:
-        """Yield the unfinished row, if no `ScreenLine` has reported its text."""
+        """Yield the unfinished row up to the cursor; it is reported again when the program leaves it.
+
+        Yields nothing if the row has not changed since the last call or `ScreenLine`.
+        """
+        row = self._rows.get(self._row)
+        if row is None or not row.dirty or row.settled:
+            return
+        row.settled = True
+        text = row.text[: row.front].rstrip()
+        number = _NUMBER_AT_END.search(text)
+        cut = len(row.text.rstrip()) > len(text) or (number is not None and number[0] != row.last_number)
+        yield ScreenLine(self._row, text, row.redrawn, unfinished=True, cut=cut)
+
+    def accept(self) -> None:
+        """Do not report the unfinished row again unless it changes."""
+        row = self._rows.get(self._row)
+        if row is not None and row.settled:
+            row.dirty = False
+
+    def finish(self) -> Iterator[ScreenLine]:
+        """Yield the unfinished row at the end of the output, if no `ScreenLine` has reported its text."""
         line = self._leave(redrawn=False)
         if line is not None:
             yield line._replace(unfinished=True)
@@ -268,11 +296,17 @@ class TerminalScreen:
 
     def _leave(self, *, redrawn: bool) -> ScreenLine | None:
         row = self._rows.get(self._row)
-        if row is None or not row.dirty:
+        if row is None:
+            return None
+        row.settled = False
+        if not row.dirty:
             return None
         row.dirty = False
         row.redrawn = row.redrawn or redrawn
-        return ScreenLine(self._row, row.text.rstrip(), row.redrawn)
+        text = row.text.rstrip()
+        number = _NUMBER_AT_END.search(text) if text[-1:].isdigit() else None
+        row.last_number = "" if number is None else number[0]
+        return ScreenLine(self._row, text, row.redrawn)
 
     def _draw(self, text: str) -> ScreenLine | None:
         left: ScreenLine | None = None
@@ -284,6 +318,7 @@ class TerminalScreen:
         if column < row.front - 1:
             left = self._leave(redrawn=True)
             row.redrawn = True
+        row.settled = False
         self._column = row.front = column + len(text)
         row.dirty = True
         if column < MAX_COLUMNS:
