@@ -1,7 +1,10 @@
 /** Text from events, made fit to be shown in one line as text. */
 
-/** Control characters, ends of lines, and what reorders or hides the text around it (Unicode UAX 9). */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060-\u2064\ufeff]+/gu;
+/**
+ * Control characters, ends of lines, and what is not seen or reorders what is (Unicode, "Default_Ignorable_Code_Point"),
+ * without the joiners and selectors of which scripts and emoji are made.
+ */
+const UNPRINTABLE = /(?:[\p{Cc}\p{Zl}\p{Zp}]|(?!\p{Join_C}|\p{VS})\p{DI})+/gu;
 
 /** Text in one line, without control characters or marks that reorder it. */
 export function plain(text: string | undefined | null): string {

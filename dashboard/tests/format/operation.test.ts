@@ -85,6 +85,8 @@ describe("looks and words", () => {
 describe("text from events", () => {
   test("marks that reorder or hide text are removed", () => {
     expect(plain("a\u202eb\u2066c\u200bd\r\ne\u0000")).toBe("a b c d e");
+    expect(plain("\u115f\u3164")).toBe("");
+    expect(plain("so\u00adft\u034f\u{e0041}")).toBe("so ft");
     expect(plain("👩‍👩‍👧 عربي")).toBe("👩‍👩‍👧 عربي");
   });
 

@@ -30,10 +30,10 @@ export function ErrorSection({ detail, context, markdown }: ErrorSectionProps): 
       </div>
       <p class="what">
         <code>{plain(error.code)}</code>
-        <span class="any">{error.message}</span>
+        <span>{error.message}</span>
       </p>
       {error.hint ? (
-        <p class="hint any">
+        <p class="hint">
           <b>What to do:</b> <Hint text={error.hint} />
         </p>
       ) : null}

@@ -49,7 +49,7 @@ export function Gone({ operationId, name, hint }: GoneProps): JSX.Element {
         )}
       </p>
       {near.length === 0 ? null : (
-        <p class="two any">
+        <p class="two">
           Did you mean{" "}
           {near.map((id, index) => (
             <span key={id}>
