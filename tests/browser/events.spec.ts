@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { expect, test } from "./fixtures.ts";
+import { AWAY, expect, test } from "./fixtures.ts";
 import type { Hub } from "./processes.ts";
 import { isLive, isStale, open } from "./views.ts";
 
@@ -247,7 +247,8 @@ test("the next run of a name has its own bar on the wall, not that of the run be
   await expect(line.locator(".b-running")).toBeVisible();
 });
 
-test("the system page shows alerts from their beginning to their end", async ({ page, hub }) => {
+test("the system page shows alerts from their beginning to their end", async ({ page, hub, start, faults }) => {
+  faults.expect(AWAY);
   const alert = (state: string, message: string) => ({
     type: "system:alert",
     data: { alert_id: "disk", severity: "warning", state, code: "disk_low", message, recoverable: true },
@@ -265,4 +266,10 @@ test("the system page shows alerts from their beginning to their end", async ({ 
   await expect(row).toContainText("8 % left; cleared: 40 % left");
   await expect(page.locator("main")).toContainText("no alert is raised");
   await expect(page.getByRole("img", { name: /^Connections over the last hour: now \d+ open/ })).toBeVisible();
+  await hub.publish(alert("raised", "1 % left"));
+  await expect(page.locator("main")).toContainText("1 alert is raised");
+  await hub.stop();
+  await start.hub({ port: hub.port }); // with another log, in which no alert was raised
+  await expect(page.locator("main")).toContainText("no alert is raised");
+  await expect(row).toHaveCount(0);
 });

@@ -1,6 +1,9 @@
-import { expect, test } from "vitest";
+import type { WatchItem } from "tidings";
+import { expect, test, vi } from "vitest";
+import type { FeedHub } from "../../src/pages/events/feed.ts";
 import type { LoggedEvent } from "../../src/pages/events/filter.ts";
 import { layOutTrace } from "../../src/pages/events/trace.ts";
+import { TraceFeed } from "../../src/pages/events/trace-feed.ts";
 
 const BASE = Date.parse("2026-11-29T02:00:00Z");
 let offset = 0;
@@ -103,4 +106,37 @@ test("ten thousand events of one moment have places", () => {
 
 test("nothing makes nothing", () => {
   expect(layOutTrace([], 1).lanes).toEqual([]);
+});
+
+test("a trace whose end fell into a gap is read again, and one that is gone is empty", async () => {
+  const [begun, ended] = [start(0, "a"), event("operation:complete", 5, { operation_id: "a" })];
+  let kept: readonly LoggedEvent[] = [begun];
+  const watches = new Set<(item: WatchItem) => void>();
+  const hub = {
+    request: async () => ({ events: kept, next: "e:head", position: "e:head" }),
+    watch: (_paths: unknown, take: (item: WatchItem) => void) => {
+      watches.add(take);
+      return () => watches.delete(take);
+    },
+  } as unknown as FeedHub;
+  const miss = () => {
+    const data = { after: "e:head", until: "f:1", reason: "unknown_epoch" };
+    for (const take of [...watches]) take({ type: "channel:gap", data });
+  };
+  for (const [now, phase] of [
+    [[begun, ended], "ended"],
+    [[], "ended"],
+    [[begun], "live"],
+  ] as const) {
+    kept = [begun];
+    const feed = new TraceFeed(hub, "t");
+    await feed.start();
+    expect([feed.state.value.phase, watches.size]).toEqual(["live", 1]);
+    kept = now;
+    miss();
+    const open = phase === "live" ? 1 : 0;
+    await vi.waitFor(() => expect([feed.state.value.events, watches.size]).toEqual([now, open]));
+    expect(feed.state.value.phase).toBe(phase);
+    feed.stop();
+  }
 });

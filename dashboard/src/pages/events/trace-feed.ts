@@ -83,9 +83,15 @@ export class TraceFeed {
   }
 
   #follow(since: string): void {
+    this.#staged = [];
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     const take = (item: WatchItem) => {
       if ("position" in item && item.trace_id === this.#id) this.#staged.push(item);
+      else if (item.type === "channel:gap") {
+        // Ends may be among what is missing, or the hub has another log by now: what it holds is read again.
+        this.#leave();
+        void this.start();
+      }
     };
     this.#unwatch = this.#hub.watch(["*"], take, { since });
   }

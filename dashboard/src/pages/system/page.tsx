@@ -97,10 +97,14 @@ function useSystemEvents(facts: Resource<SystemFacts>): SystemEvents {
   const status = useSignal<string | undefined>(undefined);
   const version = useSignal(0);
   const figures = useMemo(() => new Figures(), []);
+  const gaps = useSignal(0);
   useEffect(() => {
     let isLive = false;
+    // After a gap, what was raised may have been cleared, or be of a log that the hub no longer has.
+    alerts.value = new Map();
     const take = (item: WatchItem) => {
       if (item.type === "channel:live") isLive = true;
+      if (item.type === "channel:gap") gaps.value++;
       if (!("position" in item)) return;
       alerts.value = foldAlert(alerts.peek(), item);
       if (item.type !== "system:status" && item.type !== "system:metrics") return;
@@ -124,7 +128,7 @@ function useSystemEvents(facts: Resource<SystemFacts>): SystemEvents {
       abort.abort();
       stop();
     };
-  }, [alerts, status, figures, version, facts]);
+  }, [alerts, status, figures, version, facts, gaps.value]);
   useSignalEffect(() => {
     figures.take(facts.value.value?.samples);
     version.value = version.peek() + 1;
