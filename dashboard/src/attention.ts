@@ -6,7 +6,7 @@ import { addSeen, removeSeen, troubledIn, troubleKey, unseenOf } from "./attenti
 import type { Row } from "./format/row.ts";
 import { connection, hub } from "./hub.ts";
 import { operations, structure } from "./live.ts";
-import { setting } from "./settings.ts";
+import { setting, textList } from "./settings.ts";
 
 /** Failures of which the hub is asked: more than anyone reads. */
 const LIMIT = 200;
@@ -14,9 +14,7 @@ const LIMIT = 200;
 /** What the hub said needs attention, when the link was made: also failures that the live events no longer hold. */
 const fromHub = signal<readonly Row[]>([]);
 
-const seen = setting<readonly string[]>("seen", (json) =>
-  Array.isArray(json) ? json.filter((each): each is string => typeof each === "string") : [],
-);
+const seen = setting("seen", textList);
 
 const troubled = computed(() => {
   const known = new Map(fromHub.value.map((row) => [row.operation_id, row]));

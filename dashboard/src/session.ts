@@ -64,11 +64,6 @@ function storageOf(place: KeyPlace): Storage | null {
   }
 }
 
-function keptKey(): string | undefined {
-  const place = keyPlace();
-  return (place && storageOf(place)?.getItem(KEY)) ?? undefined;
-}
-
 /** Where the key of the reader is kept; undefined if it lasts as long as the page. */
 export function keyPlace(): KeyPlace | undefined {
   return PLACES.find((place) => storageOf(place)?.getItem(KEY));
@@ -137,9 +132,9 @@ export function withReturn(address: string): string {
 
 /** Uses the key that this browser keeps, and asks who the reader is, now and after each reconnect. */
 export function beginSession(): void {
-  const kept = keptKey();
+  const place = keyPlace();
   try {
-    if (kept !== undefined) hub.signIn(kept);
+    if (place !== undefined) hub.signIn(storageOf(place)?.getItem(KEY) ?? "");
   } catch {
     forgetKeys(); // something else has written what no hub can take
   }

@@ -69,6 +69,11 @@ addEventListener("storage", (event) => {
   if (found !== undefined && event.key !== null) found.value.value = found.read(load(event.key));
 });
 
+/** A list of texts as a setting: what is not one is left out. */
+export function textList(json: unknown): readonly string[] {
+  return Array.isArray(json) ? json.filter((each) => typeof each === "string") : [];
+}
+
 function oneOf<T extends string>(...choices: readonly [T, ...T[]]): (json: unknown) => T {
   return (json) => choices.find((each) => each === json) ?? choices[0];
 }

@@ -8,7 +8,7 @@ import { isLive, nameOf } from "../../format/operation.ts";
 import type { Row } from "../../format/row.ts";
 import { plain } from "../../format/text.ts";
 import { hrefOf, navigate } from "../../router.tsx";
-import { setting, sharedValue } from "../../settings.ts";
+import { setting, sharedValue, textList } from "../../settings.ts";
 import { liveRow } from "./live-row.ts";
 
 /** Operations that one browser waits for. */
@@ -20,9 +20,7 @@ const NAME = "notify";
 const HELD_MS = 10_000;
 
 /** Ids of the operations whose end is awaited: the same in all tabs. */
-export const awaited = setting<readonly string[]>(NAME, (json) =>
-  Array.isArray(json) ? json.filter((id): id is string => typeof id === "string").slice(-MAX_AWAITED) : [],
-);
+export const awaited = setting(NAME, (json) => textList(json).slice(-MAX_AWAITED));
 
 /** Why this browser shows no notifications; empty if it does, or may be asked. */
 export function whyNotNotify(): string {
@@ -107,8 +105,7 @@ async function claimEnd(row: Row): Promise<void> {
 }
 
 function isStillAwaited(id: string): boolean {
-  const ids = sharedValue(NAME);
-  return Array.isArray(ids) && ids.includes(id);
+  return textList(sharedValue(NAME)).includes(id);
 }
 
 function showEnd(row: Row): void {

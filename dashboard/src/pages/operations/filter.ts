@@ -102,14 +102,7 @@ export function writeFilter(filter: Filter): Record<string, string | readonly st
 
 /** Whether a filter leaves operations out. */
 export function isFiltering(filter: Filter): boolean {
-  return (
-    filter.states.size > 0 ||
-    filter.text.trim() !== "" ||
-    filter.names.length > 0 ||
-    filter.paths.length > 0 ||
-    filter.producer !== "" ||
-    filter.parent !== ""
-  );
+  return filter.states.size > 0 || Object.keys(sharedQuery(filter)).length > 0;
 }
 
 /** The filter without what leaves operations out. */

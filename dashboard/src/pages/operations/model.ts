@@ -6,7 +6,7 @@ import { attention } from "../../attention.ts";
 import type { Row } from "../../format/row.ts";
 import { connection, hub, isStale } from "../../hub.ts";
 import { liveRow, operations, structure } from "../../live.ts";
-import { setting } from "../../settings.ts";
+import { setting, textList } from "../../settings.ts";
 import {
   type Filter,
   historyQuery,
@@ -61,9 +61,7 @@ const NO_HISTORY: History = { rows: [], next: undefined, status: "loading" };
 export const filter: Signal<Filter> = signal(readFilter(new URLSearchParams()));
 
 /** Ids of groups that are folded. */
-export const folded = setting<readonly string[]>("folded", (json) =>
-  Array.isArray(json) ? json.filter((each): each is string => typeof each === "string") : [],
-);
+export const folded = setting("folded", textList);
 
 /** Ended operations that were read. */
 export const history: Signal<History> = signal(NO_HISTORY);
