@@ -11,6 +11,6 @@ export function hrefWith(changes: Partial<Filter>): string {
 
 /** Shows the list with another filter. Typing replaces the address; what is pressed adds one to the history. */
 export function changeFilter(changes: Partial<Filter>, options: { readonly replace?: boolean } = {}): void {
-  const href = hrefWith(changes);
+  const href = hrefOf("operations", writeFilter({ ...filter.peek(), ...changes }));
   if (href !== location.pathname + location.search) navigate(href, options);
 }
