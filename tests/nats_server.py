@@ -72,6 +72,10 @@ class NatsServer:
                 assert time.monotonic() < end, "nats-server does not listen"
                 time.sleep(_POLL_S)
 
+    def read_files(self) -> bytes:
+        """Return all that it has stored, one file after the other."""
+        return b"".join(path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
     def send(self, number: Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -5,7 +5,6 @@ import re
 import select
 import shlex
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.processes import environment
+from tests.nats_server import free_port
 
 pytestmark = pytest.mark.alone
 
@@ -46,13 +46,6 @@ def read_until(process: "subprocess.Popen[bytes]", *texts: str) -> str:
         if all(text in line for text in texts) or not line:
             return line
     pytest.fail(f"{process.args!r} did not say {texts!r}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.timeout(180)

@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import pytest
 from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
 from tests.client.waiting import PROMPT, unanswered, until
+from tests.nats_server import free_port
 from websockets.asyncio.server import ServerConnection, serve
 
 import tidings
@@ -27,12 +27,6 @@ from tidings.exceptions import (
 )
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationStartData
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def in_flight(client: Client) -> int:

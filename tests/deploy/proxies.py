@@ -37,10 +37,17 @@ class Proxy:
 @contextmanager
 def run_nginx(folder: Path, hubs: Sequence[str]) -> Iterator[Proxy]:
     """Run nginx before hubs, given by their hosts and ports."""
-    port, authority = free_port(), _write_certificate(folder)
+    port, authority = free_port(), write_certificate(folder)
     text = _with_hubs((PROXIES / "nginx.conf").read_text(), hubs, "    server {} max_fails=1 fail_timeout=5s;\n")
     text = _replace(text, {"listen 443 ssl": f"listen 127.0.0.1:{port} ssl"})
     text = _replace(text, {"tidings.example.com": NAME, "/etc/ssl/": f"{folder}/"})
+    with serve_nginx(folder, text, port):
+        yield Proxy(port, authority)
+
+
+@contextmanager
+def serve_nginx(folder: Path, text: str, port: int) -> Iterator[None]:
+    """Run nginx with a configuration of its `http` block, which listens on `port`, until the block ends."""
     paths = ""
     for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
         (folder / name).mkdir()
@@ -53,7 +60,7 @@ def run_nginx(folder: Path, hubs: Sequence[str]) -> Iterator[Proxy]:
     command = [_find("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     subprocess.run([*command, "-t"], check=True, capture_output=True)
     with _running(command, folder, {}, port):
-        yield Proxy(port, authority)
+        yield
 
 
 @contextmanager
@@ -73,7 +80,7 @@ def run_caddy(folder: Path, hubs: Sequence[str]) -> Iterator[Proxy]:
 @contextmanager
 def run_traefik(folder: Path, hubs: Sequence[str]) -> Iterator[Proxy]:
     """Run Traefik before hubs."""
-    port, authority = free_port(), _write_certificate(folder)
+    port, authority = free_port(), write_certificate(folder)
     text = _with_hubs((PROXIES / "traefik-tidings.yaml").read_text(), hubs, "          - url: http://{}\n")
     text = _replace(text, {"tidings.example.com": NAME, "/etc/ssl/": f"{folder}/"})
     (folder / "tidings.yaml").write_text(text)
@@ -107,7 +114,8 @@ def _running(command: Sequence[str], folder: Path, variables: Mapping[str, str],
         process.wait(TIMEOUT_S)
 
 
-def _write_certificate(folder: Path) -> Path:
+def write_certificate(folder: Path) -> Path:
+    """Write `tidings.pem` and `tidings.key` for this machine into a folder; return the file of their authority."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     certificate = authority.issue_cert(NAME)

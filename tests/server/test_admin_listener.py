@@ -1,13 +1,13 @@
 """A second listener for `/metrics` and `/v1/admin`."""
 
 import re
-import socket
 from typing import Any
 
 import httpx
 import pytest
 from tests.access.token_table import TokenTable
 from tests.cli.processes import Hub, tidings
+from tests.nats_server import free_port
 from tests.server.raw_client import RawClient
 
 from tidings.hub.clock import SystemClock
@@ -16,12 +16,6 @@ from tidings.log.memory import MemoryLog
 from tidings.server.app import HubApp
 
 ADMIN_PATHS = ["/metrics", "/v1/admin/revocations", "/v1/admin/sessions", "/v1/admin/nothing"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_admin_routes_are_at_the_admin_listener_only() -> None:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from tests.nats_server import free_port
 from tests.server.hub_server import QUIET, HubServer, Stream, update
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
@@ -53,13 +54,6 @@ def program(*command: str, port: int) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=TIMEOUT_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def uvicorn(name: str, port: int) -> tuple[str, ...]:

@@ -3,73 +3,37 @@
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import trustme
 from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from tests.deploy.proxies import find_program, serve_nginx, write_certificate
+from tests.nats_server import free_port
 from tests.server.hub_server import HubServer
 from tests.server.raw_client import handshake_request
 from tests.transcripts.markdown import Document
 
 from tidings.server.dashboard.bundle import PAGES
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
+pytestmark = pytest.mark.skipif(
+    find_program("nginx") is None and not os.environ.get("CI"), reason="nginx is not installed"
+)
 
 BLOCKS = [block.text for block in Document("docs/deploying.md").blocks_in("nginx")]
 LOGIN = "reporter:p%40ss"
-
-
-@contextmanager
-def nginx(folder: Path, config: str) -> Iterator[None]:
-    """Run nginx with `config` in a folder, until the block ends; it answers when the block begins."""
-    assert NGINX is not None
-    paths = ""
-    for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
-        (folder / name).mkdir()
-        paths += f"{name}_temp_path {folder}/{name};"
-    user = "user root;" if os.geteuid() == 0 else ""  # its workers read the files of this user
-    (folder / "nginx.conf").write_text(
-        f"{user} daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n"
-        "events { worker_connections 64; }\n"
-        f"http {{ access_log off; {paths}\n{config}\n}}\n"
-    )
-    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
-    try:
-        port = int(re.findall(r"listen 127\.0\.0\.1:(\d+)", config)[0])
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The guide's nginx with both of its locations before a hub; yields the port, the authority's file and the hub."""
     folder = tmp_path_factory.mktemp("nginx")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
-    certificate = authority.issue_cert("localhost")
-    certificate.private_key_pem.write_to_path(str(folder / "tidings.key"))
-    for part in certificate.cert_chain_pems:
-        part.write_to_path(str(folder / "tidings.pem"), append=True)
+    port, authority = free_port(), write_certificate(folder)
     (folder / "tidings.htpasswd").write_text("reporter:{PLAIN}p@ss\n")
     with Hub("--trusted-proxy", "127.0.0.1") as hub:
         whole, location = BLOCKS
@@ -83,8 +47,8 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         ):
             assert stands in config
             config = config.replace(stands, is_)
-        with nginx(folder, config):
-            yield {"port": str(port), "ca": str(folder / "authority.pem"), "hub": hub}
+        with serve_nginx(folder, config, port):
+            yield {"port": str(port), "ca": str(authority), "hub": hub}
 
 
 @pytest.mark.alone  # the commands print no note only if the hub answers in time
@@ -218,7 +182,7 @@ def test_dashboard_finds_its_files_below_every_prefix(tmp_path: Path, prefix: st
     options: dict[str, Any] = {"root_path": "/kept", "trusted_proxies": ["127.0.0.1"], "dashboard": built}
     with (
         HubServer(**options) as hub,
-        nginx(tmp_path, PREFIXES % {"port": port, "hub": hub.port}),
+        serve_nginx(tmp_path, PREFIXES % {"port": port, "hub": hub.port}, port),
         httpx.Client(headers={"Accept": "text/html"}) as client,
     ):
         top = f"http://127.0.0.1:{port}{prefix}"

@@ -87,7 +87,7 @@ def test_journal_holds_no_credential_and_no_ticket(nodes: TwoNodes) -> None:
     first, second = nodes.hubs
     ticket = nodes.issue(first)
     assert open_stream(second, ticket) == 200
-    stored = b"".join(path.read_bytes() for path in nodes.server.folder.rglob("*") if path.is_file())
+    stored = nodes.server.read_files()
     assert b"ticket asked" in stored, "the journal was read"
     assert nodes.key.encode() not in stored
     assert ticket.encode() not in stored

@@ -94,15 +94,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodes]:
         nodes.admin = nodes.add(0, "admin", "--grant", "admin")
         nodes.start(0)
         nodes.expect(nodes.admin, "ok")
-        wait_until(lambda: b"sha256" in stored_by(server))
+        wait_until(lambda: b"sha256" in server.read_files())
         nodes.start(1)
         nodes.add(2, "carol")
         nodes.start(2)
         yield nodes
-
-
-def stored_by(server: NatsServer) -> bytes:
-    return b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
 
 
 def test_key_in_the_file_of_one_node_is_accepted_by_all(nodes: ThreeNodes) -> None:
@@ -111,7 +107,7 @@ def test_key_in_the_file_of_one_node_is_accepted_by_all(nodes: ThreeNodes) -> No
     logger.info("a key that was added at one node was accepted by all after %.3f s", delay_s)
     assert delay_s < MAX_DELAY_S
     assert not nodes.file(1).exists(), "a node that knows an admin key creates none"
-    assert key.encode() not in stored_by(nodes.server)
+    assert key.encode() not in nodes.server.read_files()
     assert nodes.codes(f"{key[:-2]}aa") == ["unknown_api_key"] * 3
 
 
