@@ -157,20 +157,35 @@ def test_withdrawal_of_a_key_is_reported_and_an_added_key_is_not() -> None:
 def test_unknown_key_is_fetched_at_most_every_cooldown() -> None:
     world = World()
     world.issuer.answer(OLD_SET)
-    assert world.find(NEW) == ["unknown_signing_key"], "the set was just fetched"
-    world.loop.advance(30)
     waiting = [world.find(NEW) for _ in range(100)]
     assert (world.issuer.requests, waiting) == (2, [[]] * 100)
     assert world.find(OLD) == ["old"], "others do not wait"
     world.issuer.answer(NEW_SET)
     assert waiting == [["new"]] * 100
-    for _ in range(1_000):
-        assert world.find(TokenHeader("ES256", "forged")) == ["unknown_signing_key"]
+    for number in range(1_000):
+        assert world.find(TokenHeader("ES256", f"forged {number}")) == ["authentication_unavailable"]
+    assert world.find(TokenHeader("HS256", None)) == ["wrong_algorithm"], "no set may have a secret"
     assert world.issuer.requests == 2
     world.loop.advance(30)
     assert world.find(TokenHeader("ES384", None)) == [], "another algorithm may be a new key, too"
     world.issuer.answer(NEW_SET)
     assert world.issuer.requests == 3
+
+
+def test_token_is_refused_only_after_a_fetch_that_ended_later() -> None:
+    """A refusal ends a client; a key may be newer than the set."""
+    world = World()
+    early = world.find(NEW)
+    world.issuer.answer(OLD_SET)
+    assert early == ["unknown_signing_key"]
+    late = world.find(TokenHeader("ES256", "forged"))
+    world.issuer.answer(OLD_SET)
+    assert late == world.find(TokenHeader("ES256", "forged")) == ["unknown_signing_key"]
+    assert world.find(NEW) == ["authentication_unavailable"], "it was published meanwhile, as far as the hub knows"
+    world.loop.advance(30)
+    again = world.find(NEW)
+    world.issuer.answer(NEW_SET)
+    assert again == ["new"]
 
 
 def test_key_that_is_unknown_during_an_outage_may_be_a_new_one() -> None:

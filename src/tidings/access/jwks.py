@@ -27,6 +27,7 @@ _MIN_RETRY_S: Final = 1.0
 _MAX_RETRY_S: Final = 60.0
 MAX_WAITING: Final = 1_000
 """Tokens that wait for a fetch; further ones are refused with `authentication_unavailable`."""
+_UNKNOWN: Final = "the hub does not know the key of the token, and asks the issuer again within half a minute"
 _ACCEPT: Final = {"accept": "application/jwk-set+json, application/json"}
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,12 @@ class RemoteKeys:
         self._cooldown_s = cooldown_s
         self._keys: tuple[SigningKey, ...] = ()
         self._fetched_at = 0.0
-        self._asked_at: float | None = None
+        self._asked_for_key_at: float | None = None
+        """Time of the last fetch for an unknown key."""
+        self._absent: set[int] = set()
+        """Hashes of the headers of tokens that waited for the newest set, which has no key for them."""
+        self._removed: tuple[SigningKey, ...] = ()
+        """Keys that the newest set has no longer."""
         self._is_fetching = False
         self._waiting: list[tuple[TokenHeader, KeysFound]] = []
         self._timer = 0
@@ -110,15 +116,22 @@ class RemoteKeys:
         keys = self._match(header)
         if not isinstance(keys, AccessError):
             found(keys)
-        elif self._is_fetching or self._may_ask(keys):
-            if len(self._waiting) >= MAX_WAITING:
-                found(_unavailable())
-                return
-            self._waiting.append((header, found))
-            if not self._is_fetching:
-                self._ask()
-        else:
+        elif self._is_fetching:
+            self._wait(header, found)
+        elif not self._may_have(header, keys) or self._is_known_to_lack(header):
             found(keys)
+        elif self._asked_for_key_at is None or self._monotonic() - self._asked_for_key_at >= self._cooldown_s:
+            self._asked_for_key_at = self._monotonic()
+            self._wait(header, found)
+            self._ask()
+        else:  # a refusal ends a client, and the key may be newer than the set
+            found(AuthenticationUnavailable(_UNKNOWN, hint="Try again: the issuer may have rotated its keys."))
+
+    def _wait(self, header: TokenHeader, found: KeysFound) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            found(_unavailable())
+        else:
+            self._waiting.append((header, found))
 
     def _match(self, header: TokenHeader) -> tuple[SigningKey, ...] | AccessError:
         found = matching_keys(self._keys, header) if self.is_usable else _unavailable()
@@ -126,17 +139,22 @@ class RemoteKeys:
             return _unavailable()  # the set that the server does not send may have the key
         return found
 
-    def _may_ask(self, error: AccessError) -> bool:
+    def _may_have(self, header: TokenHeader, error: AccessError) -> bool:
+        """Return whether a set of the issuer, which answers, may have the key of a token."""
         # While the server does not answer, the timer asks it; a token does not.
-        if self._is_closed or isinstance(error, AuthenticationUnavailable) or self._asked_at is None:
+        is_away = self._is_closed or isinstance(error, AuthenticationUnavailable)
+        return not is_away and header.algorithm in self._algorithms
+
+    def _is_known_to_lack(self, header: TokenHeader) -> bool:
+        """Return whether a fetch a short time ago showed that the issuer has no key for a token."""
+        if self._monotonic() - self._fetched_at >= self._cooldown_s:
             return False
-        return self._monotonic() - self._asked_at >= self._cooldown_s
+        return hash(header) in self._absent or not isinstance(matching_keys(self._removed, header), AccessError)
 
     def _ask(self) -> None:
         if self._is_fetching or self._is_closed:
             return
         self._is_fetching = True
-        self._asked_at = self._monotonic()
         self._fetch(self._url, _ACCEPT, self._fetched)
 
     def _fetched(self, answer: HttpAnswer | AuthenticationUnavailable) -> None:
@@ -151,6 +169,8 @@ class RemoteKeys:
                 logger.info("the JWK Set at %s answers again, after %d failures", self._url, self.failures)
             self.failures = 0
             self._fetched_at = self._monotonic()
+            self._removed = tuple(key for key in before if key not in self._keys)
+            self._absent = {hash(header) for header, _ in self._waiting if isinstance(self._match(header), AccessError)}
             self._schedule(self._refresh_s)
         self._answer_waiting()
         if self._withdrawn is not None and any(key not in self._keys for key in before):

@@ -68,14 +68,14 @@ def test_hub_outlives_outages_of_the_issuer_of_its_keys() -> None:
                 assert answer.status == 200
             issuer.keys = jwk_set(jwk("ES256", kid="old"))
             wait_for(hub, old, (200, ""))  # within the delay before the next attempt
+            assert ask(hub, make_token("ES384", "forged")) == (401, "wrong_algorithm")
+            requests = issuer.requests
+            for number in range(20):  # each may be that of a key which was published a moment ago
+                forged = make_token("ES256", f"forged-{number}")
+                assert ask(hub, forged) == (503, "authentication_unavailable")
+            assert issuer.requests == requests, "forged tokens cause no flood"
             issuer.keys = None
             assert ask(hub, old) == (200, "")
-            assert ask(hub, make_token("ES384", "forged")) == (401, "wrong_algorithm")
-            assert ask(hub, make_token("ES256", "forged")) == (401, "unknown_signing_key")
-            requests = issuer.requests
-            for _ in range(20):
-                ask(hub, make_token("ES256", "forged"))
-            assert issuer.requests == requests, "forged tokens cause no flood"
 
 
 def test_key_that_the_issuer_withdraws_ends_the_sessions_of_its_tokens() -> None:
