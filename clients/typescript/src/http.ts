@@ -35,8 +35,8 @@ export class HttpClient {
    * Send a request and return the JSON of its answer.
    *
    * @param path - Relative to the hub's HTTP interface; a leading slash is ignored.
-   * @throws {@link HubError} for a refusal, {@link HubUnreachableError}, {@link NotAHubError} for another content, and
-   *   the reason of `options.signal`.
+   * @throws {@link ConfigError} for a path that leads elsewhere, {@link HubError} for a refusal,
+   *   {@link HubUnreachableError}, {@link NotAHubError} for another content, and the reason of `options.signal`.
    */
   async request<T>(path: string, options: RequestOptions = {}): Promise<T> {
     const answer = await this.send(path, options);
@@ -54,6 +54,8 @@ export class HttpClient {
   /** Send a request and return its answer, which is not an error. Throws as `request`. */
   async send(path: string, options: RequestOptions = {}): Promise<Response> {
     const url = new URL(path.replace(/^\/+/, ""), this.#base);
+    // The token is for this hub alone, and a path may come from an event.
+    if (!url.href.startsWith(this.#base)) throw new ConfigError(`invalid path '${path}': expected one of the hub`);
     for (const [name, value] of Object.entries(options.query ?? {})) {
       for (const each of Array.isArray(value) ? value : [value]) {
         if (each !== undefined) url.searchParams.append(name, String(each));
@@ -86,8 +88,8 @@ export class HttpClient {
           ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
           ...options.headers,
         },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        ...(signal === undefined ? {} : { signal }),
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: signal ?? null,
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
@@ -104,7 +106,7 @@ export class HttpClient {
  */
 export function withField<T>(answer: T, field: keyof T & string): T {
   const value = (answer as T | null)?.[field] ?? undefined;
-  if (value === undefined) throw new NotAHubError(`the answer has no \`${field}\`, unlike a hub's`);
+  if (value === undefined) throw new NotAHubError(`the answer has no \`${field}\``);
   return answer;
 }
 

@@ -69,7 +69,7 @@ export class Requests {
     const outcome = await this.http.request<CancelOutcome>(`${OPERATION_ROUTE}/cancel`, {
       query: { operation_id: operationId },
       body: { reason, timeout_s: timeoutS },
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     return withField(outcome, "outcome");
   }

@@ -1,5 +1,6 @@
 /** Requests over HTTP: publishing in order and once, cancelling, and typed errors. */
 import { expect, test, vi } from "vitest";
+import { HubClient } from "../src/client.ts";
 import { resolveHubUrl } from "../src/url.ts";
 import { FakeWorld, json } from "./fakes.ts";
 
@@ -141,6 +142,22 @@ test("a rate limit says how long to wait, and a missing grant what is allowed", 
   });
   world.respond = () => json({ code: "forbidden", message: "m", recoverable: false, allowed: ["read data"] }, 403);
   await expect(hub.request("v1/events")).rejects.toMatchObject({ name: "ForbiddenError", allowed: ["read data"] });
+});
+
+test.each([
+  "https://evil.example/v1/operations",
+  "HTTPS:evil.example",
+  "\\\\evil.example/v1/operations",
+  "/\\evil.example",
+  "../v1/operations",
+  "v1/%2E%2e/../operations",
+  "javascript:alert(1)",
+])("a path that leads away from the hub gets no token: %s", async (path) => {
+  const world = new FakeWorld();
+  world.respond = () => json({});
+  const hub = new HubClient("http://hub.example/prefix/", { token: "secret" }, world);
+  await expect(hub.request(path)).rejects.toMatchObject({ name: "ConfigError", code: "invalid_config" });
+  expect(world.requests).toEqual([]);
 });
 
 test("a query holds each value once, and a request that is aborted throws the reason", async () => {

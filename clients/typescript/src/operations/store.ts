@@ -236,7 +236,7 @@ export class OperationStore implements Store<OperationsSnapshot> {
   }
 
   async #page(query: RequestOptions["query"], signal?: AbortSignal): Promise<OperationPage> {
-    const options: RequestOptions = { query: { limit: PAGE, ...query }, ...(signal === undefined ? {} : { signal }) };
+    const options: RequestOptions = { query: { limit: PAGE, ...query }, signal };
     return withField(await this.#source.request<OperationPage>("v1/operations", options), "operations");
   }
 

@@ -14,7 +14,7 @@ import { Icon } from "../../parts/icon.tsx";
 import { useRowHeight, VirtualList, type VirtualListHandle } from "../../parts/virtual-list.tsx";
 import { zone } from "../../settings.ts";
 import { changeFilter } from "./address.ts";
-import { COLUMNS, type Column, type Filter, filterOfGroup, matches, SNAPSHOT_SORTS } from "./filter.ts";
+import { COLUMNS, type Column, ENDED_STATES, type Filter, filterOfGroup, matches, SNAPSHOT_SORTS } from "./filter.ts";
 import { useTotal } from "./group-totals.ts";
 import {
   filter,
@@ -270,20 +270,12 @@ function countOf(group: GroupHead, chosen: Filter | undefined, total: number | u
   }
   const counted = totals.value;
   if (group.id === "ended" && counted !== undefined) {
-    const ended = counted.complete + counted.failed + counted.cancelled;
-    const wanted = filter.value.states;
-    const matching = wanted.size === 0 ? ended : endedAmong(wanted, counted);
     const above = attention.value.filter((row) => !isLive(row) && matches(row, filter.value)).length;
-    return grouped(Math.max(group.listed, matching - above));
+    return grouped(Math.max(group.listed, endedTotal(counted) - above));
   }
   const isPart =
     history.value.next !== undefined && group.id !== "attention" && group.id !== "running" && group.id !== "queued";
   return isPart ? `${grouped(group.listed)} loaded` : grouped(group.listed);
-}
-
-function endedAmong(states: Filter["states"], counted: NonNullable<typeof totals.value>): number {
-  const names = ["complete", "failed", "cancelled"] as const;
-  return names.filter((name) => states.has(name)).reduce((sum, name) => sum + counted[name], 0);
 }
 
 /** The end of what is loaded; it loads more when it comes into view. */
@@ -315,6 +307,7 @@ function More({ index }: { readonly index: number }): JSX.Element {
 }
 
 function endedTotal(counted: NonNullable<typeof totals.value>): number {
-  const states = filter.value.states;
-  return states.size === 0 ? counted.complete + counted.failed + counted.cancelled : endedAmong(states, counted);
+  const { states } = filter.value;
+  const wanted = ENDED_STATES.filter((state) => states.size === 0 || states.has(state));
+  return wanted.reduce((sum, state) => sum + counted[state], 0);
 }
