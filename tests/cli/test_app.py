@@ -75,25 +75,35 @@ def test_a_path_that_cannot_even_be_looked_up_is_an_error_with_a_hint(arguments:
     path = "x" * 300
     done = tidings(*arguments.split(), path)
     error, hint = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert error.startswith("error: cannot use '")
     assert "File name too long" in error
     assert hint == "hint: Check the path, and who may use it."
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "error", "hint"),
+    ("arguments", "error", "hint"),
     [
-        ("data info --data {closed}", 1, "cannot use '{closed}/log.db'", "You may not open the folder {closed}, which"),
-        ("serve --data {closed}/a/b", 1, "cannot use '{closed}/a/b/", "You may not open the folder {closed}, which"),
-        ("record -o {fixed}/x.gz", 2, "cannot write {fixed}/x.gz", "Name a file in a folder that you may write to."),
-        ("key list --keys {file}", 2, "cannot read the key file {file}", "Run the command as the user of the hub, or"),
-        ("serve --memory --tls-cert {file}", 2, "cannot read '{file}'", "Let the hub's user read the file"),
+        ("data info --data {closed}", "cannot use '{closed}/log.db'", "You may not open the folder {closed}, which"),
+        ("serve --data {closed}/a/b", "cannot use '{closed}/a/b/", "You may not open the folder {closed}, which"),
+        ("record -o {fixed}/x.gz", "cannot write {fixed}/x.gz", "Name a file in a folder that you may write to."),
+        ("key list --keys {file}", "cannot read the key file {file}", "Run the command as the user of the hub, or"),
+        ("serve --memory --tls-cert {file}", "cannot read '{file}'", "Let the hub's user read the file"),
+        (
+            "serve --data {fixed}/a/b",
+            "the data folder {fixed}/a/b cannot be written",
+            "Make the data folder writable for the hub's user",
+        ),
+        ("replay {file}", "cannot read '{file}'", "Check the path, and who may use it."),
+        ("replay {closed}/x", "cannot read '{closed}/x'", "You may not open the folder {closed}, which"),
+        ("contract export go -o {fixed}/x.go", "cannot write {fixed}/x.go", "Pass a file or folder that can be"),
+        ("contract check {file}", "cannot read '{file}'", "Check the path, and who may use it."),
+        ("ls --token-file {file}", "cannot read the token file '{file}'", "Correct the path"),
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 def test_a_path_closed_to_the_user_is_an_error_with_its_own_hint(
-    tmp_path: Path, arguments: str, code: int, error: str, hint: str
+    tmp_path: Path, arguments: str, error: str, hint: str
 ) -> None:
     names = {name: str(tmp_path / name) for name in ("closed", "fixed", "file")}
     (tmp_path / "closed").mkdir(mode=0o000)
@@ -102,10 +112,31 @@ def test_a_path_closed_to_the_user_is_an_error_with_its_own_hint(
     done = tidings(*arguments.format(**names).split(), wrapper=limited_by_permissions())
     (tmp_path / "closed").chmod(0o700)
     lines = done.stderr.splitlines()
-    assert (done.returncode, done.stdout, len(lines)) == (code, "", 2), done.stderr
+    assert (done.returncode, done.stdout, len(lines)) == (2, "", 2), done.stderr
     assert lines[0].startswith(f"error: {error.format(**names)}")
     assert lines[0].endswith(": Permission denied")
     assert lines[1].startswith(f"hint: {hint.format(**names)}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "data backup copy",
+        "data info --data x",
+        "serve --data x",
+        "contract export go -o x",
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+def test_a_deleted_working_directory_is_named_in_the_hint(tmp_path: Path, arguments: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    leave = ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone)]
+    done = tidings(*arguments.split(), wrapper=leave)
+    assert done.returncode in (1, 2)
+    assert done.stderr.splitlines()[-1] == (
+        "hint: The working directory was deleted: change to another with `cd`, or name a path from the root."
+    )
 
 
 @pytest.mark.parametrize("command", ["", "ls", "report", "report start"])

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -5,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import TIMEOUT_S, environment, tidings
+from tests.cli.processes import TIMEOUT_S, environment, limited_by_permissions, tidings
 from tests.client.hub_server import HubServer
 from tests.producer.held import told
 from tests.producer.older_hub import serve_no_leases
+from tests.test_private_folder import ROOT_ONLY
 
 LEAVE = (
     "import sys\n"
@@ -51,6 +53,28 @@ def test_unsent_events_are_sent_and_counted(leave: Callable[[str, str], str], tm
         again = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
         assert (again.returncode, again.stdout) == (0, "nothing to send\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@ROOT_ONLY
+def test_events_of_another_user_stay_and_are_named(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+    leave(NOWHERE, "op-1")
+    os.chown(tmp_path, 12_345, 12_345)
+    done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"error: the events in {tmp_path} are still unsent: it belongs to #12345" in done.stderr
+    assert "hint: Run it as that user: `sudo -u '#12345' tidings flush`." in done.stderr
+    assert len(list(tmp_path.glob("*.ndjson"))) == 1
+
+
+@ROOT_ONLY
+def test_file_that_only_another_user_reads_is_named(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+    leave(NOWHERE, "op-1")
+    (path,) = tmp_path.glob("*.ndjson")
+    path.chmod(0)
+    done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path), wrapper=limited_by_permissions())
+    assert done.returncode == 1
+    assert f"error: the events in {path} are still unsent: only root may read and change it" in done.stderr
+    assert f"sudo chown $USER {path}" in done.stderr
 
 
 def test_rejected_event_is_set_aside_and_printed(leave: Callable[[str, str], str], tmp_path: Path) -> None:

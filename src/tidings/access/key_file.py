@@ -26,6 +26,7 @@ from tidings.access.keys import (
 from tidings.access.private_files import FileStamp, file_stamp, locked, read_private, write_private
 from tidings.access.subjects import RESERVED_SUBJECTS
 from tidings.exceptions import ConfigError, InvalidKeyFile, UnsafeFile
+from tidings.private_folder import make_private_folder
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 KEY_FILE: Final = "keys.jsonl"
@@ -143,7 +144,7 @@ class KeyFile:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
             with locked(self.path):
                 yield
         except OSError as cause:

@@ -4,10 +4,12 @@ An error is two lines on stderr and an exit code, never a traceback. The exit co
 one table, so that no code has two meanings.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 from tidings.exceptions import (
     AccessError,
@@ -17,6 +19,7 @@ from tidings.exceptions import (
     Forbidden,
     HubUnreachable,
     InvalidContract,
+    LogForeign,
     OperationUnknown,
     ReservedName,
     SignedOut,
@@ -77,6 +80,8 @@ def exit_code(error: TidingsError) -> int:
         return ExitCode.NOT_ALLOWED
     if isinstance(error, HubUnreachable):
         return ExitCode.NO_HUB
+    if isinstance(error.__cause__, PermissionError):
+        return USAGE  # as for a path that does not exist: another must be named, or opened to this user
     return USAGE if isinstance(error, ConfigError | InvalidContract) or code in _ARGUMENT_CODES else FAILED
 
 
@@ -93,6 +98,28 @@ def is_about_token(error: TidingsError) -> bool:
     if isinstance(error, AccessError):
         return not isinstance(error, Forbidden | ReservedName)
     return isinstance(error, SignedOut | TokenUnavailable)
+
+
+def path_hint(path: str | Path) -> str:
+    """Return the hint for a path that cannot be used; it names the folder that is closed to this user, if one is."""
+    try:
+        for folder in reversed(Path(path).expanduser().absolute().parents):
+            if folder.is_dir() and not os.access(folder, os.X_OK):
+                return f"You may not open the folder {folder}, which belongs to {folder.owner()}. Name another path."
+    except (KeyError, OSError, RuntimeError, NotImplementedError):  # an owner without a name; no working directory
+        pass
+    return "Check the path, and who may use it."
+
+
+def _is_lost(error: TidingsError) -> bool:
+    """Return whether a path was not found because the working directory of this process has been deleted."""
+    if not isinstance(error, LogForeign) and not isinstance(error.__cause__, FileNotFoundError):
+        return False
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def exit_codes_epilog(*codes: ExitCode, failed: str = "another error") -> str:
@@ -116,6 +143,8 @@ def print_error(error: TidingsError, *, prefix: str = "") -> None:
     suffix = f" ({code})" if isinstance(error, CommandRefused | ContractError | AccessError) else ""
     # The hub names its headers and messages; a person at a terminal has variables and a command.
     hint = _NO_TOKEN_HINT if code == Unauthenticated.code else data.hint
+    if _is_lost(error):
+        hint = "The working directory was deleted: change to another with `cd`, or name a path from the root."
     print_stderr(f"error: {prefix}{data.message}{suffix}", data.details, f"hint: {hint}" if hint else None)
 
 

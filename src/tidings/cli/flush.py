@@ -1,6 +1,7 @@
 """The command `tidings flush`."""
 
 import asyncio
+import shlex
 from typing import Annotated
 
 import typer
@@ -11,8 +12,8 @@ from tidings.client.options import LinkOptions
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.exceptions import TidingsError
-from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, recover_all
+from tidings.producer.spool.directory import ClosedSpool, SpoolOptions
+from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, list_closed_to_us, recover_all
 
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 86_400.0
 
@@ -35,13 +36,33 @@ def flush(
     recovered = asyncio.run(recover_all(address, LinkOptions(), Contract(), spool, timeout_s=timeout_s, adopt=adopt))
     for each in recovered:
         typer.echo(_summarize(each))
-    left = count_left_behind(address, spool)
+    left, closed = count_left_behind(address, spool), list_closed_to_us(address, spool)
+    for one in closed:
+        _report_closed(one)
     if left:
         error = next((each.error for each in recovered if each.error is not None), None)
         _report_left(left, error)
         raise typer.Exit(FAILED if error is None else exit_code(error))
+    if any(one.has_events for one in closed):
+        raise typer.Exit(FAILED)
     if not recovered:
         typer.echo("nothing to send")
+
+
+def _report_closed(closed: ClosedSpool) -> None:
+    path, owner = str(closed.path), closed.owner
+    if not closed.has_events:
+        print_stderr(f"note: {path} belongs to {owner}, who alone can send events that may be in it")
+    elif closed.is_folder:
+        print_stderr(
+            f"error: the events in {path} are still unsent: it belongs to {owner}",
+            f"hint: Run it as that user: `sudo -u {shlex.quote(owner)} tidings flush`.",
+        )
+    else:
+        print_stderr(
+            f"error: the events in {path} are still unsent: only {owner} may read and change it",
+            f"hint: Take it over with `sudo chown $USER {shlex.quote(path)}`, and run `tidings flush` again.",
+        )
 
 
 def _report_left(left: int, error: TidingsError | None) -> None:

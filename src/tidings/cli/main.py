@@ -1,12 +1,10 @@
 """The entry point of the `tidings` script, which prints an install line if an extra is missing."""
 
 import errno
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-from tidings.cli.errors import FAILED, INTERRUPTED, READER_GONE, exit_code, print_error, print_stderr
+from tidings.cli.errors import FAILED, INTERRUPTED, READER_GONE, USAGE, exit_code, path_hint, print_error, print_stderr
 from tidings.cli.streams import OutputFailed, prepare_streams
 from tidings.exceptions import MissingExtra, TidingsError
 from tidings.version import __version__
@@ -39,17 +37,6 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
     return MissingExtra(f"{library} is not installed", extra=extra)
 
 
-def _path_hint(path: str) -> str:
-    """Return the hint for a path that cannot be used; it names the folder that is closed to this user, if one is."""
-    try:
-        for folder in reversed(Path(path).absolute().parents):
-            if folder.is_dir() and not os.access(folder, os.X_OK):
-                return f"You may not open the folder {folder}, which belongs to {folder.owner()}. Name another path."
-    except (KeyError, OSError, NotImplementedError):  # an owner without a name; a working directory that is deleted
-        pass
-    return "Check the path, and who may use it."
-
-
 def main() -> None:
     """Run the command line, and exit.
 
@@ -78,9 +65,9 @@ def main() -> None:
             sys.exit(FAILED)
         if error.errno in _PATH_ERRORS and error.filename:
             print_stderr(
-                f"error: cannot use '{error.filename}': {error.strerror}", f"hint: {_path_hint(str(error.filename))}"
+                f"error: cannot use '{error.filename}': {error.strerror}", f"hint: {path_hint(str(error.filename))}"
             )
-            sys.exit(FAILED)
+            sys.exit(USAGE)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
         code = READER_GONE if error.errno == errno.EPIPE else FAILED

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.cli.contract.sources import STDIN, is_url
+from tidings.cli.errors import path_hint
 from tidings.client.http import HTTPClient
 from tidings.client.url import hide_password
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
@@ -218,8 +219,9 @@ def open_recording(file: str) -> BinaryIO:
         shutil.copyfileobj(sys.stdin.buffer, kept)
         return kept
     except OSError as cause:
+        hint = RECORDING_HINT if isinstance(cause, FileNotFoundError | IsADirectoryError) else path_hint(file)
         raise ConfigError(
-            f"cannot read {file!r}: {cause.strerror}", option="FILE", source="argument", hint=RECORDING_HINT
+            f"cannot read {file!r}: {cause.strerror}", option="FILE", source="argument", hint=hint
         ) from cause
 
 
@@ -312,7 +314,7 @@ def open_traffic(spec: str) -> Traffic:
             stream = path.open("rb")
         except OSError as cause:
             raise ConfigError(
-                f"cannot read {spec!r}: {cause.strerror or cause}", option="RECORDING", hint="Check the path."
+                f"cannot read {spec!r}: {cause.strerror or cause}", option="RECORDING", hint=path_hint(path)
             ) from cause
         if stream.peek(len(_SQLITE_MAGIC)).startswith(_SQLITE_MAGIC):
             stream.close()

@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from tidings.client.url import origin
 from tidings.exceptions import TokenUnavailable
+from tidings.private_folder import make_private_folder
 
-_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_FILE_MODE = 0o600
 
 
 class Login(Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ def store_login(login: Login, folder: Path) -> Path:
     Raises:
         OSError: It cannot be written.
     """
-    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    make_private_folder(folder)
     path = login_path(login.url, folder)
     unfinished = path.with_suffix(f".{secrets.token_hex(4)}.new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)

@@ -198,6 +198,7 @@ def test_recording_without_a_hub_creates_no_file(tmp_path: Path, plain: tuple[st
     path = tmp_path / "r.ndjson"
     done = tidings("record", *plain, "--url", "ws://127.0.0.1:1/ws", "-o", str(path))
     assert done.returncode == 69
+    assert " events in " not in done.stderr
     assert "answers at 127.0.0.1:1: Connection refused" in done.stderr
     assert not path.exists()
 

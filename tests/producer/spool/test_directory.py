@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from tests.producer.drafts import draft
+from tests.test_private_folder import ROOT_ONLY
 
 from tidings.producer.spool.directory import (
     SpoolOptions,
     choose_folder,
     delete_expired_files,
+    list_closed,
     list_folders,
     list_spool_files,
 )
@@ -49,8 +51,35 @@ class TestPlaces:
         with pytest.raises(NotADirectoryError):
             choose_folder([blocked / "a", blocked])
 
+    @ROOT_ONLY
+    def test_root_makes_no_folder_in_the_home_of_another_user(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, own = tmp_path / "home", tmp_path / "own"
+        home.mkdir()
+        os.chown(home, 12_345, 12_345)
+        below = home / "state" / "tidings" / "spool"
+        assert choose_folder([below, own]) == own
+        assert list(home.iterdir()) == []
+        monkeypatch.setenv("TIDINGS_SPOOL", str(below))
+        assert choose_folder([below, own]) == below
+
 
 class TestFinding:
+    @ROOT_ONLY
+    def test_events_of_another_user_are_listed_as_closed(self, tmp_path: Path) -> None:
+        own, foreign, empty = (tmp_path / name for name in ("own", "foreign", "empty"))
+        for folder in (own, foreign, empty):
+            folder.mkdir()
+        left(own, "p-1")
+        left(foreign, "p-2")
+        for path in (foreign, empty):
+            os.chown(path, 12_345, 12_345)
+        assert [(one.path, one.owner, one.has_events) for one in list_closed(URL, [own, foreign, empty])] == [
+            (foreign, "#12345", True)
+        ]
+        assert [path.parent for path in list_spool_files(URL, [own, foreign, empty])] == [own]
+
     def test_files_are_listed_for_one_hub_the_oldest_first(self, tmp_path: Path) -> None:
         newer, older = left(tmp_path, "p-1"), left(tmp_path, "p-2", age_s=60)
         left(tmp_path, "p-3", url="ws://other/ws")

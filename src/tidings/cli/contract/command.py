@@ -44,13 +44,15 @@ def write_export(format: Format, contract: Contract, output: str | None) -> None
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    path = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_bytes(text.encode())
+            path = folder / name
+            path.write_bytes(text.encode())
     except OSError as cause:
         raise ConfigError(
-            f"cannot write {folder}: {cause.strerror or cause}",
+            f"cannot write {path}: {cause.strerror or cause}",
             option="output",
             source="--output",
             hint="Pass a file or folder that can be written.",

@@ -85,6 +85,7 @@ async def _record(request: RecordRequest, sink: Sink, output: str, for_s: float 
     line = StatusLine(lambda: format_status(recorder, output, loop.time() - began))
     recorder = Recorder(request, sink, line.print)
     failure: SinkFailed | None = None
+    begun = False
     try:
         with line, stop_signals() as stop:
             if for_s is not None:
@@ -93,6 +94,7 @@ async def _record(request: RecordRequest, sink: Sink, output: str, for_s: float 
                 await PlainRecording(recorder).run(stop)
             else:
                 await record_v1(recorder, stop)
+        begun = True
     except SinkFailed as failed:
         failure = failed
     finally:
@@ -100,7 +102,8 @@ async def _record(request: RecordRequest, sink: Sink, output: str, for_s: float 
             sink.close()
         except SinkFailed as failed:
             failure = failure or failed
-        print_stderr(format_figures(recorder, output))
+        if begun or failure is not None or sink.written:
+            print_stderr(format_figures(recorder, output))
     if failure is not None and not failure.reader_gone:
         print_stderr(
             f"error: cannot write {output}: {failure}",

@@ -14,6 +14,7 @@ from tidings.log.journal.replica_state import ReplicaState
 from tidings.log.journal.shared_folder import SET_ASIDE, read_replica, set_aside
 from tidings.log.journal.snapshots import remove_leftovers
 from tidings.log.sqlite.database import FILE, to_log_error
+from tidings.private_folder import make_private_folder
 
 _NAME = "node"
 """File with the random part of the node's name."""
@@ -32,7 +33,7 @@ def read_node_name(folder: Path) -> str:
     """
     path = folder / _NAME
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
         number = path.read_text().strip() if path.exists() else ""
         if not number:
             number = secrets.token_hex(3)

@@ -32,6 +32,7 @@ from tidings.log.sqlite.database import (
     to_log_error,
 )
 from tidings.log.sqlite.state import read_epochs
+from tidings.private_folder import make_private_folder
 
 SET_ASIDE = "set-aside"
 """Folder with the logs and journals that could not be used, for a person; nothing reads them again."""
@@ -370,7 +371,7 @@ def _begin_behind(folder: Path, replica: Replica, reason: str) -> None:
 def set_aside(path: Path, stamp: str) -> None:
     """Move a worker's folder, or a journal with the files of SQLite beside it, to `SET_ASIDE`."""
     target = path.parent / SET_ASIDE / stamp
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(target)
     for file in [path] if path.is_dir() else sorted(path.parent.glob(f"{path.name}*"), reverse=True):
         file.replace(target / file.name)
 

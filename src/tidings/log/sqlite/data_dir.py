@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tidings.exceptions import LogFull, LogInUse, LogReadOnly
 from tidings.file_lock import try_lock
+from tidings.private_folder import make_private_folder
 
 _LOCK = "lock"
 _BALLAST = "ballast"
@@ -36,7 +37,7 @@ class DataDir:
         self.path = path
         self._ballast = path / _BALLAST
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path)
             # A link would be followed, and the file behind it emptied.
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
             self.reserve_bytes = min(ballast_bytes, max_ballast_bytes(path))

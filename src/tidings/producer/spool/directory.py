@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tidings.private_folder import belongs_to_us, has_foreign_home, make_private_folder
 from tidings.producer.spool.file import SUFFIX, UNFINISHED, SpoolFile, name_prefix
 from tidings.producer.spool.rejected import REJECTED
 
@@ -48,7 +49,7 @@ def list_folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[
         home = Path(os.path.expanduser("~"))
         if home.is_absolute():
             chosen.append(home / ".local" / "state" / "tidings" / "spool")
-    # With the user's id: others can make a folder of that name there, but `_is_ours` rejects it.
+    # With the user's id: others can make a folder of that name there, but `belongs_to_us` rejects it.
     user = os.getuid() if hasattr(os, "getuid") else "user"
     try:
         shared = tempfile.gettempdir()  # which writes to it, and fails where the disk is full
@@ -66,8 +67,11 @@ def choose_folder(choices: list[Path]) -> Path:
     failure: OSError | None = None
     for folder in choices:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _is_ours(folder):
+            # A folder that was named is made wherever it is.
+            if has_foreign_home(folder) and os.environ.get(SPOOL_VARIABLE) != str(folder):
+                raise PermissionError(f"{folder} would be in a folder of another user")
+            make_private_folder(folder)
+            if not belongs_to_us(folder.lstat()):
                 raise PermissionError(f"{folder} belongs to another user")
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(f"{folder} is not writable")
@@ -78,18 +82,49 @@ def choose_folder(choices: list[Path]) -> Path:
     raise failure or FileNotFoundError("there is no folder for the spool")
 
 
-def _is_ours(folder: Path) -> bool:
-    return _is_owner(folder.lstat())
-
-
-def _is_owner(status: os.stat_result) -> bool:
-    return not hasattr(os, "getuid") or status.st_uid in (os.getuid(), 0)
-
-
 def list_spool_files(url: str, choices: list[Path]) -> list[Path]:
     """Return all producers' spool files for `url`, the oldest first."""
     prefix = name_prefix(url)
     return [path for _, _, path in sorted(_scan(choices)) if path.name.startswith(prefix) and path.suffix == SUFFIX]
+
+
+class ClosedSpool(Struct, frozen=True, kw_only=True):
+    """A folder or a file with events that this user may not send."""
+
+    path: Path
+    owner: str
+    """Name of its user, or `#1000`."""
+    is_folder: bool
+    has_events: bool
+    """Whether there are files for the hub; False for a folder that this user may not list."""
+
+
+def list_closed(url: str, choices: list[Path]) -> Iterator[ClosedSpool]:
+    """Yield folders of other users that may have events for `url`, and files in our own that we cannot open."""
+    prefix = name_prefix(url)
+    for folder in choices:
+        try:
+            status = folder.lstat()
+            if not belongs_to_us(status):
+                has_events = any(folder.glob(f"{prefix}*{SUFFIX}"))
+                if has_events or not os.access(folder, os.R_OK | os.X_OK):
+                    yield ClosedSpool(path=folder, owner=_name_of(status), is_folder=True, has_events=has_events)
+                continue
+        except OSError:
+            continue
+        for path in list_spool_files(url, [folder]):
+            with contextlib.suppress(FileNotFoundError):
+                if not os.access(path, os.R_OK | os.W_OK):
+                    yield ClosedSpool(path=path, owner=_name_of(path.lstat()), is_folder=False, has_events=True)
+
+
+def _name_of(status: os.stat_result) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(status.st_uid).pw_name
+    except (ImportError, KeyError):
+        return f"#{status.st_uid}"  # as sudo writes a user without a name
 
 
 def delete_expired_files(options: SpoolOptions, choices: list[Path], now: float | None = None) -> int:
@@ -131,7 +166,7 @@ def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
     for folder in choices:
         try:
             # Another user could have made the folder, or a file in it, with forged events to send in our name.
-            if not _is_ours(folder):
+            if not belongs_to_us(folder.lstat()):
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -139,7 +174,7 @@ def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
                         follow_symlinks=False
                     ):
                         status = entry.stat(follow_symlinks=False)
-                        if not _is_owner(status):
+                        if not belongs_to_us(status):
                             continue
                         yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:

@@ -27,7 +27,14 @@ from tidings.exceptions import (
     TidingsError,
 )
 from tidings.producer.reduction import reduce_end
-from tidings.producer.spool.directory import SpoolOptions, delete_expired_files, list_folders, list_spool_files
+from tidings.producer.spool.directory import (
+    ClosedSpool,
+    SpoolOptions,
+    delete_expired_files,
+    list_closed,
+    list_folders,
+    list_spool_files,
+)
 from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
 from tidings.producer.spool.rejected import set_aside
 from tidings.protocol.envelope import check_body
@@ -276,6 +283,11 @@ def _untried(file: SpoolFile, error: TidingsError) -> RecoveryResult:
 def count_left_behind(url: str, spool: SpoolOptions) -> int:
     """Return the number of events of dead producers for the hub at `url`."""
     return sum(_count(path, url) for path in list_spool_files(url, list_folders(spool, os.environ)))
+
+
+def list_closed_to_us(url: str, spool: SpoolOptions) -> list[ClosedSpool]:
+    """Return folders and files with events for the hub at `url` that this user may not send."""
+    return list(list_closed(url, list_folders(spool, os.environ)))
 
 
 def delete_expired(spool: SpoolOptions) -> int:
