@@ -9,6 +9,7 @@ from tests.contract.envelopes import message, read
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.contract.export.document import build_contract_document
+from tidings.contract.export.formats import FORMATS
 from tidings.contract.loading import build_contract, load_contract, read_contract
 from tidings.exceptions import InvalidContract, InvalidPayload
 from tidings.protocol.message_types import EventClass
@@ -262,3 +263,10 @@ def test_payloads_of_one_name_stay_distinct() -> None:
     for letter in "bcd":
         assert both.decode(f"a:{letter}", json.dumps({letter: "x"}).encode())
     assert len(build_contract_document(both)["$defs"].keys() - build_contract_document(Contract())["$defs"].keys()) == 3
+
+
+@pytest.mark.parametrize("form", ["json-schema", "asyncapi"])
+def test_export_that_cannot_be_loaded_names_the_one_that_can(form: str) -> None:
+    with pytest.raises(InvalidContract, match="no list of events") as caught:
+        read_contract(FORMATS[form].render(Contract()), "old.json", form="json")
+    assert "`tidings contract export json`" in caught.value.hint

@@ -147,9 +147,10 @@ def _decode(text: str | bytes, form: Literal["json", "toml"]) -> Any:
 def build_contract(document: Any, source: str) -> Contract:
     """Return the contract of a decoded file; see `read_contract`."""
     if not isinstance(document, Mapping) or not isinstance(document.get("events"), list):
-        raise InvalidContract(
-            f"{source}: no list of events", type="", hint='Write {"events": [{"type": …}]}, or [[events]] in TOML.'
-        )
+        hint = 'Write {"events": [{"type": …}]}, or [[events]] in TOML.'
+        if isinstance(document, Mapping) and ("$schema" in document or "asyncapi" in document):
+            hint = "Use what `tidings contract export json` writes: no other export can be loaded."
+        raise InvalidContract(f"{source}: no list of events", type="", hint=hint)
     format = document.get("tidings", FORMAT)
     if format != FORMAT:
         raise InvalidContract(
