@@ -186,3 +186,18 @@ test("groups of names count all their runs, also those that are not loaded", asy
   await expect(page.getByRole("row", { name: /^Copy backup 20$/ })).toBeVisible();
   await expect(page.getByRole("row", { name: /^Import prices 240$/ })).toBeVisible();
 });
+
+test("a failure that a thousand newer runs have pushed out of what is loaded is shown", async ({ page, hub }) => {
+  const event = (verb: string, id: string, data: object = {}) => ({
+    type: `operation:${verb}`,
+    data: { operation_id: id, ...data },
+  });
+  const failure = { code: "Timeout", message: "no answer", recoverable: true };
+  await hub.publish(event("start", "old", { name: "Copy backup" }), event("failed", "old", failure));
+  for (let first = 0; first < 1_020; first += 340) {
+    const ids = Array.from({ length: 340 }, (_, n) => `run-${first + n}`);
+    await hub.publish(...ids.flatMap((id) => [event("start", id, { name: "Poll" }), event("complete", id)]));
+  }
+  await open(page, hub);
+  await expect(row(page, "Copy backup")).toContainText("Timeout: no answer");
+});

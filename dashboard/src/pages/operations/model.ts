@@ -96,7 +96,7 @@ export function showWaitingLines(): void {
 
 let historyRows = new Map<string, Row>();
 
-/** The last values of rows that are still in the list although neither the store nor a page holds them. */
+/** Values of rows that neither the store nor a page holds: old ones that need attention, and those of a held list. */
 const lastRows = new Map<string, Row>();
 
 /** An operation of the list, with its newest values. Reads signals. */
@@ -144,10 +144,11 @@ function order(): void {
   held.value = takeOrder(held.peek(), wanted);
 }
 
-/** Keeps the values of rows that stay in a held list although they have left everything else. */
+/** Keeps the values of rows that are listed although they have left everything else. */
 function keepShownRows(): void {
   const kept = held.peek().isHeld ? held.peek().shown.map((line) => [line.key, rowOf(line.key)] as const) : [];
   lastRows.clear();
+  for (const row of attention.peek()) lastRows.set(row.operation_id, row);
   for (const [key, row] of kept) if (row !== undefined) lastRows.set(key, row);
 }
 
