@@ -4,11 +4,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.cli.processes import Hub, tidings
 from tests.deploy.files import DEPLOY, read_options
+from tests.log.mounts import needs_mount
 
 UNIT = DEPLOY / "systemd" / "tidings@.service"
 EXPOSURE = 20
@@ -53,3 +56,27 @@ def test_time_to_stop_covers_the_drain() -> None:
     found = re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
     assert found
     assert int(found[1]) >= 5 + 5, "--grace is 5 s by default"
+
+
+CONFINE = """
+mount --make-rprivate /
+mount --bind "$0" "$0"
+mount -o remount,bind,ro /
+mount -t proc -o hidepid=invisible proc /proc
+umask 077
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""
+"""What `ProtectSystem=strict`, `ProtectProc=invisible`, `NoNewPrivileges` and an empty `CapabilityBoundingSet` do, and
+more: the temporary folders are read-only, too. `$0` is the state folder."""
+
+
+@needs_mount
+def test_hub_needs_no_more_than_the_unit_allows(tmp_path: Path) -> None:
+    confine = ["unshare", "--mount", "sh", "-e", "-c", CONFINE, str(tmp_path)]
+    for start in (1, 2):
+        with Hub("--data", str(tmp_path / "data"), memory=False, wrapper=confine) as hub:
+            assert tidings("report", "start", "Job", "--strict", "--url", hub.url).returncode == 0
+            hub.signal(signal.SIGHUP)
+            assert tidings("ls", "--url", hub.url).stdout.count("Job") == start
+            code, _, errors = hub.stop()
+            assert (code, "rror" in errors) == (0, False), errors
