@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +86,22 @@ class TestFinding:
         left(tmp_path, "p-3", url="ws://other/ws")
         (tmp_path / "notes.txt").write_text("mine")
         assert list_spool_files(URL, [tmp_path / "nowhere", tmp_path]) == [older, newer]
+
+    def test_files_that_vanish_while_they_are_listed_hide_no_others(self, tmp_path: Path) -> None:
+        kept = left(tmp_path, "kept")
+
+        def churn() -> None:
+            for number in range(2_000):
+                path = kept.with_name(f"{number}{kept.suffix}")
+                path.touch(0o600)
+                path.unlink()
+
+        thread = threading.Thread(target=churn)
+        thread.start()
+        listings = [list_spool_files(URL, [tmp_path])]
+        while thread.is_alive():
+            listings.append(list_spool_files(URL, [tmp_path]))
+        assert all(kept in paths for paths in listings)
 
 
 class TestSweeping:

@@ -170,12 +170,15 @@ def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.endswith((SUFFIX, UNFINISHED, REJECTED, STARTED)) and entry.is_file(
-                        follow_symlinks=False
-                    ):
-                        status = entry.stat(follow_symlinks=False)
-                        if not belongs_to_us(status):
+                    if not entry.name.endswith((SUFFIX, UNFINISHED, REJECTED, STARTED)):
+                        continue
+                    try:
+                        if not entry.is_file(follow_symlinks=False):
                             continue
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # its producer has ended since it was listed
+                    if belongs_to_us(status):
                         yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:
             continue  # it does not exist, or is not readable
