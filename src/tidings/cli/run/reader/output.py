@@ -194,7 +194,8 @@ class OutputReader:
 
     def _read(self, events: Iterable[ScreenEvent], stream: _Stream) -> Iterator[CommandProgress]:
         for event in events:
-            self._withdraw(stream)
+            if self._before_pause is not None:
+                self._withdraw(stream)
             if isinstance(event, ScreenLine):
                 self._read_line(event, stream)
             elif self._foreign:

@@ -206,8 +206,8 @@ class _Row:
     redrawn: bool = False
     # Whether `settle` has seen the row as it is.
     settled: bool = False
-    # Number at the end of the row when the program last left it or began to draw over it.
-    last_number: str = ""
+    # Its text when the program last left it or began to draw over it.
+    last: str = ""
 
 
 class TerminalScreen:
@@ -269,8 +269,8 @@ class TerminalScreen:
             return
         row.settled = True
         text = row.text[: row.front].rstrip()
-        number = _NUMBER_AT_END.search(text)
-        cut = len(row.text.rstrip()) > len(text) or (number is not None and number[0] != row.last_number)
+        number = _number_at_end(text)
+        cut = len(row.text.rstrip()) > len(text) or (number != "" and number != _number_at_end(row.last))
         yield ScreenLine(self._row, text, row.redrawn, unfinished=True, cut=cut)
 
     def accept(self) -> None:
@@ -303,10 +303,8 @@ class TerminalScreen:
             return None
         row.dirty = False
         row.redrawn = row.redrawn or redrawn
-        text = row.text.rstrip()
-        number = _NUMBER_AT_END.search(text) if text[-1:].isdigit() else None
-        row.last_number = "" if number is None else number[0]
-        return ScreenLine(self._row, text, row.redrawn)
+        row.last = row.text.rstrip()
+        return ScreenLine(self._row, row.last, row.redrawn)
 
     def _draw(self, text: str) -> ScreenLine | None:
         left: ScreenLine | None = None
@@ -448,6 +446,11 @@ class TerminalScreen:
         for number in [number for number in self._rows if mode >= 2 or (mode == 0 and number > self._row)]:
             if (number < 0) == (self._row < 0) or mode >= 2:
                 del self._rows[number]
+
+
+def _number_at_end(text: str) -> str:
+    found = _NUMBER_AT_END.search(text)
+    return "" if found is None else found[0]
 
 
 def _numbers(parameters: str) -> tuple[int, int]:
