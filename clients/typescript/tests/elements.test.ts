@@ -120,6 +120,21 @@ test("elements in the page follow another hub after connect, and their own hub w
   }
 });
 
+test("a limit that is no number is that of a list without one", async () => {
+  await server.publish(...Array.from({ length: 52 }, (_, n) => start(`m-${n}`, { name: `many-${n}` })));
+  const root = add("tidings-operations", { name: "many-*", limit: "all" });
+  await vi.waitFor(() => expect(names(root)).toHaveLength(50));
+  for (const [limit, shown] of [
+    ["51", 51],
+    ["-1", 50],
+    ["", 50],
+    ["0", 0],
+  ] as const) {
+    root.host.setAttribute("limit", limit);
+    expect(names(root)).toHaveLength(shown);
+  }
+});
+
 test("an invalid URL or token leaves the elements with the hub that they have", async () => {
   await server.publish(start("i-1", { name: "invalid-one" }));
   const root = add("tidings-operations", { name: "invalid-*" });

@@ -41,7 +41,8 @@ export class OperationsElement extends HubElement {
     const name = this.getAttribute("name");
     const parent = this.getAttribute("parent");
     const states = this.getAttribute("state")?.split(/\s+/).filter(Boolean);
-    const limit = Number(this.getAttribute("limit") ?? DEFAULT_LIMIT);
+    const given = Number.parseInt(this.getAttribute("limit") ?? "", 10);
+    const limit = given >= 0 ? given : DEFAULT_LIMIT;
     const matches = (one: Operation): boolean =>
       (name === null || (name.endsWith("*") ? one.name.startsWith(name.slice(0, -1)) : one.name === name)) &&
       (states === undefined || states.length === 0 || states.includes(one.state)) &&
