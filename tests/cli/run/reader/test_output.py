@@ -328,6 +328,14 @@ def test_skipped_bytes_do_not_join_two_numbers() -> None:
     assert [reading.percent for reading in reader.finish()] == []
 
 
+def test_skipped_bytes_withdraw_what_was_read_in_a_pause() -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    reader.feed(b"[ 42%] a")
+    assert [reading.percent for reading in reader.settle()] == [42.0]
+    reader.skip(Source.STDOUT)
+    assert [(reading.percent, reading.step) for reading in reader.finish()] == [(None, 0)]
+
+
 def test_tail_shows_the_text_of_a_terminal() -> None:
     reader = OutputReader(lambda: 0.0)
     reader.feed(b"".join(f"line {number}\n".encode() for number in range(100)))

@@ -169,6 +169,9 @@ class OutputReader:
     def skip(self, source: Source) -> None:
         """Record that bytes of a stream were dropped: the next bytes begin a new line."""
         stream = self._streams[source]
+        if self._before_pause is not None:
+            self._withdraw(stream)
+            self._changed = True
         stream.decoder.reset()
         stream.screen.break_off()
 
