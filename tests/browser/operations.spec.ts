@@ -1,4 +1,7 @@
+import { dirname } from "node:path";
+import { TIDINGS } from "./executables.ts";
 import { expect, test } from "./fixtures.ts";
+import { Process } from "./processes.ts";
 import { hasProgress, isLive, open, row, someOperations } from "./views.ts";
 
 test("a bar moves while its job works, and the job's end is shown", async ({ page, hub, start }) => {
@@ -200,4 +203,24 @@ test("a failure that a thousand newer runs have pushed out of what is loaded is 
   }
   await open(page, hub);
   await expect(row(page, "Copy backup")).toContainText("Timeout: no answer");
+});
+
+test("the command of a row shows that operation of this hub, whatever its id", async ({
+  context,
+  page,
+  hub,
+  start,
+}) => {
+  const id = "--url=ws://127.0.0.1:9/it's";
+  await hub.publish({ type: "operation:start", data: { operation_id: id, name: "Poll" } });
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await open(page, hub);
+  await row(page, "Poll").getByRole("link").first().focus();
+  await page.keyboard.press("y");
+  await expect(page.getByText("Copied", { exact: true })).toBeAttached();
+  const command = await page.evaluate(() => navigator.clipboard.readText());
+  const env = { PATH: `${dirname(TIDINGS)}:${process.env["PATH"]}` };
+  const shell = start.process(new Process("/bin/sh", ["-c", command], { env }));
+  await shell.ended;
+  expect(shell.output).toContain("Poll");
 });

@@ -7,6 +7,7 @@ import { attention, markSeen } from "../../attention.ts";
 import { isLive, nameOf } from "../../format/operation.ts";
 import type { Row } from "../../format/row.ts";
 import { whyNoActions } from "../../hub.ts";
+import { addressOf } from "../../mount.ts";
 import { Confirm } from "../../parts/confirm.tsx";
 import { copyText } from "../../parts/copy.tsx";
 import { Icon } from "../../parts/icon.tsx";
@@ -68,10 +69,10 @@ function itemsFor(row: Row, ask: () => void): MenuItems {
   ];
 }
 
-/** The command that shows an operation on a terminal. */
+/** The command that shows an operation of this hub on a terminal; no id is read as an option. */
 export function commandFor(row: Row): string {
-  const id = row.operation_id;
-  return `tidings show ${/^[\w.:@/+-]+$/.test(id) && !id.startsWith("-") ? id : `'${id.replaceAll("'", `'\\''`)}'`}`;
+  const quote = (text: string) => (/^[\w.:@/+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+  return `tidings show --url ${quote(addressOf("./").href)} -- ${quote(row.operation_id)}`;
 }
 
 /** The question before operations are cancelled. */
