@@ -170,6 +170,8 @@ class AccessControl:
         """Names of what identifies requests as a whole."""
         self.pages = options.pages
         """Where people sign in."""
+        self.waiting_requests: set[Callable[[], None]] = set()
+        """Requests whose credential is being verified: each is called to give up."""
         self.changes = 0
         """How often credentials may have lost their rights: by revocations, and by changed keys or roles."""
         self._sessions = OpenSessions(wall_ns, scheduler, self._end)
@@ -184,6 +186,11 @@ class AccessControl:
     def identifies_requests(self) -> bool:
         """Whether a request without a credential may have a subject all the same."""
         return self._requests is not None
+
+    def drain(self) -> None:
+        """Let the requests give up whose credential is being verified: its server may take longer than the drain."""
+        for give_up in list(self.waiting_requests):
+            give_up()
 
     # Credentials.
 

@@ -329,6 +329,8 @@ class HubApp:
             hub.draining = True
             hub.log.stop_leading()
             hub.cancellations.drain()
+            if hub.access is not None:
+                hub.access.drain()
             self._running.connections.drain_all()
             self._running.long_polls.release()
 

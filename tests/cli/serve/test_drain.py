@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
-from tests.cli.processes import Hub
+from tests.access.servers import reply, serving
+from tests.cli.processes import TIMEOUT_S, Hub
 
 import tidings
 
@@ -105,3 +109,27 @@ def test_streams_that_are_not_read_are_no_failures_of_a_drain() -> None:
     assert code == 0
     assert "by force" in stderr
     assert "Traceback" not in stderr
+
+
+def test_request_whose_sender_is_being_identified_is_answered_by_a_drain() -> None:
+    asked, released = threading.Semaphore(0), threading.Event()
+
+    def identify(request: BaseHTTPRequestHandler) -> None:
+        asked.release()
+        released.wait(TIMEOUT_S)
+        reply(request, status=401)
+
+    with serving(identify) as url, ThreadPoolExecutor() as threads:
+        with Hub("--auth", "forward", "--forward-auth-url", url, "--grace", "60s") as hub:
+            headers = {"Cookie": "session=1"}
+            requests = [
+                threads.submit(httpx.get, f"{hub.http}v1/{path}", headers=headers) for path in ("snapshot", "stream")
+            ]
+            for _ in requests:
+                assert asked.acquire(timeout=TIMEOUT_S)
+            hub.signal(signal.SIGTERM)
+            answers = [request.result() for request in requests]
+            assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "draining")] * 2
+            assert hub.wait()[0] == 0
+            assert not released.is_set()
+        released.set()

@@ -19,7 +19,7 @@ from tidings.access.credentials import check_cookie_origin, find_credential
 from tidings.access.grants import Grants
 from tidings.access.recent import RecentCredential
 from tidings.access.subjects import AccessRequest, Credential, Subject
-from tidings.exceptions import AccessError, Forbidden, TidingsError
+from tidings.exceptions import AccessError, Draining, Forbidden, TidingsError
 from tidings.hub.hub import Hub
 from tidings.server.asgi.scope import access_request, headers_of, query_of, request_address
 
@@ -65,14 +65,14 @@ async def identify(hub: Hub, scope: Scope, *, allow_ticket: bool = False) -> Sco
         sent = credential = find_credential(request.headers, query_of(scope), cookie=control.cookie)
         if credential is not None and credential.source == "ticket":
             if allow_ticket:
-                credential, request = await _answer_of(partial(control.redeem, credential, request))
+                credential, request = await _answer_of(hub, control, partial(control.redeem, credential, request))
                 has_ticket = True
             else:
                 credential = None
         if _may_be_automatic(credential, request) and scope["method"] not in _SAFE_METHODS:
             check_cookie_origin(request.headers, request_address(scope).host)
         changes = control.changes
-        subject = await _answer_of(partial(control.authenticate, credential, request, renews=has_ticket))
+        subject = await _answer_of(hub, control, partial(control.authenticate, credential, request, renews=has_ticket))
     except AccessError as error:
         record_request(hub, "refused", request, error)
         raise
@@ -96,7 +96,7 @@ async def identify_again(hub: Hub, scope: Scope) -> Scope:
         return scope
     identity = _identity_of(sender, scope)
     try:
-        subject = await _answer_of(partial(control.verify_again, identity.credential, identity.request))
+        subject = await _answer_of(hub, control, partial(control.verify_again, identity.credential, identity.request))
     except AccessError as error:
         record_request(hub, "ended", identity.request, error, identity.subject)
         raise
@@ -154,21 +154,33 @@ def grants_of(scope: Scope) -> Grants | None:
     return None if subject is None else subject.grants
 
 
-async def _answer_of(ask: Callable[[Callable[[_Found | AccessError], None]], None]) -> _Found:
+async def _answer_of(
+    hub: Hub, control: AccessControl, ask: Callable[[Callable[[_Found | TidingsError], None]], None]
+) -> _Found:
     """Return what `ask` passes to its callback, within the call or later.
 
     Raises:
         AccessError: It passed one.
+        Draining: The hub shuts down before the answer.
     """
-    asking: asyncio.Future[_Found | AccessError] = asyncio.get_running_loop().create_future()
+    asking: asyncio.Future[_Found | TidingsError] = asyncio.get_running_loop().create_future()
 
-    def answered(result: _Found | AccessError) -> None:
+    def answered(result: _Found | TidingsError) -> None:
         if not asking.done():  # the server may have cancelled the request
             asking.set_result(result)
 
+    def give_up() -> None:
+        answered(Draining("the hub is shutting down"))
+
     ask(answered)
-    result = await asking
-    if isinstance(result, AccessError):
+    if not asking.done() and hub.draining:
+        give_up()
+    control.waiting_requests.add(give_up)
+    try:
+        result = await asking
+    finally:
+        control.waiting_requests.discard(give_up)
+    if isinstance(result, TidingsError):
         raise result
     return result
 
