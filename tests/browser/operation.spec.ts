@@ -356,3 +356,17 @@ test("operations with the ids . and .. have pages, too", async ({ page, hub, fau
     .click();
   await expect(page.locator("main")).toContainText(/cancelled/i);
 });
+
+test("steps beyond those that the hub lists are mentioned", async ({ page, hub }) => {
+  const event = (verb: string, data: object = {}) => ({
+    type: `operation:${verb}`,
+    data: { operation_id: "long", ...data },
+  });
+  const steps = Array.from({ length: 203 }, (_, n) =>
+    event("progress", { progress: n / 3, current_step: `file ${n}` }),
+  );
+  await hub.publish(event("start", { name: "Copy files" }), ...steps);
+  await open(page, hub, "operation?id=long");
+  await expect(page.getByRole("list", { name: /^Steps/ }).getByRole("listitem")).toHaveCount(200);
+  await expect(page.getByText("The first 200; later ones, such as “file 202”, are not listed.")).toBeVisible();
+});

@@ -137,24 +137,32 @@ function Axis({ line }: { readonly line: TimeLine }): JSX.Element {
 const STEP_LOOKS = { done: "complete", running: "running", waiting: "queued", stopped: "failed" } as const;
 
 function Steps({ detail }: { readonly detail: ReadonlySignal<OperationDetail> }): JSX.Element {
-  const { steps, attempt, state } = detail.value;
+  const { steps, attempt, state, current_step: current } = detail.value;
+  const last = steps.at(-1);
   return (
-    <ol class="steps" aria-label={`Steps of the ${ordinal(attempt)} attempt`}>
-      {steps.map((step, index) => {
-        const look = step.state === "stopped" && state === "cancelled" ? "cancelled" : STEP_LOOKS[step.state];
-        return (
-          <li key={`${step.name} ${index}`}>
-            <Icon name={look} class={`s-${look}`} />
-            <span class={step.state === "waiting" ? "two cut" : "cut"} title={plain(step.name)}>
-              <span class="sr">{step.state}: </span>
-              {plain(step.name)}
-            </span>
-            <span class={look === "failed" ? "say-failed cut" : "two cut"}>{sayStep(step, detail.value)}</span>
-            <span class="num two">{tookOf(step, detail.value)}</span>
-          </li>
-        );
-      })}
-    </ol>
+    <>
+      <ol class="steps" aria-label={`Steps of the ${ordinal(attempt)} attempt`}>
+        {steps.map((step, index) => {
+          const look = step.state === "stopped" && state === "cancelled" ? "cancelled" : STEP_LOOKS[step.state];
+          return (
+            <li key={`${step.name} ${index}`}>
+              <Icon name={look} class={`s-${look}`} />
+              <span class={step.state === "waiting" ? "two cut" : "cut"} title={plain(step.name)}>
+                <span class="sr">{step.state}: </span>
+                {plain(step.name)}
+              </span>
+              <span class={look === "failed" ? "say-failed cut" : "two cut"}>{sayStep(step, detail.value)}</span>
+              <span class="num two">{tookOf(step, detail.value)}</span>
+            </li>
+          );
+        })}
+      </ol>
+      {current !== undefined && last?.state === "done" && last.name !== current ? (
+        <p class="note-s two">
+          The first {steps.length}; later ones, such as “{plain(current)}”, are not listed.
+        </p>
+      ) : null}
+    </>
   );
 }
 
