@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from tests.access.servers import reply, serving
 from tests.cli.processes import TIMEOUT_S, Hub
+from tests.server.raw_client import RawClient, handshake_request
 
 import tidings
 
@@ -94,6 +95,22 @@ async def test_restart_under_load_loses_and_repeats_nothing(tmp_path: Path) -> N
     assert WATCHES + 1 <= stderr.count("connection opened") < 1.5 * WATCHES
     for number in range(WATCHES):
         assert crowd.received[number] == list(range(crowd.published[number % DATASETS]))
+
+
+def test_handshakes_that_wait_for_their_turn_are_refused_by_a_drain() -> None:
+    """The loop of a hub never closed while their connections were open."""
+    with Hub("--reconnect-rate", "1") as hub, contextlib.ExitStack() as stack:
+        with RawClient(hub.port) as first:
+            assert first.open("/ws").startswith("HTTP/1.1 101 ")  # the next one opens two seconds later
+        clients = [stack.enter_context(RawClient(hub.port)) for _ in range(2)]
+        for client in clients:
+            client.send(handshake_request("/ws"))
+        assert httpx.get(f"{hub.http}healthz").status_code == 200
+        hub.signal(signal.SIGTERM)
+        code, _, stderr = hub.wait()
+        heads = [client.read_response() for client in clients]
+    assert (code, "Traceback" in stderr) == (0, False), stderr
+    assert [(head.split()[1], "Retry-After: 1" in head) for head in heads] == [("503", True)] * 2
 
 
 def test_streams_that_are_not_read_are_no_failures_of_a_drain() -> None:

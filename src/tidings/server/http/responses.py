@@ -52,6 +52,14 @@ class Answer(Struct, frozen=True, gc=False):
         await send({"type": "http.response.body", "body": self.body})
 
 
+def retry_after_s(error: TidingsError) -> int | None:
+    """Return the Retry-After of an answer with an error, in seconds; None if the error is not temporary."""
+    retry_after_ms: int | None = getattr(error, "retry_after_ms", None)
+    if retry_after_ms is not None:
+        return math.ceil(retry_after_ms / 1000)
+    return _RETRY_AFTER_S if row_of(error).http in (503, 507) else None
+
+
 def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """Return the answer for `error`: with Retry-After if it is temporary, and with WWW-Authenticate for a 401.
 
@@ -60,8 +68,8 @@ def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] =
     """
     status = row_of(error).http
     retry_after_ms: int | None = getattr(error, "retry_after_ms", None)
-    if retry_after_ms is not None or status in (503, 507):
-        wait_s = _RETRY_AFTER_S if retry_after_ms is None else math.ceil(retry_after_ms / 1000)
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
         headers = (*headers, (b"retry-after", b"%d" % wait_s))
     if status == 401:
         headers = (*headers, (b"www-authenticate", _ASK if isinstance(error, Unauthenticated) else _ASK_AGAIN))

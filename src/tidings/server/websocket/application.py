@@ -55,10 +55,16 @@ class ServedWebSocket(WebSocket):
         first = not self._early
         self._early += data
         if first:
+            self._connections.add(self)  # a drain ends it also while it waits
             name = self.get_extra_info("peername")
             self.accept_queue.run(self, str(name[0]) if isinstance(name, tuple) else "")
         elif len(self._early) > MAX_EARLY_BYTES:
             self.abort()
+
+    def shutdown(self) -> None:
+        """See `WebSocket.shutdown`; a handshake that waits for its turn is answered now."""
+        if not (self.is_connecting and self._early) or self._serve_early():
+            super().shutdown()
 
     def serve(self) -> bool:
         """See `QueuedHandshake.serve`; the client may have gone away while it was queued."""
@@ -108,7 +114,7 @@ class ServedWebSocket(WebSocket):
 
 def _busy() -> Refusal:
     error = TooManyConnections("too many clients are connecting", hint="Try again in a few seconds.")
-    return refusal(error, (("Retry-After", str(math.ceil(MAX_WAIT_S))),))
+    return refusal(error, wait_s=math.ceil(MAX_WAIT_S))
 
 
 def websocket_protocol(

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError, UpgradeRequired
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.payloads import encode_payload
-from tidings.server.http.responses import SECURITY_FIELDS
+from tidings.server.http.responses import SECURITY_FIELDS, retry_after_s
 from tidings.server.websocket.deflate import EXTENSIONS, Deflate, negotiated_deflate
 
 VERSION = "13"
@@ -57,8 +57,17 @@ class Refusal:
     """Further response headers."""
 
 
-def refusal(error: TidingsError, headers: tuple[tuple[str, str], ...] = ()) -> Refusal:
-    """Return the answer that refuses a handshake for `error`."""
+def refusal(error: TidingsError, headers: tuple[tuple[str, str], ...] = (), *, wait_s: int | None = None) -> Refusal:
+    """Return the answer that refuses a handshake for `error`.
+
+    Args:
+        error: The reason.
+        headers: Further response headers.
+        wait_s: Its Retry-After, in seconds; by default as in every other answer with the error.
+    """
+    wait_s = retry_after_s(error) if wait_s is None else wait_s
+    if wait_s is not None:
+        headers = (*headers, ("Retry-After", str(wait_s)))
     body = encode_payload(error_data(error))
     return Refusal(status=row_of(error).http, body=body, content_type="application/json", headers=headers)
 
