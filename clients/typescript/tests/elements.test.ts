@@ -120,7 +120,7 @@ test("elements in the page follow another hub after connect, and their own hub w
   }
 });
 
-test("a limit that is no number is that of a list without one", async () => {
+test("a limit that is not a number counts as none", async () => {
   await server.publish(...Array.from({ length: 52 }, (_, n) => start(`m-${n}`, { name: `many-${n}` })));
   const root = add("tidings-operations", { name: "many-*", limit: "all" });
   await vi.waitFor(() => expect(names(root)).toHaveLength(50));

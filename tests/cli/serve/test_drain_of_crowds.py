@@ -48,7 +48,7 @@ class Hubs:
 
     def _make(self, number: int) -> Hub:
         port, folder = self._ports[number], self._folder / f"data-{number}"
-        options = ("--grace", "60s")  # of which a busy machine may need more than the default for so many clients
+        options = ("--grace", "60s")  # a busy machine may need more than the default
         if self._kind == "process":
             return Hub("--port", str(port), "--data", str(folder), *options, memory=False)
         if self._kind == "workers":

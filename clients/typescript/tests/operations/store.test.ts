@@ -297,7 +297,7 @@ test("a store without listeners stops, and reads again for the next one", async 
   expect(source.requests).toHaveLength(2);
 });
 
-test("a list that another server sends is no list of a hub", async () => {
+test("a list that some other server sends is not taken for a hub's", async () => {
   store.subscribe(() => {});
   await source.answer({ ok: true } as never);
   flush();
